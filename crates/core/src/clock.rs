@@ -1,0 +1,226 @@
+//! Time. A run has one monotonic clock, anchored once to the wall clock; every stamp is nanoseconds since that anchor.
+//!
+//! The kernel stamps received bytes on the wall clock. [`Reading::place`] moves such a stamp onto the run's clock by its
+//! distance from a pair of readings taken at the same moment, so that a step of the wall clock between two reads does
+//! no harm.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::{Add, AddAssign, Neg, Sub};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds: an instant on the run's clock (since its anchor), or the difference of two such instants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nanos(pub i64);
+
+impl Nanos {
+    /// No time at all, and the anchor itself.
+    pub const ZERO: Nanos = Nanos(0);
+
+    /// `ms` milliseconds.
+    pub const fn from_millis(ms: i64) -> Nanos {
+        Nanos(ms.saturating_mul(1_000_000))
+    }
+
+    /// `s` seconds, saturating; a number that is not one gives zero.
+    pub fn from_secs_f64(s: f64) -> Nanos {
+        Nanos((s * 1e9).round() as i64)
+    }
+
+    /// In milliseconds.
+    pub fn as_millis_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// In seconds.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    /// As a standard duration; a negative span is zero.
+    pub fn to_duration(self) -> Duration {
+        Duration::from_nanos(self.0.max(0) as u64)
+    }
+}
+
+impl From<Duration> for Nanos {
+    fn from(d: Duration) -> Nanos {
+        Nanos(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+impl Add for Nanos {
+    type Output = Nanos;
+    fn add(self, other: Nanos) -> Nanos {
+        Nanos(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Nanos {
+    fn add_assign(&mut self, other: Nanos) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Nanos {
+    type Output = Nanos;
+    fn sub(self, other: Nanos) -> Nanos {
+        Nanos(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Neg for Nanos {
+    type Output = Nanos;
+    fn neg(self) -> Nanos {
+        Nanos(self.0.saturating_neg())
+    }
+}
+
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} ms", self.as_millis_f64())
+    }
+}
+
+/// Both clocks read at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// On the run's clock.
+    pub run: Nanos,
+    /// On the wall clock: nanoseconds since 1970.
+    pub wall: i64,
+}
+
+impl Reading {
+    /// Where on the run's clock the wall-clock stamp `stamp` lies. It is never after this reading: a stamp that claims
+    /// to be (the wall clock was set back in between) counts as just now.
+    pub fn place(self, stamp: i64) -> Nanos {
+        self.run - Nanos(self.wall.saturating_sub(stamp).max(0))
+    }
+}
+
+/// Where stamps come from. The real one is [`SystemClock`]; tests set a [`ManualClock`].
+pub trait Clock: Clone + Send + Sync + 'static {
+    /// Now, on the run's clock.
+    fn now(&self) -> Nanos;
+    /// Now, on both clocks.
+    fn read(&self) -> Reading;
+    /// The wall-clock time of the anchor, nanoseconds since 1970.
+    fn anchor_wall(&self) -> i64;
+    /// The wall-clock time of `at`, as if the wall clock had run evenly since the anchor.
+    fn wall(&self, at: Nanos) -> i64 {
+        self.anchor_wall().saturating_add(at.0)
+    }
+}
+
+/// The machine's clocks, anchored when it was made. Copies share the anchor.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    anchor: Instant,
+    anchor_wall: i64,
+}
+
+impl SystemClock {
+    /// A clock whose zero is now.
+    #[allow(clippy::disallowed_methods)]
+    pub fn start() -> SystemClock {
+        SystemClock { anchor: Instant::now(), anchor_wall: wall_now() }
+    }
+
+    /// The standard instant of `at`, for timers.
+    pub fn instant(&self, at: Nanos) -> Instant {
+        self.anchor + at.to_duration()
+    }
+}
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods)]
+    fn now(&self) -> Nanos {
+        Nanos::from(Instant::now().duration_since(self.anchor))
+    }
+
+    fn read(&self) -> Reading {
+        // The wall clock first: whatever passes between the two readings then makes a stamp late, never early, by it.
+        let wall = wall_now();
+        Reading { run: self.now(), wall }
+    }
+
+    fn anchor_wall(&self) -> i64 {
+        self.anchor_wall
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn wall_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct ManualClock {
+    run: Arc<AtomicI64>,
+    wall: Arc<AtomicI64>,
+}
+
+impl ManualClock {
+    /// Moves both clocks on by `span`.
+    pub fn advance(&self, span: Nanos) {
+        self.run.fetch_add(span.0, Ordering::Relaxed);
+        self.wall.fetch_add(span.0, Ordering::Relaxed);
+    }
+
+    /// Steps the wall clock alone, as an administrator or a time server does.
+    pub fn step_wall(&self, by: Nanos) {
+        self.wall.fetch_add(by.0, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Nanos {
+        Nanos(self.run.load(Ordering::Relaxed))
+    }
+
+    fn read(&self) -> Reading {
+        Reading { run: self.now(), wall: self.wall.load(Ordering::Relaxed) }
+    }
+
+    fn anchor_wall(&self) -> i64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_stamp_lands_before_the_read() {
+        let clock = ManualClock::default();
+        clock.advance(Nanos::from_millis(100));
+        let stamp = clock.read().wall;
+        clock.advance(Nanos::from_millis(3));
+        assert_eq!(clock.read().place(stamp), Nanos::from_millis(100));
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_never_puts_a_stamp_in_the_future() {
+        let clock = ManualClock::default();
+        clock.advance(Nanos::from_millis(100));
+        let stamp = clock.read().wall;
+        clock.step_wall(Nanos::from_millis(-5_000));
+        assert_eq!(clock.read().place(stamp), Nanos::from_millis(100));
+    }
+
+    #[test]
+    fn system_clock_moves_forward() {
+        let clock = SystemClock::start();
+        let first = clock.read();
+        let second = clock.read();
+        assert!(first.run >= Nanos::ZERO && second.run >= first.run);
+        assert!((clock.wall(second.run) - second.wall).abs() < 1_000_000_000);
+    }
+}

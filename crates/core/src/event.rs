@@ -1,0 +1,75 @@
+//! What a codec may report about the bytes of an answer, whatever the protocol was.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that a server's answer said. Text is borrowed from the decoder: it lives as long as the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The model produced something. Never empty text, except for a tool call that so far only has its name.
+    Output {
+        /// What kind of output it is.
+        kind: OutputKind,
+        /// Which of the answers asked for (`n`, or the texts of a batch).
+        choice: u32,
+        /// The text itself; of a tool call, its arguments.
+        text: &'a str,
+    },
+    /// A well-formed event that brings no output: a role, an empty delta, a comment that keeps the connection alive.
+    Empty,
+    /// One answer ended, for this reason (`stop`, `length`, ..).
+    Finish {
+        /// Which answer.
+        choice: u32,
+        /// The server's word for why.
+        reason: &'a str,
+    },
+    /// The server's own count of tokens.
+    Usage {
+        /// The counts.
+        usage: Usage,
+        /// Whether it stood alone after the output (an event without choices, or a whole answer), rather than being a
+        /// running count beside a delta.
+        alone: bool,
+    },
+    /// The stream said that it is complete.
+    Done,
+    /// The server reported a failure inside an answer that had begun with a good status.
+    Error {
+        /// The server's message.
+        message: &'a str,
+    },
+    /// Bytes that are not what the protocol promises; nothing after them is read.
+    Malformed {
+        /// What was wrong, and the beginning of the bytes.
+        message: &'a str,
+    },
+}
+
+/// What kind of output a model produced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputKind {
+    /// Thinking shown before the answer (`reasoning_content` or `reasoning`).
+    Reasoning,
+    /// The answer.
+    Text,
+    /// A call of a tool: its name or arguments.
+    ToolCall,
+}
+
+/// Token counts as the server reports them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt as the model saw it, chat template included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
+    /// Tokens produced, reasoning included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<u64>,
+    /// Those of the produced tokens that were reasoning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_tokens: Option<u64>,
+    /// Those of the prompt's tokens that came from a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
+}

@@ -1,0 +1,18 @@
+//! The ground floor: what a run is (`plan`), what one request left behind (`record`), what a codec may say (`event`),
+//! and the things everything else measures with: `clock`, `seed`, `units`.
+//!
+//! Nothing here does input or output, waits, or knows a protocol.
+
+pub mod clock;
+pub mod event;
+pub mod plan;
+pub mod prompt;
+pub mod record;
+pub mod seed;
+pub mod units;
+
+pub use clock::{Clock, Nanos, SystemClock};
+pub use event::{Event, OutputKind, Usage};
+pub use plan::RunPlan;
+pub use prompt::Prompt;
+pub use record::{Chunk, Failure, FailureClass, Outcome, Phase, Record, Stage};

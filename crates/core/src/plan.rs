@@ -1,0 +1,320 @@
+//! The plan: what a run will do, with every default resolved. It is written into every result, so nothing secret can
+//! stand in it in the clear.
+
+use crate::clock::Nanos;
+use crate::seed::Seed;
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What a run will do.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunPlan {
+    /// Where to and in what form.
+    pub endpoint: Endpoint,
+    /// What is sent.
+    pub prompts: PromptPlan,
+    /// How load is offered.
+    pub load: Load,
+    /// When it ends.
+    pub stop: StopRule,
+    /// Requests sent and thrown away before the measured ones.
+    pub warmup: u64,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Load threads.
+    pub threads: u16,
+    /// Where receive stamps come from.
+    pub stamps: Stamps,
+    /// Which count of output tokens the figures use.
+    pub token_count: TokenCount,
+    /// How much is written.
+    pub export: ExportLevel,
+    /// Limits that a good request keeps: metric key and limit in the metric's unit.
+    pub goodput: Vec<(String, f64)>,
+    /// Whether one request goes ahead, in no figure.
+    pub probe: bool,
+    /// Where the artifacts go: the directory itself.
+    pub artifacts: PathBuf,
+    /// File name of the Perf Analyzer export; the summaries' names are made from it.
+    pub export_file: String,
+}
+
+/// Where requests go and in what form.
+#[derive(Clone, Debug, Serialize)]
+pub struct Endpoint {
+    /// The protocol's shape.
+    pub kind: EndpointKind,
+    /// Server.
+    pub target: Target,
+    /// Path of the endpoint, beginning with a slash.
+    pub path: String,
+    /// Models, one or several.
+    pub models: Vec<String>,
+    /// How a prompt gets its model when there are several.
+    pub model_selection: ModelSelection,
+    /// Whether answers come as a stream.
+    pub streaming: bool,
+    /// Ask the server for its token counts at the end of a stream (`stream_options`).
+    pub ask_usage: bool,
+    /// Headers of every request, the API key's included.
+    pub headers: Vec<Header>,
+    /// Members added to every body, replacing ours of the same name.
+    pub extra: serde_json::Map<String, serde_json::Value>,
+    /// How a TLS server is trusted.
+    pub trust: Trust,
+}
+
+/// A server's address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// TLS or not.
+    pub tls: bool,
+    /// Name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl Target {
+    /// `host:port`, as a Host header and as people write it: IPv6 in brackets, a default port left out.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.tls, self.port) {
+            (false, 80) | (true, 443) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+}
+
+/// How a TLS server is trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// By the certificates in this file (PEM) and no others.
+    File(PathBuf),
+    /// Blindly.
+    Insecure,
+    /// By the system's certificates.
+    System,
+}
+
+/// The shape of requests and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointKind {
+    /// OpenAI chat completions.
+    Chat,
+    /// OpenAI completions.
+    Completions,
+}
+
+impl EndpointKind {
+    /// Its name on the command line and in directory names.
+    pub fn name(self) -> &'static str {
+        match self {
+            EndpointKind::Chat => "chat",
+            EndpointKind::Completions => "completions",
+        }
+    }
+
+    /// Where servers offer it.
+    pub fn default_path(self) -> &'static str {
+        match self {
+            EndpointKind::Chat => "/v1/chat/completions",
+            EndpointKind::Completions => "/v1/completions",
+        }
+    }
+}
+
+/// How a prompt gets its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSelection {
+    /// By chance, evenly.
+    Random,
+    /// In turn.
+    RoundRobin,
+}
+
+/// A header of every request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Header {
+    /// Name as given.
+    pub name: String,
+    /// Value; hidden from every output when it may be a secret.
+    pub value: HeaderValue,
+}
+
+/// A header's value.
+#[derive(Clone, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// May be shown.
+    Plain(String),
+    /// Must never be shown.
+    Secret(String),
+}
+
+impl HeaderValue {
+    /// The value for the wire, and for nothing else.
+    pub fn expose(&self) -> &str {
+        match self {
+            HeaderValue::Plain(value) | HeaderValue::Secret(value) => value,
+        }
+    }
+
+    /// The value for people and files.
+    pub fn shown(&self) -> &str {
+        match self {
+            HeaderValue::Plain(value) => value,
+            HeaderValue::Secret(_) => "<hidden>",
+        }
+    }
+}
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
+impl Serialize for HeaderValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.shown())
+    }
+}
+
+/// What is sent.
+#[derive(Clone, Debug, Serialize)]
+pub struct PromptPlan {
+    /// Different prompts; requests go round them in order.
+    pub count: u32,
+    /// Input length in tokens.
+    pub input: Length,
+    /// Output length to ask for; none leaves it to the server.
+    pub output: Option<Length>,
+    /// Ask for exactly that length: ignore the end token and set a minimum.
+    pub output_exact: bool,
+    /// Texts a request.
+    pub batch: u32,
+    /// Prefixes that prompts share: how many.
+    pub prefixes: u32,
+    /// Tokens of each prefix, before the input length.
+    pub prefix_tokens: u32,
+    /// The run's seed.
+    pub seed: Seed,
+    /// What counts tokens: an embedded vocabulary's name or a path.
+    pub tokenizer: String,
+}
+
+/// A normal distribution of lengths in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Length {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation; 0 makes every length the mean.
+    pub stddev: f64,
+}
+
+/// How load is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// A closed loop: so many requests at once, each followed by the next as soon as it has ended.
+    Concurrency(u32),
+}
+
+impl Load {
+    /// Requests in flight at once.
+    pub fn slots(self) -> u32 {
+        let Load::Concurrency(n) = self;
+        n
+    }
+}
+
+/// When a run ends: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StopRule {
+    /// After so many requests.
+    pub requests: Option<u64>,
+    /// After so long.
+    pub duration: Option<Nanos>,
+    /// How long requests in flight may then still take; only where the end was not a count.
+    pub grace: Nanos,
+}
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeouts {
+    /// Address, connection and TLS together.
+    pub connect: Nanos,
+    /// From `sent` to the answer's first byte.
+    pub first_byte: Nanos,
+    /// Between two pieces of an answer.
+    pub idle: Nanos,
+    /// The whole request, from when it was issued.
+    pub total: Nanos,
+}
+
+/// Where receive stamps come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stamps {
+    /// The kernel, where the system offers it.
+    Kernel,
+    /// The time of the read.
+    User,
+}
+
+/// Which count of output tokens the figures use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenCount {
+    /// The server's, where it sent one that fits the text; else our tokenizer's.
+    Auto,
+    /// One token an output event.
+    Chunks,
+    /// Our tokenizer's.
+    Tokenizer,
+    /// The server's.
+    Usage,
+}
+
+/// How much is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportLevel {
+    /// The summaries only.
+    Summary,
+    /// A record for each request, with all its stamps and counts.
+    Records,
+    /// The server's bytes too.
+    Raw,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authority_brackets_ipv6_and_drops_default_ports() {
+        let target = |tls, host: &str, port| Target { tls, host: host.into(), port };
+        assert_eq!(target(false, "::1", 8000).to_string(), "http://[::1]:8000");
+        assert_eq!(target(true, "api.example", 443).to_string(), "https://api.example");
+        assert_eq!(target(false, "localhost", 443).authority(), "localhost:443");
+    }
+
+    #[test]
+    fn a_secret_never_shows() {
+        let header = Header { name: "Authorization".into(), value: HeaderValue::Secret("Bearer k".into()) };
+        assert!(!format!("{header:?}").contains("Bearer"));
+        assert!(!serde_json::to_string(&header).unwrap().contains("Bearer"));
+        assert_eq!(header.value.expose(), "Bearer k");
+    }
+}

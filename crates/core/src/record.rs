@@ -1,0 +1,260 @@
+//! The record: what one request left behind. Every table, file and figure is a fold over records, so whatever a report
+//! needs is here, and nothing here is computed from another field.
+//!
+//! Times are on the run's clock ([`crate::clock`]). A time is absent when the thing did not happen.
+
+use crate::clock::Nanos;
+use crate::event::{OutputKind, Usage};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The version of the record's serialized form; it grows when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// What one request left behind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Number of the request in its phase, in the order of issue, from 0.
+    pub seq: u64,
+    /// Warm-up requests are in no figure.
+    pub phase: Phase,
+    /// The load thread that drove it.
+    pub thread: u16,
+    /// The closed loop's slot, counted over all threads: a slot has one request at a time.
+    pub slot: u32,
+    /// Index of the prompt in `inputs.json`.
+    pub prompt: u32,
+    /// Tokens of the prompt by our tokenizer, without special tokens.
+    pub input_tokens: u32,
+    /// The output length asked for, in tokens.
+    pub want_out: Option<u32>,
+    /// When an open loop's schedule wanted it sent.
+    pub due: Option<Nanos>,
+    /// When the slot took it up: before connecting, if it had to.
+    pub issued: Nanos,
+    /// How long opening a connection took, when this request had to.
+    pub connect: Option<Nanos>,
+    /// Just before the request's first byte was handed to the kernel.
+    pub sent: Option<Nanos>,
+    /// Receive stamp of the answer's first byte, headers included.
+    pub first_byte: Option<Nanos>,
+    /// Receive stamp of the first event of the answer's body, whatever it said.
+    pub first_event: Option<Nanos>,
+    /// Output events in order. Role-only and empty ones are not output.
+    pub chunks: Vec<Chunk>,
+    /// Receive stamp of the last byte, or when the request was given up.
+    pub end: Nanos,
+    /// From the end of this slot's previous reply to `sent`: what the client itself took in between.
+    pub turnaround: Option<Nanos>,
+    /// Attempts that a dying kept connection cost before this one.
+    pub retries: u8,
+    /// HTTP status of the answer.
+    pub status: Option<u16>,
+    /// Why the server stopped, in its word.
+    pub finish: Option<String>,
+    /// The server's own count.
+    pub usage: Option<Usage>,
+    /// Output tokens by our tokenizer on the whole text, without special tokens.
+    pub text_tokens: Option<u32>,
+    /// Body bytes received.
+    pub bytes: u64,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl Record {
+    /// Whether the answer came whole.
+    pub fn is_ok(&self) -> bool {
+        self.outcome == Outcome::Ok
+    }
+}
+
+/// One output event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Receive stamp: the kernel's where it gives one, else the time of the read.
+    pub at: Nanos,
+    /// How much later than the kernel we read it; absent without kernel stamps.
+    pub lag: Option<Nanos>,
+    /// Whether it came in the same read as the chunk before it, and so shares its stamp.
+    pub shared: bool,
+    /// What it brought.
+    pub kind: OutputKind,
+}
+
+/// Some bytes of an answer's body, as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawPiece {
+    /// Receive stamp.
+    pub at: Nanos,
+    /// The bytes, cut wherever the network cut them.
+    pub bytes: Vec<u8>,
+}
+
+/// Which part of the run a request belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// In the figures.
+    Profiling,
+    /// Sent before, in no figure.
+    Warmup,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Unfinished when the run was over.
+    CutOff,
+    /// It failed.
+    Failed(Failure),
+    /// The whole answer came.
+    Ok,
+}
+
+/// A failure: where it happened and what it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// How far the request had come.
+    pub stage: Stage,
+    /// What happened.
+    pub class: FailureClass,
+    /// The server's message or the system's, for people.
+    pub message: String,
+}
+
+/// How far a request had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Finding the address.
+    Dns,
+    /// Opening the TCP connection.
+    Connect,
+    /// Agreeing on keys.
+    Tls,
+    /// Handing the request to the kernel.
+    Send,
+    /// Waiting for the answer's first byte.
+    FirstByte,
+    /// Reading the answer.
+    Body,
+}
+
+/// What kind of failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The name has no address.
+    Unresolved,
+    /// Nobody listens there.
+    Refused,
+    /// This machine had no port or descriptor left.
+    Exhausted,
+    /// The certificate or the handshake was bad.
+    Tls,
+    /// Nothing came for too long.
+    Timeout,
+    /// The connection was reset.
+    Reset,
+    /// The answer ended before it was complete.
+    Truncated,
+    /// The status was not a success.
+    Status,
+    /// An error inside an answer that began well.
+    InBand,
+    /// Bytes that the protocol does not allow.
+    Malformed,
+    /// A well-formed answer without any output.
+    Empty,
+    /// Any other error of the system.
+    Io,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Dns => "dns",
+            Stage::Connect => "connect",
+            Stage::Tls => "tls",
+            Stage::Send => "send",
+            Stage::FirstByte => "first byte",
+            Stage::Body => "body",
+        })
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FailureClass::Unresolved => "name not found",
+            FailureClass::Refused => "connection refused",
+            FailureClass::Exhausted => "no port or descriptor left here",
+            FailureClass::Tls => "TLS failure",
+            FailureClass::Timeout => "timeout",
+            FailureClass::Reset => "connection reset",
+            FailureClass::Truncated => "truncated answer",
+            FailureClass::Status => "HTTP error status",
+            FailureClass::InBand => "error inside the answer",
+            FailureClass::Malformed => "malformed answer",
+            FailureClass::Empty => "empty answer",
+            FailureClass::Io => "I/O error",
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.class, self.stage, self.message)
+    }
+}
+
+/// What the run as a whole left behind: the part of the evidence that belongs to no single request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// When load started: warm-up over, first measured request about to be issued.
+    pub started: Nanos,
+    /// When the last measured request had ended.
+    pub ended: Nanos,
+    /// Wall-clock time of the clock's zero, nanoseconds since 1970.
+    pub anchor_wall: i64,
+    /// Whether receive stamps are the kernel's.
+    pub kernel_stamps: bool,
+    /// Whether the run was ended from outside.
+    pub interrupted: bool,
+    /// Why the run ended before its plan, when it did.
+    pub ended_early: Option<String>,
+    /// Each load thread's use of its processor over the measured part.
+    pub threads: Vec<ThreadFacts>,
+    /// Connections opened, warm-up included.
+    pub connections_opened: u64,
+    /// Kept connections that the server had closed while they were idle and that were replaced before a request was written.
+    pub connections_replaced: u64,
+}
+
+/// One load thread's use of its processor over the measured part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadFacts {
+    /// Time on a processor.
+    pub cpu: Nanos,
+    /// Time that passed.
+    pub wall: Nanos,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcome_lies_flat_in_the_record() {
+        let failure = Failure { stage: Stage::Body, class: FailureClass::InBand, message: "engine died".into() };
+        let json = serde_json::to_value(Outcome::Failed(failure.clone())).unwrap();
+        assert_eq!(json["outcome"], "failed");
+        assert_eq!(json["stage"], "body");
+        assert_eq!(json["class"], "in_band");
+        assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), Outcome::Failed(failure));
+        assert_eq!(serde_json::to_value(Outcome::CutOff).unwrap()["outcome"], "cut_off");
+    }
+}

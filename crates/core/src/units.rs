@@ -1,0 +1,64 @@
+//! Durations as people type them.
+
+use crate::clock::Nanos;
+
+/// The unit of a number that comes without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bare {
+    /// Milliseconds.
+    Millis,
+    /// Seconds.
+    Seconds,
+}
+
+/// Reads `10`, `2.5s`, `500ms`, `3m` or `1h`; a bare number is in `bare`.
+///
+/// # Errors
+/// A sentence that says what is accepted, for anything else, negative numbers included.
+pub fn parse_duration(text: &str, bare: Bare) -> Result<Nanos, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match (unit, bare) {
+        ("ms", _) | ("", Bare::Millis) => 1e-3,
+        ("us", _) => 1e-6,
+        ("s" | "sec", _) | ("", Bare::Seconds) => 1.0,
+        ("m" | "min", _) => 60.0,
+        ("h", _) => 3600.0,
+        _ => return Err(refusal(text, bare)),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(n) if n.is_finite() && n >= 0.0 && n * scale < 1e9 => Ok(Nanos::from_secs_f64(n * scale)),
+        _ => Err(refusal(text, bare)),
+    }
+}
+
+fn refusal(text: &str, bare: Bare) -> String {
+    let unit = match bare {
+        Bare::Millis => "milliseconds",
+        Bare::Seconds => "seconds",
+    };
+    format!("`{text}` is not a duration: give a number of {unit}, or one with a unit such as 500ms, 10s, 2m or 1h")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_and_bare_numbers() {
+        assert_eq!(parse_duration("10", Bare::Seconds), Ok(Nanos::from_millis(10_000)));
+        assert_eq!(parse_duration("4000", Bare::Millis), Ok(Nanos::from_millis(4_000)));
+        assert_eq!(parse_duration("2.5s", Bare::Millis), Ok(Nanos::from_millis(2_500)));
+        assert_eq!(parse_duration("2m", Bare::Millis), Ok(Nanos::from_millis(120_000)));
+        assert_eq!(parse_duration("1h", Bare::Seconds), Ok(Nanos::from_millis(3_600_000)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_a_sentence() {
+        for text in ["", "s", "-1", "1x", "nan", "inf", "1e99", "ten"] {
+            let error = parse_duration(text, Bare::Seconds).unwrap_err();
+            assert!(error.contains("give a number of seconds"), "{text}: {error}");
+        }
+    }
+}
