@@ -1,0 +1,532 @@
+//! One request, from the moment a slot takes it up until it is done, failed or cut off.
+
+use crate::connection::Connection;
+use crate::control::LocalAbort;
+use crate::failure;
+use crate::job::{Finished, Input, Job, Output};
+use http_body_util::BodyExt;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::event::{Event, OutputKind, Usage};
+use streamgauge_core::plan::{ExportLevel, Timeouts};
+use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
+use streamgauge_net::Receipt;
+use streamgauge_wire::Decoder;
+use streamgauge_wire::server_message;
+use tokio::time::Sleep;
+
+/// Bytes of an error answer that are kept for its message.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+
+/// One stream of the closed loop: a connection and at most one request on it.
+pub(crate) struct Slot {
+    job: Arc<Job>,
+    thread: u16,
+    number: u32,
+    connection: Option<Connection>,
+    previous_end: Option<Nanos>,
+    watchdog: Watchdog,
+    tally: Rc<Tally>,
+    /// End as soon as the server has shown that it answers; for the probe.
+    first_output_is_enough: bool,
+}
+
+/// What the slots of one load thread count together.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub opened: Cell<u64>,
+    pub replaced: Cell<u64>,
+    /// Some connection had no kernel stamps.
+    pub unstamped: Cell<bool>,
+}
+
+/// Why an exchange did not come to its end.
+enum Ended {
+    CutOff,
+    Failed(Failure),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Ended {
+        Ended::Failed(failure)
+    }
+}
+
+impl Slot {
+    pub fn new(job: Arc<Job>, thread: u16, number: u32, abort: Rc<LocalAbort>, tally: Rc<Tally>) -> Slot {
+        let watchdog = Watchdog::new(job.clock, job.plan.timeouts, abort);
+        Slot {
+            job,
+            thread,
+            number,
+            connection: None,
+            previous_end: None,
+            watchdog,
+            tally,
+            first_output_is_enough: false,
+        }
+    }
+
+    /// Ends requests at their first output.
+    pub fn stop_at_first_output(&mut self) {
+        self.first_output_is_enough = true;
+    }
+
+    /// Opens the connection before load. If that fails, the first request will try again and say why.
+    pub async fn open_ahead(&mut self) {
+        self.watchdog.start(self.job.clock.now());
+        self.connection = self.open().await.ok();
+    }
+
+    /// Sends the request number `seq` and reads its answer.
+    pub async fn request(&mut self, seq: u64, phase: Phase) -> Finished {
+        let job = self.job.clone();
+        // The remainder is smaller than the number of inputs, which is a u32.
+        let prompt = (seq % job.inputs.len() as u64) as u32;
+        let issued = job.clock.now();
+        self.watchdog.start(issued);
+        let mut draft = Draft::new(&job, seq, phase, prompt, issued);
+        draft.notes.record.thread = self.thread;
+        draft.notes.record.slot = self.number;
+        let outcome = self.attempts(&job.inputs[prompt as usize], &mut draft).await;
+        let record = &mut draft.notes.record;
+        let previous_end = self.previous_end.filter(|_| record.connect.is_none());
+        record.turnaround = previous_end.zip(record.sent).map(|(end, sent)| sent - end);
+        let finished = draft.finish(outcome, job.clock.now());
+        self.previous_end = Some(finished.record.end);
+        finished
+    }
+
+    /// Tries on the kept connection, and once more on a new one if it dies under the request before any byte of the answer.
+    async fn attempts(&mut self, input: &Input, draft: &mut Draft) -> Outcome {
+        loop {
+            let kept = match self.usable_connection(draft).await {
+                Ok(kept) => kept,
+                Err(ended) => return ended.into(),
+            };
+            match self.exchange(input, draft).await {
+                Ok(()) => return Outcome::Ok,
+                Err(Ended::Failed(failure)) if kept && draft.is_unanswered() && failure::is_loss(&failure) => {
+                    match draft.notes.record.sent.take() {
+                        // It died before anything was written: the same as if we had seen it idle.
+                        None => self.tally.replaced.update(|n| n + 1),
+                        Some(_) => draft.notes.record.retries += 1,
+                    }
+                }
+                Err(ended) => return ended.into(),
+            }
+        }
+    }
+
+    /// Makes sure that there is a connection; whether it has served before.
+    async fn usable_connection(&mut self, draft: &mut Draft) -> Result<bool, Ended> {
+        if let Some(connection) = &mut self.connection {
+            if connection.is_usable().await {
+                return Ok(connection.is_kept());
+            }
+            self.connection = None;
+            self.tally.replaced.update(|n| n + 1);
+        }
+        let begun = self.job.clock.now();
+        let opened = self.open().await;
+        draft.notes.record.connect = Some(self.job.clock.now() - begun);
+        self.connection = Some(opened?);
+        Ok(false)
+    }
+
+    async fn open(&mut self) -> Result<Connection, Ended> {
+        self.watchdog.expect(Limit::Connect);
+        let connection = self.watchdog.guard(self.job.route.open(self.job.clock)).await??;
+        self.tally.opened.update(|n| n + 1);
+        if !connection.kernel_stamps() {
+            self.tally.unstamped.set(true);
+        }
+        Ok(connection)
+    }
+
+    /// One request and its answer on the connection, which is kept only if it can carry another.
+    async fn exchange(&mut self, input: &Input, draft: &mut Draft) -> Result<(), Ended> {
+        let Some(mut connection) = self.connection.take() else {
+            return Err(
+                Failure { stage: Stage::Connect, class: FailureClass::Io, message: "no connection".into() }.into()
+            );
+        };
+        let answer = connection.send(self.job.request(input));
+        let read = self.read_answer(answer, &mut connection, draft).await;
+        draft.notes.record.sent = connection.marks().sent();
+        draft.notes.record.first_byte = connection.marks().first_byte();
+        read?;
+        if draft.body_is_whole && connection.finish().await {
+            self.connection = Some(connection);
+        }
+        draft.verdict()
+    }
+
+    async fn read_answer(
+        &mut self,
+        answer: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
+        connection: &mut Connection,
+        draft: &mut Draft,
+    ) -> Result<(), Ended> {
+        self.watchdog.expect(Limit::FirstByte);
+        let answer = self.watchdog.guard(connection.drive(answer)).await?;
+        let stage = if connection.marks().sent().is_none() { Stage::Send } else { Stage::FirstByte };
+        let mut answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
+        let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        draft.begin_body(answer.status(), self.job.codec.decoder(content_type));
+        loop {
+            self.watchdog.expect(Limit::Idle);
+            let frame = self.watchdog.guard(connection.drive(answer.body_mut().frame())).await?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| failure::from_hyper(Stage::Body, &error))?;
+            if let (Some(data), Some(receipt)) = (frame.data_ref(), connection.marks().last()) {
+                draft.data(data, receipt, connection.marks().reads());
+            }
+            if draft.is_settled(self.first_output_is_enough) {
+                return Ok(());
+            }
+        }
+        draft.end_body(connection.marks().last(), connection.marks().reads());
+        Ok(())
+    }
+}
+
+impl From<Ended> for Outcome {
+    fn from(ended: Ended) -> Outcome {
+        match ended {
+            Ended::CutOff => Outcome::CutOff,
+            Ended::Failed(failure) => Outcome::Failed(failure),
+        }
+    }
+}
+
+/// A record in the making: the decoder of the answer, and what it has told so far.
+struct Draft {
+    decoder: Option<Decoder>,
+    /// The answer's beginning, when its status was not a success.
+    error_body: Option<Vec<u8>>,
+    keep_raw: bool,
+    raw: Vec<RawPiece>,
+    body_is_whole: bool,
+    notes: Notes,
+}
+
+impl Draft {
+    fn new(job: &Job, seq: u64, phase: Phase, prompt: u32, issued: Nanos) -> Draft {
+        let input = &job.inputs[prompt as usize];
+        let record = Record {
+            seq,
+            phase,
+            thread: 0,
+            slot: 0,
+            prompt,
+            input_tokens: input.tokens,
+            want_out: input.want_out,
+            due: None,
+            issued,
+            connect: None,
+            sent: None,
+            first_byte: None,
+            first_event: None,
+            chunks: Vec::with_capacity(input.want_out.map_or(16, |tokens| tokens.min(4096) as usize)),
+            end: issued,
+            turnaround: None,
+            retries: 0,
+            status: None,
+            finish: None,
+            usage: None,
+            text_tokens: None,
+            bytes: 0,
+            outcome: Outcome::CutOff,
+        };
+        Draft {
+            decoder: None,
+            error_body: None,
+            keep_raw: job.plan.export == ExportLevel::Raw,
+            raw: Vec::new(),
+            body_is_whole: false,
+            notes: Notes::new(record),
+        }
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.notes.record.first_byte.is_none() && self.notes.record.retries == 0
+    }
+
+    /// Whether reading on would bring nothing more to know.
+    fn is_settled(&self, first_output_is_enough: bool) -> bool {
+        self.notes.fault.is_some() || (first_output_is_enough && !self.notes.record.chunks.is_empty())
+    }
+
+    fn begin_body(&mut self, status: http::StatusCode, decoder: Decoder) {
+        self.notes.record.status = Some(status.as_u16());
+        if status.is_success() { self.decoder = Some(decoder) } else { self.error_body = Some(Vec::new()) }
+    }
+
+    /// Takes down bytes that came with `receipt`, in read number `read`.
+    fn data(&mut self, data: &[u8], receipt: Receipt, read: u64) {
+        self.notes.record.bytes += data.len() as u64;
+        self.notes.record.end = receipt.at;
+        if self.keep_raw {
+            self.raw.push(RawPiece { at: receipt.at, bytes: data.to_vec() });
+        }
+        if let Some(body) = &mut self.error_body {
+            let room = ERROR_BODY_LIMIT.saturating_sub(body.len());
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        }
+        if let Some(decoder) = &mut self.decoder {
+            decoder.feed(data, &mut |event| self.notes.event(event, receipt, read));
+        }
+    }
+
+    /// The body has ended; its last bytes came with `last`, in read number `read`.
+    fn end_body(&mut self, last: Option<Receipt>, read: u64) {
+        self.body_is_whole = true;
+        let Some(receipt) = last else { return };
+        self.notes.record.end = receipt.at;
+        if let Some(decoder) = &mut self.decoder {
+            decoder.finish(&mut |event| self.notes.event(event, receipt, read));
+        }
+    }
+
+    /// What became of a request whose answer was read as far as it made sense.
+    fn verdict(&mut self) -> Result<(), Ended> {
+        let failed = |class, message: String| Err(Failure { stage: Stage::Body, class, message }.into());
+        if let Some(body) = &self.error_body {
+            let status = self.notes.record.status.unwrap_or_default();
+            let message = server_message(body).unwrap_or_else(|| "no message".to_owned());
+            return failed(FailureClass::Status, format!("{status}: {message}"));
+        }
+        if let Some((class, message)) = self.notes.fault.take() {
+            return failed(class, message);
+        }
+        if self.body_is_whole && !self.notes.complete {
+            return failed(FailureClass::Truncated, "the answer ended without a finish reason or [DONE]".to_owned());
+        }
+        if self.notes.record.chunks.is_empty() {
+            return failed(FailureClass::Empty, "the answer holds no output".to_owned());
+        }
+        Ok(())
+    }
+
+    fn finish(self, outcome: Outcome, now: Nanos) -> Finished {
+        let Notes { mut record, outputs, usage, .. } = self.notes;
+        if outcome != Outcome::Ok {
+            record.end = now;
+        }
+        record.usage = usage.total();
+        record.outcome = outcome;
+        Finished { record, outputs, raw: self.raw }
+    }
+}
+
+/// What the events of an answer say, as far as it has been read.
+struct Notes {
+    record: Record,
+    outputs: Vec<Output>,
+    /// The read that brought the newest chunk.
+    chunk_read: u64,
+    usage: UsageFold,
+    complete: bool,
+    fault: Option<(FailureClass, String)>,
+}
+
+impl Notes {
+    fn new(record: Record) -> Notes {
+        let usage = UsageFold::default();
+        Notes { record, outputs: Vec::new(), chunk_read: 0, usage, complete: false, fault: None }
+    }
+
+    fn event(&mut self, event: Event<'_>, receipt: Receipt, read: u64) {
+        self.record.first_event.get_or_insert(receipt.at);
+        match event {
+            Event::Output { kind, choice, text } => {
+                let shared = !self.record.chunks.is_empty() && self.chunk_read == read;
+                self.chunk_read = read;
+                self.record.chunks.push(Chunk { at: receipt.at, lag: receipt.lag, shared, kind });
+                self.append(choice, kind, text);
+            }
+            Event::Empty => {}
+            Event::Finish { choice, reason } => {
+                self.complete = true;
+                self.usage.answers = self.usage.answers.max(choice.saturating_add(1));
+                self.record.finish.get_or_insert_with(|| reason.to_owned());
+            }
+            Event::Usage { usage, alone } => self.usage.add(usage, alone),
+            Event::Done => self.complete = true,
+            Event::Error { message } => self.fail(FailureClass::InBand, message),
+            Event::Malformed { message } => self.fail(FailureClass::Malformed, message),
+        }
+    }
+
+    fn append(&mut self, choice: u32, kind: OutputKind, text: &str) {
+        // Nearly always the newest entry: answers come one after another or few at a time.
+        match self.outputs.iter_mut().rev().find(|output| output.choice == choice && output.kind == kind) {
+            Some(output) => output.text.push_str(text),
+            None => self.outputs.push(Output { choice, kind, text: text.to_owned() }),
+        }
+    }
+
+    fn fail(&mut self, class: FailureClass, message: &str) {
+        self.fault.get_or_insert_with(|| (class, message.to_owned()));
+    }
+}
+
+/// The server's counts of one request. Running counts replace each other. Of several that stand alone, one for each answer
+/// (llama.cpp with `n`), the output adds up; a repeated one (the same answer's) replaces.
+#[derive(Debug, Default)]
+struct UsageFold {
+    running: Option<Usage>,
+    alone: Vec<Usage>,
+    answers: u32,
+}
+
+impl UsageFold {
+    fn add(&mut self, usage: Usage, alone: bool) {
+        if alone { self.alone.push(usage) } else { self.running = Some(usage) }
+    }
+
+    fn total(&self) -> Option<Usage> {
+        let last = *self.alone.last().or(self.running.as_ref())?;
+        if self.answers < 2 || self.alone.len() != self.answers as usize {
+            return Some(last);
+        }
+        let sum = |field: fn(&Usage) -> Option<u64>| {
+            self.alone.iter().filter_map(field).reduce(|sum, count| sum.saturating_add(count))
+        };
+        let (completion_tokens, reasoning_tokens) = (sum(|u| u.completion_tokens), sum(|u| u.reasoning_tokens));
+        Some(Usage { completion_tokens, reasoning_tokens, ..last })
+    }
+}
+
+/// Which limit is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    Connect,
+    FirstByte,
+    Idle,
+}
+
+/// Ends a wait that takes too long, or when the run is aborted. One timer for the slot's whole life: it is moved only when
+/// it fires early or a nearer limit begins, so that a request costs no timer of its own.
+struct Watchdog {
+    clock: SystemClock,
+    timeouts: Timeouts,
+    abort: Rc<LocalAbort>,
+    sleep: Pin<Box<Sleep>>,
+    armed: Nanos,
+    total: Nanos,
+    running: (Limit, Nanos),
+}
+
+impl Watchdog {
+    fn new(clock: SystemClock, timeouts: Timeouts, abort: Rc<LocalAbort>) -> Watchdog {
+        let armed = clock.now() + timeouts.total;
+        let sleep = Box::pin(tokio::time::sleep_until(clock.instant(armed).into()));
+        Watchdog { clock, timeouts, abort, sleep, armed, total: armed, running: (Limit::Connect, armed) }
+    }
+
+    /// A request begins.
+    fn start(&mut self, issued: Nanos) {
+        self.total = issued + self.timeouts.total;
+    }
+
+    /// From now on `limit` runs.
+    fn expect(&mut self, limit: Limit) {
+        self.running = (limit, self.clock.now() + self.span(limit));
+    }
+
+    fn span(&self, limit: Limit) -> Nanos {
+        match limit {
+            Limit::Connect => self.timeouts.connect,
+            Limit::FirstByte => self.timeouts.first_byte,
+            Limit::Idle => self.timeouts.idle,
+        }
+    }
+
+    /// `work`, unless a limit runs out or the run is aborted first.
+    async fn guard<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.poll_end(cx).map(Err),
+        })
+        .await
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.abort.is_fired() {
+            return Poll::Ready(Ended::CutOff);
+        }
+        let until = self.total.min(self.running.1);
+        if until < self.armed {
+            self.arm(until);
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            if self.clock.now() >= until {
+                return Poll::Ready(Ended::Failed(self.expired()));
+            }
+            self.arm(until);
+        }
+        Poll::Pending
+    }
+
+    fn arm(&mut self, until: Nanos) {
+        self.armed = until;
+        self.sleep.as_mut().reset(self.clock.instant(until).into());
+    }
+
+    fn expired(&self) -> Failure {
+        let (limit, at) = self.running;
+        let stage = match limit {
+            Limit::Connect => Stage::Connect,
+            Limit::FirstByte => Stage::FirstByte,
+            Limit::Idle => Stage::Body,
+        };
+        if self.total < at {
+            return failure::timeout(stage, self.timeouts.total, "the request");
+        }
+        let what = match limit {
+            Limit::Connect => "opening the connection",
+            Limit::FirstByte => "the answer's first byte",
+            Limit::Idle => "the next piece of the answer",
+        };
+        failure::timeout(stage, self.span(limit), what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(completion: u64) -> Usage {
+        Usage { prompt_tokens: Some(20), completion_tokens: Some(completion), ..Usage::default() }
+    }
+
+    #[test]
+    fn running_usage_is_replaced_and_a_final_one_wins() {
+        let mut fold = UsageFold::default();
+        assert_eq!(fold.total(), None);
+        fold.add(usage(1), false);
+        fold.add(usage(2), false);
+        assert_eq!(fold.total(), Some(usage(2)));
+        fold.add(usage(3), true);
+        assert_eq!(fold.total(), Some(usage(3)));
+    }
+
+    #[test]
+    fn one_usage_for_each_answer_adds_up() {
+        let mut fold = UsageFold { answers: 2, ..UsageFold::default() };
+        fold.add(usage(3), true);
+        fold.add(usage(4), true);
+        assert_eq!(fold.total(), Some(usage(7)));
+        let mut whole = UsageFold { answers: 2, ..UsageFold::default() };
+        whole.add(usage(6), true);
+        assert_eq!(whole.total(), Some(usage(6)));
+    }
+}

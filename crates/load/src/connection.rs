@@ -1,0 +1,281 @@
+//! One HTTP/1.1 connection, driven by the task that uses it: hyper's connection future is polled here and not spawned, so
+//! that a chunk reaches its reader without a second wake-up, and so that the newest read is the one a chunk came in.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_net::{Idle, Receipt, StampedStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
+
+/// Bytes one read may bring.
+const READ_SIZE: usize = 64 * 1024;
+
+/// What the socket noted while hyper worked: the stamps of the request and answer under way.
+#[derive(Debug, Default)]
+pub struct Marks {
+    sent: Cell<Option<Nanos>>,
+    first: Cell<Option<Nanos>>,
+    last: Cell<Option<Receipt>>,
+    reads: Cell<u64>,
+}
+
+impl Marks {
+    /// Forgets the exchange before, so that the next write is the next request's first.
+    pub fn arm(&self) {
+        self.sent.set(None);
+        self.first.set(None);
+    }
+
+    /// Just before the request's first byte was handed to the kernel.
+    pub fn sent(&self) -> Option<Nanos> {
+        self.sent.get()
+    }
+
+    /// Receive stamp of the first byte that came after the request was sent.
+    pub fn first_byte(&self) -> Option<Nanos> {
+        self.first.get()
+    }
+
+    /// The newest read.
+    pub fn last(&self) -> Option<Receipt> {
+        self.last.get()
+    }
+
+    /// How many reads brought bytes, over the connection's life: two chunks with the same number share a stamp.
+    pub fn reads(&self) -> u64 {
+        self.reads.get()
+    }
+}
+
+/// A stamped stream that notes the stamps in [`Marks`], as a tokio stream for TLS and hyper.
+pub struct Noted {
+    socket: Rc<RefCell<StampedStream>>,
+    marks: Rc<Marks>,
+    clock: SystemClock,
+}
+
+impl Noted {
+    /// Notes what passes over `socket` in fresh marks.
+    pub fn new(socket: StampedStream) -> Noted {
+        let clock = socket.clock();
+        Noted { socket: Rc::new(RefCell::new(socket)), marks: Rc::default(), clock }
+    }
+}
+
+thread_local! {
+    /// Bytes are read here and copied into the caller's buffer: the copy costs less than clearing a buffer that is mostly
+    /// not used, and one thread needs one.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = buf.remaining().min(READ_SIZE);
+            let receipt = ready!(self.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]))?;
+            buf.put_slice(&scratch[..receipt.len]);
+            if receipt.len > 0 {
+                let marks = &self.marks;
+                marks.last.set(Some(receipt));
+                marks.reads.set(marks.reads.get() + 1);
+                if marks.sent.get().is_some() && marks.first.get().is_none() {
+                    marks.first.set(Some(receipt.at));
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.marks.sent.get().is_none() {
+            self.marks.sent.set(Some(self.clock.now()));
+        }
+        self.socket.borrow_mut().poll_send(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.borrow_mut().poll_shutdown(cx)
+    }
+}
+
+/// What HTTP runs over.
+pub enum Transport {
+    /// TCP alone.
+    Plain(Noted),
+    /// TLS over it; its stamps are those of the records' bytes.
+    Tls(Box<TlsStream<Noted>>),
+}
+
+impl Transport {
+    fn noted(&self) -> &Noted {
+        match self {
+            Transport::Plain(noted) => noted,
+            Transport::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// One HTTP/1.1 connection and the future that moves it.
+pub struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Gone once hyper has ended the connection.
+    motor: Option<http1::Connection<TokioIo<Transport>, Full<Bytes>>>,
+    socket: Rc<RefCell<StampedStream>>,
+    marks: Rc<Marks>,
+    served: u64,
+}
+
+impl Connection {
+    /// Speaks HTTP/1.1 over an open transport.
+    ///
+    /// # Errors
+    /// hyper's.
+    pub async fn new(transport: Transport) -> hyper::Result<Connection> {
+        let (socket, marks) = (transport.noted().socket.clone(), transport.noted().marks.clone());
+        let (sender, motor) = http1::handshake(TokioIo::new(transport)).await?;
+        Ok(Connection { sender, motor: Some(motor), socket, marks, served: 0 })
+    }
+
+    /// The stamps of the exchange under way.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Whether an exchange has ended on it before.
+    pub fn is_kept(&self) -> bool {
+        self.served > 0
+    }
+
+    /// Whether reads carry the kernel's stamps.
+    pub fn kernel_stamps(&self) -> bool {
+        self.socket.borrow().kernel_stamps()
+    }
+
+    /// Whether the next request can go out on it. Looks at the socket itself, so that a connection which the server closed
+    /// while it was idle is found out before anything is written.
+    pub async fn is_usable(&mut self) -> bool {
+        match self.socket.borrow_mut().idle() {
+            Idle::Closed => return false,
+            // TLS sends session tickets unasked, and says goodbye before it closes: hyper must read them to know.
+            Idle::Pending | Idle::Quiet => {}
+        }
+        self.turn().await;
+        self.motor.is_some() && self.sender.is_ready()
+    }
+
+    /// Starts an exchange. Drive the future, and the body after it, with [`Connection::drive`].
+    pub fn send(
+        &mut self,
+        request: http::Request<Full<Bytes>>,
+    ) -> impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>> + use<> {
+        self.marks.arm();
+        self.sender.send_request(request)
+    }
+
+    /// Notes that an exchange has ended well; whether the connection can carry another.
+    pub async fn finish(&mut self) -> bool {
+        self.served += 1;
+        self.turn().await;
+        self.motor.is_some() && self.sender.is_ready()
+    }
+
+    /// Moves the connection until `work` is done.
+    pub async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            self.poll_motor(cx);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Lets the connection do whatever it can without waiting.
+    async fn turn(&mut self) {
+        poll_fn(|cx| {
+            self.poll_motor(cx);
+            Poll::Ready(())
+        })
+        .await
+    }
+
+    fn poll_motor(&mut self, cx: &mut Context<'_>) {
+        // How the connection ended, whoever waits for an answer learns through it.
+        if self.motor.as_mut().is_some_and(|motor| Pin::new(motor).poll(cx).is_ready()) {
+            self.motor = None;
+        }
+    }
+}

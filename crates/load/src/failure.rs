@@ -1,0 +1,95 @@
+//! What went wrong, from what the system and the libraries say: one class each, and the message for people.
+
+use std::error::Error;
+use std::io;
+use streamgauge_core::record::{Failure, FailureClass, Stage};
+
+/// A failure of the system at `stage`.
+pub fn from_io(stage: Stage, error: &io::Error) -> Failure {
+    Failure { stage, class: class_of(error), message: error.to_string() }
+}
+
+/// A failure that hyper reports at `stage`.
+pub fn from_hyper(stage: Stage, error: &hyper::Error) -> Failure {
+    let cause = source_io(error);
+    let class = match cause {
+        Some(error) => class_of(error),
+        None if error.is_incomplete_message() => FailureClass::Truncated,
+        None if error.is_canceled() || error.is_closed() => FailureClass::Reset,
+        None if error.is_parse() => FailureClass::Malformed,
+        None => FailureClass::Io,
+    };
+    let message = match cause {
+        Some(cause) => cause.to_string(),
+        None => match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    };
+    Failure { stage, class, message }
+}
+
+/// A time limit that ran out at `stage`.
+pub fn timeout(stage: Stage, limit: streamgauge_core::Nanos, what: &str) -> Failure {
+    let message = format!("{what} took longer than {} s", limit.as_secs_f64());
+    Failure { stage, class: FailureClass::Timeout, message }
+}
+
+/// Whether the connection itself was lost, as opposed to what was said over it.
+pub fn is_loss(failure: &Failure) -> bool {
+    matches!(failure.class, FailureClass::Reset | FailureClass::Truncated | FailureClass::Io)
+}
+
+fn source_io(error: &hyper::Error) -> Option<&io::Error> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error);
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn class_of(error: &io::Error) -> FailureClass {
+    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return FailureClass::Tls;
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => FailureClass::Refused,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            FailureClass::Reset
+        }
+        io::ErrorKind::UnexpectedEof => FailureClass::Truncated,
+        io::ErrorKind::TimedOut => FailureClass::Timeout,
+        io::ErrorKind::AddrNotAvailable => FailureClass::Exhausted,
+        _ if is_out_of_descriptors(error) => FailureClass::Exhausted,
+        _ => FailureClass::Io,
+    }
+}
+
+#[cfg(unix)]
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // EMFILE and ENFILE: the same numbers on every Unix.
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+#[cfg(not(unix))]
+fn is_out_of_descriptors(_: &io::Error) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_errors_have_a_class() {
+        let class = |kind: io::ErrorKind| from_io(Stage::Connect, &kind.into()).class;
+        assert_eq!(class(io::ErrorKind::ConnectionRefused), FailureClass::Refused);
+        assert_eq!(class(io::ErrorKind::BrokenPipe), FailureClass::Reset);
+        assert_eq!(class(io::ErrorKind::AddrNotAvailable), FailureClass::Exhausted);
+        assert_eq!(from_io(Stage::Connect, &io::Error::from_raw_os_error(24)).class, FailureClass::Exhausted);
+        assert_eq!(class(io::ErrorKind::PermissionDenied), FailureClass::Io);
+    }
+}

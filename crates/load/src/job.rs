@@ -1,0 +1,127 @@
+//! What the load threads are given, and what they give back.
+
+use crate::connect::Route;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http_body_util::Full;
+use std::sync::Arc;
+use streamgauge_core::clock::SystemClock;
+use streamgauge_core::event::OutputKind;
+use streamgauge_core::plan::{Endpoint, RunPlan};
+use streamgauge_core::record::{RawPiece, Record};
+use streamgauge_wire::Codec;
+use thiserror::Error;
+
+/// Everything a run needs, made before load: nothing in it changes once load has begun.
+pub struct Job {
+    /// The plan.
+    pub plan: Arc<RunPlan>,
+    /// Reads the answers.
+    pub codec: Codec,
+    /// The requests' bodies; requests go round them in order.
+    pub inputs: Vec<Input>,
+    /// Where connections go.
+    pub route: Route,
+    /// The run's clock.
+    pub clock: SystemClock,
+    head: Head,
+}
+
+/// One prepared request.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The body.
+    pub body: Bytes,
+    /// Tokens of its prompt.
+    pub tokens: u32,
+    /// Output length that it asks for.
+    pub want_out: Option<u32>,
+}
+
+/// A request that has ended, with what a record does not keep.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The record; its `text_tokens` are not counted yet.
+    pub record: Record,
+    /// The output, for counting tokens: one text for each answer and kind of output.
+    pub outputs: Vec<Output>,
+    /// The body's bytes as they came, if they are to be kept.
+    pub raw: Vec<RawPiece>,
+}
+
+/// All text of one kind in one answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Which answer.
+    pub choice: u32,
+    /// What kind.
+    pub kind: OutputKind,
+    /// The text.
+    pub text: String,
+}
+
+/// Requests that ended on one load thread, in the order of their ends.
+pub type Batch = Vec<Finished>;
+
+/// A header that HTTP does not allow.
+#[derive(Debug, Error)]
+#[error("header `{name}` cannot be sent: {reason}")]
+pub struct HeaderError {
+    name: String,
+    reason: String,
+}
+
+impl Job {
+    /// Puts a run together.
+    ///
+    /// # Errors
+    /// When one of the plan's headers is not one.
+    pub fn new(
+        plan: Arc<RunPlan>,
+        codec: Codec,
+        inputs: Vec<Input>,
+        route: Route,
+        clock: SystemClock,
+    ) -> Result<Job, HeaderError> {
+        let head = Head::new(&plan.endpoint)?;
+        Ok(Job { plan, codec, inputs, route, clock, head })
+    }
+
+    /// The request for `input`.
+    pub(crate) fn request(&self, input: &Input) -> http::Request<Full<Bytes>> {
+        self.head.request(http::Method::POST, &self.plan.endpoint.path, input.body.clone())
+    }
+}
+
+/// The head that all requests to an endpoint share.
+pub(crate) struct Head(HeaderMap);
+
+impl Head {
+    pub(crate) fn new(endpoint: &Endpoint) -> Result<Head, HeaderError> {
+        let mut map = HeaderMap::new();
+        map.insert(HOST, value("Host", &endpoint.target.authority())?);
+        map.insert(USER_AGENT, HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION"))));
+        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let accept = if endpoint.streaming { "text/event-stream" } else { "application/json" };
+        map.insert(ACCEPT, HeaderValue::from_static(accept));
+        for header in &endpoint.headers {
+            let name = HeaderName::from_bytes(header.name.as_bytes())
+                .map_err(|error| HeaderError { name: header.name.clone(), reason: error.to_string() })?;
+            map.insert(name, value(&header.name, header.value.expose())?);
+        }
+        Ok(Head(map))
+    }
+
+    pub(crate) fn request(&self, method: http::Method, path: &str, body: Bytes) -> http::Request<Full<Bytes>> {
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = method;
+        // The path was checked when the plan was made; a request that still has none goes to the root and is refused there.
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        *request.headers_mut() = self.0.clone();
+        request
+    }
+}
+
+fn value(name: &str, text: &str) -> Result<HeaderValue, HeaderError> {
+    HeaderValue::from_str(text).map_err(|error| HeaderError { name: name.to_owned(), reason: error.to_string() })
+}

@@ -1,0 +1,78 @@
+//! Questions asked before load, in no figure: which models there are, and whether a request is answered at all.
+
+use crate::attempt::Slot;
+use crate::connect::Route;
+use crate::failure;
+use crate::job::{Finished, Head, HeaderError, Job};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::Endpoint;
+use streamgauge_core::record::{Failure, FailureClass, Phase, Stage};
+use thiserror::Error;
+use tokio::task::LocalSet;
+
+/// Bytes of an answer to [`fetch`] that are read at most.
+const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Why a question got no answer.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// This machine could not ask.
+    #[error("the probe could not start: {0}")]
+    Start(#[from] std::io::Error),
+    /// A header that HTTP does not allow.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The server did not answer well.
+    #[error("{0}")]
+    Failed(Failure),
+}
+
+/// Sends the job's first request and waits for its first output, or for the whole answer where it does not stream.
+///
+/// # Errors
+/// When this machine cannot even try. What the server did with the request is in the record.
+pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(LocalSet::new().block_on(&runtime, async {
+        let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default());
+        slot.stop_at_first_output();
+        slot.request(0, Phase::Warmup).await
+    }))
+}
+
+/// GETs `path` from the endpoint's server: status and body.
+///
+/// # Errors
+/// When there is no whole answer within `limit`.
+pub fn fetch(
+    endpoint: &Endpoint,
+    route: &Route,
+    clock: SystemClock,
+    path: &str,
+    limit: Nanos,
+) -> Result<(u16, Vec<u8>), ProbeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let request = Head::new(endpoint)?.request(http::Method::GET, path, Bytes::new());
+    let deadline = clock.instant(clock.now() + limit).into();
+    let asked = async {
+        let mut connection = route.open(clock).await?;
+        let answer = connection.send(request);
+        let answer = connection.drive(answer).await.map_err(|error| failure::from_hyper(Stage::FirstByte, &error))?;
+        let status = answer.status().as_u16();
+        let body = http_body_util::Limited::new(answer.into_body(), ANSWER_LIMIT);
+        let body = connection.drive(body.collect()).await.map_err(|error| Failure {
+            stage: Stage::Body,
+            class: FailureClass::Io,
+            message: error.to_string(),
+        })?;
+        Ok((status, body.to_bytes().to_vec()))
+    };
+    let answered = LocalSet::new().block_on(&runtime, async { tokio::time::timeout_at(deadline, asked).await });
+    answered
+        .unwrap_or_else(|_| Err(failure::timeout(Stage::FirstByte, limit, "the answer")))
+        .map_err(ProbeError::Failed)
+}

@@ -1,0 +1,324 @@
+//! A TCP stream whose reads carry the time at which the kernel received the bytes.
+//!
+//! On Linux every segment that arrives on a socket with `SO_TIMESTAMPING` (`RX_SOFTWARE | SOFTWARE`) is stamped on its way
+//! up the stack, and `recvmsg` hands the stamp of the newest byte it returns over as a control message, on the wall clock
+//! (Documentation/networking/timestamping.rst). A reader that is late therefore still knows when the bytes came; what it
+//! loses is only the difference between bytes that piled up meanwhile, which share one stamp.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::task::{Context, Poll, ready};
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::Stamps;
+use tokio::io::AsyncWrite;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Bytes read; 0 is the end of the stream.
+    pub len: usize,
+    /// When they came, on the run's clock: by the kernel's stamp where there is one, else the time of the read.
+    pub at: Nanos,
+    /// How much later than the kernel we read them; absent without a kernel stamp.
+    pub lag: Option<Nanos>,
+}
+
+/// A TCP stream with stamped reads, Nagle's algorithm off.
+#[derive(Debug)]
+pub struct StampedStream {
+    tcp: TcpStream,
+    clock: SystemClock,
+    kernel: bool,
+    /// The last read left room in its buffer, so the socket is empty and the next readiness is worth waiting for without
+    /// asking the kernel first: one system call an event saved.
+    drained: bool,
+    /// The next read asks the kernel at once, whatever the runtime knows; see [`StampedStream::idle`].
+    eager: bool,
+    control: Vec<u8>,
+}
+
+/// The state of a connection on which nothing is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// The peer closed it.
+    Closed,
+    /// Bytes wait unread.
+    Pending,
+    /// Nothing came.
+    Quiet,
+}
+
+impl StampedStream {
+    /// Takes over `tcp`. Kernel stamps are on when `stamps` asks for them and the system has them; see
+    /// [`StampedStream::kernel_stamps`].
+    ///
+    /// # Errors
+    /// When the socket refuses `TCP_NODELAY`.
+    pub fn new(tcp: TcpStream, clock: SystemClock, stamps: Stamps) -> io::Result<StampedStream> {
+        tcp.set_nodelay(true)?;
+        let kernel = stamps == Stamps::Kernel && system::enable(&tcp);
+        Ok(StampedStream { tcp, clock, kernel, drained: false, eager: false, control: system::control_buffer() })
+    }
+
+    /// Whether reads carry the kernel's stamps.
+    pub fn kernel_stamps(&self) -> bool {
+        self.kernel
+    }
+
+    /// Reads into `buf` as soon as there is something.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Receipt>> {
+        if std::mem::take(&mut self.eager) {
+            match system::receive(&self.tcp, buf, &mut self.control) {
+                Ok((len, stamp)) => return Poll::Ready(Ok(self.receipt(len, stamp))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        loop {
+            if std::mem::take(&mut self.drained) {
+                // Nothing was left after the last read: forget the readiness that led to it. Bytes that came since make
+                // an edge of their own.
+                let _ = self.tcp.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            }
+            ready!(self.tcp.poll_read_ready(cx))?;
+            let (tcp, control) = (&self.tcp, &mut self.control);
+            match tcp.try_io(Interest::READABLE, || system::receive(tcp, buf, control)) {
+                Ok((len, stamp)) => {
+                    self.drained = len > 0 && len < buf.len();
+                    return Poll::Ready(Ok(self.receipt(len, stamp)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// [`StampedStream::poll_receive`] as a future.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn receive(&mut self, buf: &mut [u8]) -> io::Result<Receipt> {
+        std::future::poll_fn(|cx| self.poll_receive(cx, buf)).await
+    }
+
+    /// Hands bytes to the kernel; how many it took.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        std::pin::Pin::new(&mut self.tcp).poll_write_vectored(cx, bytes)
+    }
+
+    /// Hands all of `bytes` to the kernel.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn send_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = std::future::poll_fn(|cx| self.poll_send(cx, &[io::IoSlice::new(bytes)])).await?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Closes our side for writing.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+
+    /// What became of a connection on which nothing is expected. Asks the kernel itself, since the runtime learns of a
+    /// close only at its next turn; where bytes wait, the next read will find them without that turn.
+    pub fn idle(&mut self) -> Idle {
+        let idle = system::idle(&self.tcp);
+        self.eager = idle == Idle::Pending;
+        idle
+    }
+
+    /// Drops the connection with a reset instead of an orderly end.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn reset(self) -> io::Result<()> {
+        self.tcp.set_zero_linger()
+    }
+
+    fn receipt(&self, len: usize, stamp: Option<i64>) -> Receipt {
+        let now = self.clock.read();
+        let at = stamp.filter(|_| self.kernel).map(|stamp| now.place(stamp));
+        Receipt { len, at: at.unwrap_or(now.run), lag: at.map(|at| now.run - at) }
+    }
+
+    /// The run's clock.
+    pub fn clock(&self) -> SystemClock {
+        self.clock
+    }
+
+    /// The socket's number, for diagnostics.
+    pub fn descriptor(&self) -> i32 {
+        self.tcp.as_raw_fd()
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use super::Idle;
+    use nix::sys::socket::{
+        ControlMessageOwned, MsgFlags, TimestampingFlag, recv, recvmsg, setsockopt, sockopt::Timestamping,
+    };
+    use std::io::{self, IoSliceMut};
+    use std::os::fd::AsRawFd;
+    use tokio::net::TcpStream;
+
+    pub fn enable(tcp: &TcpStream) -> bool {
+        let flags = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
+        setsockopt(tcp, Timestamping, &flags).is_ok()
+    }
+
+    pub fn control_buffer() -> Vec<u8> {
+        // Three timespecs: software, and two for hardware that we never ask for.
+        nix::cmsg_space!([nix::sys::time::TimeSpec; 3])
+    }
+
+    /// Bytes read and the kernel's wall-clock stamp, if it gave one.
+    pub fn receive(tcp: &TcpStream, buf: &mut [u8], control: &mut Vec<u8>) -> io::Result<(usize, Option<i64>)> {
+        control.resize(control.capacity(), 0);
+        let mut parts = [IoSliceMut::new(buf)];
+        let message = recvmsg::<()>(tcp.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty())?;
+        let stamp = message.cmsgs()?.find_map(|item| match item {
+            ControlMessageOwned::ScmTimestampsns(stamps) => {
+                Some(stamps.system.tv_sec() * 1_000_000_000 + stamps.system.tv_nsec()).filter(|ns| *ns > 0)
+            }
+            _ => None,
+        });
+        Ok((message.bytes, stamp))
+    }
+
+    pub fn idle(tcp: &TcpStream) -> Idle {
+        match recv(tcp.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Err(nix::errno::Errno::EAGAIN) => Idle::Quiet,
+            Ok(0) | Err(_) => Idle::Closed,
+            Ok(_) => Idle::Pending,
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use super::Idle;
+    use std::io;
+    use tokio::net::TcpStream;
+
+    pub fn enable(_: &TcpStream) -> bool {
+        false
+    }
+
+    pub fn control_buffer() -> Vec<u8> {
+        Vec::new()
+    }
+
+    pub fn receive(tcp: &TcpStream, buf: &mut [u8], _: &mut Vec<u8>) -> io::Result<(usize, Option<i64>)> {
+        tcp.try_read(buf).map(|len| (len, None))
+    }
+
+    pub fn idle(tcp: &TcpStream) -> Idle {
+        // Only what the runtime has seen: there is no portable peek that does not wait. A close that it has not seen yet
+        // costs a retry.
+        match tcp.try_read(&mut []) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Idle::Closed,
+            _ => Idle::Quiet,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn on_runtime<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work)
+    }
+
+    async fn pair(stamps: Stamps) -> (StampedStream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (theirs, _) = listener.accept().unwrap();
+        (StampedStream::new(ours, SystemClock::start(), stamps).unwrap(), theirs)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_late_reader_still_learns_when_the_bytes_came() {
+        on_runtime(async {
+            let (mut ours, mut theirs) = pair(Stamps::Kernel).await;
+            assert!(ours.kernel_stamps());
+            let before = ours.clock().now();
+            theirs.write_all(b"token").unwrap();
+            let after = ours.clock().now();
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            let mut buf = [0; 64];
+            let receipt = ours.receive(&mut buf).await.unwrap();
+            assert_eq!(&buf[..receipt.len], b"token");
+            let lag = receipt.lag.unwrap();
+            assert!(lag >= Nanos::from_millis(29), "{lag}");
+            // The two clocks are read a moment apart, so the stamp may seem that moment late.
+            assert!(receipt.at >= before, "{} {before}", receipt.at);
+            assert!(receipt.at <= after + Nanos::from_millis(20), "{} {after}", receipt.at);
+        });
+    }
+
+    #[test]
+    fn without_kernel_stamps_the_lag_is_unknown() {
+        on_runtime(async {
+            let (mut ours, mut theirs) = pair(Stamps::User).await;
+            theirs.write_all(b"x").unwrap();
+            let receipt = ours.receive(&mut [0; 8]).await.unwrap();
+            assert_eq!((receipt.len, receipt.lag), (1, None));
+        });
+    }
+
+    #[test]
+    fn bytes_after_a_short_read_are_not_missed() {
+        on_runtime(async {
+            let (mut ours, mut theirs) = pair(Stamps::Kernel).await;
+            let echo = std::thread::spawn(move || {
+                let mut one = [0];
+                for _ in 0..200 {
+                    theirs.write_all(b"ping").unwrap();
+                    theirs.read_exact(&mut one).unwrap();
+                }
+            });
+            let mut buf = [0; 64];
+            for _ in 0..200 {
+                assert_eq!(ours.receive(&mut buf).await.unwrap().len, 4);
+                ours.send_all(b"!").await.unwrap();
+            }
+            assert_eq!(ours.receive(&mut buf).await.unwrap().len, 0);
+            echo.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn what_happens_to_an_idle_connection_is_seen() {
+        on_runtime(async {
+            let (mut ours, mut theirs) = pair(Stamps::Kernel).await;
+            assert_eq!(ours.idle(), Idle::Quiet);
+            theirs.write_all(b"late").unwrap();
+            while ours.idle() == Idle::Quiet {}
+            assert_eq!(ours.idle(), Idle::Pending);
+            assert_eq!(ours.receive(&mut [0; 8]).await.unwrap().len, 4);
+            drop(theirs);
+            while ours.idle() == Idle::Quiet {}
+            assert_eq!(ours.idle(), Idle::Closed);
+        });
+    }
+}
