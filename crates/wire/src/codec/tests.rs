@@ -1,0 +1,307 @@
+//! Bodies as GenAI-Perf writes them, what the captures do not show, and the template against the parser.
+
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use streamgauge_core::OutputKind;
+use streamgauge_core::plan::{ModelSelection, Target, Trust};
+
+fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
+    Endpoint {
+        kind,
+        target: Target { tls: false, host: "localhost".into(), port: 8000 },
+        path: kind.default_path().into(),
+        models: vec!["tinychat".into()],
+        model_selection: ModelSelection::RoundRobin,
+        streaming,
+        ask_usage: false,
+        headers: Vec::new(),
+        extra: Map::new(),
+        trust: Trust::System,
+    }
+}
+
+fn prompt(text: &str, want_out: Option<u32>) -> Prompt {
+    Prompt { texts: vec![text.into()], tokens: 12, want_out, model: "tinychat".into() }
+}
+
+/// An event without its borrow.
+fn owned(event: Event<'_>) -> String {
+    format!("{event:?}")
+}
+
+fn output(kind: OutputKind, choice: u32, text: &str) -> String {
+    owned(Event::Output { kind, choice, text })
+}
+
+/// What a stream of these events' data says.
+fn stream<T: AsRef<[u8]>>(kind: EndpointKind, events: &[T]) -> Vec<String> {
+    let mut decoder = Codec::new(&endpoint(kind, true), false).decoder(Some("text/event-stream"));
+    let mut seen = Vec::new();
+    for data in events {
+        decoder.feed(&[b"data: ", data.as_ref(), b"\n\n"].concat(), &mut |event| seen.push(owned(event)));
+    }
+    decoder.finish(&mut |event| seen.push(owned(event)));
+    seen
+}
+
+fn chat(data: &str) -> Vec<String> {
+    stream(EndpointKind::Chat, &[data])
+}
+
+/// What a whole answer says.
+fn whole(kind: EndpointKind, body: &[u8]) -> Vec<String> {
+    let mut decoder = Codec::new(&endpoint(kind, false), false).decoder(Some("application/json"));
+    let mut seen = Vec::new();
+    decoder.feed(body, &mut |event| seen.push(owned(event)));
+    decoder.finish(&mut |event| seen.push(owned(event)));
+    seen
+}
+
+fn malformed(seen: &[String]) -> &str {
+    let [event] = seen else { panic!("one event, not {seen:?}") };
+    event.strip_prefix("Malformed { message: ").unwrap_or_else(|| panic!("{event}"))
+}
+
+#[test]
+fn bodies_as_genai_perf_writes_them() {
+    let chat = (EndpointKind::Chat, true, include_str!("../../tests/fixtures/inputs/genai-perf-chat.json"));
+    let completions =
+        (EndpointKind::Completions, false, include_str!("../../tests/fixtures/inputs/genai-perf-completions.json"));
+    for (kind, streaming, inputs) in [chat, completions] {
+        let inputs: Value = serde_json::from_str(inputs).unwrap();
+        let entries = inputs["data"].as_array().unwrap();
+        assert!(entries.len() > 2);
+        for entry in entries {
+            let theirs = &entry["payload"][0];
+            let text = theirs.pointer("/messages/0/content").or_else(|| theirs.pointer("/prompt/0")).unwrap();
+            let prompt = prompt(text.as_str().unwrap(), Some(8));
+            let ours = Codec::new(&endpoint(kind, streaming), false).body(&prompt);
+            // As text, for the order of the members.
+            assert_eq!(ours.to_string(), theirs.to_string());
+        }
+    }
+}
+
+#[test]
+fn our_members_follow_theirs_and_added_ones_come_last_or_in_place() {
+    let mut endpoint = endpoint(EndpointKind::Chat, true);
+    endpoint.ask_usage = true;
+    endpoint.extra = json!({"temperature": 0.5, "max_tokens": 99}).as_object().unwrap().clone();
+    let body = |want_out| Codec::new(&endpoint, true).body(&prompt("hi", want_out)).to_string();
+    assert_eq!(
+        body(Some(8)),
+        r#"{"model":"tinychat","messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":99,"min_tokens":8,"ignore_eos":true,"stream_options":{"include_usage":true},"temperature":0.5}"#
+    );
+    assert_eq!(
+        body(None),
+        r#"{"model":"tinychat","messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true},"temperature":0.5,"max_tokens":99}"#
+    );
+}
+
+#[test]
+fn usage_is_asked_for_only_in_a_stream_and_a_batch_is_one_list() {
+    let mut endpoint = endpoint(EndpointKind::Completions, false);
+    endpoint.ask_usage = true;
+    let mut prompt = prompt("a", None);
+    prompt.texts.push("b".into());
+    assert_eq!(Codec::new(&endpoint, true).body(&prompt).to_string(), r#"{"model":"tinychat","prompt":["a","b"]}"#);
+}
+
+#[test]
+fn reasoning_under_both_names_is_said_once_unless_it_differs() {
+    let think = |text| output(OutputKind::Reasoning, 0, text);
+    let delta = |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#);
+    assert_eq!(chat(&delta(r#"{"reasoning":"a","reasoning_content":"a"}"#)), [think("a")]);
+    assert_eq!(chat(&delta(r#"{"reasoning":"a","reasoning_content":""}"#)), [think("a")]);
+    assert_eq!(chat(&delta(r#"{"reasoning":"b","reasoning_content":"a"}"#)), [think("a"), think("b")]);
+    // A template of the first would misread the second.
+    let events = [
+        delta(r#"{"reasoning":"a","reasoning_content":"a"}"#),
+        delta(r#"{"reasoning":"a","reasoning_content":"b"}"#),
+        delta(r#"{"reasoning":"b","reasoning_content":"a"}"#),
+    ];
+    let seen = stream(EndpointKind::Chat, &events);
+    assert_eq!(seen, [think("a"), think("b"), think("a"), think("a"), think("b")]);
+}
+
+#[test]
+fn order_within_one_chunk() {
+    let seen = chat(
+        r#"{"choices":[
+            {"index":1,"delta":{"content":"t","reasoning":"r"},"finish_reason":"stop"},
+            {"delta":{"tool_calls":[{"function":{"name":"f"}},{"function":{"name":null,"arguments":null}}],
+                      "function_call":{"name":"g","arguments":"{}"}},"finish_reason":""}
+        ],"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":null}},"error":{"message":"late"}}"#
+            .replace('\n', " ")
+            .as_str(),
+    );
+    let usage = streamgauge_core::Usage { prompt_tokens: Some(1), ..Default::default() };
+    assert_eq!(
+        seen,
+        [
+            output(OutputKind::Reasoning, 1, "r"),
+            output(OutputKind::Text, 1, "t"),
+            output(OutputKind::ToolCall, 0, ""),
+            output(OutputKind::ToolCall, 0, "{}"),
+            owned(Event::Finish { choice: 1, reason: "stop" }),
+            owned(Event::Usage { usage, alone: false }),
+            owned(Event::Error { message: "late" }),
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_output() {
+    for data in [
+        r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}],"usage":null}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"","reasoning":null,"tool_calls":[]},"logprobs":{"content":[1]}}]}"#,
+        r#"{"choices":[{"index":0}],"error":null}"#,
+        r#"{"choices":null,"usage":{}}"#,
+        "{}",
+        "",
+        " ",
+    ] {
+        assert_eq!(chat(data), ["Empty"], "{data}");
+    }
+}
+
+#[test]
+fn a_whole_answer() {
+    let body =
+        br#" {"choices":[{"index":0,"message":{"content":"four","reasoning_content":"2+2"},"finish_reason":"stop"},
+        {"index":1,"message":{"content":"five"},"finish_reason":"length"}],"usage":{"completion_tokens":5}} "#;
+    let usage = streamgauge_core::Usage { completion_tokens: Some(5), ..Default::default() };
+    assert_eq!(
+        whole(EndpointKind::Chat, body),
+        [
+            output(OutputKind::Reasoning, 0, "2+2"),
+            output(OutputKind::Text, 0, "four"),
+            output(OutputKind::Text, 1, "five"),
+            owned(Event::Finish { choice: 0, reason: "stop" }),
+            owned(Event::Finish { choice: 1, reason: "length" }),
+            owned(Event::Usage { usage, alone: true }),
+        ]
+    );
+}
+
+#[test]
+fn in_band_errors_of_every_shape() {
+    let failure = |message| [owned(Event::Error { message })];
+    assert_eq!(chat(r#"{"error":"out of memory"}"#), failure("out of memory"));
+    assert_eq!(chat(r#"{"object":"error","message":"too long","code":400}"#), failure("too long"));
+    assert_eq!(whole(EndpointKind::Completions, br#"{"error":{"message":"no"}}"#), failure("no"));
+    let mut decoder = Codec::new(&endpoint(EndpointKind::Chat, true), false).decoder(Some("text/event-stream"));
+    let mut seen = Vec::new();
+    decoder.feed(b"event: error\ndata: plain text\n\nevent: error\n\n", &mut |event| seen.push(owned(event)));
+    assert_eq!(seen, [failure("plain text"), failure("the server reported an error without a message")].concat());
+}
+
+#[test]
+fn malformed_names_what_and_shows_the_beginning() {
+    assert_eq!(
+        malformed(&chat(r#"{"choices":[{"delta":{"conte"#)),
+        r#""not a chat chunk: EOF while parsing a string at line 1 column 28: {\"choices\":[{\"delta\":{\"conte" }"#
+    );
+    let long = format!(r#"{{"choices":7,"x":"{}"}}"#, "ü".repeat(200));
+    let seen = stream(EndpointKind::Completions, &[long]);
+    assert!(malformed(&seen).starts_with("\"not a completions chunk: invalid type: integer `7`, expected a sequence"));
+    assert!(malformed(&seen).contains(&"ü".repeat(102)) && !malformed(&seen).contains(&"ü".repeat(103)), "{seen:?}");
+    let seen = stream(EndpointKind::Chat, &[&b"{\"x\":\"\xC3\"}"[..], b"{}"]);
+    assert_eq!(malformed(&seen), r#""not a chat chunk: invalid UTF-8: {\\\"x\\\":\\\"\\xc3\\\"}" }"#);
+    assert_eq!(malformed(&whole(EndpointKind::Chat, b" \n")), r#""the answer is empty" }"#);
+    assert!(malformed(&whole(EndpointKind::Chat, b"data: {}")).starts_with("\"not a chat answer: expected value"));
+}
+
+#[test]
+fn wrong_types_and_arrays_in_place_of_objects_are_malformed() {
+    for data in [
+        "[]",
+        "1",
+        "null",
+        r#"{"choices":[[0]]}"#,
+        r#"{"choices":[{"delta":["x"]}]}"#,
+        r#"{"choices":[{"delta":{"content":1}}]}"#,
+        r#"{"choices":[{"index":-1}]}"#,
+        r#"{"choices":[],"usage":[1,2]}"#,
+        r#"{"choices":[],"usage":{"completion_tokens":"8"}}"#,
+        r#"{"choices":[]} x"#,
+    ] {
+        assert!(malformed(&chat(data)).starts_with("\"not a chat chunk: "), "{data}");
+    }
+}
+
+#[test]
+fn nothing_is_reported_after_malformed() {
+    let good = r#"{"choices":[{"delta":{"content":"x"}}]}"#;
+    let seen = stream(EndpointKind::Chat, &[good, "{", good, "[DONE]"]);
+    assert_eq!(seen.len(), 2, "{seen:?}");
+}
+
+#[test]
+fn an_endless_answer_is_malformed() {
+    let part = vec![b' '; MAX_BODY / 2];
+    let mut decoder = Codec::new(&endpoint(EndpointKind::Chat, false), false).decoder(None);
+    let mut seen = Vec::new();
+    for part in [&part[..], &part, b" ", b"{}"] {
+        decoder.feed(part, &mut |event| seen.push(owned(event)));
+    }
+    decoder.finish(&mut |event| seen.push(owned(event)));
+    assert_eq!(malformed(&seen), r#""the answer is longer than 64 MiB" }"#);
+}
+
+/// The chunks of steady streams, with the text's JSON string, quotes included, left out.
+const CHUNKS: [(EndpointKind, &str, &str); 5] = [
+    (EndpointKind::Chat, r#"{"id":"a","choices":[{"index":0,"delta":{"content":"#, r#"},"finish_reason":null}]}"#),
+    (EndpointKind::Chat, r#"{"choices":[{"delta":{"reasoning":"","reasoning_content":"#, r#"},"index":1}]}"#),
+    (EndpointKind::Chat, r#"{"choices":[{"delta":{"reasoning":"a","reasoning_content":"#, "}}]}"),
+    (EndpointKind::Chat, r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":"#, "}}]}}]}"),
+    (EndpointKind::Completions, r#"{"choices":[{"index":2,"text":"#, r#","finish_reason":null}],"usage":null}"#),
+];
+
+proptest! {
+    /// A decoder that may learn says the same as decoders that never saw a chunk before.
+    #[test]
+    fn template_and_parser_agree(
+        (kind, before, after) in prop::sample::select(&CHUNKS[..]),
+        texts in vec(prop_oneof!["[a-zé ]{1,6}", ".{0,12}", Just("a".into()), Just(String::new())], 1..12),
+    ) {
+        let events: Vec<String> =
+            texts.iter().map(|text| format!("{before}{}{after}", Value::from(text.as_str()))).collect();
+        let apart: Vec<String> = events.iter().flat_map(|event| stream(kind, &[event])).collect();
+        prop_assert_eq!(stream(kind, &events), apart);
+    }
+
+    /// Whatever stands where a learnt text stood: the parser has the last word.
+    #[test]
+    fn template_and_parser_agree_on_what_is_no_text(
+        (kind, before, after) in prop::sample::select(&CHUNKS[..]),
+        middle in prop_oneof![
+            vec(any::<u8>(), 0..8),
+            vec(prop::sample::select(&b"\"\\un,:{}[]ax0\x1f\x7f\xC3\xA9"[..]), 0..12),
+        ],
+    ) {
+        prop_assume!(!middle.iter().any(|byte| matches!(byte, b'\n' | b'\r')));
+        let event = [before.as_bytes(), b"\"", &middle, b"\"", after.as_bytes()].concat();
+        let learnt = format!("{before}\"learnt\"{after}").into_bytes();
+        let first = stream(kind, &[&learnt]);
+        let both = stream(kind, &[&learnt, &event]);
+        prop_assert_eq!(&both[..first.len()], &first[..]);
+        prop_assert_eq!(&both[first.len()..], stream(kind, &[&event]));
+    }
+}
+
+#[test]
+fn a_steady_stream_is_read_by_the_template() {
+    let mut reader = Reader { kind: EndpointKind::Chat, template: Template::default(), stopped: false };
+    let chunk = |text: &str| format!("{}\"{text}\"{}", CHUNKS[0].1, CHUNKS[0].2).into_bytes();
+    reader.data(&chunk("one"), &mut |_| {});
+    assert_eq!(reader.template.read(&chunk("two")), Some((OutputKind::Text, 0, "two")));
+    // Neither an escaped text nor a chunk that says more than its text makes it forget.
+    reader.data(&chunk("\\n"), &mut |_| {});
+    reader.data(br#"{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}"#, &mut |_| {});
+    assert_eq!(reader.template.read(&chunk("two")), Some((OutputKind::Text, 0, "two")));
+    // Another chunk with a text alone is learnt instead.
+    reader.data(br#"{"choices":[{"delta":{"content":"x"}}]}"#, &mut |_| {});
+    assert_eq!(reader.template.read(&chunk("two")), None);
+}
