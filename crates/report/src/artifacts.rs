@@ -1,0 +1,282 @@
+//! The files of a run: opened before load starts, so that a bad path fails at second 0; written under temporary names;
+//! renamed once there is something in them that is worth the old ones.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use streamgauge_core::plan::{ExportLevel, RunPlan};
+
+/// Buffer of each file; large enough for a write a few times a second at full load.
+const BUFFER: usize = 256 * 1024;
+
+/// Name of our own file of records.
+pub const RECORDS: &str = "records.jsonl";
+
+/// Name of the file of prompts.
+pub const INPUTS: &str = "inputs.json";
+
+/// The directory that GenAI-Perf would make for this run inside the artifact directory:
+/// `{model}[_multi]-openai-{kind}-concurrency{n}`, slashes of the model as `_`.
+pub fn directory_name(plan: &RunPlan) -> String {
+    let endpoint = &plan.endpoint;
+    let model = endpoint.models.first().map_or(String::new(), |model| model.replace('/', "_"));
+    let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
+    format!("{model}{multi}-openai-{}-concurrency{}", endpoint.kind.name(), plan.load.slots())
+}
+
+/// Why the files of a run cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The directory cannot be made.
+    #[error("the artifact directory `{path}` cannot be created: {source}")]
+    Directory {
+        /// Which.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file cannot be made, written or renamed.
+    #[error("the artifact `{path}` cannot be written: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The export's name is no file name, or that of another file of the run.
+    #[error(
+        "the profile export file `{0}` must be a file name that no other artifact has, such as profile_export.json"
+    )]
+    Name(String),
+}
+
+/// The files of a run. Dropped without [`Artifacts::commit`], they stay under their temporary names
+/// (`.records.jsonl.partial`), readable as far as they were flushed.
+pub struct Artifacts {
+    /// `inputs.json`.
+    pub inputs: Spool,
+    /// `records.jsonl`; absent at the summary level.
+    pub records: Option<Spool>,
+    /// Perf Analyzer's export; absent at the summary level.
+    pub export: Option<Spool>,
+    /// The summary as JSON.
+    pub summary_json: Spool,
+    /// The summary as CSV.
+    pub summary_csv: Spool,
+    /// What an earlier run may have left that this one does not write.
+    stale: Vec<PathBuf>,
+}
+
+impl Artifacts {
+    /// Creates `dir` and opens every file of a run at that level under its temporary name.
+    ///
+    /// # Errors
+    /// When the directory or a file cannot be made, or `export_file` cannot be the export's name.
+    pub fn open(dir: &Path, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
+        let [json, csv] = summary_names(export_file)?;
+        fs::create_dir_all(dir)
+            .map_err(|source| ArtifactError::Directory { path: dir.display().to_string(), source })?;
+        let open = |name: &str| Spool::create(dir.join(name));
+        let detailed = level != ExportLevel::Summary;
+        Ok(Artifacts {
+            inputs: open(INPUTS)?,
+            records: detailed.then(|| open(RECORDS)).transpose()?,
+            export: detailed.then(|| open(export_file)).transpose()?,
+            summary_json: open(&json)?,
+            summary_csv: open(&csv)?,
+            stale: if detailed { Vec::new() } else { vec![dir.join(RECORDS), dir.join(export_file)] },
+        })
+    }
+
+    /// Hands what was written so far to the system, so that it outlives this process.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn flush(&mut self) -> Result<(), ArtifactError> {
+        let mut spools = vec![&mut self.inputs, &mut self.summary_json, &mut self.summary_csv];
+        spools.extend(self.records.as_mut());
+        spools.extend(self.export.as_mut());
+        spools.into_iter().try_for_each(Spool::hand_over)
+    }
+
+    /// Ends the files of a run that left `records` records, and says whether they are there now. With records they take
+    /// their final names, replacing those of an earlier run, of which nothing is left that would not belong to the new
+    /// ones; without, they are removed and the earlier run's stay.
+    ///
+    /// # Errors
+    /// When a file cannot be written, renamed or removed.
+    pub fn commit(mut self, records: u64) -> Result<bool, ArtifactError> {
+        if records == 0 {
+            self.spools().try_for_each(Spool::discard)?;
+            return Ok(false);
+        }
+        self.flush()?;
+        for path in std::mem::take(&mut self.stale) {
+            remove(&path)?;
+        }
+        self.spools().try_for_each(Spool::settle)?;
+        Ok(true)
+    }
+
+    /// All files, those that the others are made from first.
+    fn spools(self) -> impl Iterator<Item = Spool> {
+        let details = [self.records, self.export].into_iter().flatten();
+        details.chain([self.inputs, self.summary_json, self.summary_csv])
+    }
+}
+
+/// Names of the two summaries, made from the export's as GenAI-Perf makes them.
+fn summary_names(export_file: &str) -> Result<[String; 2], ArtifactError> {
+    let refusal = || ArtifactError::Name(export_file.into());
+    let path = Path::new(export_file);
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).ok_or_else(refusal)?;
+    let summaries = ["json", "csv"].map(|extension| format!("{stem}_genai_perf.{extension}"));
+    let names: BTreeSet<&str> = [INPUTS, RECORDS, export_file, &summaries[0], &summaries[1]].into();
+    let plain = path.file_name().is_some_and(|name| name == export_file);
+    if plain && names.len() == 5 { Ok(summaries) } else { Err(refusal()) }
+}
+
+fn remove(path: &Path) -> Result<(), ArtifactError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failure(path, source)),
+        _ => Ok(()),
+    }
+}
+
+fn failure(path: &Path, source: io::Error) -> ArtifactError {
+    ArtifactError::File { path: path.display().to_string(), source }
+}
+
+/// A file being written under a temporary name.
+pub struct Spool {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Spool {
+    fn create(path: PathBuf) -> Result<Spool, ArtifactError> {
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(".partial");
+        let temporary = path.with_file_name(name);
+        // A directory in the final place would fail the rename at the very end.
+        if path.is_dir() {
+            return Err(failure(&path, io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let file = File::create(&temporary).map_err(|source| failure(&temporary, source))?;
+        Ok(Spool { path, temporary, file: BufWriter::with_capacity(BUFFER, file) })
+    }
+
+    /// The name it will have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn hand_over(&mut self) -> Result<(), ArtifactError> {
+        self.file.flush().map_err(|source| failure(&self.temporary, source))
+    }
+
+    fn settle(self) -> Result<(), ArtifactError> {
+        fs::rename(&self.temporary, &self.path).map_err(|source| failure(&self.path, source))
+    }
+
+    fn discard(self) -> Result<(), ArtifactError> {
+        remove(&self.temporary)
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+    use streamgauge_core::plan::{EndpointKind, Load};
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn directories_are_named_as_genai_perf_names_them() {
+        let mut plan = plan(EndpointKind::Chat);
+        assert_eq!(directory_name(&plan), "tinychat-openai-chat-concurrency2");
+        plan.endpoint.kind = EndpointKind::Completions;
+        plan.endpoint.models = vec!["org/m".into(), "n".into()];
+        plan.load = Load::Concurrency(64);
+        assert_eq!(directory_name(&plan), "org_m_multi-openai-completions-concurrency64");
+    }
+
+    #[test]
+    fn files_get_their_names_at_the_end_only() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/b");
+        let mut artifacts = Artifacts::open(&dir, "mine.json", ExportLevel::Records).unwrap();
+        let temporary =
+            [".inputs.json", ".mine.json", ".mine_genai_perf.csv", ".mine_genai_perf.json", ".records.jsonl"]
+                .map(|name| format!("{name}.partial"));
+        assert_eq!(names(&dir), temporary);
+        artifacts.records.as_mut().unwrap().write_all(b"line\n").unwrap();
+        artifacts.flush().unwrap();
+        assert_eq!(fs::read(dir.join(".records.jsonl.partial")).unwrap(), b"line\n");
+        assert!(artifacts.commit(1).unwrap());
+        let settled = ["inputs.json", "mine.json", "mine_genai_perf.csv", "mine_genai_perf.json", "records.jsonl"];
+        assert_eq!(names(&dir), settled);
+        assert_eq!(fs::read(dir.join("records.jsonl")).unwrap(), b"line\n");
+    }
+
+    #[test]
+    fn a_run_without_records_leaves_the_old_files() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(RECORDS), "old").unwrap();
+        let artifacts = Artifacts::open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
+        assert!(!artifacts.commit(0).unwrap());
+        assert_eq!(names(root.path()), [RECORDS]);
+        assert_eq!(fs::read(root.path().join(RECORDS)).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_summary_does_not_stand_beside_the_records_of_another_run() {
+        let root = tempfile::tempdir().unwrap();
+        let open = |level| Artifacts::open(root.path(), "profile_export.json", level).unwrap();
+        open(ExportLevel::Raw).commit(1).unwrap();
+        assert_eq!(names(root.path()).len(), 5);
+        open(ExportLevel::Summary).commit(1).unwrap();
+        assert_eq!(names(root.path()), [INPUTS, "profile_export_genai_perf.csv", "profile_export_genai_perf.json"]);
+    }
+
+    #[test]
+    fn bad_paths_fail_at_once_and_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        fs::create_dir(root.path().join(INPUTS)).unwrap();
+        let refusal = |dir: &Path, name: &str| match Artifacts::open(dir, name, ExportLevel::Summary) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{name} was accepted"),
+        };
+        let below_a_file = root.path().join("file/x");
+        assert!(refusal(&below_a_file, "p.json").contains(&below_a_file.display().to_string()));
+        assert!(refusal(root.path(), "p.json").contains(INPUTS));
+        for name in ["", "..", "a/b.json", "records.jsonl", "inputs.json"] {
+            assert!(refusal(root.path(), name).contains(&format!("`{name}` must be a file name")), "{name}");
+        }
+    }
+}

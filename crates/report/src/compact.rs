@@ -1,0 +1,94 @@
+//! Compact JSON into a reused buffer. Records are written as fast as requests end, so nothing here allocates.
+
+use serde_json::Value;
+
+/// Appends a whole number.
+pub(crate) fn push_int(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    push_uint(out, value.unsigned_abs());
+}
+
+/// Appends a whole number that has no sign.
+pub(crate) fn push_uint(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends `text` as a quoted JSON string.
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    push_escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends the inside of a JSON string. Runs of bytes that need no escape are copied whole. The hexadecimal digits are
+/// capitals, as Perf Analyzer writes them.
+pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[copied..at]);
+        copied = at + 1;
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[copied..]);
+}
+
+/// Appends a value of a few members; not for the hot path.
+pub(crate) fn push_value(out: &mut Vec<u8>, value: &Value) {
+    out.extend_from_slice(value.to_string().as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn strings_and_numbers_read_back(text: String, int: i64, uint: u64) {
+            let mut out = Vec::new();
+            push_string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+            out.clear();
+            push_int(&mut out, int);
+            prop_assert_eq!(std::str::from_utf8(&out).unwrap(), int.to_string());
+            out.clear();
+            push_uint(&mut out, uint);
+            prop_assert_eq!(std::str::from_utf8(&out).unwrap(), uint.to_string());
+        }
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        let mut out = Vec::new();
+        push_string(&mut out, "\"a\\\n\r\t\u{8}\u{c}\u{1f}é");
+        assert_eq!(std::str::from_utf8(&out).unwrap(), r#""\"a\\\n\r\t\b\f\u001Fé""#);
+    }
+}

@@ -1,0 +1,244 @@
+//! `profile_export_genai_perf.json`: GenAI-Perf's summary with every key in its place, then what is ours, and the
+//! fidelity of it all last.
+
+use crate::{indented, input_config};
+use serde_json::{Map, Value, json};
+use std::io::{self, Write};
+use streamgauge_core::RunPlan;
+use streamgauge_core::record::RunFacts;
+use streamgauge_stats::{Counts, Distribution, FailureGroup, Metric, PERCENTILES, Summary};
+
+/// Writes the summary of a run, without a newline at the end, as GenAI-Perf leaves it.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(out: impl Write, plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<()> {
+    indented::write(out, &build(plan, facts, summary)?)
+}
+
+/// GenAI-Perf's metrics in its order.
+const THEIRS: [Metric; 11] = [
+    Metric::RequestThroughput,
+    Metric::RequestLatency,
+    Metric::RequestGoodput,
+    Metric::RequestCount,
+    Metric::TimeToFirstToken,
+    Metric::TimeToSecondToken,
+    Metric::InterTokenLatency,
+    Metric::OutputTokenThroughput,
+    Metric::OutputTokenThroughputPerUser,
+    Metric::OutputSequenceLength,
+    Metric::InputSequenceLength,
+];
+
+/// Metrics that only we have.
+pub(crate) const OURS: [Metric; 9] = [
+    Metric::InterChunkLatency,
+    Metric::TimeToFirstByte,
+    Metric::TimeToFirstAnswer,
+    Metric::PromptTokensByServer,
+    Metric::TemplateTokens,
+    Metric::ClientLag,
+    Metric::Turnaround,
+    Metric::ConnectTime,
+    Metric::TimeToFailure,
+];
+
+fn build(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Value> {
+    let mut document = Map::new();
+    put_metrics(&mut document, &THEIRS, summary);
+    document.insert("input_config".into(), input_config::build(plan));
+    put_metrics(&mut document, &OURS, summary);
+    document.insert("samples".into(), samples(summary));
+    document.insert("requests".into(), requests(&summary.counts));
+    document.insert("errors".into(), summary.failures.iter().map(error).collect::<io::Result<Value>>()?);
+    document.insert("token_counts".into(), token_counts(plan, summary)?);
+    document.insert("run".into(), run(plan, facts, summary)?);
+    document.insert("fidelity".into(), serde_json::to_value(&summary.fidelity)?);
+    Ok(Value::Object(document))
+}
+
+/// A metric without data has no key.
+fn put_metrics(document: &mut Map<String, Value>, metrics: &[Metric], summary: &Summary) {
+    for &metric in metrics {
+        let value = match summary.scalar(metric) {
+            Some(value) => Some(json!({"unit": metric.unit(), "avg": value})),
+            None => summary.distribution(metric).map(|d| statistics(metric.unit(), d)),
+        };
+        if let Some(value) = value {
+            document.insert(metric.key().into(), value);
+        }
+    }
+}
+
+fn statistics(unit: &str, d: &Distribution) -> Value {
+    let mut members = Map::new();
+    members.insert("unit".into(), json!(unit));
+    members.insert("avg".into(), json!(d.avg));
+    for p in PERCENTILES {
+        members.insert(format!("p{p}"), json!(d.percentile(p)));
+    }
+    members.insert("min".into(), json!(d.min));
+    members.insert("max".into(), json!(d.max));
+    members.insert("std".into(), json!(d.std));
+    Value::Object(members)
+}
+
+/// How many values stand behind each distribution, whether its percentiles are exact or from a histogram, and which of
+/// them have too few values for a two-sided 95 % interval. Beside the distributions, whose keys are not ours.
+fn samples(summary: &Summary) -> Value {
+    let entry = |d: &Distribution| {
+        let thin: Vec<String> = PERCENTILES.iter().filter(|&&p| !d.supports(p)).map(|p| format!("p{p}")).collect();
+        json!({"count": d.count, "exact": d.exact, "too_few_for": thin})
+    };
+    Value::Object(summary.distributions.iter().map(|(metric, d)| (metric.key().into(), entry(d))).collect())
+}
+
+fn requests(counts: &Counts) -> Value {
+    json!({
+        "measured": counts.requests,
+        "ok": counts.ok,
+        "failed": counts.failed,
+        "cut_off": counts.cut_off,
+        "retried": counts.retried,
+        "warmup": counts.warmup,
+    })
+}
+
+fn error(group: &FailureGroup) -> io::Result<Value> {
+    Ok(json!({
+        "stage": serde_json::to_value(group.stage)?,
+        "class": serde_json::to_value(group.class)?,
+        "count": group.count,
+        "sample": group.sample,
+        "time_to_failure": statistics(Metric::TimeToFailure.unit(), &group.time_to_failure),
+    }))
+}
+
+fn token_counts(plan: &RunPlan, summary: &Summary) -> io::Result<Value> {
+    let tokens = &summary.tokens;
+    Ok(json!({
+        "asked": serde_json::to_value(plan.token_count)?,
+        "by_usage": tokens.by_usage,
+        "by_tokenizer": tokens.by_tokenizer,
+        "by_chunks": tokens.by_chunks,
+        "missing": tokens.missing,
+        "compared": tokens.compared,
+        "disagree": tokens.disagree,
+    }))
+}
+
+fn run(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Value> {
+    Ok(json!({
+        "streamgauge": env!("CARGO_PKG_VERSION"),
+        "started_ns": facts.anchor_wall.saturating_add(facts.started.0),
+        "duration_s": summary.duration.as_secs_f64(),
+        "seed": plan.prompts.seed,
+        "kernel_stamps": facts.kernel_stamps,
+        "interrupted": facts.interrupted,
+        "ended_early": facts.ended_early,
+        "connections_opened": facts.connections_opened,
+        "connections_replaced": facts.connections_replaced,
+        "plan": serde_json::to_value(plan)?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{add_ours, distribution, facts, golden_runs, golden_summary, plan, secret_header};
+    use streamgauge_core::plan::{EndpointKind, StopRule};
+    use streamgauge_core::{FailureClass, Nanos, Stage};
+
+    fn written(plan: &RunPlan, summary: &Summary) -> String {
+        let mut out = Vec::new();
+        write(&mut out, plan, &facts(), summary).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn read(plan: &RunPlan, summary: &Summary) -> Value {
+        serde_json::from_str(&written(plan, summary)).unwrap()
+    }
+
+    /// Settings of that tool's own that we do not pretend to have.
+    fn with_our_settings(golden: &str) -> String {
+        golden
+            .replace(r#""path": "perf_analyzer""#, r#""path": "streamgauge""#)
+            .replace("[\n        \"http://localhost:9400/metrics\"\n      ]", "[]")
+            .replace(r#""_enable_debug_logging": true"#, r#""_enable_debug_logging": false"#)
+    }
+
+    #[test]
+    fn real_files_come_back_byte_for_byte_and_ours_follows() {
+        for (plan, golden) in golden_runs() {
+            let mut summary = golden_summary(golden);
+            add_ours(&mut summary);
+            let text = written(&plan, &summary);
+            let theirs = with_our_settings(golden);
+            let theirs = theirs.strip_suffix("\n}").unwrap();
+            assert!(text.starts_with(theirs), "{text}");
+            assert!(text[theirs.len()..].starts_with(",\n  \"inter_chunk_latency\": {\n    \"unit\": \"ms\""));
+            assert!(text.ends_with("\n}"));
+        }
+    }
+
+    #[test]
+    fn keys_of_ours_are_in_order_and_fidelity_is_last() {
+        let (plan, golden) = golden_runs().into_iter().next().unwrap();
+        let mut summary = golden_summary(golden);
+        add_ours(&mut summary);
+        let document = read(&plan, &summary);
+        let theirs: Value = serde_json::from_str(golden).unwrap();
+        let keys: Vec<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+        let (before, after) = keys.split_at(theirs.as_object().unwrap().len());
+        assert_eq!(before, theirs.as_object().unwrap().keys().collect::<Vec<_>>());
+        let ours = ["inter_chunk_latency", "time_to_first_byte", "template_tokens", "client_lag"];
+        let rest = ["samples", "requests", "errors", "token_counts", "run", "fidelity"];
+        assert_eq!(after, [&ours[..], &rest[..]].concat());
+        assert_eq!(document["fidelity"]["verdict"], "degraded");
+        assert_eq!(document["fidelity"]["rows"][1]["remedy"], "give it more threads");
+        assert_eq!(document["run"]["started_ns"], 1_795_314_657_000_000_005_i64);
+        assert_eq!(document["run"]["duration_s"], 0.262);
+        assert_eq!(document["run"]["plan"]["load"]["concurrency"], 2);
+        assert_eq!(document["requests"]["ok"], 8);
+    }
+
+    #[test]
+    fn thin_percentiles_and_failures_are_told() {
+        let mut summary = golden_summary(golden_runs()[0].1);
+        summary.distributions[0].1.count = 59;
+        summary.distributions[0].1.exact = false;
+        let time_to_failure = distribution([2.0, 1.0, 3.0, 0.5], |_| 2.0);
+        let (stage, class) = (Stage::FirstByte, FailureClass::Timeout);
+        summary.failures = vec![FailureGroup { stage, class, count: 3, sample: "late".into(), time_to_failure }];
+        let document = read(&plan(EndpointKind::Chat), &summary);
+        let expected = json!({"count": 59, "exact": false, "too_few_for": ["p1", "p99"]});
+        assert_eq!(document["samples"]["time_to_first_token"], expected);
+        let error = &document["errors"][0];
+        assert_eq!((&error["stage"], &error["class"]), (&json!("first_byte"), &json!("timeout")));
+        assert_eq!((&error["count"], &error["sample"]), (&json!(3), &json!("late")));
+        assert_eq!(error["time_to_failure"]["max"], 3.0);
+    }
+
+    #[test]
+    fn settings_take_the_shapes_that_the_real_tool_gives_them() {
+        let mut plan = plan(EndpointKind::Chat);
+        plan.endpoint.headers = vec![secret_header()];
+        plan.endpoint.extra.insert("temperature".into(), json!(0.5));
+        plan.endpoint.target.tls = true;
+        plan.prompts.output = None;
+        plan.prompts.input.stddev = 2.5;
+        plan.stop = StopRule { requests: None, duration: Some(Nanos::from_millis(4_000)), grace: Nanos::ZERO };
+        plan.artifacts = "elsewhere".into();
+        let text = written(&plan, &golden_summary(golden_runs()[0].1));
+        assert!(!text.contains("sk-secret"));
+        let config = &serde_json::from_str::<Value>(&text).unwrap()["input_config"];
+        assert_eq!(config["input"]["header"], json!(["Authorization:<hidden>"]));
+        assert_eq!(config["input"]["extra"], json!({"temperature": 0.5}));
+        assert_eq!(config["endpoint"]["url"], "https://localhost:18700");
+        assert_eq!(config["input"]["output_tokens"], json!({"mean": -1, "deterministic": false, "stddev": 0}));
+        assert_eq!(config["input"]["synthetic_tokens"], json!({"mean": 20, "stddev": 2.5}));
+        assert_eq!(config["perf_analyzer"]["measurement"], json!({"mode": "interval", "num": 4000}));
+        assert_eq!(config["output"]["artifact_directory"], "elsewhere");
+    }
+}

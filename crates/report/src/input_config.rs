@@ -1,0 +1,143 @@
+//! The `input_config` block of GenAI-Perf's JSON: the plan under that tool's keys. Keys of things that do not exist
+//! here (audio, images, sessions) carry that tool's defaults, since its readers expect them all.
+
+use serde_json::{Map, Value, json};
+use streamgauge_core::plan::{Endpoint, EndpointKind, Length, ModelSelection, PromptPlan, RunPlan, StopRule};
+
+/// The whole block.
+pub(crate) fn build(plan: &RunPlan) -> Value {
+    json!({
+        "model_names": plan.endpoint.models,
+        "subcommand": "profile",
+        "verbose": false,
+        "template_filename": "genai_perf_config.yaml",
+        "analyze": {"sweep_parameters": {"concurrency": {"min": 1, "max": 1024}}},
+        "endpoint": endpoint(&plan.endpoint),
+        "perf_analyzer": {
+            "path": "streamgauge",
+            "verbose": false,
+            "stimulus": {"concurrency": plan.load.slots()},
+            "stability_percentage": 999,
+            "measurement": measurement(plan.stop),
+            "warmup_request_count": plan.warmup,
+        },
+        "input": input(plan),
+        "output": {
+            "artifact_directory": parent_directory(plan),
+            "checkpoint_directory": "checkpoint",
+            "profile_export_file": plan.export_file,
+            "generate_plots": false,
+            "enable_checkpointing": false,
+        },
+        "tokenizer": {
+            "name": plan.prompts.tokenizer,
+            "revision": "main",
+            "trust_remote_code": false,
+            "_enable_debug_logging": false,
+        },
+        "process": {"input_path": "aggregated"},
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let target = &endpoint.target;
+    json!({
+        "model_selection_strategy": match endpoint.model_selection {
+            ModelSelection::Random => "random",
+            ModelSelection::RoundRobin => "round_robin",
+        },
+        "backend": "tensorrtllm",
+        "custom": endpoint.path.trim_start_matches('/'),
+        "type": endpoint.kind.name(),
+        "streaming": endpoint.streaming,
+        "server_metrics_urls": [],
+        // That tool shows what was typed; a scheme is worth showing only where it is not the usual one.
+        "url": if target.tls { target.to_string() } else { target.authority() },
+        "grpc_method": "",
+        "service_kind": "openai",
+        "output_format": match endpoint.kind {
+            EndpointKind::Chat => "openai_chat_completions",
+            EndpointKind::Completions => "openai_completions",
+        },
+    })
+}
+
+fn measurement(stop: StopRule) -> Value {
+    match (stop.requests, stop.duration) {
+        (Some(requests), _) => json!({"mode": "request_count", "num": requests}),
+        (None, Some(duration)) => json!({"mode": "interval", "num": duration.0 / 1_000_000}),
+        (None, None) => json!({"mode": "request_count", "num": ""}),
+    }
+}
+
+fn input(plan: &RunPlan) -> Value {
+    let prompts = &plan.prompts;
+    json!({
+        "batch_size": prompts.batch,
+        "extra": or_empty(plan.endpoint.extra.clone()),
+        "goodput": or_empty(plan.goodput.iter().map(|(key, limit)| (key.clone(), json!(limit))).collect()),
+        "header": headers(&plan.endpoint),
+        "file": "",
+        "num_dataset_entries": prompts.count,
+        "random_seed": prompts.seed,
+        "audio": {
+            "batch_size": 1,
+            "length": {"mean": 0, "stddev": 0},
+            "format": "wav",
+            "depths": [16],
+            "sample_rates": [16],
+            "num_channels": 1,
+        },
+        "image": {
+            "width": {"mean": 0, "stddev": 0},
+            "height": {"mean": 0, "stddev": 0},
+            "batch_size": 1,
+            "format": "png",
+        },
+        "output_tokens": output_tokens(prompts),
+        "synthetic_tokens": {"mean": whole(prompts.input.mean), "stddev": whole(prompts.input.stddev)},
+        "prefix_prompt": {"num": prompts.prefixes, "length": prompts.prefix_tokens},
+        "sessions": {
+            "num": 0,
+            "turns": {"mean": 1, "stddev": 0},
+            "turn_delay": {"mean": 0, "ratio": 1.0, "stddev": 0},
+        },
+        "prompt_source": "synthetic",
+        "synthetic_files": [],
+        "payload_file": "",
+    })
+}
+
+/// A mean of -1 is that tool's way to say that no length is asked for.
+fn output_tokens(prompts: &PromptPlan) -> Value {
+    let Length { mean, stddev } = prompts.output.unwrap_or(Length { mean: -1.0, stddev: 0.0 });
+    json!({"mean": whole(mean), "deterministic": prompts.output_exact, "stddev": whole(stddev)})
+}
+
+/// Names with their values as they may be shown, or `""` when there are none.
+fn headers(endpoint: &Endpoint) -> Value {
+    if endpoint.headers.is_empty() {
+        return json!("");
+    }
+    endpoint.headers.iter().map(|header| format!("{}:{}", header.name, header.value.shown())).collect()
+}
+
+/// That tool writes `""` for an option that was not given.
+fn or_empty(members: Map<String, Value>) -> Value {
+    if members.is_empty() { json!("") } else { Value::Object(members) }
+}
+
+/// Whole numbers without a fraction, as they are typed.
+fn whole(value: f64) -> Value {
+    // Beyond 2^53 a float cannot tell neighbouring whole numbers apart, and no length comes near it.
+    if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 { json!(value as i64) } else { json!(value) }
+}
+
+/// That tool notes the directory it made the run's own directory in.
+fn parent_directory(plan: &RunPlan) -> String {
+    let directory = match plan.artifacts.parent() {
+        Some(parent) if plan.artifacts.ends_with(crate::artifacts::directory_name(plan)) => parent,
+        _ => &plan.artifacts,
+    };
+    directory.display().to_string()
+}

@@ -1,0 +1,68 @@
+//! Numbers as the replaced tools write them.
+
+/// What stands where there is no number.
+pub(crate) const NOT_AVAILABLE: &str = "N/A";
+
+/// Two decimals and commas between thousands, as Python's `{:,.2f}`; a number that is none is `N/A`.
+pub(crate) fn grouped(value: f64) -> String {
+    if !value.is_finite() {
+        return NOT_AVAILABLE.into();
+    }
+    let plain = format!("{value:.2}");
+    let (whole, fraction) = plain.split_at(plain.len() - ".00".len());
+    with_commas(whole) + fraction
+}
+
+/// A whole number with commas between thousands.
+pub(crate) fn grouped_count(value: u64) -> String {
+    with_commas(&value.to_string())
+}
+
+fn with_commas(number: &str) -> String {
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    let mut text = String::from(sign);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The shortest text that reads back as `value`, as Python's `repr`. Rust's `{:?}` chooses the same digits and turns to
+/// exponents at the same sizes; only the exponent is spelled differently (`1e-5` against `1e-05`).
+pub(crate) fn python_repr(value: f64) -> String {
+    let text = format!("{value:?}");
+    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(grouped(0.0), "0.00");
+        assert_eq!(grouped(999.994), "999.99");
+        assert_eq!(grouped(1915.41), "1,915.41");
+        assert_eq!(grouped(-1234567.891), "-1,234,567.89");
+        assert_eq!(grouped(f64::NAN), "N/A");
+        assert_eq!(grouped_count(7), "7");
+        assert_eq!(grouped_count(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn floats_read_as_python_writes_them() {
+        assert_eq!(python_repr(8.0), "8.0");
+        assert_eq!(python_repr(65.44895199999999), "65.44895199999999");
+        assert_eq!(python_repr(0.0001), "0.0001");
+        assert_eq!(python_repr(0.00001), "1e-05");
+        assert_eq!(python_repr(1.5e-7), "1.5e-07");
+        assert_eq!(python_repr(9999999999999998.0), "9999999999999998.0");
+        assert_eq!(python_repr(1e16), "1e+16");
+        assert_eq!(python_repr(-2.5e120), "-2.5e+120");
+    }
+}

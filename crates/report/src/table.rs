@@ -1,0 +1,100 @@
+//! The box table of the replaced tools: a heavy head, a light body, cells flush right, the title in the middle.
+
+/// Widest text of the first column; longer ones are wrapped between words.
+const LABEL_WIDTH: usize = 36;
+
+/// A table: one label column and some columns of numbers.
+pub(crate) struct Table {
+    title: &'static str,
+    head: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table without rows; the first name of `head` is the label column's.
+    pub(crate) fn new(title: &'static str, head: Vec<&'static str>) -> Table {
+        Table { title, head, rows: Vec::new() }
+    }
+
+    /// Adds a row. Cells that are missing at the end stay blank.
+    pub(crate) fn row(&mut self, label: &str, cells: Vec<String>) {
+        let mut lines = wrap(label).into_iter();
+        let mut first = vec![lines.next().unwrap_or_default()];
+        first.extend(cells);
+        self.rows.push(first);
+        self.rows.extend(lines.map(|line| vec![line]));
+    }
+
+    /// Draws it; every line ends with a newline, none with a blank.
+    pub(crate) fn render(&self) -> String {
+        let widths = self.widths();
+        let total: usize = widths.iter().map(|width| width + 3).sum::<usize>() + 1;
+        let margin = total.saturating_sub(self.title.chars().count()) / 2;
+        let mut text = format!("{:margin$}{}\n", "", self.title);
+        text += &rule(&widths, ['┏', '━', '┳', '┓']);
+        text += &line(&widths, '┃', |column| self.head[column]);
+        text += &rule(&widths, ['┡', '━', '╇', '┩']);
+        for row in &self.rows {
+            text += &line(&widths, '│', |column| row.get(column).map_or("", String::as_str));
+        }
+        text + &rule(&widths, ['└', '─', '┴', '┘'])
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |text| text.chars().count());
+        let widest = |column| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
+        self.head.iter().enumerate().map(|(column, name)| widest(column).max(name.chars().count())).collect()
+    }
+}
+
+fn rule(widths: &[usize], [left, fill, between, right]: [char; 4]) -> String {
+    let spans: Vec<String> = widths.iter().map(|width| fill.to_string().repeat(width + 2)).collect();
+    format!("{left}{}{right}\n", spans.join(&between.to_string()))
+}
+
+fn line<'a>(widths: &[usize], bar: char, cell: impl Fn(usize) -> &'a str) -> String {
+    let cells: Vec<String> =
+        widths.iter().enumerate().map(|(column, &width)| format!(" {:>width$} ", cell(column))).collect();
+    format!("{bar}{}{bar}\n", cells.join(&bar.to_string()))
+}
+
+/// Lines of at most [`LABEL_WIDTH`], broken between words; a longer word stays whole.
+fn wrap(label: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in label.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= LABEL_WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_labels_wrap_before_the_unit() {
+        let mut table = Table::new("T", vec!["Statistic", "avg"]);
+        table.row("Output Token Throughput Per User (tokens/sec/user)", vec!["200.36".into()]);
+        let expected = "                      T
+┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━┓
+┃                        Statistic ┃    avg ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━┩
+│ Output Token Throughput Per User │ 200.36 │
+│                (tokens/sec/user) │        │
+└──────────────────────────────────┴────────┘
+";
+        assert_eq!(table.render(), expected);
+    }
+
+    #[test]
+    fn a_label_of_exactly_the_width_is_not_wrapped() {
+        assert_eq!(wrap("Output Token Throughput (tokens/sec)").len(), 1);
+        assert_eq!(wrap("").len(), 0);
+    }
+}

@@ -1,0 +1,179 @@
+//! What several tests begin with: the plan of the golden runs, and summaries made from their figures.
+
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+use streamgauge_core::plan::{
+    Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, Load, ModelSelection, PromptPlan, RunPlan,
+    Stamps, StopRule, Target, Timeouts, TokenCount, Trust,
+};
+use streamgauge_core::record::{RunFacts, ThreadFacts};
+use streamgauge_core::seed::Seed;
+use streamgauge_core::{Nanos, Outcome, Phase, Record};
+use streamgauge_stats::{
+    Counts, Distribution, Fidelity, FidelityRow, Grade, Metric, PERCENTILES, Summary, TokenSources,
+};
+
+/// The plan of the golden run of that kind.
+pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
+    let (name, streaming, slots) = match kind {
+        EndpointKind::Chat => ("chat", true, 2),
+        EndpointKind::Completions => ("completions", false, 1),
+    };
+    let limits = [("time_to_first_token".to_owned(), 40.0), ("inter_token_latency".to_owned(), 6.0)];
+    let second = Nanos::from_millis(1_000);
+    RunPlan {
+        endpoint: Endpoint {
+            kind,
+            target: Target { tls: false, host: "localhost".into(), port: 18700 },
+            path: kind.default_path().into(),
+            models: vec!["tinychat".into()],
+            model_selection: ModelSelection::RoundRobin,
+            streaming,
+            ask_usage: true,
+            headers: Vec::new(),
+            extra: Map::new(),
+            trust: Trust::System,
+        },
+        prompts: PromptPlan {
+            count: 4,
+            input: Length { mean: 20.0, stddev: 0.0 },
+            output: Some(Length { mean: 8.0, stddev: 0.0 }),
+            output_exact: false,
+            batch: 1,
+            prefixes: 0,
+            prefix_tokens: 100,
+            seed: Seed(0),
+            tokenizer: "/models/tok".into(),
+        },
+        load: Load::Concurrency(slots),
+        stop: StopRule { requests: Some(8), duration: None, grace: second },
+        warmup: 0,
+        timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
+        threads: 1,
+        stamps: Stamps::Kernel,
+        token_count: TokenCount::Auto,
+        export: ExportLevel::Records,
+        goodput: if kind == EndpointKind::Chat { limits.to_vec() } else { Vec::new() },
+        probe: true,
+        artifacts: PathBuf::from(format!("gp-{name}/tinychat-openai-{name}-concurrency{slots}")),
+        export_file: "profile_export.json".into(),
+    }
+}
+
+/// A header that must not be seen anywhere.
+pub(crate) fn secret_header() -> Header {
+    Header { name: "Authorization".into(), value: HeaderValue::Secret("Bearer sk-secret".into()) }
+}
+
+/// A successful request that did nothing.
+pub(crate) fn record() -> Record {
+    Record {
+        seq: 0,
+        phase: Phase::Profiling,
+        thread: 0,
+        slot: 0,
+        prompt: 0,
+        input_tokens: 20,
+        want_out: Some(8),
+        due: None,
+        issued: Nanos::ZERO,
+        connect: None,
+        sent: None,
+        first_byte: None,
+        first_event: None,
+        chunks: Vec::new(),
+        end: Nanos::ZERO,
+        turnaround: None,
+        retries: 0,
+        status: None,
+        finish: None,
+        usage: None,
+        text_tokens: None,
+        bytes: 0,
+        outcome: Outcome::Ok,
+    }
+}
+
+/// What a run left beside its records.
+pub(crate) fn facts() -> RunFacts {
+    RunFacts {
+        started: Nanos(5),
+        ended: Nanos(2_000_000_005),
+        anchor_wall: 1_795_314_657_000_000_000,
+        kernel_stamps: true,
+        threads: vec![ThreadFacts { cpu: Nanos(1), wall: Nanos(2) }],
+        connections_opened: 2,
+        ..RunFacts::default()
+    }
+}
+
+/// A distribution over enough values for every percentile.
+pub(crate) fn distribution([avg, min, max, std]: [f64; 4], percentile: impl Fn(u8) -> f64) -> Distribution {
+    Distribution { count: 10_000, exact: true, avg, min, max, std, percentiles: PERCENTILES.map(percentile) }
+}
+
+/// A summary without any figures.
+pub(crate) fn empty_summary() -> Summary {
+    let row = |key, title, value: &str, grade, remedy: Option<&str>| FidelityRow {
+        key,
+        title,
+        value: value.into(),
+        number: None,
+        unit: "",
+        grade,
+        remedy: remedy.map(String::from),
+    };
+    Summary {
+        distributions: Vec::new(),
+        scalars: Vec::new(),
+        counts: Counts { requests: 8, ok: 8, ..Counts::default() },
+        failures: Vec::new(),
+        tokens: TokenSources { by_usage: 8, compared: 8, ..TokenSources::default() },
+        duration: Nanos::from_millis(262),
+        fidelity: Fidelity {
+            verdict: Grade::Degraded,
+            rows: vec![
+                row("clock", "Receive stamps", "kernel", Grade::Good, None),
+                row("turnaround", "Client's share", "2.1 % of latency", Grade::Degraded, Some("give it more threads")),
+            ],
+        },
+    }
+}
+
+/// The figures of a golden `profile_export_genai_perf.json` as a summary.
+pub(crate) fn golden_summary(text: &str) -> Summary {
+    let document: Value = serde_json::from_str(text).unwrap();
+    let mut summary = empty_summary();
+    for metric in Metric::ALL {
+        let figures = &document[metric.key()];
+        let number = |name: &str| figures[name].as_f64().unwrap();
+        if figures["p50"].is_number() {
+            let values = distribution(["avg", "min", "max", "std"].map(number), |p| number(&format!("p{p}")));
+            summary.distributions.push((metric, values));
+        } else if figures["avg"].is_number() {
+            summary.scalars.push((metric, number("avg")));
+        }
+    }
+    summary
+}
+
+/// The two golden runs: the plan, the folder's JSON.
+pub(crate) fn golden_runs() -> [(RunPlan, &'static str); 2] {
+    [
+        (plan(EndpointKind::Chat), include_str!("../tests/golden/chat/profile_export_genai_perf.json")),
+        (plan(EndpointKind::Completions), include_str!("../tests/golden/completions/profile_export_genai_perf.json")),
+    ]
+}
+
+/// The figures that only we have, on top of a summary's.
+pub(crate) fn add_ours(summary: &mut Summary) {
+    let steady = |value: f64| distribution([value, value, value, 0.0], |_| value);
+    for (metric, value) in [
+        (Metric::InterChunkLatency, 4.99),
+        (Metric::TimeToFirstByte, 30.2),
+        (Metric::TemplateTokens, 11.0),
+        (Metric::ClientLag, 0.03),
+    ] {
+        summary.distributions.push((metric, steady(value)));
+    }
+}
