@@ -1,0 +1,109 @@
+//! The formulas: what one successful request measured, one function a metric. Names, units and sources stand in
+//! [`Metric`].
+
+use crate::metric::Metric;
+use crate::tokens::{TokenSource, output_tokens};
+use streamgauge_core::plan::TokenCount;
+use streamgauge_core::{Nanos, OutputKind, Record};
+
+/// A successful request with all that its figures rest on.
+pub(crate) struct Answer<'a> {
+    record: &'a Record,
+    streaming: bool,
+    /// t0.
+    pub sent: Nanos,
+    /// r1.
+    pub first: Nanos,
+    /// rk.
+    pub last: Nanos,
+    /// O, and whose count it is.
+    pub output: Option<(u64, TokenSource)>,
+}
+
+impl<'a> Answer<'a> {
+    /// None unless the request was sent and something came back. `streaming` is whether an answer was asked for as a
+    /// stream; otherwise all its events came at once and there is nothing between them to measure.
+    pub fn of(record: &'a Record, policy: TokenCount, streaming: bool) -> Option<Answer<'a>> {
+        let last = record.chunks.last()?.at;
+        Some(Answer {
+            record,
+            streaming,
+            sent: record.sent?,
+            first: if streaming { record.chunks.first()?.at } else { last },
+            last,
+            output: output_tokens(record, policy),
+        })
+    }
+
+    /// The request's value of a metric, in the metric's unit. None for pooled metrics and those of the whole run.
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::TimeToFirstToken => Some((self.first - self.sent).as_millis_f64()),
+            Metric::TimeToSecondToken => self.time_to_second_token().map(Nanos::as_millis_f64),
+            Metric::RequestLatency => Some((self.last - self.sent).as_millis_f64()),
+            Metric::InterTokenLatency => self.inter_token_latency().map(Nanos::as_millis_f64),
+            Metric::OutputTokenThroughputPerUser => self.throughput_per_user(),
+            Metric::OutputSequenceLength => self.output.map(|(count, _)| count as f64),
+            Metric::InputSequenceLength => Some(f64::from(self.record.input_tokens)),
+            Metric::TimeToFirstByte => self.record.first_byte.map(|at| (at - self.sent).as_millis_f64()),
+            Metric::TimeToFirstAnswer => self.time_to_first_answer().map(Nanos::as_millis_f64),
+            Metric::PromptTokensByServer => self.prompt_tokens().map(|count| count as f64),
+            Metric::TemplateTokens => {
+                self.prompt_tokens().map(|count| count as f64 - f64::from(self.record.input_tokens))
+            }
+            Metric::Turnaround => self.record.turnaround.map(Nanos::as_millis_f64),
+            Metric::ConnectTime => self.record.connect.map(Nanos::as_millis_f64),
+            Metric::InterChunkLatency
+            | Metric::ClientLag
+            | Metric::TimeToFailure
+            | Metric::OutputTokenThroughput
+            | Metric::RequestThroughput
+            | Metric::RequestGoodput
+            | Metric::RequestCount => None,
+        }
+    }
+
+    /// Every r(j+1) - r(j).
+    pub fn gaps(&self) -> impl Iterator<Item = Nanos> + 'a {
+        let chunks = if self.streaming { self.record.chunks.as_slice() } else { &[] };
+        chunks.windows(2).map(|pair| pair[1].at - pair[0].at)
+    }
+
+    /// How late each output event was read, where that is known.
+    pub fn lags(&self) -> impl Iterator<Item = Nanos> + 'a {
+        self.record.chunks.iter().filter_map(|chunk| chunk.lag)
+    }
+
+    /// How far the output's length was from the length asked for, and that length, where one was.
+    pub fn length_against_asked(&self) -> Option<(u64, u64)> {
+        let asked = u64::from(self.record.want_out?);
+        let (count, _) = self.output?;
+        Some((count.abs_diff(asked), asked))
+    }
+
+    fn time_to_second_token(&self) -> Option<Nanos> {
+        self.gaps().next()
+    }
+
+    /// Rounded half to even, as Python does and with it GenAI-Perf.
+    fn inter_token_latency(&self) -> Option<Nanos> {
+        let (count, _) = self.output?;
+        let several = self.streaming && self.record.chunks.len() > 1 && count > 1;
+        several.then(|| Nanos(((self.last - self.first).0 as f64 / (count - 1) as f64).round_ties_even() as i64))
+    }
+
+    fn throughput_per_user(&self) -> Option<f64> {
+        self.inter_token_latency().filter(|latency| latency.0 > 0).map(|latency| 1e9 / latency.0 as f64)
+    }
+
+    fn time_to_first_answer(&self) -> Option<Nanos> {
+        let chunks = if self.streaming { self.record.chunks.as_slice() } else { &[] };
+        let text = chunks.iter().position(|chunk| chunk.kind == OutputKind::Text)?;
+        let reasoned = chunks[..text].iter().any(|chunk| chunk.kind == OutputKind::Reasoning);
+        reasoned.then(|| chunks[text].at - self.sent)
+    }
+
+    fn prompt_tokens(&self) -> Option<u64> {
+        self.record.usage.and_then(|usage| usage.prompt_tokens)
+    }
+}

@@ -1,0 +1,329 @@
+//! Fidelity: how far a run's figures can be trusted, as rows with a grade each and a verdict, which is the worst of
+//! them. The limits are in [`crate::thresholds`].
+
+use crate::distribution::{Distribution, PERCENTILES, supports};
+use crate::metric::Metric;
+use crate::sharing::Sharing;
+use crate::summary::{AccumulatorConfig, Counts, LengthAsked};
+use crate::thresholds as limit;
+use crate::tokens::TokenSources;
+use serde::Serialize;
+use std::fmt;
+use streamgauge_core::plan::{Stamps, TokenCount};
+use streamgauge_core::record::RunFacts;
+
+/// How far a run's figures can be trusted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fidelity {
+    /// The worst grade of any row.
+    pub verdict: Grade,
+    /// What was looked at; only what the run gave cause to look at.
+    pub rows: Vec<FidelityRow>,
+}
+
+/// How far something can be trusted. The order is from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// As it stands.
+    Good,
+    /// With the caveat that the row names.
+    Degraded,
+    /// Not at all.
+    Invalid,
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Grade::Good => "good",
+            Grade::Degraded => "degraded",
+            Grade::Invalid => "invalid",
+        })
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FidelityRow {
+    /// Name in files.
+    pub key: &'static str,
+    /// Name in reports.
+    pub title: &'static str,
+    /// What was found, as reports show it.
+    pub value: String,
+    /// What was found, where it is a number.
+    pub number: Option<f64>,
+    /// The number's unit; empty without a number.
+    pub unit: &'static str,
+    /// What it means for the figures.
+    pub grade: Grade,
+    /// What to do about it, unless it is good.
+    pub remedy: Option<String>,
+}
+
+/// All that the rows are judged from.
+pub(crate) struct Evidence<'a> {
+    pub config: &'a AccumulatorConfig,
+    pub facts: &'a RunFacts,
+    pub counts: Counts,
+    pub tokens: TokenSources,
+    pub sharing: &'a Sharing,
+    pub distributions: &'a [(Metric, Distribution)],
+    pub length: LengthAsked,
+    /// Successful requests with a stamp before the one that it follows.
+    pub backward: u64,
+}
+
+impl Fidelity {
+    /// The rows that the evidence gives cause for.
+    pub(crate) fn judge(evidence: &Evidence<'_>) -> Fidelity {
+        let rows: Vec<FidelityRow> = JUDGES.iter().filter_map(|judge| judge(evidence)).collect();
+        Fidelity { verdict: rows.iter().map(|row| row.grade).max().unwrap_or(Grade::Good), rows }
+    }
+}
+
+/// One judge a row, in the order of reports. A judge without cause gives no row.
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 15] = [
+    no_success,
+    ended_early,
+    clock,
+    backward_stamps,
+    shared_reads,
+    client_lag,
+    turnaround,
+    load_thread_cpu,
+    failed,
+    cut_off,
+    connections,
+    output_length,
+    token_counts,
+    uncounted,
+    samples,
+];
+
+fn no_success(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { requests, ok, .. } = evidence.counts;
+    (ok == 0).then(|| {
+        let row = text_row("successful_requests", "Successful requests", format!("none of {requests}"), Grade::Invalid);
+        row.remedy("look at the failures first, or give the run more time (--benchmark-duration, --grace-period)")
+    })
+}
+
+fn ended_early(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let facts = evidence.facts;
+    let why = match &facts.ended_early {
+        Some(why) => why.clone(),
+        None if facts.interrupted => "interrupted".to_owned(),
+        None => return None,
+    };
+    let row = text_row("ended_early", "Ended before its plan", why, Grade::Degraded);
+    Some(row.remedy("the figures are of the part that ran; let the run reach its end to compare it with others"))
+}
+
+fn clock(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let (value, grade) = match evidence.facts.kernel_stamps {
+        true => ("kernel receive stamps", Grade::Good),
+        false => ("time of the read; how late the client was is not known", Grade::Degraded),
+    };
+    let remedy = match evidence.config.stamps {
+        Stamps::User => "run with --clock kernel",
+        Stamps::Kernel => "run the client on Linux, where the kernel stamps what it receives",
+    };
+    Some(text_row("clock", "Clock", value.to_owned(), grade).remedy(remedy))
+}
+
+/// The kernel stamps on the wall clock. When that is set while bytes wait to be read, their stamp lands in the wrong
+/// place; where it lands before `sent` or before the event ahead of it, that shows.
+fn backward_stamps(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let share = share(evidence.backward, evidence.counts.ok).filter(|_| evidence.backward > 0)?;
+    let grade = graded(share, limit::BACKWARD_GOOD, limit::BACKWARD_DEGRADED);
+    let value = format!("{} of {}", evidence.backward, counted(evidence.counts.ok, "successful request"));
+    let row = share_row("backward_stamps", "Requests with stamps in the wrong order", share, grade);
+    let remedy = "the machine's wall clock was set during the run; run again when it keeps still, or with --clock user";
+    Some(FidelityRow { value, ..row }.remedy(remedy))
+}
+
+/// Without kernel stamps any shared event may be a late one, and none is known to be: more than a few are then a
+/// caveat and no verdict.
+fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let sharing = evidence.sharing;
+    let late = share(sharing.late, sharing.events)?;
+    let unknown = share(sharing.unknown, sharing.events)?;
+    let doubtful = if late + unknown <= limit::SHARED_GOOD { Grade::Good } else { Grade::Degraded };
+    let grade = graded(late, limit::SHARED_GOOD, limit::SHARED_DEGRADED).max(doubtful);
+    let found = if sharing.unknown > 0 { "events that shared a read, late or not" } else { "events" };
+    let value = format!("{} of {} {found}", percent(late + unknown), sharing.events);
+    let row = FidelityRow { value, ..share_row("shared_reads", "Events in late shared reads", late + unknown, grade) };
+    Some(row.remedy(
+        "first and inter token times are uncertain by the client's lateness; raise --threads, lower --concurrency or \
+         give the client more processors",
+    ))
+}
+
+/// For information: with kernel stamps the lag is in no figure, and where it did harm the row of shared reads says
+/// so.
+fn client_lag(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let lag = evidence.distribution(Metric::ClientLag)?;
+    let (p50, p99) = (lag.percentile(50), lag.percentile(99));
+    let value = format!("p50 {p50:.3} ms, p99 {p99:.3} ms, max {:.3} ms (not in the figures)", lag.max);
+    let row = text_row("client_lag", "Client lag", value, Grade::Good);
+    Some(FidelityRow { number: Some(p99), unit: "ms", ..row })
+}
+
+fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let turnaround = evidence.distribution(Metric::Turnaround)?.avg;
+    let latency = evidence.distribution(Metric::RequestLatency)?.avg;
+    let share = if latency > 0.0 { turnaround / latency } else { return None };
+    let grade = graded(share, limit::TURNAROUND_GOOD, limit::TURNAROUND_DEGRADED);
+    let value = format!("{turnaround:.3} ms, {} of mean latency", percent(share));
+    let row = FidelityRow { value, ..share_row("turnaround", "Turnaround between requests", share, grade) };
+    Some(row.remedy(
+        "the server had fewer requests at once than asked, and throughput is low by about this share; raise --threads \
+         or lower --concurrency",
+    ))
+}
+
+fn load_thread_cpu(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let threads = &evidence.facts.threads;
+    let shares =
+        threads.iter().filter(|thread| thread.wall.0 > 0).map(|thread| thread.cpu.0 as f64 / thread.wall.0 as f64);
+    let busiest = shares.reduce(f64::max)?;
+    let grade = graded(busiest, limit::CPU_GOOD, limit::CPU_DEGRADED);
+    let value = format!("{} of a processor, {} in all", percent(busiest), counted(threads.len() as u64, "thread"));
+    let row = FidelityRow { value, ..share_row("load_thread_cpu", "Busiest load thread", busiest, grade) };
+    Some(row.remedy("raise --threads, lower --concurrency or give the client more processors"))
+}
+
+fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { ok, failed, .. } = evidence.counts;
+    let share = share(failed, ok + failed)?;
+    let grade = graded(share, limit::FAILED_GOOD, limit::FAILED_DEGRADED);
+    let value = format!("{failed} of {}", counted(ok + failed, "finished request"));
+    let row = FidelityRow { value, ..share_row("failed_requests", "Failed requests", share, grade) };
+    Some(row.remedy("the figures are of the successful requests only; see the failures, and try a lower --concurrency"))
+}
+
+fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { requests, cut_off, .. } = evidence.counts;
+    let share = share(cut_off, requests).filter(|_| cut_off > 0)?;
+    let grade = caveat(share, limit::CUT_OFF_GOOD);
+    let value = format!("{cut_off} of {}", counted(requests, "request"));
+    let row = FidelityRow { value, ..share_row("cut_off_requests", "Requests cut off at the end", share, grade) };
+    Some(row.remedy("the longest requests are missing from the figures; raise --grace-period or --benchmark-duration"))
+}
+
+fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { requests, retried, .. } = evidence.counts;
+    let replaced = evidence.facts.connections_replaced;
+    let share = share(retried, requests).filter(|_| retried + replaced > 0)?;
+    let grade = caveat(share, limit::RETRIED_GOOD);
+    let value =
+        format!("{} sent again, {} replaced before use", counted(retried, "request"), counted(replaced, "connection"));
+    let row = FidelityRow { value, ..share_row("connections", "Kept connections lost", share, grade) };
+    Some(row.remedy("the server, or something between, closes connections under load; raise its keep-alive limits"))
+}
+
+fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let share = share(evidence.length.difference, evidence.length.asked)?;
+    let grade = caveat(share, limit::LENGTH_GOOD);
+    let remedy = match evidence.config.output_exact {
+        true => {
+            "the server does not honour min_tokens and ignore_eos, or counts otherwise; compare output_sequence_length \
+             with other runs before comparing latencies"
+        }
+        false => "add --output-tokens-mean-deterministic where the server honours it, so that lengths are comparable",
+    };
+    let row = share_row("output_length", "Output length against asked", share, grade);
+    Some(FidelityRow { value: format!("{} mean difference", percent(share)), ..row }.remedy(remedy))
+}
+
+fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let TokenSources { disagree, compared, .. } = evidence.tokens;
+    let share = share(disagree, compared)?;
+    let grade = caveat(share, limit::TOKENS_GOOD);
+    let over = percent(limit::TOKEN_TOLERANCE);
+    let value = format!("{disagree} of {} differ by over {over}", counted(compared, "request"));
+    let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against ours", share, grade) };
+    Some(row.remedy("give the model's own tokenizer with --tokenizer; prompt lengths are off by as much"))
+}
+
+/// Requests without the count that the figures are meant to use, or under `auto` with no count better than chunks.
+fn uncounted(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let TokenSources { by_chunks, missing, .. } = evidence.tokens;
+    let ok = evidence.counts.ok;
+    let (count, value) = match evidence.config.token_count {
+        TokenCount::Auto => (by_chunks, format!("{by_chunks} of {} counted by chunks", counted(ok, "request"))),
+        _ => (missing, format!("{missing} of {} without that count", counted(ok, "request"))),
+    };
+    let share = share(count, ok).filter(|_| count > 0)?;
+    let row =
+        share_row("uncounted_requests", "Requests without a token count", share, caveat(share, limit::UNCOUNTED_GOOD));
+    let remedy = match evidence.config.token_count {
+        TokenCount::Usage => "the server sent no usage; --token-count auto falls back on our tokenizer",
+        _ => "the text could not be counted; give the model's tokenizer with --tokenizer",
+    };
+    Some(FidelityRow { value, ..row }.remedy(remedy))
+}
+
+/// Says which percentiles too few values are behind. The reports mark those, so this lowers no verdict.
+fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let printed = [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency];
+    let least = printed.iter().filter_map(|&metric| evidence.distribution(metric)).map(|known| known.count).min()?;
+    let short: Vec<String> = PERCENTILES.iter().filter(|&&p| !supports(least, p)).map(|p| format!("p{p}")).collect();
+    let value = match short.is_empty() {
+        true => format!("{least}, enough for every percentile"),
+        false => format!("{least}, too few for {}: marked ~, more requests firm them up", short.join(" ")),
+    };
+    let row = text_row("samples", "Samples behind the percentiles", value, Grade::Good);
+    Some(FidelityRow { number: Some(least as f64), unit: "requests", ..row })
+}
+
+impl Evidence<'_> {
+    fn distribution(&self, metric: Metric) -> Option<&Distribution> {
+        self.distributions.iter().find(|(known, _)| *known == metric).map(|(_, distribution)| distribution)
+    }
+}
+
+impl FidelityRow {
+    /// With this remedy, if it needs one.
+    fn remedy(self, remedy: &str) -> FidelityRow {
+        FidelityRow { remedy: (self.grade > Grade::Good).then(|| remedy.to_owned()), ..self }
+    }
+}
+
+fn text_row(key: &'static str, title: &'static str, value: String, grade: Grade) -> FidelityRow {
+    FidelityRow { key, title, value, number: None, unit: "", grade, remedy: None }
+}
+
+fn share_row(key: &'static str, title: &'static str, share: f64, grade: Grade) -> FidelityRow {
+    FidelityRow { number: Some(share * 100.0), unit: "%", ..text_row(key, title, percent(share), grade) }
+}
+
+/// `part` of `whole`; none of nothing.
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn graded(share: f64, good: f64, degraded: f64) -> Grade {
+    if share <= good {
+        Grade::Good
+    } else if share <= degraded {
+        Grade::Degraded
+    } else {
+        Grade::Invalid
+    }
+}
+
+/// For what may be a reason for care and never makes a run worthless.
+fn caveat(share: f64, good: f64) -> Grade {
+    graded(share, good, f64::INFINITY)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

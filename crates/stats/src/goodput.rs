@@ -1,0 +1,126 @@
+//! Goodput: the limits that a request must keep to count as good.
+
+use crate::answer::Answer;
+use crate::metric::Metric;
+use serde::Serialize;
+use thiserror::Error;
+
+/// The metrics that can be limited: those of one request that have a better direction.
+const LIMITABLE: [Metric; 7] = [
+    Metric::TimeToFirstToken,
+    Metric::TimeToSecondToken,
+    Metric::InterTokenLatency,
+    Metric::RequestLatency,
+    Metric::OutputTokenThroughputPerUser,
+    Metric::TimeToFirstByte,
+    Metric::TimeToFirstAnswer,
+];
+
+/// The limits that a good request keeps. Empty when none were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Goodput {
+    limits: Vec<(Metric, f64)>,
+}
+
+/// A limit that cannot be kept.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum GoodputError {
+    /// The same metric twice.
+    #[error("--goodput: `{key}` is given twice; give each metric one limit")]
+    Repeated {
+        /// As given.
+        key: String,
+    },
+    /// No metric of that name, or one without a better direction.
+    #[error("--goodput: `{key}` cannot be limited; the metrics that can are {}", accepted())]
+    UnknownMetric {
+        /// As given.
+        key: String,
+    },
+    /// A negative limit, or none at all.
+    #[error("--goodput: `{key}:{limit}` is not a limit; give a number of {unit} of at least 0")]
+    Value {
+        /// As given.
+        key: String,
+        /// As given.
+        limit: f64,
+        /// What the number would be in.
+        unit: &'static str,
+    },
+}
+
+fn accepted() -> String {
+    LIMITABLE.map(Metric::key).join(", ")
+}
+
+impl Goodput {
+    /// Limits by metric key, times in milliseconds and rates per second.
+    ///
+    /// # Errors
+    /// When a key is no metric that can be limited or stands twice, or a limit is negative or not a finite number.
+    pub fn parse(limits: &[(String, f64)]) -> Result<Goodput, GoodputError> {
+        let mut goodput = Goodput::default();
+        for (key, limit) in limits {
+            let metric = Metric::from_key(key)
+                .filter(|metric| LIMITABLE.contains(metric))
+                .ok_or_else(|| GoodputError::UnknownMetric { key: key.clone() })?;
+            if !(limit.is_finite() && *limit >= 0.0) {
+                return Err(GoodputError::Value { key: key.clone(), limit: *limit, unit: metric.unit() });
+            }
+            if goodput.limits.iter().any(|&(known, _)| known == metric) {
+                return Err(GoodputError::Repeated { key: key.clone() });
+            }
+            goodput.limits.push((metric, *limit));
+        }
+        Ok(goodput)
+    }
+
+    /// Whether there is no limit at all.
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+    }
+
+    /// Whether the answer keeps every limit. Without a value that a limit needs it does not.
+    pub(crate) fn holds(&self, answer: &Answer<'_>) -> bool {
+        self.limits.iter().all(|&(metric, limit)| match answer.value(metric) {
+            Some(value) if metric == Metric::OutputTokenThroughputPerUser => value >= limit,
+            Some(value) => value <= limit,
+            None => false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(limits: &[(&str, f64)]) -> Result<Goodput, String> {
+        let limits: Vec<_> = limits.iter().map(|&(key, limit)| (key.to_owned(), limit)).collect();
+        Goodput::parse(&limits).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn known_metrics_are_taken() {
+        let goodput = parse(&[("time_to_first_token", 40.0), ("output_token_throughput_per_user", 0.0)]).unwrap();
+        assert_eq!(goodput.limits, [(Metric::TimeToFirstToken, 40.0), (Metric::OutputTokenThroughputPerUser, 0.0)]);
+        assert!(parse(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_a_sentence() {
+        assert_eq!(
+            parse(&[("ttft", 40.0)]).unwrap_err(),
+            "--goodput: `ttft` cannot be limited; the metrics that can are time_to_first_token, time_to_second_token, \
+             inter_token_latency, request_latency, output_token_throughput_per_user, time_to_first_byte, \
+             time_to_first_answer"
+        );
+        assert!(parse(&[("output_sequence_length", 1.0)]).unwrap_err().contains("cannot be limited"));
+        assert_eq!(
+            parse(&[("request_latency", -1.0)]).unwrap_err(),
+            "--goodput: `request_latency:-1` is not a limit; give a number of ms of at least 0"
+        );
+        assert!(parse(&[("request_latency", f64::NAN)]).is_err());
+        assert!(parse(&[("request_latency", 1.0), ("request_latency", 2.0)]).unwrap_err().contains("given twice"));
+    }
+}

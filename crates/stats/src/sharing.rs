@@ -1,0 +1,112 @@
+//! Events that shared a read, and so a stamp, because this client came late to it. Their order is known and their times
+//! are not.
+//!
+//! A server may well write several events at once; then they arrive together, their one stamp is true, and the
+//! client's lag is small beside the stream's pace. Only where the lag is not small may the events have arrived
+//! apart.
+
+use crate::thresholds::{LATE_SHARE_OF_GAP, LATE_WITHOUT_GAP};
+use streamgauge_core::{Chunk, Nanos};
+
+/// Counts of events over a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sharing {
+    /// Output events of successful streams.
+    pub events: u64,
+    /// Those that shared a read to which the client was late.
+    pub late: u64,
+    /// Those that shared a read of which it is not known how late the client was.
+    pub unknown: u64,
+    scratch: Vec<i64>,
+}
+
+impl Sharing {
+    /// Counts one stream's events in.
+    pub fn add(&mut self, chunks: &[Chunk]) {
+        self.events += chunks.len() as u64;
+        // The rule for nearly every stream: nothing shared, nothing to judge, no pace needed.
+        if !chunks.iter().any(|chunk| chunk.shared) {
+            return;
+        }
+        let limit = self.pace(chunks).map_or(LATE_WITHOUT_GAP.0 as f64, |gap| gap as f64 * LATE_SHARE_OF_GAP);
+        for chunk in chunks.iter().filter(|chunk| chunk.shared) {
+            match chunk.lag {
+                Some(Nanos(lag)) => self.late += u64::from(lag as f64 > limit),
+                None => self.unknown += 1,
+            }
+        }
+    }
+
+    /// The stream's median gap, in nanoseconds, with the gap before a read shared out evenly among the events that the
+    /// read brought. (Plain gaps would not do: where most events share reads, most of those are zero.) None when
+    /// all came in one read.
+    fn pace(&mut self, chunks: &[Chunk]) -> Option<i64> {
+        self.scratch.clear();
+        let mut reads = chunks.chunk_by(|_, next| next.shared);
+        let mut before = reads.next()?.first()?.at;
+        for read in reads {
+            let (at, events) = (read.first()?.at, read.len());
+            let gap = (at - before).0 / events as i64;
+            self.scratch.extend(std::iter::repeat_n(gap, events));
+            before = at;
+        }
+        let middle = self.scratch.len() / 2;
+        (!self.scratch.is_empty()).then(|| *self.scratch.select_nth_unstable(middle).1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamgauge_core::OutputKind;
+
+    /// Reads as (stamp in ms, events, lag in µs).
+    fn stream(reads: &[(i64, usize, Option<i64>)]) -> Vec<Chunk> {
+        let read = |&(at, events, lag): &(i64, usize, Option<i64>)| {
+            (0..events).map(move |index| Chunk {
+                at: Nanos::from_millis(at),
+                lag: lag.map(|micros| Nanos(micros * 1_000)),
+                shared: index > 0,
+                kind: OutputKind::Text,
+            })
+        };
+        reads.iter().flat_map(read).collect()
+    }
+
+    fn judge(reads: &[(i64, usize, Option<i64>)]) -> (u64, u64, u64) {
+        let mut sharing = Sharing::default();
+        sharing.add(&stream(reads));
+        (sharing.events, sharing.late, sharing.unknown)
+    }
+
+    #[test]
+    fn a_late_client_is_seen_although_the_lag_never_reaches_a_gap() {
+        // Tokens every 10 ms, a client that comes by every 50 ms: the lag is that of the newest of five.
+        let late = judge(&[(30, 1, Some(4_000)), (80, 5, Some(4_000)), (130, 5, Some(3_000)), (180, 5, Some(9_000))]);
+        assert_eq!(late, (16, 12, 0));
+    }
+
+    #[test]
+    fn a_server_that_writes_several_events_at_once_is_not_our_lateness() {
+        assert_eq!(judge(&[(30, 5, Some(40)), (80, 5, Some(60)), (130, 5, Some(30))]), (15, 0, 0));
+    }
+
+    #[test]
+    fn a_stall_of_the_server_does_not_hide_late_reads() {
+        let reads =
+            [(30, 1, Some(0)), (40, 1, Some(0)), (50, 1, Some(0)), (5_000, 1, Some(0)), (5_020, 2, Some(3_000))];
+        assert_eq!(judge(&reads), (6, 1, 0));
+    }
+
+    #[test]
+    fn an_answer_in_one_read_is_judged_by_the_lag_alone() {
+        assert_eq!(judge(&[(30, 2, Some(90))]), (2, 0, 0));
+        assert_eq!(judge(&[(30, 2, Some(110))]), (2, 1, 0));
+    }
+
+    #[test]
+    fn without_kernel_stamps_lateness_is_unknown() {
+        assert_eq!(judge(&[(30, 1, None), (50, 2, None)]), (3, 0, 1));
+        assert_eq!(judge(&[]), (0, 0, 0));
+    }
+}

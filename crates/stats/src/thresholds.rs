@@ -1,0 +1,69 @@
+//! Every limit that the fidelity rows are judged by, each with its reason. They are first values, to be confirmed
+//! against a server whose true times are known.
+
+use streamgauge_core::Nanos;
+
+/// Confidence that a printed percentile's interval must reach with the samples there are: the customary 95 %.
+pub const INTERVAL_CONFIDENCE: f64 = 0.95;
+
+/// Share of output events whose stamp may be wrong because they shared a late read: up to here no percentile below
+/// p99 can rest on them.
+pub const SHARED_GOOD: f64 = 0.01;
+/// Beyond this share p90 too is made of them, and with it what most reports are read for.
+pub const SHARED_DEGRADED: f64 = 0.10;
+/// How late a shared read must be to be called late, as a share of its stream's gap. Bytes that arrive while we are
+/// late get the newest stamp, so the lag that is seen is only the time since the last of them: in a steady stream
+/// anything between none and one gap, however late the client was. A whole gap as the limit would therefore miss
+/// nearly every late read; a quarter misses a quarter of them, and a punctual client (tens of microseconds) stays
+/// below it wherever gaps are longer than a fraction of a millisecond.
+pub const LATE_SHARE_OF_GAP: f64 = 0.25;
+/// The same for an answer that came in one read, which has no gap to compare with: the error of p99 that
+/// the kernel's stamps are there to stay below.
+pub const LATE_WITHOUT_GAP: Nanos = Nanos(100_000);
+
+/// Successful requests with a stamp before the one that it follows, as a share of them: as for shared reads, no
+/// percentile below p99 can rest on them.
+pub const BACKWARD_GOOD: f64 = 0.01;
+/// As for shared reads.
+pub const BACKWARD_DEGRADED: f64 = 0.10;
+
+/// Mean turnaround as a share of mean latency: the offered concurrency is lower than asked by this share, and the
+/// throughput with it. One percent is below what runs differ by anyway.
+pub const TURNAROUND_GOOD: f64 = 0.01;
+/// Five percent is a difference that people draw conclusions from.
+pub const TURNAROUND_DEGRADED: f64 = 0.05;
+
+/// Busiest load thread's share of a processor: above this, waiting for the processor grows fast (under a random
+/// load of 80 %, four pieces of work wait or are under way on average).
+pub const CPU_GOOD: f64 = 0.80;
+/// Here the thread is saturated, and the run measures the client.
+pub const CPU_DEGRADED: f64 = 0.95;
+
+/// Failed requests as a share of finished ones: the figures leave them out, and up to here that moves no percentile
+/// below p99.
+pub const FAILED_GOOD: f64 = 0.01;
+/// Beyond this the figures describe a server that was mostly busy with something else than answering.
+pub const FAILED_DEGRADED: f64 = 0.10;
+
+/// Requests cut off at the run's end as a share of all: they are the longest ones, so leaving them out flatters the
+/// highest percentiles first.
+pub const CUT_OFF_GOOD: f64 = 0.01;
+
+/// Requests sent again after a kept connection died under them, as a share of all: their figures are of the
+/// second attempt.
+pub const RETRIED_GOOD: f64 = 0.01;
+
+/// Mean difference between output length and the length asked for, as a share of it: run to run, a difference
+/// of this size moves latency by no more than ordinary noise.
+pub const LENGTH_GOOD: f64 = 0.05;
+
+/// Difference between the server's count and ours, as a share of the server's, from which they disagree: a stray
+/// token in a text of fifty is no disagreement.
+pub const TOKEN_TOLERANCE: f64 = 0.02;
+/// Share of compared requests whose counts disagree: odd texts (bytes that are no valid character) do so now and then
+/// with the right tokenizer, the wrong tokenizer does so nearly always.
+pub const TOKENS_GOOD: f64 = 0.05;
+
+/// Share of successful requests without the token count that the figures are meant to use: token rates are
+/// wrong by this share.
+pub const UNCOUNTED_GOOD: f64 = 0.01;

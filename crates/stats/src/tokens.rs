@@ -1,0 +1,77 @@
+//! How many tokens an answer had, and by whose count.
+
+use crate::thresholds::TOKEN_TOLERANCE;
+use serde::Serialize;
+use streamgauge_core::Record;
+use streamgauge_core::plan::TokenCount;
+
+/// Whose count of output tokens it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSource {
+    /// One for each output event.
+    Chunks,
+    /// Our tokenizer's, on the whole text.
+    Tokenizer,
+    /// The server's.
+    Usage,
+}
+
+/// Whose counts the figures of a run use, and whether the counts agree. In requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TokenSources {
+    /// Counted by the server's usage.
+    pub by_usage: u64,
+    /// Counted by our tokenizer.
+    pub by_tokenizer: u64,
+    /// Counted as one token an output event.
+    pub by_chunks: u64,
+    /// Without the count that was asked for, and so in no figure that needs one.
+    pub missing: u64,
+    /// Whose two counts differ by more than [`TOKEN_TOLERANCE`].
+    pub disagree: u64,
+    /// That have both counts.
+    pub compared: u64,
+}
+
+impl TokenSources {
+    /// Counts one successful request in.
+    pub(crate) fn add(&mut self, record: &Record, source: Option<TokenSource>) {
+        match source {
+            Some(TokenSource::Chunks) => self.by_chunks += 1,
+            Some(TokenSource::Tokenizer) => self.by_tokenizer += 1,
+            Some(TokenSource::Usage) => self.by_usage += 1,
+            None => self.missing += 1,
+        }
+        if let Some(disagree) = counts_disagree(record) {
+            self.compared += 1;
+            self.disagree += u64::from(disagree);
+        }
+    }
+}
+
+/// The request's output tokens, and whose count that is; none when the count that was asked for is not there.
+pub fn output_tokens(record: &Record, policy: TokenCount) -> Option<(u64, TokenSource)> {
+    let usage = usage(record).map(|count| (count, TokenSource::Usage));
+    let tokenizer = record.text_tokens.map(|count| (u64::from(count), TokenSource::Tokenizer));
+    let chunks = (record.chunks.len() as u64, TokenSource::Chunks);
+    match policy {
+        TokenCount::Auto => {
+            let fitting = usage.filter(|&(count, _)| count > 0 || record.chunks.is_empty());
+            fitting.or(tokenizer).or(Some(chunks))
+        }
+        TokenCount::Chunks => Some(chunks),
+        TokenCount::Tokenizer => tokenizer,
+        TokenCount::Usage => usage,
+    }
+}
+
+fn usage(record: &Record) -> Option<u64> {
+    record.usage.and_then(|usage| usage.completion_tokens)
+}
+
+/// Whether the server's count and ours differ by more than the tolerance; none without both.
+fn counts_disagree(record: &Record) -> Option<bool> {
+    let (server, ours) = (usage(record)?, u64::from(record.text_tokens?));
+    Some(server.abs_diff(ours) as f64 > TOKEN_TOLERANCE * server as f64)
+}

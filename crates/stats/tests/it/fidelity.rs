@@ -1,0 +1,215 @@
+//! What each row is judged by, at and around its limits.
+
+use crate::support::{config, facts, failure, row, stream, summary, summary_of};
+use streamgauge_core::plan::{Stamps, TokenCount};
+use streamgauge_core::record::{RunFacts, ThreadFacts};
+use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, Record, Stage};
+use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
+
+fn streams(count: u64) -> Vec<Record> {
+    (0..count).map(|seq| stream(seq, 0, 10, 10)).collect()
+}
+
+fn grade(summary: &Summary, key: &str) -> Grade {
+    row(summary, key).unwrap().grade
+}
+
+#[test]
+fn an_ordinary_run_is_good() {
+    let summary = summary(&streams(300));
+    assert_eq!(summary.fidelity.verdict, Grade::Good);
+    let keys: Vec<&str> = summary.fidelity.rows.iter().map(|row| row.key).collect();
+    assert_eq!(
+        keys,
+        ["clock", "shared_reads", "client_lag", "load_thread_cpu", "failed_requests", "token_counts", "samples"]
+    );
+    assert!(summary.fidelity.rows.iter().all(|row| row.remedy.is_none()));
+    assert_eq!(
+        row(&summary, "client_lag").unwrap().value,
+        "p50 0.020 ms, p99 0.020 ms, max 0.020 ms (not in the figures)"
+    );
+    assert_eq!(row(&summary, "samples").unwrap().value, "300, enough for every percentile");
+}
+
+#[test]
+fn grades_are_ordered_and_shown_in_lower_case() {
+    assert!(Grade::Good < Grade::Degraded && Grade::Degraded < Grade::Invalid);
+    assert_eq!(Grade::Degraded.to_string(), "degraded");
+    assert_eq!(serde_json::to_string(&Grade::Invalid).unwrap(), "\"invalid\"");
+}
+
+#[test]
+fn nothing_measured_is_invalid() {
+    let empty = summary(&[]);
+    assert_eq!(empty.fidelity.verdict, Grade::Invalid);
+    let failed = summary(&[failure(0, 1, Stage::Connect, FailureClass::Refused, "refused")]);
+    assert_eq!(row(&failed, "successful_requests").unwrap().value, "none of 1");
+    assert_eq!(grade(&failed, "failed_requests"), Grade::Invalid);
+}
+
+#[test]
+fn stamps_of_the_read_are_a_caveat() {
+    let without = RunFacts { kernel_stamps: false, ..facts() };
+    let remedy = |stamps| {
+        let summary = summary_of(AccumulatorConfig { stamps, ..config() }, &without, &streams(1));
+        assert_eq!(summary.fidelity.verdict, Grade::Degraded);
+        row(&summary, "clock").unwrap().remedy.clone().unwrap()
+    };
+    assert_eq!(remedy(Stamps::User), "run with --clock kernel");
+    assert!(remedy(Stamps::Kernel).contains("Linux"));
+}
+
+/// A hundred streams of ten events, of which so many shared a read that the client was so late to.
+fn sharing(shared: usize, lag: Option<Nanos>) -> Summary {
+    let mut records = streams(100);
+    for record in records.iter_mut().take(shared) {
+        let before = record.chunks[4].at;
+        record.chunks[4] = Chunk { at: record.chunks[5].at, ..record.chunks[4] };
+        record.chunks[5] = Chunk { lag, shared: true, ..record.chunks[5] };
+        assert!(before < record.chunks[4].at);
+    }
+    summary(&records)
+}
+
+#[test]
+fn late_shared_reads_are_judged_by_their_share() {
+    let late = Some(Nanos::from_millis(4));
+    assert_eq!(grade(&sharing(10, late), "shared_reads"), Grade::Good);
+    assert_eq!(grade(&sharing(11, late), "shared_reads"), Grade::Degraded);
+    assert_eq!(grade(&sharing(100, late), "shared_reads"), Grade::Degraded);
+    assert_eq!(row(&sharing(11, late), "shared_reads").unwrap().value, "1.10 % of 1000 events");
+    assert_eq!(grade(&sharing(100, Some(Nanos(50_000))), "shared_reads"), Grade::Good);
+    assert_eq!(grade(&sharing(11, None), "shared_reads"), Grade::Degraded);
+}
+
+#[test]
+fn every_event_of_every_stream_in_one_late_read_is_invalid() {
+    let together = |record: Record| {
+        let at = record.chunks[9].at;
+        let late =
+            |(index, chunk): (usize, &Chunk)| Chunk { at, shared: index > 0, lag: Some(Nanos(200_000)), ..*chunk };
+        Record { chunks: record.chunks.iter().enumerate().map(late).collect(), ..record }
+    };
+    let summary = summary(&streams(5).into_iter().map(together).collect::<Vec<_>>());
+    assert_eq!(row(&summary, "shared_reads").unwrap().value, "90.00 % of 50 events");
+    assert_eq!(summary.fidelity.verdict, Grade::Invalid);
+}
+
+#[test]
+fn stamps_in_the_wrong_order_are_told() {
+    let mut records = streams(100);
+    assert_eq!(row(&summary(&records), "backward_stamps"), None);
+    records[0].sent = Some(Nanos::from_millis(11));
+    assert_eq!(grade(&summary(&records), "backward_stamps"), Grade::Good);
+    records[1].chunks[3].at = Nanos::from_millis(29);
+    assert_eq!(grade(&summary(&records), "backward_stamps"), Grade::Degraded);
+    assert_eq!(row(&summary(&records), "backward_stamps").unwrap().value, "2 of 100 successful requests");
+}
+
+#[test]
+fn turnaround_is_judged_as_a_share_of_latency() {
+    let with = |turnaround| {
+        let records: Vec<Record> = streams(4).into_iter().map(|record| Record { turnaround, ..record }).collect();
+        summary(&records)
+    };
+    assert_eq!(grade(&with(Some(Nanos::from_millis(1))), "turnaround"), Grade::Good);
+    assert_eq!(grade(&with(Some(Nanos(1_000_001))), "turnaround"), Grade::Degraded);
+    assert_eq!(grade(&with(Some(Nanos::from_millis(6))), "turnaround"), Grade::Invalid);
+    assert_eq!(
+        row(&with(Some(Nanos::from_millis(6))), "turnaround").unwrap().value,
+        "6.000 ms, 6.00 % of mean latency"
+    );
+    assert_eq!(row(&with(None), "turnaround"), None);
+}
+
+#[test]
+fn the_busiest_thread_counts() {
+    let with = |cpu: &[i64]| {
+        let threads = cpu.iter().map(|&cpu| ThreadFacts { cpu: Nanos(cpu), wall: Nanos(1_000) }).collect();
+        let summary = summary_of(config(), &RunFacts { threads, ..facts() }, &streams(1));
+        row(&summary, "load_thread_cpu").map(|row| (row.grade, row.value.clone()))
+    };
+    assert_eq!(with(&[100, 800]), Some((Grade::Good, "80.00 % of a processor, 2 threads in all".to_owned())));
+    assert_eq!(with(&[801]), Some((Grade::Degraded, "80.10 % of a processor, 1 thread in all".to_owned())));
+    assert_eq!(with(&[960, 10]).map(|(grade, _)| grade), Some(Grade::Invalid));
+    assert_eq!(with(&[]), None);
+}
+
+#[test]
+fn failures_count_and_cut_off_requests_are_no_failures() {
+    let with = |ok, failed, cut_off| {
+        let failures = (0..failed).map(|seq| failure(seq, 1, Stage::Body, FailureClass::Reset, "reset"));
+        let cut = (0..cut_off).map(|seq| Record { outcome: Outcome::CutOff, ..stream(seq, 0, 10, 2) });
+        summary(&streams(ok).into_iter().chain(failures).chain(cut).collect::<Vec<_>>())
+    };
+    assert_eq!(grade(&with(99, 1, 0), "failed_requests"), Grade::Good);
+    assert_eq!(grade(&with(98, 2, 100), "failed_requests"), Grade::Degraded);
+    assert_eq!(grade(&with(89, 11, 0), "failed_requests"), Grade::Invalid);
+    assert_eq!(row(&with(98, 2, 100), "failed_requests").unwrap().value, "2 of 100 finished requests");
+    assert_eq!(grade(&with(99, 0, 1), "cut_off_requests"), Grade::Good);
+    assert_eq!(grade(&with(1, 0, 99), "cut_off_requests"), Grade::Degraded);
+    assert_eq!(row(&with(1, 0, 0), "cut_off_requests"), None);
+}
+
+#[test]
+fn lost_connections_are_shown_and_retries_are_a_caveat() {
+    let with = |retried: usize, replaced| {
+        let mut records = streams(100);
+        records.iter_mut().take(retried).for_each(|record| record.retries = 1);
+        let summary = summary_of(config(), &RunFacts { connections_replaced: replaced, ..facts() }, &records);
+        row(&summary, "connections").map(|row| (row.grade, row.value.clone()))
+    };
+    assert_eq!(with(0, 0), None);
+    let shown = "1 request sent again, 7 connections replaced before use";
+    assert_eq!(with(1, 7), Some((Grade::Good, shown.to_owned())));
+    assert_eq!(with(2, 0).map(|(grade, _)| grade), Some(Grade::Degraded));
+}
+
+#[test]
+fn output_length_is_a_caveat_with_the_remedy_that_is_left() {
+    let with = |want, output_exact| {
+        let records: Vec<Record> =
+            streams(3).into_iter().map(|record| Record { want_out: Some(want), ..record }).collect();
+        let summary = summary_of(AccumulatorConfig { output_exact, ..config() }, &facts(), &records);
+        row(&summary, "output_length").unwrap().clone()
+    };
+    assert_eq!((with(10, false).grade, with(10, false).number), (Grade::Good, Some(0.0)));
+    assert_eq!((with(1_000, false).grade, with(1_000, false).number), (Grade::Degraded, Some(99.0)));
+    assert!(with(20, false).remedy.unwrap().contains("--output-tokens-mean-deterministic"));
+    assert!(with(20, true).remedy.unwrap().contains("does not honour"));
+    assert_eq!(row(&summary(&streams(1)), "output_length"), None);
+}
+
+#[test]
+fn disagreeing_and_missing_token_counts_are_caveats() {
+    let mut records = streams(20);
+    records[0].text_tokens = Some(30);
+    assert_eq!(grade(&summary(&records), "token_counts"), Grade::Good);
+    records.iter_mut().for_each(|record| record.text_tokens = Some(30));
+    assert_eq!(summary(&records).fidelity.verdict, Grade::Degraded);
+    records.iter_mut().for_each(|record| record.usage = None);
+    let by_usage = AccumulatorConfig { token_count: TokenCount::Usage, ..config() };
+    let missing = summary_of(by_usage, &facts(), &records);
+    assert_eq!(row(&missing, "uncounted_requests").unwrap().value, "20 of 20 requests without that count");
+    assert!(row(&missing, "uncounted_requests").unwrap().remedy.as_deref().unwrap().contains("--token-count auto"));
+    records.iter_mut().for_each(|record| record.text_tokens = None);
+    assert_eq!(row(&summary(&records), "uncounted_requests").unwrap().value, "20 of 20 requests counted by chunks");
+}
+
+#[test]
+fn few_samples_are_told_and_lower_no_verdict() {
+    let summary = summary(&streams(29));
+    let samples = row(&summary, "samples").unwrap();
+    assert_eq!(samples.value, "29, too few for p1 p5 p95 p99: marked ~, more requests firm them up");
+    assert_eq!((samples.grade, samples.number), (Grade::Good, Some(29.0)));
+}
+
+#[test]
+fn a_run_that_ended_early_says_why() {
+    let why =
+        |facts: RunFacts| row(&summary_of(config(), &facts, &streams(1)), "ended_early").map(|row| row.value.clone());
+    assert_eq!(why(facts()), None);
+    assert_eq!(why(RunFacts { interrupted: true, ..facts() }).as_deref(), Some("interrupted"));
+    let reason = "the first 20 requests all failed";
+    assert_eq!(why(RunFacts { ended_early: Some(reason.to_owned()), ..facts() }).as_deref(), Some(reason));
+}

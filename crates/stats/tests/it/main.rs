@@ -1,0 +1,11 @@
+//! What records come to, from records built by hand, from real GenAI-Perf runs, and from random ones.
+
+// Helpers of tests may unwrap too; clippy knows only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
+mod fidelity;
+mod genai_perf;
+mod properties;
+mod summary;
+mod support;
+mod tokens;

@@ -1,0 +1,52 @@
+//! Whose count of tokens is used.
+
+use crate::support::{config, facts, stream, summary, summary_of};
+use streamgauge_core::plan::TokenCount;
+use streamgauge_core::{Record, Usage};
+use streamgauge_stats::{AccumulatorConfig, Metric, TokenSource, TokenSources, output_tokens};
+
+fn counted(usage: Option<u64>, text: Option<u32>) -> Record {
+    let usage = usage.map(|count| Usage { completion_tokens: Some(count), ..Usage::default() });
+    Record { usage, text_tokens: text, ..stream(0, 0, 10, 5) }
+}
+
+#[test]
+fn auto_takes_the_best_count_that_fits() {
+    let auto = |usage, text| output_tokens(&counted(usage, text), TokenCount::Auto);
+    assert_eq!(auto(Some(7), Some(6)), Some((7, TokenSource::Usage)));
+    assert_eq!(auto(Some(0), Some(6)), Some((6, TokenSource::Tokenizer)));
+    assert_eq!(auto(None, Some(6)), Some((6, TokenSource::Tokenizer)));
+    assert_eq!(auto(Some(0), None), Some((5, TokenSource::Chunks)));
+    let silent = Record { chunks: Vec::new(), ..counted(Some(0), Some(6)) };
+    assert_eq!(output_tokens(&silent, TokenCount::Auto), Some((0, TokenSource::Usage)));
+}
+
+#[test]
+fn a_named_count_is_that_count_or_none() {
+    let record = counted(Some(7), Some(6));
+    assert_eq!(output_tokens(&record, TokenCount::Usage), Some((7, TokenSource::Usage)));
+    assert_eq!(output_tokens(&record, TokenCount::Tokenizer), Some((6, TokenSource::Tokenizer)));
+    assert_eq!(output_tokens(&record, TokenCount::Chunks), Some((5, TokenSource::Chunks)));
+    assert_eq!(output_tokens(&counted(None, Some(6)), TokenCount::Usage), None);
+    assert_eq!(output_tokens(&counted(Some(7), None), TokenCount::Tokenizer), None);
+}
+
+#[test]
+fn a_request_without_the_count_is_in_no_figure_of_tokens() {
+    let config = AccumulatorConfig { token_count: TokenCount::Usage, ..config() };
+    let summary = summary_of(config, &facts(), &[counted(Some(5), Some(5)), counted(None, Some(5))]);
+    assert_eq!(summary.tokens, TokenSources { by_usage: 1, missing: 1, compared: 1, ..TokenSources::default() });
+    assert_eq!(summary.distribution(Metric::OutputSequenceLength).unwrap().count, 1);
+    assert_eq!(summary.distribution(Metric::InterTokenLatency).unwrap().count, 1);
+    assert_eq!(summary.distribution(Metric::RequestLatency).unwrap().count, 2);
+    assert_eq!(summary.scalar(Metric::OutputTokenThroughput), Some(100.0));
+}
+
+#[test]
+fn counts_disagree_from_beyond_two_percent() {
+    let pairs = [(100, 98), (100, 97), (0, 3), (8, 8), (8, 9)];
+    let records: Vec<Record> = pairs.iter().map(|&(usage, text)| counted(Some(usage), Some(text))).collect();
+    let tokens = summary(&records).tokens;
+    assert_eq!((tokens.disagree, tokens.compared), (3, 5));
+    assert_eq!((tokens.by_usage, tokens.by_tokenizer), (4, 1));
+}
