@@ -8,6 +8,7 @@ mod attempt;
 mod connect;
 mod connection;
 mod control;
+mod descriptors;
 mod driver;
 mod failure;
 mod job;
@@ -17,6 +18,7 @@ mod tls;
 
 pub use connect::Route;
 pub use control::Control;
+pub use descriptors::{TooFewDescriptors, raise_descriptor_limit};
 pub use driver::{Progress, Run, run};
 pub use job::{Batch, Finished, HeaderError, Input, Job, Output};
 pub use probe::{ProbeError, fetch, probe};

@@ -1,1 +1,15 @@
-//! Placeholder.
+//! What is sent, and what counts it: tokenizers, synthetic prompts of an exact length, and words for a server to say.
+//!
+//! Nothing here touches the network: a tokenizer is embedded, a file, or already in the hub's cache on this machine.
+
+#[cfg(test)]
+mod fixture;
+mod lexicon;
+pub mod resolve;
+pub mod synthetic;
+pub mod tokenizer;
+pub mod vocabulary;
+
+pub use resolve::{Resolved, Source, TokenizerError, resolve};
+pub use synthetic::{SynthesisError, synthesize};
+pub use tokenizer::{LoadError, Tokenizer};

@@ -1,0 +1,99 @@
+//! Flags that the replaced tools have and this one does not: each is refused by name, with what it belongs to.
+
+const TRITON: &str = "belongs to Triton endpoints, which are not available";
+const MEDIA: &str = "belongs to media inputs (images, audio, video), which are not available";
+const SESSIONS: &str = "belongs to multi-turn sessions, which are not available";
+const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
+const SCHEDULES: &str = "belongs to open-loop load and schedules, which are not available: load is offered with --concurrency";
+const PLOTS: &str = "belongs to plots, which are not available";
+const SWEEPS: &str = "belongs to sweeps and searches, which are not available: run one profile for each value";
+const METRICS: &str = "belongs to metrics of servers and GPUs, which are not available";
+const RANKINGS: &str = "belongs to ranking endpoints, which are not available";
+const CHECKPOINTS: &str = "belongs to checkpoints, which are not available";
+const CONFIG: &str = "belongs to configuration files, which are not available";
+const RUNS: &str = "belongs to repeated runs, which are not available";
+const PREFILL: &str = "belongs to a cap on prefills, which is not available";
+const RAMPS: &str = "belongs to ramps, which are not available";
+
+/// Flag and what it belongs to.
+const REFUSED: &[(&str, &str)] = &[
+    ("--audio-batch-size", MEDIA),
+    ("--audio-depths", MEDIA),
+    ("--audio-format", MEDIA),
+    ("--audio-length-mean", MEDIA),
+    ("--audio-length-stddev", MEDIA),
+    ("--audio-num-channels", MEDIA),
+    ("--audio-sample-rates", MEDIA),
+    ("--arrival-pattern", SCHEDULES),
+    ("--arrival-smoothness", SCHEDULES),
+    ("--backend", TRITON),
+    ("--batch-size-audio", MEDIA),
+    ("--batch-size-image", MEDIA),
+    ("--burstiness", SCHEDULES),
+    ("--checkpoint-dir", CHECKPOINTS),
+    ("--concurrency-ramp-duration", RAMPS),
+    ("--config", CONFIG),
+    ("--conversation-num", SESSIONS),
+    ("--conversation-turn-delay-mean", SESSIONS),
+    ("--conversation-turn-delay-ratio", SESSIONS),
+    ("--conversation-turn-delay-stddev", SESSIONS),
+    ("--conversation-turn-mean", SESSIONS),
+    ("--conversation-turn-stddev", SESSIONS),
+    ("--custom-dataset-type", FILES),
+    ("--dataset-sampling-strategy", FILES),
+    ("--enable-checkpointing", CHECKPOINTS),
+    ("--fixed-schedule", SCHEDULES),
+    ("--generate-plots", PLOTS),
+    ("--gpu-telemetry", METRICS),
+    ("--grpc-method", TRITON),
+    ("--image-batch-size", MEDIA),
+    ("--image-format", MEDIA),
+    ("--image-height-mean", MEDIA),
+    ("--image-height-stddev", MEDIA),
+    ("--image-width-mean", MEDIA),
+    ("--image-width-stddev", MEDIA),
+    ("--input-dataset", FILES),
+    ("--input-file", FILES),
+    ("--no-gpu-telemetry", METRICS),
+    ("--no-server-metrics", METRICS),
+    ("--num-conversations", SESSIONS),
+    ("--num-profile-runs", RUNS),
+    ("--num-sessions", SESSIONS),
+    ("--prefill-concurrency", PREFILL),
+    ("--public-dataset", FILES),
+    ("--rankings-passages-mean", RANKINGS),
+    ("--rankings-passages-stddev", RANKINGS),
+    ("--request-distribution", SCHEDULES),
+    ("--request-rate", SCHEDULES),
+    ("--request-rate-mode", SCHEDULES),
+    ("--request-rate-ramp-duration", RAMPS),
+    ("--request-rate-series", SCHEDULES),
+    ("--seq-dist", FILES),
+    ("--server-metrics", METRICS),
+    ("--server-metrics-url", METRICS),
+    ("--server-metrics-urls", METRICS),
+    ("--session-concurrency", SESSIONS),
+    ("--session-delay-ratio", SESSIONS),
+    ("--session-turn-delay-mean", SESSIONS),
+    ("--session-turn-delay-stddev", SESSIONS),
+    ("--session-turns-mean", SESSIONS),
+    ("--session-turns-stddev", SESSIONS),
+    ("--sweep-list", SWEEPS),
+    ("--sweep-range", SWEEPS),
+    ("--sweep-type", SWEEPS),
+    ("--user-centric-rate", SCHEDULES),
+    ("--video-batch-size", MEDIA),
+    ("--video-duration", MEDIA),
+    ("--video-format", MEDIA),
+    ("--video-fps", MEDIA),
+    ("--video-height", MEDIA),
+    ("--video-width", MEDIA),
+    ("--warmup-duration", "belongs to warm-up by time, which is not available: give --warmup-request-count"),
+    ("-f", CONFIG),
+];
+
+/// Why `flag` is not taken, if it is one of theirs.
+pub fn why(flag: &str) -> Option<String> {
+    let (flag, reason) = REFUSED.iter().find(|(name, _)| *name == flag)?;
+    Some(format!("{flag} {reason}"))
+}

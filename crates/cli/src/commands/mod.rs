@@ -1,0 +1,59 @@
+//! The commands: each takes what is resolved and a printer, and says how the process ends.
+
+mod profile;
+mod sim;
+
+use crate::args::Command;
+use crate::printer::Printer;
+use crate::settings::Settings;
+use anyhow::Error;
+
+/// How the process ends. The numbers are an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Done = 0,
+    /// Nothing could be measured.
+    Nothing = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// A gate that was asked for was not met.
+    Gate = 3,
+    /// Ended from outside; what there was is reported.
+    Interrupted = 130,
+}
+
+/// Runs `command`.
+pub fn run(command: Command, printer: &Printer) -> Exit {
+    match command {
+        Command::Profile(args) => match Settings::resolve(*args, &|name| std::env::var(name).ok()) {
+            Ok(settings) => settle(profile::run(settings, printer), printer),
+            Err(error) => refuse(&error, printer),
+        },
+        Command::Sim(args) => match args.config() {
+            Ok(plan) => settle(sim::run(plan, printer), printer),
+            Err(error) => refuse(&error, printer),
+        },
+    }
+}
+
+/// A wrong command line that is found out only later, such as a tokenizer that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct Usage(pub Error);
+
+fn settle(ended: Result<Exit, Error>, printer: &Printer) -> Exit {
+    match ended {
+        Ok(exit) => exit,
+        Err(error) if error.is::<Usage>() => refuse(&error, printer),
+        Err(error) => {
+            printer.error(&format!("{error:#}"));
+            Exit::Nothing
+        }
+    }
+}
+
+fn refuse(error: &Error, printer: &Printer) -> Exit {
+    printer.error(&format!("{error:#}"));
+    Exit::Usage
+}

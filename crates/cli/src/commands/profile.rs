@@ -1,0 +1,281 @@
+//! `profile`: find out what is missing, prepare everything, probe, load, report.
+
+use crate::commands::{Exit, Usage};
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::recorder::{Recorded, Recorder};
+use crate::settings::Settings;
+use crate::signals;
+use anyhow::{Context, Error, Result, anyhow, bail};
+use std::sync::Arc;
+use std::sync::mpsc::{channel, sync_channel};
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::{RunPlan, Target};
+use streamgauge_core::prompt::Prompt;
+use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
+use streamgauge_load::{Control, Input, Job, ProbeError, Route, fetch, probe};
+use streamgauge_prompt::{Source, Tokenizer, resolve, synthesize};
+use streamgauge_report::artifacts::{Artifacts, directory_name};
+use streamgauge_report::{console, export, genai_csv, genai_json, inputs_json};
+use streamgauge_sim::{Sim, SimConfig};
+use streamgauge_stats::{Accumulator, AccumulatorConfig, Summary};
+use streamgauge_wire::{Codec, model_ids};
+
+/// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
+/// report shows it, instead of filling the memory.
+const BATCHES: usize = 32;
+/// How long the list of models may take.
+const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
+
+/// Profiles an endpoint.
+pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
+    let clock = SystemClock::start();
+    settings.notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
+    let sim = start_sim(&mut settings)?;
+    let route = Route::find(&settings.plan.endpoint, settings.plan.stamps)
+        .map_err(|failure| anyhow!("{}: {failure}", settings.plan.endpoint.target))?;
+    if settings.plan.endpoint.models.is_empty() {
+        settings.plan.endpoint.models = vec![only_model(&settings.plan, &route, clock)?];
+    }
+    let tokenizer = tokenizer(&settings, printer)?;
+    let mut plan = settings.plan.clone();
+    plan.prompts.tokenizer = tokenizer.name().to_owned();
+    plan.artifacts = plan.artifacts.join(directory_name(&plan));
+
+    let endpoint = &plan.endpoint;
+    let prompts = synthesize(&plan.prompts, &endpoint.models, endpoint.model_selection, &tokenizer).map_err(usage)?;
+    let mut artifacts = Artifacts::open(&plan.artifacts, &plan.export_file, plan.export)?;
+    streamgauge_load::raise_descriptor_limit(plan.load.slots()).map_err(usage)?;
+    if plan.probe
+        && let Err(error) = settle_probe(&mut plan, &prompts, &route, clock, printer)
+    {
+        artifacts.commit(0)?;
+        return Err(error);
+    }
+    let (job, bodies) = prepare(Arc::new(plan), &prompts, route, clock)?;
+    inputs_json::write(&mut artifacts.inputs, &bodies).context("inputs.json cannot be written")?;
+    if settings.verbose {
+        say_plan(&job.plan, printer);
+    }
+    let (recorded, facts) = load(&settings, job.clone(), &bodies, tokenizer, &mut artifacts, printer)?;
+    drop(sim);
+    report(&settings, &job.plan, recorded, &facts, artifacts, printer)
+}
+
+/// A simulated server in this process, if one was asked for; the plan then goes there.
+fn start_sim(settings: &mut Settings) -> Result<Option<Sim>> {
+    if !settings.sim {
+        return Ok(None);
+    }
+    let mut config = SimConfig::new(Tokenizer::embedded());
+    config.log.keep = Some(0);
+    if !settings.plan.endpoint.models.is_empty() {
+        config.models = settings.plan.endpoint.models.clone();
+    }
+    let sim = Sim::start(config, ([127, 0, 0, 1], 0).into()).context("the simulated server cannot start")?;
+    settings.plan.endpoint.target = Target { tls: false, host: sim.addr().ip().to_string(), port: sim.addr().port() };
+    Ok(Some(sim))
+}
+
+fn only_model(plan: &RunPlan, route: &Route, clock: SystemClock) -> Result<String> {
+    let target = &plan.endpoint.target;
+    let prefix = plan.endpoint.path.split("/v1/").next().filter(|prefix| *prefix != plan.endpoint.path);
+    let path = format!("{}/v1/models", prefix.unwrap_or_default());
+    let limit = MODELS_LIMIT.min(plan.timeouts.total);
+    let (status, body) = fetch(&plan.endpoint, route, clock, &path, limit).map_err(|error| unanswered(target, error))?;
+    let hint = "name the model with --model";
+    if status != 200 {
+        let message = streamgauge_wire::server_message(&body).unwrap_or_default();
+        bail!("{target}{path} answers {status} {message}; {hint}");
+    }
+    let models = model_ids(&body).map_err(|error| anyhow!("{target}{path}: {error}; {hint}"))?;
+    match models.as_slice() {
+        [model] => Ok(model.clone()),
+        [] => bail!("{target}{path} lists no model; {hint}"),
+        several => Err(usage(anyhow!("{target} has several models; choose with --model: {}", several.join(", ")))),
+    }
+}
+
+fn unanswered(target: &Target, error: ProbeError) -> Error {
+    match error {
+        ProbeError::Failed(failure) => anyhow!("{target} cannot be reached: {failure}"),
+        error => error.into(),
+    }
+}
+
+fn tokenizer(settings: &Settings, printer: &Printer) -> Result<Tokenizer> {
+    let model = settings.plan.endpoint.models.first().map(String::as_str);
+    let env = |name: &str| std::env::var(name).ok();
+    let found = resolve(settings.tokenizer.as_deref(), model, &settings.tokenizer_revision, &env).map_err(usage)?;
+    match found.source {
+        Source::Embedded { why: Some(why) } => {
+            printer.note(&format!("note: counting tokens with the embedded {} vocabulary: {why}", found.tokenizer.name()));
+        }
+        _ if settings.verbose => printer.note(&format!("counting tokens with {}", found.tokenizer.name())),
+        _ => {}
+    }
+    Ok(found.tokenizer)
+}
+
+/// Everything the load threads need, and the bodies as they go into the files.
+fn prepare(
+    plan: Arc<RunPlan>,
+    prompts: &[Prompt],
+    route: Route,
+    clock: SystemClock,
+) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
+    let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
+    let bodies: Vec<_> = prompts.iter().map(|prompt| codec.body(prompt)).collect();
+    let inputs = prompts.iter().zip(&bodies).map(|(prompt, body)| input(prompt, body)).collect();
+    Ok((Arc::new(Job::new(plan, codec, inputs, route, clock)?), bodies))
+}
+
+fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
+    Input { body: body.to_string().into(), tokens: prompt.tokens, want_out: prompt.want_out }
+}
+
+/// One request ahead of the load, in no figure: a server that does not answer it ends the run here, with its own message.
+/// One that does not know `stream_options` is asked again without.
+fn settle_probe(
+    plan: &mut RunPlan,
+    prompts: &[Prompt],
+    route: &Route,
+    clock: SystemClock,
+    printer: &Printer,
+) -> Result<()> {
+    let Some(first) = prompts.first() else { return Ok(()) };
+    loop {
+        // A short answer is proof enough.
+        let prompt = Prompt { want_out: first.want_out.map(|_| 1), ..first.clone() };
+        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], route.clone(), clock)?;
+        let Outcome::Failed(failure) = probe(job)?.record.outcome else { return Ok(()) };
+        let target = &plan.endpoint.target;
+        if plan.endpoint.ask_usage
+            && failure.class == FailureClass::Status
+            && streamgauge_wire::names_field(failure.message.as_bytes(), "stream_options")
+        {
+            printer.note("note: the server does not know `stream_options`: it is left out, so its own token counts may be missing");
+            plan.endpoint.ask_usage = false;
+            continue;
+        }
+        // An answer without output is still an answer: the load will show whether that is the rule.
+        if failure.class == FailureClass::Empty {
+            return Ok(());
+        }
+        bail!("the probe of {target}{} failed: {failure} (--no-probe skips it)", plan.endpoint.path);
+    }
+}
+
+fn say_plan(plan: &RunPlan, printer: &Printer) {
+    let stop = match (plan.stop.requests, plan.stop.duration) {
+        (Some(requests), Some(duration)) => format!("{requests} requests or {} s", duration.as_secs_f64()),
+        (Some(requests), None) => format!("{requests} requests"),
+        (None, duration) => format!("{} s", duration.unwrap_or_default().as_secs_f64()),
+    };
+    printer.note(&format!(
+        "profiling {}{} with {} at concurrency {} on {} load thread(s), until {stop}, {} warm-up request(s) before",
+        plan.endpoint.target,
+        plan.endpoint.path,
+        plan.endpoint.models.join(", "),
+        plan.load.slots(),
+        plan.threads,
+        plan.warmup,
+    ));
+}
+
+/// Offers the load and takes the records in.
+fn load(
+    settings: &Settings,
+    job: Arc<Job>,
+    bodies: &[serde_json::Value],
+    tokenizer: Tokenizer,
+    artifacts: &mut Artifacts,
+    printer: &Printer,
+) -> Result<(Recorded, RunFacts)> {
+    let control = Control::default();
+    let (grace, speaker) = (job.plan.stop.grace.as_secs_f64(), *printer);
+    signals::watch(control.clone(), move || {
+        speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
+    })
+    .context("signals cannot be watched")?;
+    let recorder = Recorder {
+        plan: &job.plan,
+        tokenizer,
+        payloads: bodies.iter().map(|body| export::payload_string(&body.to_string())).collect(),
+        accumulator: Accumulator::new(AccumulatorConfig::of(&job.plan)?),
+        anchor_wall: job.clock.anchor_wall(),
+    };
+    let (batches, incoming) = sync_channel(BATCHES);
+    let (tell_facts, facts) = channel();
+    std::thread::scope(|scope| {
+        let recorder = std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn_scoped(scope, move || recorder.run(incoming, facts, artifacts))?;
+        let bar = Bar::new(job.plan.stop, settings.bar.unwrap_or(printer.is_terminal()));
+        let run = streamgauge_load::run(job.clone(), control, batches)?;
+        let facts = run.finish(|progress| bar.show(progress, job.clock.now()));
+        bar.clear();
+        // The recorder waits for it.
+        let _ = tell_facts.send(facts.clone());
+        let recorded = recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))?;
+        Ok((recorded, facts))
+    })
+}
+
+/// Writes the summaries, says everything, and decides how the process ends.
+fn report(
+    settings: &Settings,
+    plan: &RunPlan,
+    recorded: Recorded,
+    facts: &RunFacts,
+    mut artifacts: Artifacts,
+    printer: &Printer,
+) -> Result<Exit> {
+    let Recorded { summary, records, mut write_error, undecodable } = recorded;
+    if write_error.is_none() {
+        write_error = write_summaries(plan, &summary, facts, &mut artifacts).err();
+    }
+    printer.result(&console::render(settings.style, plan, &summary));
+    if let Some(early) = &facts.ended_early {
+        printer.note(&format!("the run ended early: {early}"));
+    }
+    if undecodable > 0 {
+        printer.note(&format!("note: {undecodable} bytes of the replies are not UTF-8 and are left out of {}", plan.export_file));
+    }
+    match write_error {
+        Some(error) => {
+            // The files stay under their temporary names, readable as far as they go.
+            printer.error(&format!("the artifacts in {} are not complete: {error}", plan.artifacts.display()));
+            return Ok(Exit::Nothing);
+        }
+        None if artifacts.commit(records)? => printer.result(&format!("Artifacts: {}", plan.artifacts.display())),
+        None => {}
+    }
+    Ok(exit(settings, &summary, facts))
+}
+
+fn write_summaries(
+    plan: &RunPlan,
+    summary: &Summary,
+    facts: &RunFacts,
+    artifacts: &mut Artifacts,
+) -> std::io::Result<()> {
+    genai_json::write(&mut artifacts.summary_json, plan, facts, summary)?;
+    genai_csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
+}
+
+fn exit(settings: &Settings, summary: &Summary, facts: &RunFacts) -> Exit {
+    if facts.interrupted {
+        Exit::Interrupted
+    } else if summary.counts.ok == 0 || facts.ended_early.is_some() {
+        Exit::Nothing
+    } else if settings.require_fidelity.is_some_and(|wanted| summary.fidelity.verdict > wanted) {
+        Exit::Gate
+    } else {
+        Exit::Done
+    }
+}
+
+fn usage(error: impl Into<Error>) -> Error {
+    Usage(error.into()).into()
+}

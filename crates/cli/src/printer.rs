@@ -1,0 +1,37 @@
+//! Everything that is said: results on stdout, all else on stderr. The only room that prints.
+
+use std::io::{IsTerminal, Write};
+
+/// Says things. A reader that went away (a closed pipe) is no error.
+#[derive(Clone, Copy, Debug)]
+pub struct Printer {
+    terminal: bool,
+}
+
+impl Printer {
+    pub fn new() -> Printer {
+        Printer { terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Whether stderr is a terminal, so that a progress bar makes sense.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// A result.
+    pub fn result(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
+        let _ = out.flush();
+    }
+
+    /// Something worth knowing on the way.
+    pub fn note(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Why a command cannot go on.
+    pub fn error(&self, text: &str) {
+        self.note(&format!("error: {text}"));
+    }
+}

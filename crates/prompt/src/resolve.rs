@@ -1,0 +1,466 @@
+//! Which tokenizer a run counts with: the one asked for, else the model's own from the hub's cache, else the embedded
+//! one. It is found on this machine or not at all.
+
+use crate::tokenizer::{EMBEDDED, LoadError, Tokenizer};
+use std::fmt;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// Names of the embedded vocabulary on the command line.
+const EMBEDDED_NAMES: [&str; 3] = [EMBEDDED, "builtin", "embedded"];
+/// The one file that is read.
+const FILE: &str = "tokenizer.json";
+/// What some models have in its place: a format of another library.
+const SENTENCEPIECE: &str = "tokenizer.model";
+
+/// A tokenizer, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// Where a tokenizer came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The binary itself.
+    Embedded {
+        /// When nobody asked for it: why it had to serve. To be shown.
+        why: Option<String>,
+    },
+    /// This file, as given or in the directory given.
+    File(PathBuf),
+    /// The hub's cache.
+    Hub {
+        /// The model whose tokenizer it is.
+        name: String,
+        /// The file in the cache.
+        path: PathBuf,
+    },
+}
+
+/// Why there is no tokenizer.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// The directory given has no tokenizer.json.
+    #[error("--tokenizer {}: {miss}; give a {FILE}, a directory that has one, or `{EMBEDDED}`", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What it lacks.
+        miss: Miss,
+    },
+    /// The file found cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The name is not in the hub's cache.
+    #[error(
+        "--tokenizer {name}: {miss}; nothing is downloaded here: fill the cache with `hf download {name} {FILE}{}`, \
+         or give a {FILE}, a directory that has one, or `{EMBEDDED}`",
+        revision_option(revision)
+    )]
+    NotCached {
+        /// The hub's name.
+        name: String,
+        /// The revision looked for.
+        revision: String,
+        /// What is missing where.
+        miss: Miss,
+    },
+    /// A file of the SentencePiece library was given.
+    #[error(
+        "--tokenizer {}: this is a SentencePiece model, which is not read; give the {FILE} of the same model",
+        path.display()
+    )]
+    SentencePiece {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither a path that exists nor a name.
+    #[error(
+        "--tokenizer {choice}: there is no such file or directory; give a {FILE}, a directory that has one, a hub name \
+         such as `org/name`, or `{EMBEDDED}`"
+    )]
+    Unknown {
+        /// What was given.
+        choice: String,
+    },
+}
+
+/// What a directory or the hub's cache lacks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Miss {
+    /// No cache directory is known.
+    #[error("the hub's cache is nowhere (HF_HUB_CACHE, HF_HOME and HOME are unset)")]
+    Cache,
+    /// The directory has no tokenizer.json.
+    #[error("there is no {FILE} in {}", .0.display())]
+    File(PathBuf),
+    /// The cache has no such model.
+    #[error("the hub's cache has no {}", .0.display())]
+    Model(PathBuf),
+    /// The cache has the model, but not this revision.
+    #[error("the hub's cache has no revision `{revision}` in {}", path.display())]
+    Revision {
+        /// The revision.
+        revision: String,
+        /// The model's directory.
+        path: PathBuf,
+    },
+    /// The directory has a SentencePiece model instead.
+    #[error("{} has only a SentencePiece {SENTENCEPIECE}, which is not read, and no {FILE}", .0.display())]
+    SentencePiece(PathBuf),
+}
+
+/// The tokenizer for a run. `choice` is what the user asked for: the embedded vocabulary by name, a file, a directory,
+/// or a hub name. Without a choice it is the tokenizer of `model` (a directory, or a hub name in the cache), and the
+/// embedded one where that is not to be had. `env` reads an environment variable; `revision` is the hub's word for a
+/// version (a branch, a tag or a commit), commonly `main`.
+///
+/// # Errors
+/// When what was asked for is not on this machine, or a file that was found cannot be used.
+pub fn resolve(
+    choice: Option<&str>,
+    model: Option<&str>,
+    revision: &str,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Resolved, TokenizerError> {
+    match choice {
+        Some(choice) => chosen(choice, revision, env),
+        None => of_model(model, revision, env),
+    }
+}
+
+fn chosen(choice: &str, revision: &str, env: &impl Fn(&str) -> Option<String>) -> Result<Resolved, TokenizerError> {
+    if EMBEDDED_NAMES.contains(&choice) {
+        return Ok(Resolved { tokenizer: Tokenizer::embedded(), source: Source::Embedded { why: None } });
+    }
+    let path = expand_home(choice, env);
+    if path.is_dir() {
+        let file = file_in(&path).map_err(|miss| TokenizerError::Directory { path, miss })?;
+        return from_file(file);
+    }
+    if path.is_file() {
+        if path.extension().is_some_and(|extension| extension == "model") {
+            return Err(TokenizerError::SentencePiece { path });
+        }
+        return from_file(path);
+    }
+    if !is_hub_name(choice) {
+        return Err(TokenizerError::Unknown { choice: choice.to_owned() });
+    }
+    let not_cached = |miss| TokenizerError::NotCached { name: choice.to_owned(), revision: revision.to_owned(), miss };
+    from_hub(choice, in_cache(choice, revision, env).map_err(not_cached)?)
+}
+
+fn of_model(
+    model: Option<&str>,
+    revision: &str,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Resolved, TokenizerError> {
+    let why = match model {
+        None => "no model is named".to_owned(),
+        Some(model) => {
+            if let Ok(file) = file_in(&expand_home(model, env)) {
+                return from_file(file);
+            }
+            if is_hub_name(model) {
+                match in_cache(model, revision, env) {
+                    Ok(file) => return from_hub(model, file),
+                    Err(miss) => miss.to_string(),
+                }
+            } else {
+                format!("`{model}` is neither a hub name nor a directory with a {FILE}")
+            }
+        }
+    };
+    Ok(Resolved { tokenizer: Tokenizer::embedded(), source: Source::Embedded { why: Some(why) } })
+}
+
+fn from_file(path: PathBuf) -> Result<Resolved, TokenizerError> {
+    Ok(Resolved { tokenizer: Tokenizer::from_file(&path)?, source: Source::File(path) })
+}
+
+fn from_hub(name: &str, path: PathBuf) -> Result<Resolved, TokenizerError> {
+    Ok(Resolved { tokenizer: Tokenizer::from_file(&path)?, source: Source::Hub { name: name.to_owned(), path } })
+}
+
+/// The tokenizer.json of a directory.
+fn file_in(dir: &Path) -> Result<PathBuf, Miss> {
+    let file = dir.join(FILE);
+    if file.is_file() {
+        Ok(file)
+    } else if dir.join(SENTENCEPIECE).is_file() {
+        Err(Miss::SentencePiece(dir.to_path_buf()))
+    } else {
+        Err(Miss::File(dir.to_path_buf()))
+    }
+}
+
+/// The tokenizer.json of a hub name in the cache, by the layout all hub clients share:
+/// `models--org--name/refs/<revision>` holds a commit, `models--org--name/snapshots/<commit>/` its files.
+/// A revision may also be a commit itself.
+fn in_cache(name: &str, revision: &str, env: &impl Fn(&str) -> Option<String>) -> Result<PathBuf, Miss> {
+    let model = hub_cache(env).ok_or(Miss::Cache)?.join(format!("models--{}", name.replace('/', "--")));
+    if !model.is_dir() {
+        return Err(Miss::Model(model));
+    }
+    let missing = || Miss::Revision { revision: revision.to_owned(), path: model.clone() };
+    if !stays_below(revision) {
+        return Err(missing());
+    }
+    let referred = fs::read_to_string(model.join("refs").join(revision));
+    let commit = referred.as_deref().map_or(revision, str::trim);
+    let snapshot = model.join("snapshots").join(commit);
+    if !stays_below(commit) || !snapshot.is_dir() {
+        return Err(missing());
+    }
+    file_in(&snapshot)
+}
+
+/// Where the hub's clients keep what they downloaded, by the same variables in the same order as they read them.
+fn hub_cache(env: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let set = |name| env(name).filter(|value| !value.is_empty()).map(|value| expand_home(&value, env));
+    set("HF_HUB_CACHE")
+        .or_else(|| set("HUGGINGFACE_HUB_CACHE"))
+        .or_else(|| set("HF_HOME").map(|home| home.join("hub")))
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
+}
+
+/// `~/x` below the home directory, anything else as it is.
+fn expand_home(path: &str, env: &impl Fn(&str) -> Option<String>) -> PathBuf {
+    match (path.strip_prefix("~/"), env("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// `name` or `org/name`, in the letters that the hub allows.
+fn is_hub_name(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(['.', '-'])
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    !text.ends_with(".json") && text.split('/').count() <= 2 && text.split('/').all(part)
+}
+
+/// Whether a path made of this text stays below the directory it is joined to.
+fn stays_below(text: &str) -> bool {
+    !text.is_empty() && Path::new(text).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn revision_option(revision: &str) -> String {
+    if revision == "main" { String::new() } else { format!(" --revision {revision}") }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Embedded { why: None } => write!(f, "embedded"),
+            Source::Embedded { why: Some(why) } => write!(f, "embedded: {why}"),
+            Source::File(path) => write!(f, "{}", path.display()),
+            Source::Hub { name, path } => write!(f, "{name}, from the hub's cache: {}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use tempfile::TempDir;
+
+    const COMMIT: &str = "8a1f0c2b";
+
+    /// A home directory that knows one model at one commit.
+    struct Home {
+        dir: TempDir,
+        env: HashMap<&'static str, String>,
+    }
+
+    impl Home {
+        fn new() -> Home {
+            let dir = tempfile::tempdir().unwrap();
+            let env = HashMap::from([("HOME", dir.path().display().to_string())]);
+            Home { dir, env }
+        }
+
+        fn path(&self, below: &str) -> PathBuf {
+            self.dir.path().join(below)
+        }
+
+        /// Puts a file somewhere below, with its directories.
+        fn put(&self, below: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.path(below);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        fn put_model(&self, cache: &str) -> PathBuf {
+            self.put(&format!("{cache}/models--acme--bird/refs/main"), format!("{COMMIT}\n").as_bytes());
+            self.put(&format!("{cache}/models--acme--bird/snapshots/{COMMIT}/tokenizer.json"), TOKENIZER)
+        }
+
+        fn resolve(&self, choice: Option<&str>, model: Option<&str>) -> Result<Resolved, TokenizerError> {
+            self.resolve_at(choice, model, "main")
+        }
+
+        fn resolve_at(
+            &self,
+            choice: Option<&str>,
+            model: Option<&str>,
+            revision: &str,
+        ) -> Result<Resolved, TokenizerError> {
+            resolve(choice, model, revision, &|name: &str| self.env.get(name).cloned())
+        }
+    }
+
+    const TOKENIZER: &[u8] = include_bytes!("../tests/fixtures/characters.json");
+
+    #[test]
+    fn the_embedded_vocabulary_has_three_names() {
+        let home = Home::new();
+        for name in ["cl100k_base", "builtin", "embedded"] {
+            let resolved = home.resolve(Some(name), Some("acme/bird")).unwrap();
+            assert_eq!(resolved.source, Source::Embedded { why: None });
+            assert!(resolved.tokenizer.is_embedded());
+        }
+    }
+
+    #[test]
+    fn a_file_or_its_directory() {
+        let home = Home::new();
+        let file = home.put("here/tokenizer.json", TOKENIZER);
+        for choice in [file.display().to_string(), home.path("here").display().to_string(), "~/here".to_owned()] {
+            let resolved = home.resolve(Some(&choice), None).unwrap();
+            assert_eq!(resolved.source, Source::File(file.clone()), "{choice}");
+            assert_eq!(resolved.tokenizer.count("abc"), 3);
+        }
+        let other = home.put("mine.json", TOKENIZER);
+        assert_eq!(home.resolve(Some("~/mine.json"), None).unwrap().source, Source::File(other));
+    }
+
+    #[test]
+    fn a_hub_name_is_found_where_the_hubs_clients_look() {
+        let mut home = Home::new();
+        let mut expect = |variable: Option<(&'static str, &str)>, cache: &str| {
+            if let Some((name, below)) = variable {
+                home.env.insert(name, home.path(below).display().to_string());
+            }
+            let path = home.put_model(cache);
+            let source = Source::Hub { name: "acme/bird".into(), path };
+            assert_eq!(home.resolve(Some("acme/bird"), None).unwrap().source, source);
+            assert_eq!(home.resolve(None, Some("acme/bird")).unwrap().source, source);
+            assert_eq!(home.resolve_at(Some("acme/bird"), None, COMMIT).unwrap().source, source);
+        };
+        // Each variable wins over those before it.
+        expect(None, ".cache/huggingface/hub");
+        expect(Some(("XDG_CACHE_HOME", "xdg")), "xdg/huggingface/hub");
+        expect(Some(("HF_HOME", "hf")), "hf/hub");
+        expect(Some(("HUGGINGFACE_HUB_CACHE", "old")), "old");
+        expect(Some(("HF_HUB_CACHE", "new")), "new");
+    }
+
+    #[test]
+    fn a_name_without_an_organisation_and_a_revision_with_slashes() {
+        let home = Home::new();
+        let cache = ".cache/huggingface/hub/models--gpt2";
+        home.put(&format!("{cache}/refs/refs/pr/7"), b"abc");
+        let path = home.put(&format!("{cache}/snapshots/abc/tokenizer.json"), TOKENIZER);
+        let resolved = home.resolve_at(Some("gpt2"), None, "refs/pr/7").unwrap();
+        assert_eq!(resolved.source, Source::Hub { name: "gpt2".into(), path });
+    }
+
+    #[test]
+    fn a_name_that_is_not_cached_says_where_and_what_to_do() {
+        let home = Home::new();
+        let cache = home.path(".cache/huggingface/hub");
+        let error = home.resolve(Some("acme/fish"), None).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "--tokenizer acme/fish: the hub's cache has no {}/models--acme--fish; nothing is downloaded here: fill \
+                 the cache with `hf download acme/fish tokenizer.json`, or give a tokenizer.json, a directory that has \
+                 one, or `cl100k_base`",
+                cache.display()
+            )
+        );
+        home.put_model(".cache/huggingface/hub");
+        for revision in ["v2", "..", "../refs", "/etc", ""] {
+            let error = home.resolve_at(Some("acme/bird"), None, revision).unwrap_err().to_string();
+            assert!(error.contains(&format!("has no revision `{revision}` in")), "{error}");
+            assert!(error.contains(&format!("tokenizer.json --revision {revision}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reference_never_leads_out_of_the_cache() {
+        let home = Home::new();
+        home.put_model(".cache/huggingface/hub");
+        home.put("tokenizer.json", TOKENIZER);
+        let outside = home.dir.path().display().to_string();
+        home.put(".cache/huggingface/hub/models--acme--bird/refs/evil", outside.as_bytes());
+        assert!(matches!(
+            home.resolve_at(Some("acme/bird"), None, "evil"),
+            Err(TokenizerError::NotCached { miss: Miss::Revision { .. }, .. })
+        ));
+    }
+
+    #[test]
+    fn without_any_home_the_cache_is_nowhere() {
+        let error = resolve(Some("acme/bird"), None, "main", &|_: &str| None).unwrap_err().to_string();
+        assert!(error.contains("HF_HOME and HOME are unset"), "{error}");
+    }
+
+    #[test]
+    fn sentencepiece_alone_is_refused_by_name() {
+        let home = Home::new();
+        let file = home.put("llama/tokenizer.model", b"\n\x0e");
+        let error = home.resolve(Some("~/llama"), None).unwrap_err().to_string();
+        assert!(error.contains("has only a SentencePiece tokenizer.model"), "{error}");
+        let error = home.resolve(Some(&file.display().to_string()), None).unwrap_err();
+        assert!(matches!(error, TokenizerError::SentencePiece { .. }), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_is_accepted() {
+        let home = Home::new();
+        fs::create_dir(home.path("empty")).unwrap();
+        let error = home.resolve(Some("~/empty"), None).unwrap_err().to_string();
+        assert!(error.contains("there is no tokenizer.json in"), "{error}");
+        for choice in ["", "./absent", "/absent/tokenizer.json", "absent.json", "a/b/c", "a//b", "a b"] {
+            let error = home.resolve(Some(choice), None).unwrap_err();
+            assert!(matches!(error, TokenizerError::Unknown { .. }), "{choice}: {error}");
+        }
+        let bad = home.put("bad/tokenizer.json", b"{");
+        let error = home.resolve(Some("~/bad"), None).unwrap_err().to_string();
+        assert!(error.contains(&bad.display().to_string()) && error.contains("EOF"), "{error}");
+    }
+
+    #[test]
+    fn no_choice_takes_the_models_own_else_the_embedded_one_and_says_why() {
+        let home = Home::new();
+        let why = |model: Option<&str>| match home.resolve(None, model).unwrap().source {
+            Source::Embedded { why } => why.unwrap(),
+            other => panic!("{other}"),
+        };
+        assert_eq!(why(None), "no model is named");
+        assert!(why(Some("acme/fish")).ends_with("models--acme--fish"));
+        assert_eq!(
+            why(Some("/srv/models/bird.gguf")),
+            "`/srv/models/bird.gguf` is neither a hub name nor a directory with a tokenizer.json"
+        );
+        home.put(&format!(".cache/huggingface/hub/models--acme--old/snapshots/{COMMIT}/tokenizer.model"), b"");
+        home.put(".cache/huggingface/hub/models--acme--old/refs/main", COMMIT.as_bytes());
+        assert!(why(Some("acme/old")).contains("SentencePiece"));
+
+        let file = home.put("models/bird/tokenizer.json", TOKENIZER);
+        let model = home.path("models/bird").display().to_string();
+        assert_eq!(home.resolve(None, Some(&model)).unwrap().source, Source::File(file));
+    }
+}

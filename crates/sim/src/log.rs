@@ -1,0 +1,231 @@
+//! The true log: when each request came and when each piece of its answer left. It is what a client's figures are held
+//! against, so it must not bend them: stamps go into plain vectors on the server's thread, and files are written by
+//! another.
+
+use serde::Serialize;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::EndpointKind;
+
+/// What is kept of the requests for output. Other requests (models, health, metrics) leave nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPlan {
+    /// How many requests are kept in memory, the newest; `None` is all of them.
+    pub keep: Option<usize>,
+    /// Also a line of JSON for each, in this file.
+    pub file: Option<PathBuf>,
+}
+
+/// What one request for output left behind. Times are on the server's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestLog {
+    /// Number of the request, from 0, in the order in which they came.
+    pub number: u64,
+    /// Number of its connection, from 0, in the order in which they were accepted.
+    pub connection: u64,
+    /// The shape of the endpoint.
+    pub kind: EndpointKind,
+    /// When its last byte came.
+    pub received: Nanos,
+    /// Whether `received` is the kernel's stamp, not the time of the read.
+    pub kernel_stamp: bool,
+    /// Tokens of its prompt, template included; 0 if it was not understood.
+    pub prompt_tokens: u32,
+    /// Tokens of the reply, of all choices, as planned when its service began.
+    pub output_tokens: u32,
+    /// Status of the answer; 0 if there was none.
+    pub status: u16,
+    /// Names of the faults that hit it.
+    pub faults: Vec<&'static str>,
+    /// Each write of the answer.
+    pub writes: Vec<Write>,
+    /// Whether everything that was meant to be written was: false when the client or the server went away first.
+    pub complete: bool,
+}
+
+/// One write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The instant before the bytes were handed to the kernel.
+    pub at: Nanos,
+    /// Output events whose last byte it carried; an answer that is not a stream is one for each choice.
+    pub events: u32,
+}
+
+impl RequestLog {
+    /// The identifier that the answer carried.
+    pub fn id(&self) -> String {
+        answer_id(self.kind, self.number)
+    }
+}
+
+/// The identifier of the answer to request `number`.
+pub(crate) fn answer_id(kind: EndpointKind, number: u64) -> String {
+    let family = match kind {
+        EndpointKind::Chat => "chatcmpl",
+        EndpointKind::Completions => "cmpl",
+    };
+    format!("{family}-{number:016x}")
+}
+
+/// Where the server's thread puts what it logs.
+#[derive(Debug)]
+pub(crate) struct Log {
+    keep: usize,
+    kept: RefCell<VecDeque<RequestLog>>,
+    batch: RefCell<Vec<RequestLog>>,
+    file: Option<Sender<Vec<RequestLog>>>,
+}
+
+/// Requests that go to the file's thread together: handing over wakes that thread, which costs the server's microseconds.
+const BATCH: usize = 256;
+
+impl Log {
+    /// A log, and the thread that writes its file if there is to be one.
+    pub(crate) fn open(plan: &LogPlan, clock: SystemClock) -> io::Result<(Log, Option<JoinHandle<io::Result<()>>>)> {
+        let (file, thread) = match &plan.file {
+            None => (None, None),
+            Some(path) => {
+                let out = BufWriter::new(File::create(path)?);
+                let (sender, batches) = channel();
+                let thread = std::thread::Builder::new().name("sim-log".to_owned());
+                (Some(sender), Some(thread.spawn(move || write_lines(&batches, out, clock))?))
+            }
+        };
+        let log = Log {
+            keep: plan.keep.unwrap_or(usize::MAX),
+            kept: RefCell::default(),
+            batch: RefCell::default(),
+            file,
+        };
+        Ok((log, thread))
+    }
+
+    pub(crate) fn push(&self, request: RequestLog) {
+        if self.file.is_some() {
+            self.batch.borrow_mut().push(request.clone());
+            if self.batch.borrow().len() >= BATCH {
+                self.hand_over();
+            }
+        }
+        if self.keep == 0 {
+            return;
+        }
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() >= self.keep {
+            kept.pop_front();
+        }
+        kept.push_back(request);
+    }
+
+    /// Gives the file's thread what has gathered.
+    pub(crate) fn hand_over(&self) {
+        let batch = self.batch.take();
+        if let Some(file) = self.file.as_ref().filter(|_| !batch.is_empty()) {
+            // A writer that is gone has failed; its error comes out when the server stops.
+            let _ = file.send(batch);
+        }
+    }
+
+    /// What is kept, in the order in which the answers ended.
+    pub(crate) fn copy(&self) -> Vec<RequestLog> {
+        self.kept.borrow().iter().cloned().collect()
+    }
+
+    /// Ends the log and lets go of what it kept.
+    pub(crate) fn close(self) -> Vec<RequestLog> {
+        self.hand_over();
+        self.kept.into_inner().into()
+    }
+}
+
+/// One line of the file. Times are nanoseconds since 1970.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: String,
+    connection: u64,
+    recv_ns: i64,
+    kernel_stamp: bool,
+    prompt_tokens: u32,
+    output_tokens: u32,
+    status: u16,
+    faults: &'a [&'static str],
+    complete: bool,
+    writes: Vec<(i64, u32)>,
+}
+
+fn write_lines(batches: &Receiver<Vec<RequestLog>>, mut out: BufWriter<File>, clock: SystemClock) -> io::Result<()> {
+    while let Ok(batch) = batches.recv() {
+        for request in &batch {
+            serde_json::to_writer(&mut out, &line(request, clock))?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn line(request: &RequestLog, clock: SystemClock) -> Line<'_> {
+    Line {
+        id: request.id(),
+        connection: request.connection,
+        recv_ns: clock.wall(request.received),
+        kernel_stamp: request.kernel_stamp,
+        prompt_tokens: request.prompt_tokens,
+        output_tokens: request.output_tokens,
+        status: request.status,
+        faults: &request.faults,
+        complete: request.complete,
+        writes: request.writes.iter().map(|write| (clock.wall(write.at), write.events)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(number: u64) -> RequestLog {
+        RequestLog {
+            number,
+            connection: 0,
+            kind: EndpointKind::Chat,
+            received: Nanos(5),
+            kernel_stamp: true,
+            prompt_tokens: 12,
+            output_tokens: 2,
+            status: 200,
+            faults: vec!["split-writes"],
+            writes: vec![Write { at: Nanos(7), events: 1 }, Write { at: Nanos(9), events: 1 }],
+            complete: true,
+        }
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let (log, thread) = Log::open(&LogPlan { keep: Some(2), file: None }, SystemClock::start()).unwrap();
+        assert!(thread.is_none());
+        (0..5).for_each(|number| log.push(request(number)));
+        assert_eq!(log.close().iter().map(|request| request.number).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn a_line_has_wall_clock_times() {
+        let clock = SystemClock::start();
+        let json = serde_json::to_value(line(&request(16), clock)).unwrap();
+        let anchor = clock.anchor_wall();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "id": "chatcmpl-0000000000000010", "connection": 0, "recv_ns": anchor + 5, "kernel_stamp": true,
+                "prompt_tokens": 12, "output_tokens": 2, "status": 200, "faults": ["split-writes"], "complete": true,
+                "writes": [[anchor + 7, 1], [anchor + 9, 1]],
+            })
+        );
+    }
+}

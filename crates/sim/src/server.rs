@@ -1,0 +1,172 @@
+//! The server: what all its connections share on its one thread, and the loop that accepts them.
+
+use crate::engine::Engine;
+use crate::faults::{Fault, FaultKind};
+use crate::http::Connection;
+use crate::log::{Log, RequestLog};
+use crate::model::{Lengths, SimConfig};
+use crate::reply::{Word, Words};
+use crate::request::Reader;
+use rand::Rng;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::Stamps;
+use streamgauge_core::seed::Seed;
+use streamgauge_net::{StampedStream, Timer};
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that may wait to be accepted: a benchmark opens all of its own at once.
+const BACKLOG: u32 = 8192;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) engine: Engine,
+    pub(crate) reader: Reader,
+    pub(crate) lengths: Lengths,
+    pub(crate) log: Log,
+    words: Words,
+    faults: Vec<Fault>,
+    stamps: Stamps,
+    /// Two chances from one seed: what requests draw, what connections draw.
+    requests: u64,
+    connections: u64,
+    next_request: Cell<u64>,
+    next_connection: Cell<u64>,
+    totals: RefCell<Totals>,
+}
+
+/// What the metrics page counts.
+#[derive(Debug, Default)]
+struct Totals {
+    requests: BTreeMap<u16, u64>,
+    prompt_tokens: u64,
+    output_tokens: u64,
+}
+
+impl Server {
+    /// A server for the runtime that this is called within.
+    pub(crate) fn new(config: SimConfig, clock: SystemClock, timer: Timer, log: Log) -> Server {
+        let mut seeds = config.seed.stream("simulated server");
+        Server {
+            engine: Engine::new(config.service, clock, timer),
+            words: Words::of(&config.tokenizer),
+            reader: Reader::new(config.models, config.lengths.context, config.tokenizer),
+            lengths: config.lengths,
+            log,
+            faults: config.faults,
+            stamps: config.stamps,
+            requests: seeds.next_u64(),
+            connections: seeds.next_u64(),
+            next_request: Cell::new(0),
+            next_connection: Cell::new(0),
+            totals: RefCell::default(),
+        }
+    }
+
+    /// Accepts connections for ever.
+    pub(crate) async fn accept(self: Rc<Server>, listener: TcpListener) {
+        loop {
+            let connection = listener.accept().await.and_then(|(tcp, _)| {
+                let io = StampedStream::new(tcp, self.engine.clock, self.stamps)?;
+                Ok(Connection::new(self.clone(), io, taken(&self.next_connection)))
+            });
+            match connection {
+                Ok(connection) => drop(tokio::task::spawn_local(connection.serve())),
+                // Out of descriptors, most likely: some will come back.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    pub(crate) fn next_request(&self) -> u64 {
+        taken(&self.next_request)
+    }
+
+    /// What request `number` draws from.
+    pub(crate) fn chance(&self, number: u64) -> impl Rng + use<> {
+        Seed(self.requests.wrapping_add(number)).stream("request")
+    }
+
+    /// What goes wrong with request `number`.
+    pub(crate) fn faults(&self, number: u64, chance: &mut impl Rng) -> Vec<FaultKind> {
+        self.hits(false, number, chance)
+    }
+
+    /// What goes wrong with connection `number`.
+    pub(crate) fn connection_faults(&self, number: u64) -> Vec<FaultKind> {
+        self.hits(true, number, &mut Seed(self.connections.wrapping_add(number)).stream("connection"))
+    }
+
+    fn hits(&self, of_connection: bool, number: u64, chance: &mut impl Rng) -> Vec<FaultKind> {
+        let faults = self.faults.iter().filter(|fault| fault.kind.is_of_connection() == of_connection);
+        faults.filter_map(|fault| fault.when.hits(number, chance).then_some(fault.kind)).collect()
+    }
+
+    /// The words to speak in.
+    pub(crate) fn words(&self, accented: bool) -> &[Word] {
+        if accented { &self.words.accented } else { &self.words.plain }
+    }
+
+    /// Adds a finished request to the totals.
+    pub(crate) fn count(&self, request: Option<&RequestLog>) {
+        let Some(request) = request else { return };
+        let mut totals = self.totals.borrow_mut();
+        *totals.requests.entry(request.status).or_default() += 1;
+        totals.prompt_tokens += u64::from(request.prompt_tokens);
+        totals.output_tokens += u64::from(request.output_tokens);
+    }
+
+    /// The metrics page, in vLLM's names where it has them.
+    pub(crate) fn metrics(&self) -> Vec<u8> {
+        let totals = self.totals.borrow();
+        let mut page = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
+            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, value) in samples {
+                let _ = writeln!(page, "{name}{labels} {value}");
+            }
+        };
+        let plain = |value: u64| [(String::new(), value)];
+        let (running, waiting) = (u64::from(self.engine.running()), u64::from(self.engine.waiting()));
+        family("vllm:num_requests_running", "gauge", "Sequences in the batch.", &plain(running));
+        family("vllm:num_requests_waiting", "gauge", "Requests waiting for a place in the batch.", &plain(waiting));
+        family("vllm:prompt_tokens_total", "counter", "Prompt tokens processed.", &plain(totals.prompt_tokens));
+        family("vllm:generation_tokens_total", "counter", "Tokens produced.", &plain(totals.output_tokens));
+        let requests: Vec<_> =
+            totals.requests.iter().map(|(status, count)| (format!("{{status=\"{status}\"}}"), *count)).collect();
+        family("sim:requests_total", "counter", "Answered requests for output, by HTTP status.", &requests);
+        page.into_bytes()
+    }
+
+    /// The list of models.
+    pub(crate) fn models(&self) -> Vec<u8> {
+        let created = self.engine.clock.wall(Nanos::ZERO) / 1_000_000_000;
+        let models = self.reader.models.iter().map(|model| {
+            serde_json::json!({
+                "id": model, "object": "model", "created": created, "owned_by": "streamgauge-sim", "root": model,
+                "parent": null, "max_model_len": self.reader.context, "permission": [],
+            })
+        });
+        serde_json::json!({"object": "list", "data": models.collect::<Vec<_>>()}).to_string().into_bytes()
+    }
+}
+
+/// A listening socket of the current runtime.
+pub(crate) fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Else a restarted server would have to wait out its predecessor's connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(bind)?;
+    socket.listen(BACKLOG)
+}
+
+fn taken(next: &Cell<u64>) -> u64 {
+    next.replace(next.get() + 1)
+}
