@@ -14,6 +14,7 @@ use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
 use streamgauge_load::{Control, Input, Job, ProbeError, Route, fetch, probe};
+use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve, synthesize};
 use streamgauge_report::artifacts::{Artifacts, directory_name};
 use streamgauge_report::{console, export, genai_csv, genai_json, inputs_json};
@@ -72,6 +73,8 @@ fn start_sim(settings: &mut Settings) -> Result<Option<Sim>> {
     if !settings.plan.endpoint.models.is_empty() {
         config.models = settings.plan.endpoint.models.clone();
     }
+    // It counts with the embedded vocabulary, so that is its models' own tokenizer.
+    settings.tokenizer.get_or_insert_with(|| EMBEDDED.to_owned());
     let sim = Sim::start(config, ([127, 0, 0, 1], 0).into()).context("the simulated server cannot start")?;
     settings.plan.endpoint.target = Target { tls: false, host: sim.addr().ip().to_string(), port: sim.addr().port() };
     Ok(Some(sim))
@@ -109,7 +112,7 @@ fn tokenizer(settings: &Settings, printer: &Printer) -> Result<Tokenizer> {
     let found = resolve(settings.tokenizer.as_deref(), model, &settings.tokenizer_revision, &env).map_err(usage)?;
     match found.source {
         Source::Embedded { why: Some(why) } => {
-            printer.note(&format!("note: counting tokens with the embedded {} vocabulary: {why}", found.tokenizer.name()));
+            printer.note(&format!("note: tokens are counted with {}: {why}", found.tokenizer.name()));
         }
         _ if settings.verbose => printer.note(&format!("counting tokens with {}", found.tokenizer.name())),
         _ => {}
