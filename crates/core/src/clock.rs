@@ -116,6 +116,11 @@ pub trait Clock: Clone + Send + Sync + 'static {
     }
 }
 
+/// Two clocks count as read at one moment within this time; two readings in a row take a tenth of it.
+const READ_WIDTH: Nanos = Nanos(2_000);
+/// How often that is tried on a machine that keeps interrupting.
+const READ_ATTEMPTS: u32 = 4;
+
 /// The machine's clocks, anchored when it was made. Copies share the anchor.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
@@ -127,7 +132,9 @@ impl SystemClock {
     /// A clock whose zero is now.
     #[allow(clippy::disallowed_methods)]
     pub fn start() -> SystemClock {
-        SystemClock { anchor: Instant::now(), anchor_wall: wall_now() }
+        let unanchored = SystemClock { anchor: Instant::now(), anchor_wall: 0 };
+        let reading = unanchored.read();
+        SystemClock { anchor_wall: reading.wall - reading.run.0, ..unanchored }
     }
 
     /// The standard instant of `at`, for timers.
@@ -143,9 +150,21 @@ impl Clock for SystemClock {
     }
 
     fn read(&self) -> Reading {
-        // The wall clock first: whatever passes between the two readings then makes a stamp late, never early, by it.
-        let wall = wall_now();
-        Reading { run: self.now(), wall }
+        // A thread that loses its processor between the two clocks would move every stamp by the time it was away, so
+        // the wall clock is read between two looks at the other one, again if they lie apart.
+        let mut best = (Nanos(i64::MAX), Reading { run: Nanos::ZERO, wall: 0 });
+        for _ in 0..READ_ATTEMPTS {
+            let before = self.now();
+            let wall = wall_now();
+            let width = self.now() - before;
+            if width < best.0 {
+                best = (width, Reading { run: before + Nanos(width.0 / 2), wall });
+            }
+            if width <= READ_WIDTH {
+                break;
+            }
+        }
+        best.1
     }
 
     fn anchor_wall(&self) -> i64 {

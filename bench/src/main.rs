@@ -1,0 +1,146 @@
+//! Runs the release binary against its own simulated server, each pinned to a processor, and holds what the client
+//! reported against what the server's log knows to be true.
+
+mod pair;
+mod truth;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use pair::{Pair, Ran};
+use truth::Truth;
+
+/// Accuracy and cost of the measurement itself.
+#[derive(Debug, Parser)]
+#[command(name = "streamgauge-bench", about)]
+struct Args {
+    /// Cases to run; without any, all: accuracy, saturated, tiny, start
+    cases: Vec<String>,
+    /// The binary to run
+    #[arg(long, default_value = "target/release/streamgauge")]
+    binary: String,
+    /// Times each case is run
+    #[arg(long, default_value = "3")]
+    rounds: u32,
+    /// Processor of the client
+    #[arg(long, default_value = "0")]
+    client_cpu: u32,
+    /// Processor of the server
+    #[arg(long, default_value = "1")]
+    server_cpu: u32,
+}
+
+/// Name, the server's arguments, the client's, and how a run becomes a row.
+struct Case {
+    name: &'static str,
+    columns: &'static str,
+    sim: &'static [&'static str],
+    profile: &'static [&'static str],
+    row: fn(&Ran, &Truth) -> Result<String>,
+}
+
+const PACED: &[&str] = &["--ttft", "50", "--itl", "10", "--itl-growth", "0", "--jitter", "0", "--prefill-rate", "0"];
+const INSTANT: &[&str] = &[
+    "--ttft",
+    "0",
+    "--itl",
+    "0",
+    "--itl-growth",
+    "0",
+    "--jitter",
+    "0",
+    "--prefill-rate",
+    "0",
+    "--max-batch",
+    "100000",
+];
+
+const CASES: &[Case] = &[
+    Case {
+        name: "accuracy",
+        columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens",
+        sim: PACED,
+        profile: &["--concurrency", "64", "--isl", "20", "--osl", "64", "--benchmark-duration", "20"],
+        row: accuracy,
+    },
+    Case {
+        name: "saturated",
+        columns: "client CPU-s per million tokens | tokens/s | peak MB",
+        sim: INSTANT,
+        profile: &["--concurrency", "32", "--isl", "20", "--osl", "256", "--request-count", "8192"],
+        row: saturated,
+    },
+    Case {
+        name: "saturated-long",
+        columns: "client CPU-s per million tokens | tokens/s | peak MB",
+        sim: INSTANT,
+        profile: &["--concurrency", "32", "--isl", "20", "--osl", "256", "--request-count", "65536"],
+        row: saturated,
+    },
+    Case {
+        name: "tiny",
+        columns: "requests/s | last reply to exit, s | client CPU-s | peak MB",
+        sim: INSTANT,
+        profile: &["--concurrency", "32", "--isl", "20", "--osl", "2", "--request-count", "20000"],
+        row: tiny,
+    },
+    Case {
+        name: "start",
+        columns: "launch to first request (the probe), s | last reply to exit, s | peak MB",
+        sim: INSTANT,
+        profile: &["--request-count", "10"],
+        row: start,
+    },
+];
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(unknown) = args.cases.iter().find(|name| !CASES.iter().any(|case| case.name == **name)) {
+        let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+        bail!("`{unknown}` is not a case: give some of {}", names.join(", "));
+    }
+    let pair = Pair { binary: args.binary, client_cpu: args.client_cpu, server_cpu: args.server_cpu };
+    for case in CASES.iter().filter(|case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name)) {
+        println!("{} ({}): {}", case.name, case.profile.join(" "), case.columns);
+        for _ in 0..args.rounds {
+            let ran = pair.run(case.sim, case.profile)?;
+            let truth = Truth::read(&ran.log, ran.requests())?;
+            println!("| {} |", (case.row)(&ran, &truth)?);
+        }
+    }
+    Ok(())
+}
+
+fn accuracy(ran: &Ran, truth: &Truth) -> Result<String> {
+    let difference = |metric: &str, percentile: u8, truth: f64| -> Result<String> {
+        Ok(format!("{:+.3}", ran.reported(metric, percentile)? - truth))
+    };
+    let (ttft, itl) = (&truth.ttft, &truth.gaps);
+    Ok([
+        difference("time_to_first_token", 50, ttft.percentile(50))?,
+        difference("time_to_first_token", 99, ttft.percentile(99))?,
+        difference("inter_chunk_latency", 50, itl.percentile(50))?,
+        difference("inter_chunk_latency", 99, itl.percentile(99))?,
+        format!("{:.3}", ttft.percentile(99)),
+        format!("{:.3}", itl.percentile(99)),
+        per_million(ran, truth),
+    ]
+    .join(" | "))
+}
+
+fn saturated(ran: &Ran, truth: &Truth) -> Result<String> {
+    let rate = ran.average("output_token_throughput")?;
+    Ok(format!("{} | {rate:.0} | {:.0}", per_million(ran, truth), ran.peak_mb))
+}
+
+fn tiny(ran: &Ran, truth: &Truth) -> Result<String> {
+    let rate = ran.average("request_throughput")?;
+    Ok(format!("{rate:.0} | {:.3} | {:.2} | {:.0}", ran.wind_up(truth), ran.cpu, ran.peak_mb))
+}
+
+fn start(ran: &Ran, truth: &Truth) -> Result<String> {
+    Ok(format!("{:.3} | {:.3} | {:.0}", ran.start_up(truth), ran.wind_up(truth), ran.peak_mb))
+}
+
+fn per_million(ran: &Ran, truth: &Truth) -> String {
+    format!("{:.2}", ran.cpu / (truth.tokens as f64 / 1e6))
+}
