@@ -108,7 +108,8 @@ impl<R: Rng> Exchange<'_, R> {
             Ok(ask) => ask,
             Err(refusal) => return self.refuse(&refusal, received).await,
         };
-        let (_seat, begun) = server.engine.admit(u32::try_from(ask.prompts.len()).unwrap_or(u32::MAX), received).await?;
+        let (_seat, begun) =
+            server.engine.admit(u32::try_from(ask.prompts.len()).unwrap_or(u32::MAX), received).await?;
         let words = server.words(self.has(FaultKind::SplitWrites));
         let replies = self.replies(&ask, words);
         let parts = AnswerParts {
@@ -186,11 +187,13 @@ impl<R: Rng> Exchange<'_, R> {
     /// Something goes wrong in the middle of a stream; where that ends it, how.
     async fn mishap(&mut self, mishap: FaultKind, due: &mut Nanos) -> io::Result<Option<End>> {
         match mishap {
-            FaultKind::Stall(_, span) => *due += span,
+            FaultKind::Stall(_, span) => *due = (*due).max(self.server.engine.clock.now()) + span,
             FaultKind::Reset(_) => return Ok(Some(End::Reset)),
             FaultKind::Truncate => return Ok(Some(End::Close)),
             FaultKind::Malformed => {
-                self.room.payload.extend_from_slice(b"data: {\"id\":\"chatcmpl-broken\",\"choices\":[{\"index\":0,\"del\n\n");
+                self.room
+                    .payload
+                    .extend_from_slice(b"data: {\"id\":\"chatcmpl-broken\",\"choices\":[{\"index\":0,\"del\n\n");
                 self.send_chunk(false, 0).await?;
             }
             _ => {
@@ -279,7 +282,9 @@ impl<R: Rng> Exchange<'_, R> {
     async fn send(&mut self, events: u32) -> io::Result<()> {
         let mut frame = std::mem::take(&mut self.room.frame);
         let mut rest = frame.as_slice();
-        if let Some(pause) = self.fault(|fault| if let FaultKind::SlowHeaders(span) = fault { Some(span) } else { None }) {
+        if let Some(pause) =
+            self.fault(|fault| if let FaultKind::SlowHeaders(span) = fault { Some(span) } else { None })
+        {
             let head = if rest.starts_with(b"HTTP/") { head_len(rest) } else { 0 };
             for byte in 0..head {
                 self.write(&rest[byte..=byte], 0).await?;

@@ -106,7 +106,7 @@ impl FaultKind {
     }
 }
 
-/// What a fault is written as: name, whether a value follows, and an example of the whole.
+/// How each fault is written.
 const FORMS: &[&str] = &[
     "status=CODE",
     "reset-headers",
@@ -141,7 +141,9 @@ pub enum FaultError {
         problem: String,
     },
     /// Whom it hits is wrong.
-    #[error("fault `{fault}`: `{given}` does not say whom it hits: give a share from 0 to 1, such as :0.1, or :every=N with N from 1")]
+    #[error(
+        "fault `{fault}`: `{given}` does not say whom it hits: give a share from 0 to 1, such as :0.1, or :every=N with N from 1"
+    )]
     When {
         /// The fault as given.
         fault: String,
@@ -316,7 +318,10 @@ mod tests {
             message("status=99"),
             "fault `status`: `99` was given; give an error status from 400 to 599, such as status=503"
         );
-        assert_eq!(message("stall-first"), "fault `stall-first`: it needs a value; give a time, such as stall-first=500ms");
+        assert_eq!(
+            message("stall-first"),
+            "fault `stall-first`: it needs a value; give a time, such as stall-first=500ms"
+        );
         assert_eq!(message("truncate=3"), "fault `truncate`: it takes no value, but `3` was given");
         assert_eq!(
             message("truncate:2"),

@@ -8,7 +8,7 @@ use crate::server::Server;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
-use streamgauge_core::clock::{Clock, Nanos};
+use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_net::{Receipt, StampedStream};
 

@@ -98,12 +98,8 @@ impl Log {
                 (Some(sender), Some(thread.spawn(move || write_lines(&batches, out, clock))?))
             }
         };
-        let log = Log {
-            keep: plan.keep.unwrap_or(usize::MAX),
-            kept: RefCell::default(),
-            batch: RefCell::default(),
-            file,
-        };
+        let log =
+            Log { keep: plan.keep.unwrap_or(usize::MAX), kept: RefCell::default(), batch: RefCell::default(), file };
         Ok((log, thread))
     }
 

@@ -241,7 +241,7 @@ impl Lengths {
         let length = match asked.most {
             None => {
                 let natural = self.natural.max(2);
-                let tokens = chance.random_range(natural.div_ceil(2)..=natural + natural / 2);
+                let tokens = chance.random_range(natural.div_ceil(2)..=natural.saturating_add(natural / 2));
                 Length { tokens: tokens.max(asked.least), finish: Finish::Stop }
             }
             Some(most) => {
@@ -299,10 +299,7 @@ mod tests {
     fn a_limit_is_met_exactly() {
         let mut chance = Seed(0).stream("test");
         let asked = LengthAsked { most: Some(17), ..LengthAsked::default() };
-        assert_eq!(
-            Lengths::default().draw(asked, 5, &mut chance),
-            Length { tokens: 17, finish: Finish::Length }
-        );
+        assert_eq!(Lengths::default().draw(asked, 5, &mut chance), Length { tokens: 17, finish: Finish::Length });
     }
 
     #[test]
@@ -329,10 +326,6 @@ mod tests {
         let mean = f64::from(draws.iter().sum::<u32>()) / 10_000.0;
         assert!((mean - 64.0).abs() < 0.6, "{mean}");
         let tight = Lengths { context: 20, ..lengths };
-        assert_eq!(
-            tight.draw(LengthAsked::default(), 12, &mut chance),
-            Length { tokens: 8, finish: Finish::Length }
-        );
+        assert_eq!(tight.draw(LengthAsked::default(), 12, &mut chance), Length { tokens: 8, finish: Finish::Length });
     }
-
 }

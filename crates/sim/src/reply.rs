@@ -24,7 +24,7 @@ pub(crate) struct Word {
     json: String,
 }
 
-/// What the server has to say.
+/// What the server has to say. Neither list is empty, since [`stable_words`] never is.
 #[derive(Debug)]
 pub(crate) struct Words {
     pub(crate) plain: Vec<Word>,
@@ -207,7 +207,7 @@ impl<'a> Answer<'a> {
 
     /// Tokens of all replies.
     pub(crate) fn tokens(&self) -> u32 {
-        self.replies.iter().map(|reply| reply.tokens).sum()
+        self.replies.iter().fold(0, |sum: u32, reply| sum.saturating_add(reply.tokens))
     }
 
     /// Writes the events that come before any text: a chat's roles.
@@ -331,7 +331,9 @@ impl<'a> Answer<'a> {
     /// The counts so far, where they were asked for beside every event.
     fn running_usage(&self) -> String {
         match self.ask.usage {
-            UsageAsked::Always => format!(r#","usage":{{{},"completion_tokens_details":null}}"#, members(self.counts())),
+            UsageAsked::Always => {
+                format!(r#","usage":{{{},"completion_tokens_details":null}}"#, members(self.counts()))
+            }
             UsageAsked::AtEnd | UsageAsked::Never => String::new(),
         }
     }
@@ -435,15 +437,16 @@ mod tests {
         let (words, ask) = (words(), ask(EndpointKind::Completions, 2, UsageAsked::Always));
         let replies = [1, 2].map(|tokens| Reply::plan(&words, 0, length(tokens), &[], 0)).to_vec();
         let mut answer = answer(&ask, &words, replies);
-        let counts: Vec<u64> = [written(|out| assert_eq!(answer.step(out), 2)), written(|out| assert_eq!(answer.step(out), 1))]
-            .concat()
-            .split_terminator("\n\n")
-            .map(|event| {
-                let event: serde_json::Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
-                assert_eq!(event["usage"]["prompt_tokens"], 10);
-                event["usage"]["completion_tokens"].as_u64().unwrap()
-            })
-            .collect();
+        let counts: Vec<u64> =
+            [written(|out| assert_eq!(answer.step(out), 2)), written(|out| assert_eq!(answer.step(out), 1))]
+                .concat()
+                .split_terminator("\n\n")
+                .map(|event| {
+                    let event: serde_json::Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
+                    assert_eq!(event["usage"]["prompt_tokens"], 10);
+                    event["usage"]["completion_tokens"].as_u64().unwrap()
+                })
+                .collect();
         assert_eq!(counts, [1, 2, 3]);
         assert!(written(|out| answer.end(out)).contains(
             r#""choices":[],"usage":{"prompt_tokens":10,"total_tokens":13,"completion_tokens":3},"system_fingerprint":"#

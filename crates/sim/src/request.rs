@@ -79,6 +79,8 @@ pub(crate) struct Reader {
     counts: RefCell<HashMap<Box<str>, u32>>,
 }
 
+/// Most prompts of one request.
+const MAX_PROMPTS: usize = 1024;
 /// Prompts whose counts are remembered. A benchmark goes round a few hundred; beyond this the memory starts afresh.
 const REMEMBERED: usize = 4096;
 
@@ -127,7 +129,8 @@ impl Reader {
 
     fn conversation(&self, messages: Option<&[Message<'_>]>) -> Result<u32, Refusal> {
         let messages = messages.filter(|messages| !messages.is_empty());
-        let messages = messages.ok_or_else(|| Refusal::bad("messages", "`messages` is required and cannot be empty"))?;
+        let messages =
+            messages.ok_or_else(|| Refusal::bad("messages", "`messages` is required and cannot be empty"))?;
         let contents = messages.iter().filter_map(|message| message.content.as_ref());
         let tokens: u32 = contents.map(|content| self.count(&content.0)).sum();
         self.fits(tokens.saturating_add(TEMPLATE_TOKENS))
@@ -144,6 +147,9 @@ impl Reader {
         };
         if tokens.is_empty() || tokens.contains(&0) {
             return Err(Refusal::bad("prompt", "`prompt` is required and cannot be empty"));
+        }
+        if tokens.len() > MAX_PROMPTS {
+            return Err(Refusal::bad("prompt", format!("`prompt` may be a list of {MAX_PROMPTS} prompts at most")));
         }
         tokens.into_iter().map(|tokens| self.fits(tokens)).collect()
     }
@@ -299,8 +305,10 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 }
 
+type Fits = fn(&Value) -> bool;
+
 /// Members whose type can be wrong, and what it has to be.
-const TYPES: &[(&str, &str, fn(&Value) -> bool)] = &[
+const TYPES: &[(&str, &str, Fits)] = &[
     ("model", "a string", Value::is_string),
     ("messages", "a list of messages", Value::is_array),
     ("prompt", "a string, a list of strings, or token ids", |value| value.is_string() || value.is_array()),
@@ -328,9 +336,8 @@ fn explain(body: &[u8], error: &serde_json::Error) -> Refusal {
     let Some(members) = value.as_object() else {
         return bad("body", "the body must be a JSON object".to_owned());
     };
-    let wrong = TYPES.iter().find(|(name, _, fits)| {
-        members.get(*name).is_some_and(|value| !value.is_null() && !fits(value))
-    });
+    let wrong =
+        TYPES.iter().find(|(name, _, fits)| members.get(*name).is_some_and(|value| !value.is_null() && !fits(value)));
     match wrong {
         Some((name, expected, _)) => bad(name, format!("`{name}` must be {expected}")),
         None => bad("body", format!("the body does not fit this endpoint: {error}")),
@@ -378,7 +385,8 @@ mod tests {
 
     #[test]
     fn prompts_come_in_four_forms() {
-        let prompts = |prompt: &str| read(EndpointKind::Completions, &format!(r#"{{"prompt":{prompt}}}"#)).unwrap().prompts;
+        let prompts =
+            |prompt: &str| read(EndpointKind::Completions, &format!(r#"{{"prompt":{prompt}}}"#)).unwrap().prompts;
         assert_eq!(prompts(r#""the cat""#), [2]);
         assert_eq!(prompts(r#"["the cat","a"]"#), [2, 1]);
         assert_eq!(prompts("[5,6,7]"), [3]);
@@ -409,6 +417,8 @@ mod tests {
         assert_eq!(refusal(EndpointKind::Completions, "{}").1, "prompt");
         assert_eq!(refusal(EndpointKind::Completions, r#"{"prompt":[]}"#).1, "prompt");
         assert_eq!(refusal(EndpointKind::Completions, r#"{"prompt":{}}"#).1, "prompt");
+        let many = format!("[{}]", vec!["[1]"; 1025].join(","));
+        assert_eq!(refusal(EndpointKind::Completions, &format!(r#"{{"prompt":{many}}}"#)).1, "prompt");
         let long = format!("[{}]", vec!["1"; 100].join(","));
         let (status, param, message) = refusal(EndpointKind::Completions, &format!(r#"{{"prompt":{long}}}"#));
         assert_eq!((status, param), (400, "input_tokens"));
