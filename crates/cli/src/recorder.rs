@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Batch, Finished};
@@ -13,7 +13,7 @@ use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::{Accumulator, Summary};
 
 /// Finished records are on disk after no longer than this, so that a kill loses no more.
-const FLUSH: Duration = Duration::from_millis(500);
+const FLUSH: Nanos = Nanos::from_millis(500);
 
 /// What turns records into results.
 pub struct Recorder<'a> {
@@ -25,16 +25,14 @@ pub struct Recorder<'a> {
     pub payloads: Vec<String>,
     /// The fold.
     pub accumulator: Accumulator,
-    /// Wall-clock time of the clock's zero.
-    pub anchor_wall: i64,
+    /// The run's clock.
+    pub clock: SystemClock,
 }
 
 /// What is left when all records are in.
 pub struct Recorded {
     /// Every figure.
     pub summary: Summary,
-    /// Records taken, warm-up included.
-    pub records: u64,
     /// The first failure to write a file; nothing was written after it.
     pub write_error: Option<io::Error>,
     /// Bytes of replies that the export had to leave out, since a JSON file cannot hold them.
@@ -44,26 +42,26 @@ pub struct Recorded {
 impl Recorder<'_> {
     /// Takes batches until their senders are gone, then closes the books with the run's facts.
     pub fn run(mut self, batches: Receiver<Batch>, facts: Receiver<RunFacts>, artifacts: &mut Artifacts) -> Recorded {
-        let (mut files, mut write_error) = match Files::open(artifacts, self.plan, self.anchor_wall) {
+        let (mut files, mut write_error) = match Files::open(artifacts, self.plan, self.clock.anchor_wall()) {
             Ok(files) => (Some(files), None),
             Err(error) => (None, Some(error)),
         };
-        let mut records = 0;
+        let mut flushed = self.clock.now();
         loop {
-            let batch = match batches.recv_timeout(FLUSH) {
+            let batch = match batches.recv_timeout(FLUSH.to_duration()) {
                 Ok(batch) => batch,
                 Err(RecvTimeoutError::Timeout) => Batch::new(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let idle = batch.is_empty();
             for mut finished in batch {
                 self.count(&mut finished);
                 self.accumulator.add(&finished.record);
-                records += 1;
                 let payload = self.payloads.get(finished.record.prompt as usize).map_or("\"\"", String::as_str);
                 keep(&mut files, &mut write_error, |files| files.write(&finished, payload));
             }
-            if idle {
+            let now = self.clock.now();
+            if now - flushed >= FLUSH {
+                flushed = now;
                 keep(&mut files, &mut write_error, Files::flush);
             }
         }
@@ -76,7 +74,7 @@ impl Recorder<'_> {
                 0
             }
         };
-        Recorded { summary: self.accumulator.close(&facts), records, write_error, undecodable }
+        Recorded { summary: self.accumulator.close(&facts), write_error, undecodable }
     }
 
     fn count(&self, finished: &mut Finished) {
@@ -103,7 +101,8 @@ struct Files<W: io::Write> {
 
 impl<'a> Files<&'a mut streamgauge_report::artifacts::Spool> {
     fn open(artifacts: &'a mut Artifacts, plan: &RunPlan, anchor_wall: i64) -> io::Result<Self> {
-        let records = artifacts.records.as_mut().map(|spool| RecordWriter::new(spool, plan, anchor_wall)).transpose()?;
+        let records =
+            artifacts.records.as_mut().map(|spool| RecordWriter::new(spool, plan, anchor_wall)).transpose()?;
         let export = artifacts.export.as_mut().map(|spool| ExportWriter::new(spool, plan, anchor_wall)).transpose()?;
         Ok(Files { records, export })
     }

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::{
-    Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, Load, ModelSelection, PromptPlan, RunPlan, Stamps,
-    StopRule, Target, Timeouts, TokenCount, Trust,
+    Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, Load, ModelSelection, PromptPlan, RunPlan,
+    Stamps, StopRule, Target, Timeouts, TokenCount, Trust,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_report::Style;
@@ -53,10 +53,15 @@ impl Settings {
     pub fn resolve(args: ProfileArgs, env: &impl Fn(&str) -> Option<String>) -> Result<Settings> {
         let mut notes = Vec::new();
         if args.tokenizer_trust_remote_code {
-            notes.push("--tokenizer-trust-remote-code has no effect: code that comes with a tokenizer is never run".into());
+            notes.push(
+                "--tokenizer-trust-remote-code has no effect: code that comes with a tokenizer is never run".into(),
+            );
         }
         if args.endpoint_type == EndpointKind::Chat && args.batch_size > 1 {
-            bail!("--batch-size {}: chat takes one text a request; give 1, or --endpoint-type completions", args.batch_size);
+            bail!(
+                "--batch-size {}: chat takes one text a request; give 1, or --endpoint-type completions",
+                args.batch_size
+            );
         }
         let (target, path) = destination(&args)?;
         let endpoint = endpoint(&args, target, path, env, &mut notes)?;
@@ -163,7 +168,9 @@ fn prompts(args: &ProfileArgs) -> PromptPlan {
 fn stop_rule(args: &ProfileArgs, slots: u32) -> Result<StopRule> {
     let duration = args.benchmark_duration.or(args.measurement_interval);
     if let Some(count) = args.request_count.filter(|count| *count < u64::from(slots)) {
-        bail!("--request-count {count} is less than --concurrency {slots}, which could then never be reached; give at least {slots}");
+        bail!(
+            "--request-count {count} is less than --concurrency {slots}, which could then never be reached; give at least {slots}"
+        );
     }
     let (requests, duration) = match (args.request_count, duration) {
         (None, None) if args.sim => (None, Some(SIM_DURATION)),
@@ -198,7 +205,11 @@ fn destination(args: &ProfileArgs) -> Result<(Target, String)> {
 }
 
 fn target(url: &str) -> Result<(Target, String)> {
-    let refuse = |reason: &str| anyhow::anyhow!("--url {url}: {reason}; give http://HOST[:PORT][/PATH] or https://.. (an IPv6 address in brackets)");
+    let refuse = |reason: &str| {
+        anyhow::anyhow!(
+            "--url {url}: {reason}; give http://HOST[:PORT][/PATH] or https://.. (an IPv6 address in brackets)"
+        )
+    };
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let tls = match scheme {
         "http" => false,
@@ -218,7 +229,13 @@ fn target(url: &str) -> Result<(Target, String)> {
         return Err(refuse("no host"));
     }
     let port = match authority.as_str().strip_prefix(authority.host()) {
-        Some("") | None => if tls { 443 } else { 80 },
+        Some("") | None => {
+            if tls {
+                443
+            } else {
+                80
+            }
+        }
         Some(port) => match port.trim_start_matches(':').parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => return Err(refuse("the port must be from 1 to 65535")),
@@ -231,7 +248,9 @@ fn headers(args: &ProfileArgs, env: &impl Fn(&str) -> Option<String>, notes: &mu
     let mut headers = Vec::new();
     for text in &args.header {
         let Some((name, value)) = text.split_once(':') else {
-            bail!("--header {text}: there is no colon; give `Name: value`");
+            // What follows the name is not shown: it may be a key.
+            let name = text.split_whitespace().next().unwrap_or_default();
+            bail!("--header {name}: there is no colon; give `Name: value`");
         };
         let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
         if let Err(error) = http::HeaderName::from_bytes(name.as_bytes()) {
@@ -340,7 +359,8 @@ mod tests {
         assert_eq!(parse("http://10.0.0.1"), ("http://10.0.0.1".into(), "/".into()));
         assert_eq!(parse("https://api.example/v1/"), ("https://api.example".into(), "/v1/".into()));
         assert_eq!(parse("http://[::1]:9000"), ("http://[::1]:9000".into(), "/".into()));
-        for url in ["ftp://x", "http://", "http://a:b@c", "http://x:99999", "http://x:0", "http://x?q=1", "http://[::1"] {
+        for url in ["ftp://x", "http://", "http://a:b@c", "http://x:99999", "http://x:0", "http://x?q=1", "http://[::1"]
+        {
             let error = target(url).unwrap_err().to_string();
             assert!(error.starts_with(&format!("--url {url}: ")), "{error}");
         }

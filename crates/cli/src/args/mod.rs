@@ -10,11 +10,15 @@ pub use sim::{SimArgs, SimPlan};
 use crate::commands::Exit;
 use crate::printer::Printer;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::str::FromStr;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge", version, about, long_about = None, disable_help_subcommand = true)]
+#[command(propagate_version = true)]
 #[command(about = "Measures LLM inference endpoints, and says how far each figure can be trusted")]
 struct Cli {
     #[command(subcommand)]
@@ -58,7 +62,33 @@ pub fn parse() -> Result<Command, Stop> {
         );
         return Err(Stop { text, exit: Exit::Usage });
     }
-    Cli::try_parse_from(words).map(|cli| cli.command).map_err(explain)
+    read(words).map_err(explain)
+}
+
+fn read(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Command, clap::Error> {
+    let matches = command().try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches).map(|cli| cli.command)
+}
+
+/// A negative number after a flag is that flag's value, so that its refusal names the flag.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        command.mut_args(|argument| {
+            let takes_value = argument.get_action().takes_values();
+            argument.allow_negative_numbers(takes_value)
+        })
+    })
+}
+
+/// A parser of whole numbers from `least` to `most`.
+fn whole<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: Copy + Display + FromStr + PartialOrd + Send + Sync + 'static,
+{
+    move |text| match text.parse::<T>() {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => Err(format!("give a whole number from {least} to {most}")),
+    }
 }
 
 fn explain(error: clap::Error) -> Stop {
@@ -79,16 +109,15 @@ fn explain(error: clap::Error) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn no_flag_is_both_offered_and_refused() {
-        let command = Cli::command();
+        let command = command();
         let profile = command.find_subcommand("profile").unwrap();
         for argument in profile.get_arguments() {
             let names = argument.get_long_and_visible_aliases().unwrap_or_default();
@@ -101,8 +130,9 @@ mod tests {
 
     #[test]
     fn a_flag_of_the_replaced_tools_that_is_missing_is_refused_by_name() {
-        for (flag, reason) in [("--image-width-mean", "media"), ("--num-sessions", "sessions"), ("--backend", "Triton")] {
-            let Err(error) = Cli::try_parse_from(["streamgauge", "profile", flag, "1"]) else { panic!("{flag}") };
+        for (flag, reason) in [("--image-width-mean", "media"), ("--num-sessions", "sessions"), ("--backend", "Triton")]
+        {
+            let Err(error) = read(["streamgauge", "profile", flag, "1"]) else { panic!("{flag}") };
             let text = explain(error).text;
             assert!(text.contains(flag) && text.contains(reason), "{text}");
         }

@@ -1,5 +1,6 @@
 //! Arguments of `profile`, in all the spellings that GenAI-Perf's two generations and AIPerf have for them.
 
+use crate::args::whole;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
@@ -36,7 +37,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true, help_heading = "Endpoint")]
     pub api_key: Option<String>,
     /// Header of every request, `Name: value`; may be repeated
-    #[arg(short = 'H', long, value_name = "HEADER", help_heading = "Endpoint")]
+    #[arg(short = 'H', long, value_name = "HEADER", num_args = 1.., help_heading = "Endpoint")]
     pub header: Vec<String>,
     /// Certificates (PEM) that an https server is trusted by, in place of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure", help_heading = "Endpoint")]
@@ -61,7 +62,7 @@ pub struct ProfileArgs {
     pub no_probe: bool,
 
     /// Different prompts; requests go round them
-    #[arg(long, visible_alias = "num-prompts", value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "Input")]
+    #[arg(long, visible_alias = "num-prompts", value_name = "N", default_value = "100", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub num_dataset_entries: u32,
     /// Mean input length in tokens
     #[arg(long, visible_aliases = ["synthetic-input-tokens-mean", "prompt-input-tokens-mean"], value_name = "TOKENS", default_value = "550", value_parser = at_least_one, help_heading = "Input")]
@@ -79,16 +80,16 @@ pub struct ProfileArgs {
     #[arg(long, requires = "osl", help_heading = "Input")]
     pub output_tokens_mean_deterministic: bool,
     /// Seed of everything drawn by chance
-    #[arg(long, value_name = "N", default_value = "0", help_heading = "Input")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = whole(0, u64::MAX), help_heading = "Input")]
     pub random_seed: u64,
     /// Texts a request; completions only
-    #[arg(short, long, visible_aliases = ["batch-size-text", "prompt-batch-size"], value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Input")]
+    #[arg(short, long, visible_aliases = ["batch-size-text", "prompt-batch-size"], value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 4096), help_heading = "Input")]
     pub batch_size: u32,
     /// Prefixes that prompts share
-    #[arg(long, visible_aliases = ["prefix-prompt-pool-size", "prompt-prefix-pool-size"], value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=1_000_000), help_heading = "Input")]
+    #[arg(long, visible_aliases = ["prefix-prompt-pool-size", "prompt-prefix-pool-size"], value_name = "N", default_value = "0", value_parser = whole::<u32>(0, 1_000_000), help_heading = "Input")]
     pub num_prefix_prompts: u32,
     /// Tokens of each prefix, before the input length
-    #[arg(long, visible_alias = "prompt-prefix-length", value_name = "TOKENS", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "Input")]
+    #[arg(long, visible_alias = "prompt-prefix-length", value_name = "TOKENS", default_value = "100", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub prefix_prompt_length: u32,
     /// Member of every body, `name:value`, `name` (null) or a JSON object; may be repeated
     #[arg(long, value_name = "INPUT", num_args = 1.., help_heading = "Input")]
@@ -98,10 +99,10 @@ pub struct ProfileArgs {
     pub goodput: Vec<String>,
 
     /// Requests in flight at once [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
     pub concurrency: Option<u32>,
     /// Requests to measure [default: max(10, 2 x concurrency)]
-    #[arg(long, visible_alias = "num-requests", value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Load")]
+    #[arg(long, visible_alias = "num-requests", value_name = "N", value_parser = whole(1, u64::MAX), help_heading = "Load")]
     pub request_count: Option<u64>,
     /// How long to measure; a bare number is in seconds
     #[arg(long, value_name = "TIME", value_parser = run_time, conflicts_with = "measurement_interval", help_heading = "Load")]
@@ -113,13 +114,13 @@ pub struct ProfileArgs {
     #[arg(long, visible_alias = "benchmark-grace-period", value_name = "TIME", default_value = "30s", value_parser = grace, help_heading = "Load")]
     pub grace_period: Nanos,
     /// Requests sent before the measured ones, in no figure
-    #[arg(long, visible_alias = "num-warmup-requests", value_name = "N", default_value = "0", help_heading = "Load")]
+    #[arg(long, visible_alias = "num-warmup-requests", value_name = "N", default_value = "0", value_parser = whole(0, u64::MAX), help_heading = "Load")]
     pub warmup_request_count: u64,
     /// Perf Analyzer's stability limit; only 999 (off)
     #[arg(short, long, value_name = "PERCENT", value_parser = stability, help_heading = "Load")]
     pub stability_percentage: Option<f64>,
     /// Load threads [default: processors - 1, at least 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Load")]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 1024), help_heading = "Load")]
     pub threads: Option<u16>,
     /// Where receive stamps come from
     #[arg(long, value_enum, default_value = "kernel", help_heading = "Load")]
@@ -139,13 +140,25 @@ pub struct ProfileArgs {
     pub token_count: TokenCounting,
 
     /// Directory of all runs' artifacts
-    #[arg(long, visible_alias = "output-artifact-dir", value_name = "DIR", default_value = "artifacts", help_heading = "Output")]
+    #[arg(
+        long,
+        visible_alias = "output-artifact-dir",
+        value_name = "DIR",
+        default_value = "artifacts",
+        help_heading = "Output"
+    )]
     pub artifact_dir: PathBuf,
     /// File name of the export; the summaries are named after it
     #[arg(long, visible_alias = "profile-export-prefix", value_name = "NAME", default_value = "profile_export.json", value_parser = export_file, help_heading = "Output")]
     pub profile_export_file: String,
     /// How much is written
-    #[arg(long, visible_alias = "profile-export-level", value_enum, default_value = "records", help_heading = "Output")]
+    #[arg(
+        long,
+        visible_alias = "profile-export-level",
+        value_enum,
+        default_value = "records",
+        help_heading = "Output"
+    )]
     pub export_level: Export,
     /// Layout of the console's table
     #[arg(long, value_enum, default_value = "native", help_heading = "Output")]

@@ -1,5 +1,6 @@
 //! Arguments of `sim`, and the server they mean.
 
+use crate::args::whole;
 use anyhow::Result;
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +15,7 @@ use streamgauge_sim::{Fault, LogPlan, SimConfig};
 #[derive(Args, Debug)]
 pub struct SimArgs {
     /// Port to listen on; 0 takes a free one
-    #[arg(long, default_value = "8000", value_name = "PORT")]
+    #[arg(long, default_value = "8000", value_name = "PORT", value_parser = whole(0, u16::MAX))]
     port: u16,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
@@ -38,25 +39,25 @@ pub struct SimArgs {
     #[arg(long, default_value = "0.05", value_name = "SHARE", value_parser = share)]
     jitter: f64,
     /// Requests served at once; others wait in a queue
-    #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value = "64", value_name = "N", value_parser = whole(1, u32::MAX))]
     max_batch: u32,
     /// Mean length of replies that nobody limited
-    #[arg(long, default_value = "64", value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value = "64", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
     output_tokens: u32,
     /// Tokens that prompt and reply may have together
-    #[arg(long, default_value = "131072", value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value = "131072", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
     context: u32,
     /// Share of replies that end before their limit
     #[arg(long, default_value = "0", value_name = "SHARE", value_parser = share)]
     early_stop: f64,
     /// Tokens an event
-    #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value = "1", value_name = "N", value_parser = whole(1, u32::MAX))]
     tokens_per_event: u32,
-    /// Something to do wrong, NAME[=VALUE][:SHARE|:every=N], such as status=503:0.1; may be repeated
+    /// Something to do wrong: NAME or NAME=VALUE, then :SHARE or :every=N for some requests only, such as status=503:0.1; may be repeated
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
     /// Seed of everything drawn by chance
-    #[arg(long, default_value = "0", value_name = "N")]
+    #[arg(long, default_value = "0", value_name = "N", value_parser = whole(0, u64::MAX))]
     seed: u64,
     /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base
     #[arg(long, default_value = "cl100k_base", value_name = "FILE|DIR|NAME")]

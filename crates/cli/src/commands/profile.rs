@@ -7,6 +7,7 @@ use crate::recorder::{Recorded, Recorder};
 use crate::settings::Settings;
 use crate::signals;
 use anyhow::{Context, Error, Result, anyhow, bail};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -16,7 +17,7 @@ use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
 use streamgauge_load::{Control, Input, Job, ProbeError, Route, fetch, probe};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve, synthesize};
-use streamgauge_report::artifacts::{Artifacts, directory_name};
+use streamgauge_report::artifacts::{ArtifactError, Artifacts, directory_name};
 use streamgauge_report::{console, export, genai_csv, genai_json, inputs_json};
 use streamgauge_sim::{Sim, SimConfig};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, Summary};
@@ -45,7 +46,11 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
 
     let endpoint = &plan.endpoint;
     let prompts = synthesize(&plan.prompts, &endpoint.models, endpoint.model_selection, &tokenizer).map_err(usage)?;
-    let mut artifacts = Artifacts::open(&plan.artifacts, &plan.export_file, plan.export)?;
+    let mut artifacts =
+        Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
+            ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
+            _ => error.into(),
+        })?;
     streamgauge_load::raise_descriptor_limit(plan.load.slots()).map_err(usage)?;
     if plan.probe
         && let Err(error) = settle_probe(&mut plan, &prompts, &route, clock, printer)
@@ -54,7 +59,10 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
         return Err(error);
     }
     let (job, bodies) = prepare(Arc::new(plan), &prompts, route, clock)?;
-    inputs_json::write(&mut artifacts.inputs, &bodies).context("inputs.json cannot be written")?;
+    // Handed over at once: records that outlive a kill are of no use without their prompts.
+    inputs_json::write(&mut artifacts.inputs, &bodies)
+        .and_then(|()| artifacts.inputs.flush())
+        .context("inputs.json cannot be written")?;
     if settings.verbose {
         say_plan(&job.plan, printer);
     }
@@ -85,7 +93,8 @@ fn only_model(plan: &RunPlan, route: &Route, clock: SystemClock) -> Result<Strin
     let prefix = plan.endpoint.path.split("/v1/").next().filter(|prefix| *prefix != plan.endpoint.path);
     let path = format!("{}/v1/models", prefix.unwrap_or_default());
     let limit = MODELS_LIMIT.min(plan.timeouts.total);
-    let (status, body) = fetch(&plan.endpoint, route, clock, &path, limit).map_err(|error| unanswered(target, error))?;
+    let (status, body) =
+        fetch(&plan.endpoint, route, clock, &path, limit).map_err(|error| unanswered(target, error))?;
     let hint = "name the model with --model";
     if status != 200 {
         let message = streamgauge_wire::server_message(&body).unwrap_or_default();
@@ -134,7 +143,10 @@ fn prepare(
 }
 
 fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
-    Input { body: body.to_string().into(), tokens: prompt.tokens, want_out: prompt.want_out }
+    // A server takes the length for each text of a batch; a record is of them all.
+    let texts = u32::try_from(prompt.texts.len()).unwrap_or(u32::MAX);
+    let want_out = prompt.want_out.map(|tokens| tokens.saturating_mul(texts));
+    Input { body: body.to_string().into(), tokens: prompt.tokens, want_out }
 }
 
 /// One request ahead of the load, in no figure: a server that does not answer it ends the run here, with its own message.
@@ -206,7 +218,7 @@ fn load(
         tokenizer,
         payloads: bodies.iter().map(|body| export::payload_string(&body.to_string())).collect(),
         accumulator: Accumulator::new(AccumulatorConfig::of(&job.plan)?),
-        anchor_wall: job.clock.anchor_wall(),
+        clock: job.clock,
     };
     let (batches, incoming) = sync_channel(BATCHES);
     let (tell_facts, facts) = channel();
@@ -234,7 +246,7 @@ fn report(
     mut artifacts: Artifacts,
     printer: &Printer,
 ) -> Result<Exit> {
-    let Recorded { summary, records, mut write_error, undecodable } = recorded;
+    let Recorded { summary, mut write_error, undecodable } = recorded;
     if write_error.is_none() {
         write_error = write_summaries(plan, &summary, facts, &mut artifacts).err();
     }
@@ -243,7 +255,10 @@ fn report(
         printer.note(&format!("the run ended early: {early}"));
     }
     if undecodable > 0 {
-        printer.note(&format!("note: {undecodable} bytes of the replies are not UTF-8 and are left out of {}", plan.export_file));
+        printer.note(&format!(
+            "note: {undecodable} bytes of the replies are not UTF-8 and are left out of {}",
+            plan.export_file
+        ));
     }
     match write_error {
         Some(error) => {
@@ -251,7 +266,10 @@ fn report(
             printer.error(&format!("the artifacts in {} are not complete: {error}", plan.artifacts.display()));
             return Ok(Exit::Nothing);
         }
-        None if artifacts.commit(records)? => printer.result(&format!("Artifacts: {}", plan.artifacts.display())),
+        // A run that measured nothing has nothing to put in the place of an earlier one.
+        None if artifacts.commit(summary.counts.requests)? => {
+            printer.result(&format!("Artifacts: {}", plan.artifacts.display()))
+        }
         None => {}
     }
     Ok(exit(settings, &summary, facts))

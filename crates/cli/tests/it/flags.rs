@@ -1,0 +1,465 @@
+//! The command line: what is taken and what it does, and how nonsense is refused.
+
+use crate::context::{Run, TestContext, files};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use streamgauge_prompt::Tokenizer;
+use streamgauge_sim::{Service, TEMPLATE_TOKENS};
+
+/// A server that takes no time, for runs of which only the plan matters.
+fn instant() -> TestContext {
+    TestContext::with(|config| config.service = Service::instant())
+}
+
+fn tiny_tokenizer() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../prompt/tests/fixtures/tiny-tokenizer.json"))
+}
+
+fn plan(run: &Run) -> Value {
+    run.records().header["plan"].clone()
+}
+
+#[test]
+fn every_spelling_is_taken_and_means_what_it_says() {
+    let context = instant();
+    for (args, pointer, expected) in [
+        ("-m sim-model", "/endpoint/models", json!(["sim-model"])),
+        ("--model sim-model", "/endpoint/models", json!(["sim-model"])),
+        ("--model-names sim-model", "/endpoint/models", json!(["sim-model"])),
+        ("--model-selection-strategy random", "/endpoint/model_selection", json!("random")),
+        ("--model-selection-strategy round_robin", "/endpoint/model_selection", json!("round_robin")),
+        ("--endpoint-type chat", "/endpoint/path", json!("/v1/chat/completions")),
+        ("--endpoint-type completions", "/endpoint/path", json!("/v1/completions")),
+        ("--endpoint v1/chat/completions", "/endpoint/path", json!("/v1/chat/completions")),
+        ("--custom-endpoint /v1/chat/completions", "/endpoint/path", json!("/v1/chat/completions")),
+        ("--service-kind openai", "/endpoint/kind", json!("chat")),
+        ("--streaming", "/endpoint/streaming", json!(true)),
+        ("", "/endpoint/streaming", json!(false)),
+        ("-H A:b", "/endpoint/headers", json!([{"name": "A", "value": "b"}])),
+        ("--header A:b C:d", "/endpoint/headers/1", json!({"name": "C", "value": "d"})),
+        ("--header A:b -H C:d", "/endpoint/headers/1", json!({"name": "C", "value": "d"})),
+        ("--insecure", "/endpoint/trust", json!("insecure")),
+        ("--request-timeout 30", "/timeouts/total", json!(30_000_000_000_u64)),
+        ("--request-timeout-seconds 30", "/timeouts/total", json!(30_000_000_000_u64)),
+        ("--connect-timeout 3s", "/timeouts/connect", json!(3_000_000_000_u64)),
+        ("--first-byte-timeout 2m", "/timeouts/first_byte", json!(120_000_000_000_u64)),
+        ("--idle-timeout 500ms", "/timeouts/idle", json!(500_000_000)),
+        ("--no-probe", "/probe", json!(false)),
+        ("--num-dataset-entries 3", "/prompts/count", json!(3)),
+        ("--num-prompts 3", "/prompts/count", json!(3)),
+        ("--isl 7", "/prompts/input/mean", json!(7.0)),
+        ("--synthetic-input-tokens-mean 7", "/prompts/input/mean", json!(7.0)),
+        ("--prompt-input-tokens-mean 7", "/prompts/input/mean", json!(7.0)),
+        ("--isl-stddev 2", "/prompts/input/stddev", json!(2.0)),
+        ("--synthetic-input-tokens-stddev 2", "/prompts/input/stddev", json!(2.0)),
+        ("--prompt-input-tokens-stddev 2.5", "/prompts/input/stddev", json!(2.5)),
+        ("", "/prompts/output", Value::Null),
+        ("--osl 4", "/prompts/output/mean", json!(4.0)),
+        ("--output-tokens-mean 4", "/prompts/output/mean", json!(4.0)),
+        ("--prompt-output-tokens-mean 4", "/prompts/output/mean", json!(4.0)),
+        ("--osl 4 --osl-stddev 1", "/prompts/output/stddev", json!(1.0)),
+        ("--osl 4 --output-tokens-stddev 1", "/prompts/output/stddev", json!(1.0)),
+        ("--osl 4 --prompt-output-tokens-stddev 1", "/prompts/output/stddev", json!(1.0)),
+        ("--osl 4 --output-tokens-mean-deterministic", "/prompts/output_exact", json!(true)),
+        ("--random-seed 5", "/prompts/seed", json!(5)),
+        ("--endpoint-type completions -b 2", "/prompts/batch", json!(2)),
+        ("--endpoint-type completions --batch-size 2", "/prompts/batch", json!(2)),
+        ("--endpoint-type completions --batch-size-text 2", "/prompts/batch", json!(2)),
+        ("--endpoint-type completions --prompt-batch-size 2", "/prompts/batch", json!(2)),
+        ("--num-prefix-prompts 2", "/prompts/prefixes", json!(2)),
+        ("--prefix-prompt-pool-size 2", "/prompts/prefixes", json!(2)),
+        ("--prompt-prefix-pool-size 2", "/prompts/prefixes", json!(2)),
+        ("--prefix-prompt-length 9", "/prompts/prefix_tokens", json!(9)),
+        ("--prompt-prefix-length 9", "/prompts/prefix_tokens", json!(9)),
+        ("--extra-inputs a:1 b:0.5", "/endpoint/extra", json!({"a": 1, "b": 0.5})),
+        ("-g request_latency:5", "/goodput", json!([["request_latency", 5.0]])),
+        ("--goodput request_latency:5 time_to_first_token:2", "/goodput/1", json!(["time_to_first_token", 2.0])),
+        ("--concurrency 3", "/load/concurrency", json!(3)),
+        ("--request-count 4", "/stop/requests", json!(4)),
+        ("--num-requests 4", "/stop/requests", json!(4)),
+        ("--benchmark-duration 0.05", "/stop/duration", json!(50_000_000)),
+        ("-p 50", "/stop/duration", json!(50_000_000)),
+        ("--measurement-interval 50", "/stop/duration", json!(50_000_000)),
+        ("--grace-period 5", "/stop/grace", json!(5_000_000_000_u64)),
+        ("--benchmark-grace-period 5", "/stop/grace", json!(5_000_000_000_u64)),
+        ("--warmup-request-count 2", "/warmup", json!(2)),
+        ("--num-warmup-requests 2", "/warmup", json!(2)),
+        ("-s 999", "/stop/requests", json!(10)),
+        ("--stability-percentage 999", "/stop/requests", json!(10)),
+        ("--threads 2", "/threads", json!(2)),
+        ("--clock user", "/stamps", json!("user")),
+        ("--clock kernel", "/stamps", json!("kernel")),
+        ("--tokenizer cl100k_base --tokenizer-revision main", "/prompts/tokenizer", json!("cl100k_base (embedded)")),
+        ("--tokenizer-trust-remote-code", "/prompts/tokenizer", json!("cl100k_base (embedded)")),
+        ("--token-count chunks", "/token_count", json!("chunks")),
+        ("--artifact-dir artifacts", "/artifacts", json!("artifacts/sim-model-openai-chat-concurrency1")),
+        ("--output-artifact-dir artifacts", "/artifacts", json!("artifacts/sim-model-openai-chat-concurrency1")),
+        ("--profile-export-file profile_export.json", "/export_file", json!("profile_export.json")),
+        ("--profile-export-prefix profile_export", "/export_file", json!("profile_export.json")),
+        ("--export-level raw", "/export", json!("raw")),
+        ("--profile-export-level records", "/export", json!("records")),
+        ("--report native -v", "/export", json!("records")),
+        ("--verbose", "/export", json!("records")),
+    ] {
+        let _ = fs::remove_dir_all(context.path().join("artifacts"));
+        let run = context.profile(args).expect(0);
+        assert_eq!(plan(&run).pointer(pointer), Some(&expected), "{args}");
+    }
+}
+
+#[test]
+fn old_commands_run_as_they_are() {
+    let zephyr = "HuggingFaceH4/zephyr-7b-beta";
+    let tokenizer = Tokenizer::from_file(&tiny_tokenizer()).unwrap();
+    for (model, args, kind) in [
+        (
+            zephyr,
+            "-m HuggingFaceH4/zephyr-7b-beta --service-kind openai --endpoint-type chat \
+             --synthetic-input-tokens-mean 200 --synthetic-input-tokens-stddev 0 --output-tokens-mean 100 \
+             --output-tokens-stddev 0 --streaming --tokenizer HuggingFaceH4/zephyr-7b-beta",
+            "HuggingFaceH4_zephyr-7b-beta-openai-chat-concurrency1",
+        ),
+        (
+            "gpt2",
+            "-m gpt2 --service-kind openai --endpoint-type completions --synthetic-input-tokens-mean 200 \
+             --synthetic-input-tokens-stddev 0 --output-tokens-mean 100 --output-tokens-stddev 0",
+            "gpt2-openai-completions-concurrency1",
+        ),
+    ] {
+        let context = TestContext::with(|config| {
+            config.models = vec![model.to_owned()];
+            config.service = Service::instant();
+            config.tokenizer = tokenizer.clone();
+        });
+        let cached = context.path().join(format!(".cache/huggingface/hub/models--{}", model.replace('/', "--")));
+        fs::create_dir_all(cached.join("refs")).unwrap();
+        fs::create_dir_all(cached.join("snapshots/abc")).unwrap();
+        fs::write(cached.join("refs/main"), "abc").unwrap();
+        fs::copy(tiny_tokenizer(), cached.join("snapshots/abc/tokenizer.json")).unwrap();
+        let run = context.profile(args).expect(0);
+        assert_eq!(files(&context.path().join("artifacts")), [kind]);
+        let summary = run.summary();
+        assert_eq!(summary["request_count"]["avg"], 10.0);
+        for (metric, tokens) in [("input_sequence_length", 200.0), ("output_sequence_length", 100.0)] {
+            assert_eq!((&summary[metric]["min"], &summary[metric]["max"]), (&json!(tokens), &json!(tokens)), "{model}");
+        }
+        assert!(!run.stderr.contains("embedded"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn flags_of_what_does_not_exist_are_refused_by_name() {
+    let context = TestContext::new();
+    for (args, why) in [
+        ("--request-rate 5", "open-loop"),
+        ("--request-rate=5", "open-loop"),
+        ("--fixed-schedule", "open-loop"),
+        ("--arrival-pattern constant", "open-loop"),
+        ("--num-sessions 2", "sessions"),
+        ("--session-concurrency 2", "sessions"),
+        ("--session-turns-mean 2", "sessions"),
+        ("--input-file prompts.jsonl", "files"),
+        ("--input-dataset openorca", "files"),
+        ("--backend vllm", "Triton"),
+        ("--grpc-method a/b", "Triton"),
+        ("--server-metrics-url http://localhost:9400/metrics", "metrics"),
+        ("--server-metrics-urls http://localhost:9400/metrics", "metrics"),
+        ("--image-width-mean 100", "media"),
+        ("--audio-length-mean 1", "media"),
+        ("--batch-size-image 2", "media"),
+        ("--generate-plots", "plots"),
+        ("--enable-checkpointing", "checkpoints"),
+        ("--checkpoint-dir x", "checkpoints"),
+        ("--sweep-type concurrency", "sweeps"),
+        ("-f config.yaml", "configuration files"),
+        ("--use-server-token-count", ""),
+        ("--no-such-flag", ""),
+    ] {
+        let run = context.profile(args).expect(2);
+        let flag = args.split([' ', '=']).next().unwrap();
+        assert!(run.stderr.contains(flag) && run.stderr.contains(why), "{args}: {}", run.stderr);
+        assert_eq!(run.stdout, "");
+    }
+    assert!(context.requests().is_empty(), "nothing was sent");
+}
+
+#[test]
+fn nonsense_is_refused_with_the_flag_and_what_is_accepted() {
+    let context = TestContext::new();
+    for (args, words) in [
+        ("--concurrency 0", &["--concurrency", "from 1 to 1000000"][..]),
+        ("--concurrency many", &["--concurrency", "many", "whole number"]),
+        ("--concurrency -4", &["--concurrency", "-4", "from 1"]),
+        ("--isl -1", &["--isl", "-1", "from 1 to 10000000"]),
+        ("--isl 0", &["--isl", "from 1"]),
+        ("--isl-stddev -1", &["--isl-stddev", "from 0"]),
+        ("--osl nan", &["--osl", "from 1"]),
+        ("--osl-stddev 2", &["--osl"]),
+        ("--output-tokens-mean-deterministic", &["--output-tokens-mean-deterministic", "--osl"]),
+        ("--endpoint-type embeddings", &["--endpoint-type", "embeddings", "chat, completions"]),
+        ("--service-kind triton", &["--service-kind", "triton", "openai"]),
+        ("--model-selection-strategy best", &["--model-selection-strategy", "round_robin", "random"]),
+        ("--request-count 0", &["--request-count", "from 1"]),
+        ("--request-count 1 --concurrency 8", &["--request-count 1", "--concurrency 8", "at least 8"]),
+        ("--request-count 9 -p 50", &["--request-count", "--measurement-interval"]),
+        ("--benchmark-duration 1s -p 50", &["--benchmark-duration", "--measurement-interval"]),
+        ("--benchmark-duration 0", &["--benchmark-duration", "longer than 0"]),
+        ("--benchmark-duration -1", &["--benchmark-duration", "10s"]),
+        ("-p soon", &["--measurement-interval", "milliseconds", "500ms"]),
+        ("-s 10", &["--stability-percentage", "999"]),
+        ("--num-prompts 0", &["--num-dataset-entries", "from 1"]),
+        ("--random-seed -1", &["--random-seed", "whole number"]),
+        ("--random-seed x", &["--random-seed", "whole number"]),
+        ("--warmup-request-count -1", &["--warmup-request-count", "whole number"]),
+        ("--threads 0", &["--threads", "from 1 to 1024"]),
+        ("-b 2", &["--batch-size 2", "completions"]),
+        ("-b 0 --endpoint-type completions", &["--batch-size", "from 1 to 4096"]),
+        ("--goodput foo:1", &["--goodput", "foo", "time_to_first_token", "request_latency"]),
+        ("--goodput request_latency", &["--goodput request_latency", "metric:value"]),
+        ("--goodput request_latency:-1", &["--goodput", "at least 0"]),
+        ("--goodput request_latency:1 request_latency:2", &["--goodput", "given twice"]),
+        ("-H nocolon", &["--header nocolon", "Name: value"]),
+        ("-H :value", &["--header", "Name: value"]),
+        ("--extra-inputs a:b:c", &["--extra-inputs a:b:c", "name:value"]),
+        ("--extra-inputs {broken", &["--extra-inputs {broken", "JSON"]),
+        ("--extra-inputs a:1 a:2", &["--extra-inputs", "`a` is given twice"]),
+        ("--tokenizer no/such-model", &["--tokenizer no/such-model", "cl100k_base", "hf download"]),
+        ("--tokenizer ./nowhere/tokenizer.json", &["--tokenizer ./nowhere/tokenizer.json", "no such file"]),
+        ("--token-count some", &["--token-count", "auto, usage, tokenizer, chunks"]),
+        ("--export-level some", &["--export-level", "summary, records, raw"]),
+        ("--report some", &["--report", "genai-perf-2024"]),
+        ("--require-fidelity bad", &["--require-fidelity", "good, degraded"]),
+        ("--clock wall", &["--clock", "kernel, user"]),
+        ("--profile-export-file a/b.json", &["--profile-export-file", "without a directory"]),
+        ("--profile-export-file inputs.json", &["--profile-export-file", "inputs.json"]),
+        ("--request-timeout 0", &["--request-timeout", "longer than 0"]),
+        ("--ca-file x --insecure", &["--ca-file", "--insecure"]),
+        ("--sim", &["--sim", "--url"]),
+        ("-m", &["--model"]),
+        ("stray", &["stray"]),
+        ("-- -v --max-threads 256", &["-- -v --max-threads 256", "Perf Analyzer"]),
+    ] {
+        let run = context.profile(args).expect(2);
+        for word in words {
+            assert!(run.stderr.contains(word), "{args}: `{word}` is not in: {}", run.stderr);
+        }
+        assert_eq!(run.stdout, "", "{args}");
+    }
+    assert!(context.requests().is_empty(), "nothing was sent");
+}
+
+#[test]
+fn urls_are_taken_as_people_give_them() {
+    let context = instant();
+    let port = context.addr().port();
+    for url in [
+        format!("127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://127.0.0.1:{port}/v1"),
+        format!("http://localhost:{port}/v1/"),
+        format!("localhost:{port}"),
+    ] {
+        context.run(context.command_to(&url, "--isl 10 --osl 2")).expect(0);
+    }
+    for url in ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://user@127.0.0.1", "http://[::1"] {
+        let run = context.run(context.command_to(url, "")).expect(2);
+        assert!(run.stderr.contains(&format!("--url {url}: ")), "{}", run.stderr);
+        assert!(run.stderr.contains("http://HOST[:PORT][/PATH]"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn without_a_count_it_is_ten_or_twice_the_concurrency() {
+    let context = instant();
+    for (concurrency, requests) in [(1, 10), (5, 10), (7, 14)] {
+        let _ = fs::remove_dir_all(context.path().join("artifacts"));
+        let run = context.profile(&format!("--concurrency {concurrency} --isl 10 --osl 2")).expect(0);
+        assert_eq!(run.records().all.len(), requests);
+    }
+}
+
+#[test]
+fn a_count_is_exact_over_several_threads_and_the_warm_up_is_beside_it() {
+    let context = instant();
+    let run = context.profile(
+        "--streaming --threads 3 --concurrency 5 --request-count 23 --warmup-request-count 11 --isl 10 --osl 2",
+    );
+    let records = run.expect(0).records();
+    for (phase, count) in [("warmup", 11), ("profiling", 23)] {
+        let numbers: BTreeSet<u64> =
+            records.of_phase(phase).iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (0..count).collect());
+        assert_eq!(records.of_phase(phase).len() as u64, count);
+    }
+    let threads: BTreeSet<u64> = records.all.iter().map(|record| record["thread"].as_u64().unwrap()).collect();
+    assert_eq!(threads, BTreeSet::from([0, 1, 2]));
+    assert_eq!(context.requests().len(), 1 + 11 + 23, "with the probe");
+}
+
+#[test]
+fn without_a_probe_nothing_goes_ahead() {
+    let context = instant();
+    context.profile("--no-probe --isl 10 --osl 2").expect(0);
+    assert_eq!(context.requests().len(), 10);
+}
+
+#[test]
+fn a_duration_ends_the_run() {
+    for (args, nanos) in [("-p 300", 300_000_000), ("--benchmark-duration 0.3", 300_000_000)] {
+        let context = TestContext::new();
+        let run = context.profile(&format!("--streaming --isl 10 --osl 2 {args}")).expect(0);
+        let records = run.records();
+        let started = records.run["started"].as_i64().unwrap();
+        let issued: Vec<i64> =
+            records.all.iter().map(|record| record["issued_ns"].as_i64().unwrap() - started).collect();
+        // The bound is far above the duration, so that a machine that stands still does no harm, and far below for ever.
+        assert!(issued.iter().all(|at| (0..nanos + 10_000_000_000).contains(at)), "{issued:?}");
+        assert!(records.run["ended"].as_i64().unwrap() - started >= nanos);
+        assert!(records.all.iter().all(|record| record["outcome"] == "ok"), "those in flight may finish");
+        let measurement = &run.summary()["input_config"]["perf_analyzer"]["measurement"];
+        assert_eq!(*measurement, json!({"mode": "interval", "num": 300}));
+    }
+}
+
+#[test]
+fn extra_inputs_replace_ours_in_their_place() {
+    let context = instant();
+    let args =
+        r#"--osl 9 --isl 10 --streaming --extra-inputs max_tokens:3 top:1 stop {"nested":{"a":[1]},"flag":true}"#;
+    let run = context.profile(args).expect(0);
+    let body = &run.bodies()[0];
+    let keys: Vec<&String> = body.as_object().unwrap().keys().collect();
+    let expected = ["model", "messages", "stream", "max_tokens", "stream_options", "top", "stop", "nested", "flag"];
+    assert_eq!(keys, expected);
+    assert_eq!((&body["max_tokens"], &body["stop"]), (&json!(3), &Value::Null));
+    assert_eq!((&body["nested"], &body["flag"]), (&json!({"a": [1]}), &json!(true)));
+    assert_eq!(run.summary()["output_sequence_length"]["max"], 3.0);
+}
+
+#[test]
+fn an_exact_length_is_asked_for_in_the_servers_words() {
+    let context = TestContext::with(|config| {
+        config.service = Service::instant();
+        config.lengths.early_stop = 1.0;
+    });
+    let short = context.profile("--isl 10 --osl 9").expect(0).summary();
+    assert!(short["output_sequence_length"]["min"].as_f64().unwrap() < 9.0);
+    let run = context.profile("--isl 10 --osl 9 --output-tokens-mean-deterministic").expect(0);
+    let body = &run.bodies()[0];
+    assert_eq!((&body["max_tokens"], &body["min_tokens"], &body["ignore_eos"]), (&json!(9), &json!(9), &json!(true)));
+    let length = &run.summary()["output_sequence_length"];
+    assert_eq!((&length["min"], &length["max"]), (&json!(9.0), &json!(9.0)));
+}
+
+#[test]
+fn models_take_turns() {
+    let context = TestContext::with(|config| {
+        config.service = Service::instant();
+        config.models = vec!["one".to_owned(), "two".to_owned()];
+    });
+    let run = context.profile("-m one two --num-prompts 5 --isl 10 --osl 2").expect(0);
+    let models: Vec<Value> = run.bodies().iter().map(|body| body["model"].clone()).collect();
+    assert_eq!(models, ["one", "two", "one", "two", "one"]);
+    assert_eq!(run.summary()["input_config"]["model_names"], json!(["one", "two"]));
+    let choose = context.profile("--isl 10 --osl 2").expect(2);
+    assert!(choose.stderr.contains("--model: one, two"), "{}", choose.stderr);
+}
+
+#[test]
+fn a_model_that_the_server_does_not_have_is_the_servers_to_refuse() {
+    let context = TestContext::new();
+    let run = context.profile("-m other --isl 10 --osl 2").expect(1);
+    assert!(run.stderr.contains("The model `other` does not exist. Valid aliases: sim-model."), "{}", run.stderr);
+}
+
+#[test]
+fn a_seed_gives_the_same_prompts_again_and_another_others() {
+    let context = instant();
+    let bodies = |seed: u32| context.profile(&format!("--random-seed {seed} --isl 20 --osl 2")).expect(0).bodies();
+    let first = bodies(1);
+    assert_eq!(first, bodies(1));
+    assert_ne!(first, bodies(2));
+    let texts: BTreeSet<String> = first.iter().map(Value::to_string).collect();
+    assert_eq!(texts.len(), 100, "and all prompts differ");
+}
+
+#[test]
+fn prefixes_are_shared_and_counted() {
+    let context = instant();
+    let args = "--num-prefix-prompts 2 --prefix-prompt-length 15 --isl 10 --osl 2 --num-prompts 20 --request-count 20";
+    let run = context.profile(args).expect(0);
+    let texts: Vec<String> =
+        run.bodies().iter().map(|body| body["messages"][0]["content"].as_str().unwrap().to_owned()).collect();
+    let openings: BTreeSet<&str> = texts.iter().map(|text| &text[..40]).collect();
+    assert_eq!(openings.len(), 2, "{openings:?}");
+    let length = &run.summary()["input_sequence_length"];
+    assert_eq!((&length["min"], &length["max"]), (&json!(25.0), &json!(25.0)));
+    assert_eq!(run.summary()["template_tokens"]["max"], f64::from(TEMPLATE_TOKENS));
+}
+
+#[test]
+fn a_tokenizer_comes_as_a_file_or_a_directory() {
+    let context = TestContext::with(|config| {
+        config.service = Service::instant();
+        config.tokenizer = Tokenizer::from_file(&tiny_tokenizer()).unwrap();
+    });
+    let directory = context.path().join("model");
+    fs::create_dir(&directory).unwrap();
+    fs::copy(tiny_tokenizer(), directory.join("tokenizer.json")).unwrap();
+    for path in [tiny_tokenizer(), directory] {
+        let run = context.profile(&format!("--tokenizer {} --streaming --isl 33 --osl 12", path.display())).expect(0);
+        let summary = run.summary();
+        for key in ["min", "max"] {
+            assert_eq!(summary["input_sequence_length"][key], 33.0);
+            assert_eq!(summary["template_tokens"][key], f64::from(TEMPLATE_TOKENS), "the server counts the same");
+            assert_eq!(summary["output_sequence_length"][key], 12.0);
+        }
+        assert_eq!(summary["token_counts"]["disagree"], 0);
+        assert_eq!(run.fidelity_row("token_counts").unwrap()["grade"], "good");
+    }
+    let empty = context.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let refused = context.profile(&format!("--tokenizer {}", empty.display())).expect(2);
+    assert!(refused.stderr.contains("there is no tokenizer.json in"), "{}", refused.stderr);
+}
+
+#[test]
+fn the_embedded_vocabulary_is_told_of_when_nobody_asked_for_it() {
+    let context = instant();
+    let run = context.profile("--isl 10 --osl 2").expect(0);
+    assert!(run.stderr.contains("note: tokens are counted with cl100k_base (embedded)"), "{}", run.stderr);
+    let asked = context.profile("--isl 10 --osl 2 --tokenizer cl100k_base").expect(0);
+    assert_eq!(asked.stderr, "");
+}
+
+#[test]
+fn a_simulated_server_comes_with_the_binary() {
+    let context = TestContext::new();
+    let run = context.run(context.bare("profile --sim --ui none --request-count 16 --isl 10 --osl 3")).expect(0);
+    assert_eq!(files(&context.path().join("artifacts")), ["sim-model-openai-chat-concurrency8"]);
+    let plan = plan(&run);
+    assert_eq!((&plan["endpoint"]["streaming"], &plan["load"]["concurrency"]), (&json!(true), &json!(8)));
+    assert!(context.requests().is_empty());
+    let ui = context.run(context.bare("profile --sim --ui-type none --request-count 8 --isl 10 --osl 3")).expect(0);
+    assert_eq!(ui.stderr, "");
+}
+
+#[test]
+fn help_and_version_are_results() {
+    let context = TestContext::new();
+    for args in ["--version", "profile --version", "-V"] {
+        let run = context.run(context.bare(args)).expect(0);
+        assert!(run.stdout.contains(env!("CARGO_PKG_VERSION")), "{args}: {}", run.stdout);
+    }
+    let commands = context.run(context.bare("--help")).expect(0).stdout;
+    assert!(commands.contains("profile") && commands.contains("sim"), "{commands}");
+    let help = context.run(context.bare("profile --help")).expect(0).stdout;
+    for flag in ["--model-names", "--synthetic-input-tokens-mean", "--num-prompts", "--goodput", "--require-fidelity"] {
+        assert!(help.contains(flag), "{flag}");
+    }
+    context.run(context.bare("")).expect(2);
+    context.run(context.bare("analyze")).expect(2);
+}
