@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod exit;
 mod printer;
 mod progress;
 mod recorder;
@@ -18,14 +19,4 @@ fn main() -> ExitCode {
         Err(stop) => stop.show(&printer),
     };
     ExitCode::from(exit as u8)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn exit_codes_are_an_interface() {
-        use crate::commands::Exit;
-        assert_eq!([Exit::Done as u8, Exit::Nothing as u8, Exit::Usage as u8, Exit::Gate as u8], [0, 1, 2, 3]);
-        assert_eq!(Exit::Interrupted as u8, 130);
-    }
 }

@@ -31,8 +31,6 @@ pub struct Settings {
     pub sim: bool,
     /// What was asked for as tokenizer.
     pub tokenizer: Option<String>,
-    /// Revision of a tokenizer in the hub's cache.
-    pub tokenizer_revision: String,
     /// Layout of the table.
     pub style: Style,
     /// Progress bar: asked for, refused, or whatever the terminal allows.
@@ -80,7 +78,8 @@ impl Settings {
                 idle: args.idle_timeout,
                 total: args.request_timeout,
             },
-            threads: args.threads.unwrap_or_else(default_threads),
+            // A thread without a slot would have nothing to do.
+            threads: args.threads.unwrap_or_else(default_threads).min(u16::try_from(slots).unwrap_or(u16::MAX)),
             stamps: match args.clock {
                 Clock::Kernel => Stamps::Kernel,
                 Clock::User => Stamps::User,
@@ -105,7 +104,6 @@ impl Settings {
             plan,
             sim: args.sim,
             tokenizer: args.tokenizer,
-            tokenizer_revision: args.tokenizer_revision,
             style: match args.report {
                 Report::Native => Style::Native,
                 Report::GenaiPerf2024 => Style::GenaiPerf2024,
@@ -162,6 +160,7 @@ fn prompts(args: &ProfileArgs) -> PromptPlan {
         prefix_tokens: args.prefix_prompt_length,
         seed: Seed(args.random_seed),
         tokenizer: String::new(),
+        tokenizer_revision: args.tokenizer_revision.clone(),
     }
 }
 
@@ -205,9 +204,11 @@ fn destination(args: &ProfileArgs) -> Result<(Target, String)> {
 }
 
 fn target(url: &str) -> Result<(Target, String)> {
+    // What stands before an @ may be a password, which no message repeats.
+    let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("..@{host}"));
     let refuse = |reason: &str| {
         anyhow::anyhow!(
-            "--url {url}: {reason}; give http://HOST[:PORT][/PATH] or https://.. (an IPv6 address in brackets)"
+            "--url {shown}: {reason}; give http://HOST[:PORT][/PATH] or https://.. (an IPv6 address in brackets)"
         )
     };
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
@@ -359,11 +360,12 @@ mod tests {
         assert_eq!(parse("http://10.0.0.1"), ("http://10.0.0.1".into(), "/".into()));
         assert_eq!(parse("https://api.example/v1/"), ("https://api.example".into(), "/v1/".into()));
         assert_eq!(parse("http://[::1]:9000"), ("http://[::1]:9000".into(), "/".into()));
-        for url in ["ftp://x", "http://", "http://a:b@c", "http://x:99999", "http://x:0", "http://x?q=1", "http://[::1"]
-        {
+        for url in ["ftp://x", "http://", "http://x:99999", "http://x:0", "http://x?q=1", "http://[::1"] {
             let error = target(url).unwrap_err().to_string();
             assert!(error.starts_with(&format!("--url {url}: ")), "{error}");
         }
+        let error = target("http://me:secret@host").unwrap_err().to_string();
+        assert!(error.starts_with("--url ..@host: a user name") && !error.contains("secret"), "{error}");
     }
 
     #[test]

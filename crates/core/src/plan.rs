@@ -211,6 +211,8 @@ pub struct PromptPlan {
     pub seed: Seed,
     /// What counts tokens: an embedded vocabulary's name or a path.
     pub tokenizer: String,
+    /// The revision asked for where it comes from the hub's cache.
+    pub tokenizer_revision: String,
 }
 
 /// A normal distribution of lengths in tokens.

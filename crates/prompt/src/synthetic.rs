@@ -267,6 +267,7 @@ mod tests {
             prefix_tokens: 0,
             seed: Seed(0),
             tokenizer: String::new(),
+            tokenizer_revision: String::new(),
         }
     }
 

@@ -38,6 +38,7 @@ fn plan(seed: u64, mean: f64, stddev: f64) -> PromptPlan {
         prefix_tokens: 0,
         seed: Seed(seed),
         tokenizer: String::new(),
+        tokenizer_revision: String::new(),
     }
 }
 

@@ -207,7 +207,7 @@ fn token_sources(text: &mut String, chosen: TokenCount, tokens: &TokenSources, t
         let (disagree, compared) = (grouped_count(tokens.disagree), requests_of(tokens.compared));
         put(text, format_args!("  usage and tokenizer differ by over 2 % in {disagree} of {compared}\n"));
     }
-    if let Some(d) = template {
+    if let Some(d) = template.filter(|d| (d.min, d.max) != (0.0, 0.0)) {
         let more = if d.avg < 0.0 { "fewer" } else { "more" };
         let range = if d.min == d.max { String::new() } else { format!(" ({} to {})", grouped(d.min), grouped(d.max)) };
         put(text, format_args!("  the server counts {} input tokens {more}{range} than we do", grouped(d.avg.abs())));

@@ -31,7 +31,7 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
         },
         "tokenizer": {
             "name": plan.prompts.tokenizer,
-            "revision": "main",
+            "revision": plan.prompts.tokenizer_revision,
             "trust_remote_code": false,
             "_enable_debug_logging": false,
         },

@@ -44,6 +44,7 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
             prefix_tokens: 100,
             seed: Seed(0),
             tokenizer: "/models/tok".into(),
+            tokenizer_revision: "main".into(),
         },
         load: Load::Concurrency(slots),
         stop: StopRule { requests: Some(8), duration: None, grace: second },

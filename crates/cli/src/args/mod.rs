@@ -5,9 +5,9 @@ mod refused;
 mod sim;
 
 pub use profile::{Clock, Export, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
-pub use sim::{SimArgs, SimPlan};
+pub use sim::SimArgs;
 
-use crate::commands::Exit;
+use crate::exit::Exit;
 use crate::printer::Printer;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

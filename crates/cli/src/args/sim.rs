@@ -1,107 +1,67 @@
-//! Arguments of `sim`, and the server they mean.
+//! Arguments of `sim`.
 
 use crate::args::whole;
-use anyhow::Result;
 use clap::Args;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::seed::Seed;
 use streamgauge_core::units::{Bare, parse_duration};
-use streamgauge_prompt::{Tokenizer, resolve};
-use streamgauge_sim::{Fault, LogPlan, SimConfig};
+use streamgauge_sim::Fault;
 
 /// Arguments of `sim`. Times without a unit are in milliseconds.
 #[derive(Args, Debug)]
 pub struct SimArgs {
     /// Port to listen on; 0 takes a free one
     #[arg(long, default_value = "8000", value_name = "PORT", value_parser = whole(0, u16::MAX))]
-    port: u16,
+    pub port: u16,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    host: IpAddr,
+    pub host: IpAddr,
     /// Names of its models
     #[arg(short, long, num_args = 1.., default_value = "sim-model", value_name = "NAME")]
-    model: Vec<String>,
+    pub model: Vec<String>,
     /// Time to the first token of an empty prompt
     #[arg(long, default_value = "30ms", value_name = "TIME", value_parser = millis)]
-    ttft: Nanos,
+    pub ttft: Nanos,
     /// Prompt tokens a second; 0 makes prompts cost nothing
     #[arg(long, default_value = "20000", value_name = "TOKENS", value_parser = rate)]
-    prefill_rate: f64,
+    pub prefill_rate: f64,
     /// Time between tokens; with 0 a reply is written as fast as it goes
     #[arg(long, default_value = "8ms", value_name = "TIME", value_parser = millis)]
-    itl: Nanos,
+    pub itl: Nanos,
     /// By which share of that time each further stream slows all streams
     #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = share)]
-    itl_growth: f64,
+    pub itl_growth: f64,
     /// Standard deviation of these times, as a share of them
     #[arg(long, default_value = "0.05", value_name = "SHARE", value_parser = share)]
-    jitter: f64,
+    pub jitter: f64,
     /// Requests served at once; others wait in a queue
     #[arg(long, default_value = "64", value_name = "N", value_parser = whole(1, u32::MAX))]
-    max_batch: u32,
+    pub max_batch: u32,
     /// Mean length of replies that nobody limited
     #[arg(long, default_value = "64", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
-    output_tokens: u32,
+    pub output_tokens: u32,
     /// Tokens that prompt and reply may have together
     #[arg(long, default_value = "131072", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
-    context: u32,
+    pub context: u32,
     /// Share of replies that end before their limit
     #[arg(long, default_value = "0", value_name = "SHARE", value_parser = share)]
-    early_stop: f64,
+    pub early_stop: f64,
     /// Tokens an event
     #[arg(long, default_value = "1", value_name = "N", value_parser = whole(1, u32::MAX))]
-    tokens_per_event: u32,
+    pub tokens_per_event: u32,
     /// Something to do wrong: NAME or NAME=VALUE, then :SHARE or :every=N for some requests only, such as status=503:0.1; may be repeated
     #[arg(long, value_name = "FAULT")]
-    fault: Vec<Fault>,
+    pub fault: Vec<Fault>,
     /// Seed of everything drawn by chance
     #[arg(long, default_value = "0", value_name = "N", value_parser = whole(0, u64::MAX))]
-    seed: u64,
+    pub seed: u64,
     /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base
     #[arg(long, default_value = "cl100k_base", value_name = "FILE|DIR|NAME")]
-    tokenizer: String,
+    pub tokenizer: String,
     /// Write a line of JSON for each request: when the kernel received it, and the instant before each write
     #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
-}
-
-/// A server to run, and where.
-pub struct SimPlan {
-    /// What it is.
-    pub config: SimConfig,
-    /// Where it listens.
-    pub bind: SocketAddr,
-}
-
-impl SimArgs {
-    /// The server that these arguments mean.
-    ///
-    /// # Errors
-    /// When the tokenizer is not to be had.
-    pub fn config(self) -> Result<SimPlan> {
-        let tokenizer: Tokenizer =
-            resolve(Some(&self.tokenizer), None, "main", &|name: &str| std::env::var(name).ok())?.tokenizer;
-        let mut config = SimConfig::new(tokenizer);
-        config.models = self.model;
-        config.service.ttft = self.ttft;
-        config.service.prefill_rate = if self.prefill_rate > 0.0 { self.prefill_rate } else { f64::INFINITY };
-        config.service.itl = self.itl;
-        config.service.itl_growth = self.itl_growth;
-        config.service.jitter = self.jitter;
-        config.service.max_batch = self.max_batch;
-        config.service.tokens_per_event = self.tokens_per_event;
-        config.lengths.natural = self.output_tokens;
-        config.lengths.early_stop = self.early_stop;
-        config.lengths.context = self.context;
-        config.faults = self.fault;
-        config.seed = Seed(self.seed);
-        // Nobody asks this process for its log but through the file.
-        config.log = LogPlan { keep: Some(0), file: self.log };
-        config.check()?;
-        Ok(SimPlan { config, bind: SocketAddr::new(self.host, self.port) })
-    }
+    pub log: Option<PathBuf>,
 }
 
 fn millis(text: &str) -> Result<Nanos, String> {

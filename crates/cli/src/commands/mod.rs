@@ -4,24 +4,10 @@ mod profile;
 mod sim;
 
 use crate::args::Command;
+use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use anyhow::Error;
-
-/// How the process ends. The numbers are an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// All is well.
-    Done = 0,
-    /// Nothing could be measured.
-    Nothing = 1,
-    /// The command line makes no sense.
-    Usage = 2,
-    /// A gate that was asked for was not met.
-    Gate = 3,
-    /// Ended from outside; what there was is reported.
-    Interrupted = 130,
-}
 
 /// Runs `command`.
 pub fn run(command: Command, printer: &Printer) -> Exit {
@@ -30,10 +16,7 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
             Ok(settings) => settle(profile::run(settings, printer), printer),
             Err(error) => refuse(&error, printer),
         },
-        Command::Sim(args) => match args.config() {
-            Ok(plan) => settle(sim::run(plan, printer), printer),
-            Err(error) => refuse(&error, printer),
-        },
+        Command::Sim(args) => settle(sim::run(args, printer), printer),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `profile`: find out what is missing, prepare everything, probe, load, report.
 
-use crate::commands::{Exit, Usage};
+use crate::commands::Usage;
+use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::recorder::{Recorded, Recorder};
@@ -118,7 +119,8 @@ fn unanswered(target: &Target, error: ProbeError) -> Error {
 fn tokenizer(settings: &Settings, printer: &Printer) -> Result<Tokenizer> {
     let model = settings.plan.endpoint.models.first().map(String::as_str);
     let env = |name: &str| std::env::var(name).ok();
-    let found = resolve(settings.tokenizer.as_deref(), model, &settings.tokenizer_revision, &env).map_err(usage)?;
+    let found = resolve(settings.tokenizer.as_deref(), model, &settings.plan.prompts.tokenizer_revision, &env)
+        .map_err(usage)?;
     match found.source {
         Source::Embedded { why: Some(why) } => {
             printer.note(&format!("note: tokens are counted with {}: {why}", found.tokenizer.name()));
@@ -158,10 +160,11 @@ fn settle_probe(
     clock: SystemClock,
     printer: &Printer,
 ) -> Result<()> {
-    let Some(first) = prompts.first() else { return Ok(()) };
+    // The prompt that the load comes to last: asking it first warms no cache that is measured.
+    let Some(last) = prompts.last() else { return Ok(()) };
     loop {
         // A short answer is proof enough.
-        let prompt = Prompt { want_out: first.want_out.map(|_| 1), ..first.clone() };
+        let prompt = Prompt { want_out: last.want_out.map(|_| 1), ..last.clone() };
         let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], route.clone(), clock)?;
         let Outcome::Failed(failure) = probe(job)?.record.outcome else { return Ok(()) };
         let target = &plan.endpoint.target;

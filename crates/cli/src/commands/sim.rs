@@ -1,28 +1,58 @@
 //! `sim`: run the simulated server until somebody ends it.
 
-use crate::args::SimPlan;
-use crate::commands::Exit;
+use crate::args::SimArgs;
+use crate::commands::Usage;
+use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::signals;
 use anyhow::{Context, Result};
+use std::net::SocketAddr;
 use std::time::Duration;
+use streamgauge_core::seed::Seed;
 use streamgauge_load::Control;
-use streamgauge_sim::Sim;
+use streamgauge_prompt::resolve;
+use streamgauge_sim::{Lengths, LogPlan, Service, Sim, SimConfig};
 
 /// How often the wish to end is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the server; its address is the one line on stdout, said once it listens.
-pub fn run(plan: SimPlan, printer: &Printer) -> Result<Exit> {
+pub fn run(args: SimArgs, printer: &Printer) -> Result<Exit> {
     let control = Control::default();
     signals::watch(control.clone(), || {}).context("signals cannot be watched")?;
-    let config = plan.config;
-    let listing = config.models.join(", ");
-    let sim = Sim::start(config, plan.bind).with_context(|| format!("cannot listen on {}", plan.bind))?;
-    printer.result(&format!("listening on {} (models: {listing}); Ctrl-C ends it", sim.url()));
+    let bind = SocketAddr::new(args.host, args.port);
+    let config = config(args).map_err(Usage)?;
+    let models = config.models.join(", ");
+    let sim = Sim::start(config, bind).with_context(|| format!("cannot listen on {bind}"))?;
+    printer.result(&format!("listening on {} (models: {models}); Ctrl-C ends it", sim.url()));
     while !control.is_interrupted() {
         std::thread::sleep(LOOK);
     }
     sim.stop().context("the log cannot be written")?;
     Ok(Exit::Done)
+}
+
+/// The server that the arguments mean.
+fn config(args: SimArgs) -> Result<SimConfig> {
+    let env = |name: &str| std::env::var(name).ok();
+    let config = SimConfig {
+        models: args.model,
+        service: Service {
+            ttft: args.ttft,
+            prefill_rate: if args.prefill_rate > 0.0 { args.prefill_rate } else { f64::INFINITY },
+            itl: args.itl,
+            itl_growth: args.itl_growth,
+            jitter: args.jitter,
+            max_batch: args.max_batch,
+            tokens_per_event: args.tokens_per_event,
+        },
+        lengths: Lengths { natural: args.output_tokens, early_stop: args.early_stop, context: args.context },
+        faults: args.fault,
+        seed: Seed(args.seed),
+        // Nobody asks this process for its log but through the file.
+        log: LogPlan { keep: Some(0), file: args.log },
+        ..SimConfig::new(resolve(Some(&args.tokenizer), None, "main", &env)?.tokenizer)
+    };
+    config.check()?;
+    Ok(config)
 }

@@ -88,10 +88,12 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--num-warmup-requests 2", "/warmup", json!(2)),
         ("-s 999", "/stop/requests", json!(10)),
         ("--stability-percentage 999", "/stop/requests", json!(10)),
-        ("--threads 2", "/threads", json!(2)),
+        ("--threads 2 --concurrency 3", "/threads", json!(2)),
+        ("--threads 2 --concurrency 1", "/threads", json!(1)),
         ("--clock user", "/stamps", json!("user")),
         ("--clock kernel", "/stamps", json!("kernel")),
-        ("--tokenizer cl100k_base --tokenizer-revision main", "/prompts/tokenizer", json!("cl100k_base (embedded)")),
+        ("--tokenizer cl100k_base", "/prompts/tokenizer", json!("cl100k_base (embedded)")),
+        ("--tokenizer-revision dev", "/prompts/tokenizer_revision", json!("dev")),
         ("--tokenizer-trust-remote-code", "/prompts/tokenizer", json!("cl100k_base (embedded)")),
         ("--token-count chunks", "/token_count", json!("chunks")),
         ("--artifact-dir artifacts", "/artifacts", json!("artifacts/sim-model-openai-chat-concurrency1")),
@@ -264,11 +266,13 @@ fn urls_are_taken_as_people_give_them() {
     ] {
         context.run(context.command_to(&url, "--isl 10 --osl 2")).expect(0);
     }
-    for url in ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://user@127.0.0.1", "http://[::1"] {
+    for url in ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[::1"] {
         let run = context.run(context.command_to(url, "")).expect(2);
         assert!(run.stderr.contains(&format!("--url {url}: ")), "{}", run.stderr);
         assert!(run.stderr.contains("http://HOST[:PORT][/PATH]"), "{}", run.stderr);
     }
+    let run = context.run(context.command_to("http://me:secret@127.0.0.1", "")).expect(2);
+    assert!(run.stderr.contains("--url ..@127.0.0.1: a user name is not taken") && !run.stderr.contains("secret"));
 }
 
 #[test]
