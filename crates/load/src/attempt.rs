@@ -1,6 +1,6 @@
 //! One request, from the moment a slot takes it up until it is done, failed or cut off.
 
-use crate::connection::Connection;
+use crate::connection::{Connection, is_last};
 use crate::control::LocalAbort;
 use crate::failure;
 use crate::job::{Finished, Input, Job, Output};
@@ -77,18 +77,22 @@ impl Slot {
         self.first_output_is_enough = true;
     }
 
+    /// A phase of the run begins: what lay before it is no turnaround.
+    pub fn begin_phase(&mut self) {
+        self.previous_end = None;
+    }
+
     /// Opens the connection before load. If that fails, the first request will try again and say why.
     pub async fn open_ahead(&mut self) {
         self.watchdog.start(self.job.clock.now());
         self.connection = self.open().await.ok();
     }
 
-    /// Sends the request number `seq` and reads its answer.
-    pub async fn request(&mut self, seq: u64, phase: Phase) -> Finished {
+    /// Sends the request number `seq`, taken up at `issued`, and reads its answer.
+    pub async fn request(&mut self, seq: u64, phase: Phase, issued: Nanos) -> Finished {
         let job = self.job.clone();
         // The remainder is smaller than the number of inputs, which is a u32.
         let prompt = (seq % job.inputs.len() as u64) as u32;
-        let issued = job.clock.now();
         self.watchdog.start(issued);
         let mut draft = Draft::new(&job, seq, phase, prompt, issued);
         draft.notes.record.thread = self.thread;
@@ -149,7 +153,8 @@ impl Slot {
         Ok(connection)
     }
 
-    /// One request and its answer on the connection, which is kept only if it can carry another.
+    /// One request and its answer on the connection, which is kept unless the server said that it ends. If it ended all the
+    /// same, the next request finds out.
     async fn exchange(&mut self, input: &Input, draft: &mut Draft) -> Result<(), Ended> {
         let Some(mut connection) = self.connection.take() else {
             return Err(
@@ -161,7 +166,8 @@ impl Slot {
         draft.notes.record.sent = connection.marks().sent();
         draft.notes.record.first_byte = connection.marks().first_byte();
         read?;
-        if draft.body_is_whole && connection.finish().await {
+        if draft.body_is_whole && !draft.ends_connection {
+            connection.finish();
             self.connection = Some(connection);
         }
         draft.verdict()
@@ -177,6 +183,7 @@ impl Slot {
         let answer = self.watchdog.guard(connection.drive(answer)).await?;
         let stage = if connection.marks().sent().is_none() { Stage::Send } else { Stage::FirstByte };
         let mut answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
+        draft.ends_connection = is_last(&answer);
         let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         draft.begin_body(answer.status(), self.job.codec.decoder(content_type));
         loop {
@@ -213,6 +220,7 @@ struct Draft {
     keep_raw: bool,
     raw: Vec<RawPiece>,
     body_is_whole: bool,
+    ends_connection: bool,
     notes: Notes,
 }
 
@@ -250,6 +258,7 @@ impl Draft {
             keep_raw: job.plan.export == ExportLevel::Raw,
             raw: Vec::new(),
             body_is_whole: false,
+            ends_connection: false,
             notes: Notes::new(record),
         }
     }

@@ -94,3 +94,29 @@ fn connector(endpoint: &Endpoint) -> Result<(TlsConnector, ServerName<'static>),
     let name = ServerName::try_from(endpoint.target.host.clone()).map_err(|error| refuse(error.to_string()))?;
     Ok((TlsConnector::from(config), name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::task::LocalSet;
+
+    #[test]
+    fn the_address_that_answered_is_tried_first_next_time() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // Bound and not listening: nobody else can take the address meanwhile.
+        let closed = tokio::net::TcpSocket::new_v4().unwrap();
+        closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let addresses = vec![closed.local_addr().unwrap(), listener.local_addr().unwrap()];
+        let route = Route { addresses, tls: None, stamps: Stamps::Kernel, preferred: Arc::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            for _ in 0..2 {
+                route.open(SystemClock::start()).await.map(drop).unwrap();
+                assert_eq!(route.preferred.load(Ordering::Relaxed), 1);
+            }
+            drop(listener);
+            let failure = route.open(SystemClock::start()).await.map(drop).unwrap_err();
+            assert_eq!((failure.stage, failure.class), (Stage::Connect, FailureClass::Refused));
+        });
+    }
+}

@@ -2,6 +2,7 @@
 //! that a chunk reaches its reader without a second wake-up, and so that the newest read is the one a chunk came in.
 
 use bytes::Bytes;
+use http::header;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -40,7 +41,7 @@ impl Marks {
         self.sent.get()
     }
 
-    /// Receive stamp of the first byte that came after the request was sent.
+    /// Receive stamp of the answer's first byte.
     pub fn first_byte(&self) -> Option<Nanos> {
         self.first.get()
     }
@@ -53,6 +54,14 @@ impl Marks {
     /// How many reads brought bytes, over the connection's life: two chunks with the same number share a stamp.
     pub fn reads(&self) -> u64 {
         self.reads.get()
+    }
+
+    /// Bytes of HTTP have come out of the newest read. Once the request is sent they are the answer's, which bytes on the
+    /// socket need not be: TLS says things of its own there, such as session tickets after the handshake.
+    fn note_http(&self) {
+        if self.sent.get().is_some() && self.first.get().is_none() {
+            self.first.set(self.last.get().map(|receipt| receipt.at));
+        }
     }
 }
 
@@ -85,11 +94,11 @@ impl AsyncRead for Noted {
             buf.put_slice(&scratch[..receipt.len]);
             if receipt.len > 0 {
                 let marks = &self.marks;
-                marks.last.set(Some(receipt));
+                // Each stamp is placed by readings of two clocks of its own, so two stamps of nearly the same moment can
+                // come out in the wrong order by what passed between the readings.
+                let at = marks.last.get().map_or(receipt.at, |before| before.at.max(receipt.at));
+                marks.last.set(Some(Receipt { at, ..receipt }));
                 marks.reads.set(marks.reads.get() + 1);
-                if marks.sent.get().is_some() && marks.first.get().is_none() {
-                    marks.first.set(Some(receipt.at));
-                }
             }
             Poll::Ready(Ok(()))
         })
@@ -144,10 +153,15 @@ impl Transport {
 
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let (transport, before) = (self.get_mut(), buf.filled().len());
+        let read = match transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if buf.filled().len() > before {
+            transport.noted().marks.note_http();
         }
+        read
     }
 }
 
@@ -187,6 +201,17 @@ impl AsyncWrite for Transport {
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
+}
+
+/// Whether the server said with this answer that the connection ends with it.
+pub fn is_last<B>(answer: &http::Response<B>) -> bool {
+    let headers = answer.headers();
+    let says = |option: &str| {
+        let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(option))
+    };
+    let framed = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
+    says("close") || !framed || (answer.version() == http::Version::HTTP_10 && !says("keep-alive"))
 }
 
 /// One HTTP/1.1 connection and the future that moves it.
@@ -246,11 +271,9 @@ impl Connection {
         self.sender.send_request(request)
     }
 
-    /// Notes that an exchange has ended well; whether the connection can carry another.
-    pub async fn finish(&mut self) -> bool {
+    /// Notes that an exchange has ended well.
+    pub fn finish(&mut self) {
         self.served += 1;
-        self.turn().await;
-        self.motor.is_some() && self.sender.is_ready()
     }
 
     /// Moves the connection until `work` is done.

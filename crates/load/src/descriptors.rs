@@ -7,7 +7,9 @@ const OTHERS: u64 = 64;
 
 /// The limit is too low for the streams asked for.
 #[derive(Debug, Error)]
-#[error("--concurrency {streams}: this system allows the process {limit} open files, and each stream takes one; raise the limit (ulimit -Hn) or give at most {most}")]
+#[error(
+    "--concurrency {streams}: this system allows the process {limit} open files, and each stream takes one; raise the limit (ulimit -Hn) or give at most {most}"
+)]
 pub struct TooFewDescriptors {
     streams: u32,
     limit: u64,

@@ -25,7 +25,7 @@ pub struct Progress {
     pub started: Option<Nanos>,
     /// Measured requests that have ended, however.
     pub completed: u64,
-    /// Those of them that did not end well.
+    /// Those of them that failed; being cut off is no failure.
     pub failed: u64,
     /// Output events of them all.
     pub chunks: u64,
@@ -78,10 +78,12 @@ impl Run {
     /// How far the run has come.
     pub fn progress(&self) -> Progress {
         let sum = |field: fn(&Live) -> u64| self.live.iter().map(|live| field(live)).sum();
+        // Failures first: a request that ends meanwhile must not make it look as if all had failed.
+        let failed = sum(|live| live.failed.load(Ordering::Acquire));
         Progress {
             started: self.profiling().started(),
             completed: sum(|live| live.completed.load(Ordering::Relaxed)),
-            failed: sum(|live| live.failed.load(Ordering::Relaxed)),
+            failed,
             chunks: sum(|live| live.chunks.load(Ordering::Relaxed)),
         }
     }

@@ -63,6 +63,10 @@ fn class_of(error: &io::Error) -> FailureClass {
         io::ErrorKind::UnexpectedEof => FailureClass::Truncated,
         io::ErrorKind::TimedOut => FailureClass::Timeout,
         io::ErrorKind::AddrNotAvailable => FailureClass::Exhausted,
+        // Not the system's: hyper's, about chunks that are none.
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if error.raw_os_error().is_none() => {
+            FailureClass::Malformed
+        }
         _ if is_out_of_descriptors(error) => FailureClass::Exhausted,
         _ => FailureClass::Io,
     }

@@ -2,10 +2,12 @@
 
 use crate::attempt::Slot;
 use crate::connect::Route;
+use crate::connection::Connection;
 use crate::failure;
 use crate::job::{Finished, Head, HeaderError, Job};
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -38,9 +40,10 @@ pub enum ProbeError {
 pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(LocalSet::new().block_on(&runtime, async {
+        let issued = job.clock.now();
         let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default());
         slot.stop_at_first_output();
-        slot.request(0, Phase::Warmup).await
+        slot.request(0, Phase::Warmup, issued).await
     }))
 }
 
@@ -63,16 +66,23 @@ pub fn fetch(
         let answer = connection.send(request);
         let answer = connection.drive(answer).await.map_err(|error| failure::from_hyper(Stage::FirstByte, &error))?;
         let status = answer.status().as_u16();
-        let body = http_body_util::Limited::new(answer.into_body(), ANSWER_LIMIT);
-        let body = connection.drive(body.collect()).await.map_err(|error| Failure {
-            stage: Stage::Body,
-            class: FailureClass::Io,
-            message: error.to_string(),
-        })?;
-        Ok((status, body.to_bytes().to_vec()))
+        Ok((status, whole_body(&mut connection, answer.into_body()).await?))
     };
     let answered = LocalSet::new().block_on(&runtime, async { tokio::time::timeout_at(deadline, asked).await });
     answered
         .unwrap_or_else(|_| Err(failure::timeout(Stage::FirstByte, limit, "the answer")))
         .map_err(ProbeError::Failed)
+}
+
+async fn whole_body(connection: &mut Connection, mut body: Incoming) -> Result<Vec<u8>, Failure> {
+    let mut whole = Vec::new();
+    while let Some(frame) = connection.drive(body.frame()).await {
+        let frame = frame.map_err(|error| failure::from_hyper(Stage::Body, &error))?;
+        whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if whole.len() > ANSWER_LIMIT {
+            let message = format!("the answer is longer than {} MiB", ANSWER_LIMIT >> 20);
+            return Err(Failure { stage: Stage::Body, class: FailureClass::Malformed, message });
+        }
+    }
+    Ok(whole)
 }

@@ -38,14 +38,16 @@ impl Tickets {
         Tickets { next: AtomicU64::new(0), limit, duration, started: OnceLock::new() }
     }
 
-    /// The next request's number; the first call starts the phase's time.
-    fn take(&self, now: Nanos) -> Option<u64> {
+    /// The next request's number and when it was issued; the first call starts the phase's time.
+    fn take(&self, now: Nanos) -> Option<(u64, Nanos)> {
         let started = *self.started.get_or_init(|| now);
+        // Another thread may have read the clock later and started the phase first.
+        let now = now.max(started);
         if self.duration.is_some_and(|duration| now - started >= duration) {
             return None;
         }
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        (seq < self.limit).then_some(seq)
+        (seq < self.limit).then_some((seq, now))
     }
 
     /// When the first request was issued.
@@ -143,8 +145,9 @@ impl Shard {
             if *phase == Phase::Profiling {
                 self.note_start();
             }
-            while let Some(seq) = self.ticket(tickets) {
-                let finished = slot.request(seq, *phase).await;
+            slot.begin_phase();
+            while let Some((seq, issued)) = self.ticket(tickets) {
+                let finished = slot.request(seq, *phase, issued).await;
                 let pause = could_not_connect(&finished);
                 self.count(&finished);
                 self.outbox.push(finished);
@@ -155,7 +158,7 @@ impl Shard {
         }
     }
 
-    fn ticket(&self, tickets: &Tickets) -> Option<u64> {
+    fn ticket(&self, tickets: &Tickets) -> Option<(u64, Nanos)> {
         if self.common.control.is_draining() { None } else { tickets.take(self.common.job.clock.now()) }
     }
 
@@ -187,10 +190,11 @@ impl Shard {
             return;
         }
         self.live.chunks.fetch_add(finished.record.chunks.len() as u64, Ordering::Relaxed);
-        if !finished.record.is_ok() {
-            self.live.failed.fetch_add(1, Ordering::Relaxed);
-        }
         self.live.completed.fetch_add(1, Ordering::Relaxed);
+        if matches!(finished.record.outcome, Outcome::Failed(_)) {
+            // After the count of all, and with it: whoever sees a failure sees every request up to it.
+            self.live.failed.fetch_add(1, Ordering::Release);
+        }
     }
 
     fn note_start(&self) {
@@ -260,9 +264,11 @@ mod tests {
     fn tickets_end_by_count_or_time() {
         let counted = Tickets::new(Some(2), None);
         let at = Nanos::from_millis;
-        assert_eq!([counted.take(at(0)), counted.take(at(9)), counted.take(at(9))], [Some(0), Some(1), None]);
+        let expected = [Some((0, at(5))), Some((1, at(9))), None];
+        assert_eq!([counted.take(at(5)), counted.take(at(9)), counted.take(at(9))], expected);
         let timed = Tickets::new(None, Some(at(10)));
-        assert_eq!([timed.take(at(100)), timed.take(at(109)), timed.take(at(110))], [Some(0), Some(1), None]);
+        let expected = [Some((0, at(100))), Some((1, at(109))), Some((2, at(100))), None];
+        assert_eq!([timed.take(at(100)), timed.take(at(109)), timed.take(at(99)), timed.take(at(110))], expected);
         assert_eq!(timed.deadline(), Some(at(110)));
     }
 }

@@ -1,0 +1,208 @@
+//! What becomes of kept connections that end.
+
+use crate::script::{Peer, serve, settle};
+use crate::trial::{Trial, failure};
+use crate::words::{STREAM_HEAD, chunk, document, stream, token};
+use std::sync::Barrier;
+use streamgauge_core::plan::Target;
+use streamgauge_core::record::{FailureClass, Record, Stage};
+
+/// Answers the request that waits on `peer`; false when there is none.
+fn answer(peer: &mut Peer) -> bool {
+    let came = peer.request().is_some();
+    if came {
+        peer.send(&stream(&["a", " b"]));
+    }
+    came
+}
+
+/// The script of a server that closes its first connection while that is idle: the second slot's warm-up takes longer.
+pub fn close_the_first_while_idle() -> impl Fn(&mut Peer) + Send + Sync + 'static {
+    let both_asked = Barrier::new(2);
+    move |peer| {
+        if peer.number > 1 {
+            while answer(peer) {}
+            return;
+        }
+        peer.request().unwrap();
+        both_asked.wait();
+        if peer.number == 0 {
+            peer.send(&stream(&["a", " b"]));
+            peer.say_goodbye();
+            return;
+        }
+        settle();
+        peer.send(&stream(&["a", " b"]));
+        while answer(peer) {}
+    }
+}
+
+/// Checks a run of two warm-up and two measured requests against [`close_the_first_while_idle`].
+pub fn was_replaced(trial: Trial) {
+    let ended = trial.slots(2).warmup(2).requests(2).run();
+    ended.all_ok(2);
+    assert!(ended.records().iter().all(|record| record.retries == 0 && record.chunks.len() == 2));
+    assert_eq!((ended.facts.connections_opened, ended.facts.connections_replaced), (3, 1));
+    let opened: Vec<&Record> = ended.records().into_iter().filter(|record| record.connect.is_some()).collect();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(opened[0].turnaround, None);
+}
+
+#[test]
+fn one_that_was_closed_while_idle_is_replaced_before_anything_is_written() {
+    let server = serve(close_the_first_while_idle());
+    was_replaced(Trial::at(server.addr()));
+    assert_eq!(server.accepted(), 3);
+}
+
+#[test]
+fn a_server_that_announces_the_end_is_taken_at_its_word() {
+    let server = serve(|peer| {
+        peer.request().unwrap();
+        let head = STREAM_HEAD.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        peer.send(&stream(&["a"]).replace(STREAM_HEAD, &head));
+        settle();
+    });
+    let ended = Trial::at(server.addr()).requests(3).run();
+    ended.all_ok(3);
+    assert_eq!((ended.facts.connections_opened, ended.facts.connections_replaced), (3, 0));
+    assert!(ended.records().iter().all(|record| record.retries == 0 && record.turnaround.is_none()));
+    assert!(ended.records()[1..].iter().all(|record| record.connect.is_some()));
+}
+
+/// Answers one request a connection and leaves the second, once it has been read, by closing or resetting.
+fn die_at_the_second(reset: bool) -> impl Fn(&mut Peer) + Send + Sync + 'static {
+    move |peer| {
+        if answer(peer) && peer.request().is_some() && reset {
+            peer.reset_at_end();
+        }
+    }
+}
+
+#[test]
+fn a_kept_one_that_dies_before_any_byte_costs_one_retry() {
+    for reset in [false, true] {
+        let server = serve(die_at_the_second(reset));
+        let ended = Trial::at(server.addr()).requests(4).run();
+        ended.all_ok(4);
+        let retries: Vec<u8> = ended.records().iter().map(|record| record.retries).collect();
+        assert_eq!(retries, [0, 1, 1, 1]);
+        assert!(ended.records()[1..].iter().all(|record| record.connect.is_some() && record.turnaround.is_none()));
+        assert_eq!((ended.facts.connections_opened, ended.facts.connections_replaced), (4, 0));
+        assert_eq!(server.accepted(), 4);
+    }
+}
+
+#[test]
+fn dying_again_is_a_failure() {
+    let server = serve(|peer| match peer.number {
+        0 => drop(answer(peer) && peer.request().is_some()),
+        1 => drop(peer.request()),
+        _ => while answer(peer) {},
+    });
+    let ended = Trial::at(server.addr()).requests(3).run();
+    let records = ended.records();
+    assert!(records[0].is_ok() && records[2].is_ok());
+    let (stage, class, _) = failure(records[1]);
+    assert_eq!((stage, class, records[1].retries), (Stage::FirstByte, FailureClass::Truncated, 1));
+    assert!(records[1].first_byte.is_none() && records[1].status.is_none() && records[1].chunks.is_empty());
+    assert_eq!((ended.facts.connections_opened, server.accepted()), (3, 3));
+}
+
+#[test]
+fn a_first_use_that_dies_is_a_failure_at_once() {
+    for reset in [false, true] {
+        let server = serve(move |peer| match peer.number {
+            0 => {
+                peer.request().unwrap();
+                if reset {
+                    peer.reset_at_end();
+                }
+            }
+            _ => while answer(peer) {},
+        });
+        let ended = Trial::at(server.addr()).requests(2).run();
+        let records = ended.records();
+        let expected = if reset { FailureClass::Reset } else { FailureClass::Truncated };
+        let (stage, class, message) = failure(records[0]);
+        assert_eq!((stage, class, records[0].retries), (Stage::FirstByte, expected, 0), "{message}");
+        assert!(records[0].sent.is_some() && records[1].is_ok() && records[1].connect.is_some());
+        assert_eq!((ended.facts.connections_opened, ended.facts.connections_replaced), (2, 0));
+    }
+}
+
+#[test]
+fn a_kept_one_that_dies_after_a_byte_is_never_retried() {
+    let beginnings = ["H".to_owned(), STREAM_HEAD.to_owned(), format!("{STREAM_HEAD}{}", chunk(&token("x")))];
+    for (beginning, stage) in beginnings.into_iter().zip([Stage::FirstByte, Stage::Body, Stage::Body]) {
+        let server = serve(move |peer| match peer.number {
+            0 => {
+                answer(peer);
+                peer.request().unwrap();
+                peer.send(&beginning);
+            }
+            _ => while answer(peer) {},
+        });
+        let ended = Trial::at(server.addr()).requests(3).run();
+        let records = ended.records();
+        assert!(records[0].is_ok() && records[2].is_ok());
+        let (at, class, message) = failure(records[1]);
+        assert_eq!((at, class, records[1].retries), (stage, FailureClass::Truncated, 0), "{message}");
+        assert!(records[1].first_byte.is_some());
+        assert_eq!(server.accepted(), 2);
+    }
+}
+
+#[test]
+fn a_name_with_an_address_where_nobody_listens_is_no_obstacle() {
+    // Where the machine gives this name an IPv6 address too, that one refuses.
+    let server = serve(|peer| while answer(peer) {});
+    let target = Target { tls: false, host: "localhost".to_owned(), port: server.addr().port() };
+    let ended = Trial::to(target).slots(2).requests(6).run();
+    ended.all_ok(6);
+    assert_eq!(ended.facts.connections_opened, 2);
+}
+
+#[test]
+fn ipv6_is_an_address_like_any_other() {
+    let heads = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    let script = move |peer: &mut Peer| {
+        while let Some(request) = peer.request() {
+            seen.lock().unwrap().push(request.head);
+            peer.send(&stream(&["a"]));
+        }
+    };
+    let Ok(server) = crate::script::start(std::net::Ipv6Addr::LOCALHOST.into(), None, script) else {
+        println!("skipped: this machine has no IPv6");
+        return;
+    };
+    Trial::at(server.addr()).requests(2).run().all_ok(2);
+    let host = format!("host: [::1]:{}\r\n", server.addr().port());
+    assert!(heads.lock().unwrap().iter().all(|head| head.contains(&host)));
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_end_a_kept_connection_and_nothing_else() {
+    // As servers do that say 408 to an idle client before they close.
+    let both_asked = Barrier::new(2);
+    let server = serve(move |peer| {
+        if peer.number > 1 {
+            while answer(peer) {}
+            return;
+        }
+        peer.request().unwrap();
+        both_asked.wait();
+        if peer.number == 1 {
+            settle();
+        }
+        peer.send(&stream(&["a", " b"]));
+        if peer.number == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            peer.send(&document(408, "text/plain", "too slow"));
+        } else {
+            while answer(peer) {}
+        }
+    });
+    was_replaced(Trial::at(server.addr()));
+}

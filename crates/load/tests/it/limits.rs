@@ -1,0 +1,132 @@
+//! Time-outs: each limit ends what it is a limit of, and says so.
+
+use crate::script::{Peer, serve, settle};
+use crate::trial::{Trial, failure};
+use crate::words::{STREAM_HEAD, chunk, stream, token};
+use std::time::Duration;
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::plan::Trust;
+use streamgauge_core::record::{FailureClass, Record, Stage};
+
+const SHORT: Nanos = Nanos::from_millis(200);
+
+/// The record is a time-out at `stage` with this message, not before the limit.
+fn ran_out(record: &Record, stage: Stage, message: &str) {
+    assert_eq!(failure(record), (stage, FailureClass::Timeout, message));
+    assert!(record.end >= record.issued + SHORT, "{record:?}");
+}
+
+/// Does `wrong` on the first connection, answers on all others.
+fn first_wrong(wrong: impl Fn(&mut Peer) + Send + Sync + 'static) -> impl Fn(&mut Peer) + Send + Sync + 'static {
+    move |peer| {
+        while peer.request().is_some() {
+            if peer.number == 0 { wrong(peer) } else { peer.send(&stream(&["a"])) }
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_begin() {
+    let server = serve(first_wrong(Peer::hang));
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.first_byte = SHORT).run();
+    let records = ended.records();
+    ran_out(records[0], Stage::FirstByte, "the answer's first byte took longer than 0.2 s");
+    assert!(records[0].sent.is_some() && records[0].first_byte.is_none());
+    assert!(records[1].is_ok() && records[1].connect.is_some());
+    assert_eq!(ended.facts.connections_replaced, 0);
+}
+
+#[test]
+fn a_stream_that_stops() {
+    let server = serve(first_wrong(|peer| {
+        peer.send(&format!("{STREAM_HEAD}{}", chunk(&token("a"))));
+        settle();
+        peer.send(&chunk(&token("b")));
+        peer.hang();
+    }));
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.idle = Nanos::from_millis(600)).run();
+    let records = ended.records();
+    ran_out(records[0], Stage::Body, "the next piece of the answer took longer than 0.6 s");
+    assert_eq!((records[0].status, records[0].chunks.len()), (Some(200), 2));
+    assert!(records[0].end >= records[0].chunks[1].at + Nanos::from_millis(600));
+    assert!(records[1].is_ok());
+}
+
+#[test]
+fn a_request_that_never_ends() {
+    let server = serve(first_wrong(|peer| {
+        peer.send(STREAM_HEAD);
+        for _ in 0..60 {
+            peer.send(&chunk(&token("a")));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }));
+    let limit = Nanos::from_millis(800);
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.total = limit).run();
+    let records = ended.records();
+    ran_out(records[0], Stage::Body, "the request took longer than 0.8 s");
+    assert!(records[0].end >= records[0].issued + limit && records[0].chunks.len() >= 2);
+    assert!(records[1].is_ok());
+}
+
+#[test]
+fn a_total_limit_before_the_first_byte() {
+    let server = serve(first_wrong(Peer::hang));
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.total = SHORT).run();
+    let records = ended.records();
+    ran_out(records[0], Stage::FirstByte, "the request took longer than 0.2 s");
+    assert!(records[1].is_ok());
+}
+
+#[test]
+fn a_handshake_that_does_not_end() {
+    // TCP connects, TLS is never answered.
+    let server = serve(Peer::hang);
+    let trial = Trial::to(server.https("localhost")).trust(Trust::Insecure).timeouts(|limits| limits.connect = SHORT);
+    let ended = trial.run();
+    ran_out(&ended.only().record, Stage::Connect, "opening the connection took longer than 0.2 s");
+    assert!(ended.only().record.connect.unwrap() >= SHORT && ended.only().record.sent.is_none());
+    assert_eq!(ended.facts.connections_opened, 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_that_nobody_takes() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let _inside = runtime.enter();
+    // A queue of none: Linux lets one connection wait and answers no further.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(300));
+    let waiting: Vec<_> = (0..4).map_while(|_| connect().ok()).collect();
+    if waiting.len() == 4 {
+        println!("skipped: this system takes connections beyond the queue");
+        return;
+    }
+    let ended = Trial::at(addr).timeouts(|limits| limits.connect = SHORT).run();
+    ran_out(&ended.only().record, Stage::Connect, "opening the connection took longer than 0.2 s");
+}
+
+#[test]
+fn a_slow_answer_within_its_limits_is_no_failure() {
+    // Every pause is longer than the pauses before the last limit was armed, and shorter than the limit.
+    let server = serve(|peer| {
+        while peer.request().is_some() {
+            std::thread::sleep(Duration::from_millis(120));
+            peer.send(STREAM_HEAD);
+            for _ in 0..4 {
+                std::thread::sleep(Duration::from_millis(60));
+                peer.send(&chunk(&token("a")));
+            }
+            peer.send(&stream(&["b"])[STREAM_HEAD.len()..]);
+        }
+    });
+    let trial = Trial::at(server.addr()).requests(3).timeouts(|limits| {
+        (limits.first_byte, limits.idle) = (Nanos::from_millis(30_000), Nanos::from_millis(5_000));
+    });
+    let ended = trial.run();
+    ended.all_ok(3);
+    assert!(ended.records().iter().all(|record| record.chunks.len() == 5));
+}

@@ -1,0 +1,19 @@
+//! The engine as its callers see it: a plan and a server in, records and facts out. Servers are the simulated one where
+//! it can do the thing, scripts over raw sockets where it can't.
+
+// Helpers of tests may unwrap too; clippy knows only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
+mod connections;
+mod endings;
+mod failures;
+mod happy_path;
+mod inputs;
+mod limits;
+mod outputs;
+mod questions;
+mod script;
+mod tls;
+mod trial;
+mod truth;
+mod words;

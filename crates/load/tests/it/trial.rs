@@ -1,0 +1,236 @@
+//! A run in a few words: a plan with everything filled in, the run itself, and what it left behind in order.
+
+use crate::words::{LIMIT, prompt};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::{
+    Endpoint, EndpointKind, ExportLevel, Length, Load, ModelSelection, PromptPlan, RunPlan, Stamps, StopRule, Target,
+    Timeouts, TokenCount, Trust,
+};
+use streamgauge_core::prompt::Prompt;
+use streamgauge_core::record::{Failure, FailureClass, Outcome, Phase, Record, RunFacts, Stage};
+use streamgauge_core::seed::Seed;
+use streamgauge_load::{Control, Finished, Input, Job, Route};
+use streamgauge_wire::Codec;
+
+/// A run before it starts. Without further words: one streamed chat request in one slot on one thread.
+#[derive(Clone)]
+pub struct Trial {
+    pub plan: RunPlan,
+    pub prompts: Vec<Prompt>,
+    pub clock: SystemClock,
+    pub control: Control,
+}
+
+/// What a run left behind.
+pub struct Ended {
+    /// The measured requests, by their numbers.
+    pub finished: Vec<Finished>,
+    /// The warm-up's, by their numbers.
+    pub warmup: Vec<Finished>,
+    pub facts: RunFacts,
+}
+
+impl Trial {
+    pub fn at(addr: SocketAddr) -> Trial {
+        Trial::to(Target { tls: false, host: addr.ip().to_string(), port: addr.port() })
+    }
+
+    pub fn to(target: Target) -> Trial {
+        let endpoint = Endpoint {
+            kind: EndpointKind::Chat,
+            target,
+            path: EndpointKind::Chat.default_path().to_owned(),
+            models: vec!["sim-model".to_owned()],
+            model_selection: ModelSelection::RoundRobin,
+            streaming: true,
+            ask_usage: true,
+            headers: Vec::new(),
+            extra: serde_json::Map::new(),
+            trust: Trust::System,
+        };
+        let prompts = PromptPlan {
+            count: 1,
+            input: Length { mean: 3.0, stddev: 0.0 },
+            output: None,
+            output_exact: false,
+            batch: 1,
+            prefixes: 0,
+            prefix_tokens: 0,
+            seed: Seed(0),
+            tokenizer: "none".to_owned(),
+            tokenizer_revision: "main".to_owned(),
+        };
+        let plan = RunPlan {
+            endpoint,
+            prompts,
+            load: Load::Concurrency(1),
+            stop: StopRule { requests: Some(1), duration: None, grace: LIMIT },
+            warmup: 0,
+            timeouts: Timeouts { connect: LIMIT, first_byte: LIMIT, idle: LIMIT, total: LIMIT },
+            threads: 1,
+            stamps: Stamps::Kernel,
+            token_count: TokenCount::Auto,
+            export: ExportLevel::Records,
+            goodput: Vec::new(),
+            probe: false,
+            artifacts: PathBuf::new(),
+            export_file: String::new(),
+        };
+        let clock = SystemClock::start();
+        Trial { plan, prompts: vec![prompt(5)], clock, control: Control::default() }
+    }
+
+    pub fn kind(mut self, kind: EndpointKind) -> Trial {
+        self.plan.endpoint.kind = kind;
+        self.plan.endpoint.path = kind.default_path().to_owned();
+        self
+    }
+
+    pub fn streaming(mut self, streaming: bool) -> Trial {
+        self.plan.endpoint.streaming = streaming;
+        self
+    }
+
+    pub fn slots(mut self, slots: u32) -> Trial {
+        self.plan.load = Load::Concurrency(slots);
+        self
+    }
+
+    pub fn requests(mut self, requests: u64) -> Trial {
+        self.plan.stop.requests = Some(requests);
+        self
+    }
+
+    /// Ends by nothing of its own.
+    pub fn endless(mut self) -> Trial {
+        self.plan.stop.requests = None;
+        self
+    }
+
+    pub fn duration(mut self, duration: Nanos) -> Trial {
+        self.plan.stop.duration = Some(duration);
+        self.endless()
+    }
+
+    pub fn grace(mut self, grace: Nanos) -> Trial {
+        self.plan.stop.grace = grace;
+        self
+    }
+
+    pub fn warmup(mut self, requests: u64) -> Trial {
+        self.plan.warmup = requests;
+        self
+    }
+
+    pub fn threads(mut self, threads: u16) -> Trial {
+        self.plan.threads = threads;
+        self
+    }
+
+    pub fn export(mut self, level: ExportLevel) -> Trial {
+        self.plan.export = level;
+        self
+    }
+
+    pub fn trust(mut self, trust: Trust) -> Trial {
+        self.plan.endpoint.trust = trust;
+        self
+    }
+
+    pub fn timeouts(mut self, change: impl FnOnce(&mut Timeouts)) -> Trial {
+        change(&mut self.plan.timeouts);
+        self
+    }
+
+    pub fn prompts(mut self, prompts: Vec<Prompt>) -> Trial {
+        self.prompts = prompts;
+        self
+    }
+
+    pub fn clock(mut self, clock: SystemClock) -> Trial {
+        self.clock = clock;
+        self
+    }
+
+    pub fn control(mut self, control: &Control) -> Trial {
+        self.control = control.clone();
+        self
+    }
+
+    pub fn route(&self) -> Result<Route, Failure> {
+        Route::find(&self.plan.endpoint, self.plan.stamps)
+    }
+
+    pub fn job(&self) -> Arc<Job> {
+        let codec = Codec::new(&self.plan.endpoint, false);
+        let input = |prompt: &Prompt| Input {
+            body: codec.body(prompt).to_string().into(),
+            tokens: prompt.tokens,
+            want_out: prompt.want_out,
+        };
+        let inputs = self.prompts.iter().map(input).collect();
+        let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.route().unwrap(), self.clock);
+        Arc::new(job.unwrap())
+    }
+
+    pub fn run(self) -> Ended {
+        let (sink, batches) = sync_channel(4);
+        let collector = std::thread::spawn(move || batches.into_iter().flatten().collect::<Vec<Finished>>());
+        let facts = streamgauge_load::run(self.job(), self.control, sink).unwrap().finish(|_| {});
+        let mut all = collector.join().unwrap();
+        all.sort_by_key(|finished| finished.record.seq);
+        let (finished, warmup) = all.into_iter().partition(|finished| finished.record.phase == Phase::Profiling);
+        Ended { finished, warmup, facts }
+    }
+}
+
+impl Ended {
+    pub fn records(&self) -> Vec<&Record> {
+        self.finished.iter().map(|finished| &finished.record).collect()
+    }
+
+    /// The record of a run that had one request.
+    pub fn only(&self) -> &Finished {
+        let [finished] = self.finished.as_slice() else { panic!("{} records", self.finished.len()) };
+        finished
+    }
+
+    /// Every request ended well and its stamps are in order; the numbers are 0 to `count` − 1.
+    pub fn all_ok(&self, count: u64) -> &Ended {
+        assert_eq!(self.records().iter().map(|record| record.seq).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
+        for finished in self.finished.iter().chain(&self.warmup) {
+            assert_eq!(finished.record.outcome, Outcome::Ok, "{:?}", finished.record);
+            in_order(&finished.record);
+        }
+        self
+    }
+}
+
+/// Stage, class and message of a request that failed.
+pub fn failure(record: &Record) -> (Stage, FailureClass, &str) {
+    match &record.outcome {
+        Outcome::Failed(failure) => (failure.stage, failure.class, &failure.message),
+        other => panic!("{other:?} of {record:?}"),
+    }
+}
+
+/// The stamps of a record that has them all are in the order of what they mean.
+pub fn in_order(record: &Record) {
+    let mut stamps = vec![record.issued, record.sent.unwrap(), record.first_byte.unwrap(), record.first_event.unwrap()];
+    stamps.extend(record.chunks.iter().map(|chunk| chunk.at));
+    stamps.push(record.end);
+    assert!(stamps.is_sorted(), "{stamps:?} in {record:?}");
+    assert!(stamps[0] >= Nanos::ZERO);
+    if let Some(connect) = record.connect {
+        assert!(record.issued + connect <= stamps[1], "{record:?}");
+    }
+}
+
+/// Now, on the clock that a script and a run share.
+pub fn now(clock: &SystemClock) -> Nanos {
+    clock.now()
+}
