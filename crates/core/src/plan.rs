@@ -152,6 +152,9 @@ pub struct Header {
     pub value: HeaderValue,
 }
 
+/// What stands in the place of a secret.
+pub const HIDDEN: &str = "<hidden>";
+
 /// A header's value.
 #[derive(Clone, PartialEq, Eq)]
 pub enum HeaderValue {
@@ -173,7 +176,7 @@ impl HeaderValue {
     pub fn shown(&self) -> &str {
         match self {
             HeaderValue::Plain(value) => value,
-            HeaderValue::Secret(_) => "<hidden>",
+            HeaderValue::Secret(_) => HIDDEN,
         }
     }
 }

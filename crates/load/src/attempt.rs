@@ -97,7 +97,10 @@ impl Slot {
         let mut draft = Draft::new(&job, seq, phase, prompt, issued);
         draft.notes.record.thread = self.thread;
         draft.notes.record.slot = self.number;
-        let outcome = self.attempts(&job.inputs[prompt as usize], &mut draft).await;
+        let outcome = match self.attempts(&job.inputs[prompt as usize], &mut draft).await {
+            Outcome::Failed(failure) => Outcome::Failed(Failure { message: job.scrub(failure.message), ..failure }),
+            outcome => outcome,
+        };
         let record = &mut draft.notes.record;
         let previous_end = self.previous_end.filter(|_| record.connect.is_none());
         record.turnaround = previous_end.zip(record.sent).map(|(end, sent)| sent - end);
@@ -314,7 +317,8 @@ impl Draft {
         if let Some((class, message)) = self.notes.fault.take() {
             return failed(class, message);
         }
-        if self.body_is_whole && !self.notes.complete {
+        let must_say_so = self.decoder.as_ref().is_some_and(Decoder::is_stream);
+        if self.body_is_whole && must_say_so && !self.notes.complete {
             return failed(FailureClass::Truncated, "the answer ended without a finish reason or [DONE]".to_owned());
         }
         if self.notes.record.chunks.is_empty() {

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::event::OutputKind;
-use streamgauge_core::plan::{Endpoint, RunPlan};
+use streamgauge_core::plan::{self, Endpoint, HIDDEN, RunPlan};
 use streamgauge_core::record::{RawPiece, Record};
 use streamgauge_wire::Codec;
 use thiserror::Error;
@@ -63,28 +63,49 @@ pub struct Output {
 /// Requests that ended on one load thread, in the order of their ends.
 pub type Batch = Vec<Finished>;
 
-/// A header that HTTP does not allow.
+/// Why there is nothing to run.
 #[derive(Debug, Error)]
-#[error("header `{name}` cannot be sent: {reason}")]
-pub struct HeaderError {
-    name: String,
-    reason: String,
+pub enum JobError {
+    /// A header that HTTP does not allow.
+    #[error("header `{name}` cannot be sent: {reason}")]
+    Header {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No request was prepared.
+    #[error("there is nothing to send")]
+    NoInput,
 }
 
 impl Job {
     /// Puts a run together.
     ///
     /// # Errors
-    /// When one of the plan's headers is not one.
+    /// When one of the plan's headers is not one, or there are no inputs.
     pub fn new(
         plan: Arc<RunPlan>,
         codec: Codec,
         inputs: Vec<Input>,
         route: Route,
         clock: SystemClock,
-    ) -> Result<Job, HeaderError> {
+    ) -> Result<Job, JobError> {
+        if inputs.is_empty() {
+            return Err(JobError::NoInput);
+        }
         let head = Head::new(&plan.endpoint)?;
         Ok(Job { plan, codec, inputs, route, clock, head })
+    }
+
+    /// `message` without the values of secret headers, which a server may repeat in what it says.
+    pub(crate) fn scrub(&self, message: String) -> String {
+        let secrets = self.plan.endpoint.headers.iter().filter_map(|header| match &header.value {
+            plan::HeaderValue::Secret(value) => Some(value.strip_prefix("Bearer ").unwrap_or(value)),
+            plan::HeaderValue::Plain(_) => None,
+        });
+        let secrets = secrets.filter(|secret| !secret.is_empty());
+        secrets.fold(message, |message, secret| message.replace(secret, HIDDEN))
     }
 
     /// The request for `input`.
@@ -97,18 +118,21 @@ impl Job {
 pub(crate) struct Head(HeaderMap);
 
 impl Head {
-    pub(crate) fn new(endpoint: &Endpoint) -> Result<Head, HeaderError> {
+    pub(crate) fn new(endpoint: &Endpoint) -> Result<Head, JobError> {
         let mut map = HeaderMap::new();
         map.insert(HOST, value("Host", &endpoint.target.authority())?);
         map.insert(USER_AGENT, HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION"))));
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let accept = if endpoint.streaming { "text/event-stream" } else { "application/json" };
         map.insert(ACCEPT, HeaderValue::from_static(accept));
+        let mut given = HeaderMap::new();
         for header in &endpoint.headers {
             let name = HeaderName::from_bytes(header.name.as_bytes())
-                .map_err(|error| HeaderError { name: header.name.clone(), reason: error.to_string() })?;
-            map.insert(name, value(&header.name, header.value.expose())?);
+                .map_err(|error| JobError::Header { name: header.name.clone(), reason: error.to_string() })?;
+            given.append(name, value(&header.name, header.value.expose())?);
         }
+        // What was given replaces ours; a name that was given twice is sent twice.
+        map.extend(given);
         Ok(Head(map))
     }
 
@@ -122,6 +146,6 @@ impl Head {
     }
 }
 
-fn value(name: &str, text: &str) -> Result<HeaderValue, HeaderError> {
-    HeaderValue::from_str(text).map_err(|error| HeaderError { name: name.to_owned(), reason: error.to_string() })
+fn value(name: &str, text: &str) -> Result<HeaderValue, JobError> {
+    HeaderValue::from_str(text).map_err(|error| JobError::Header { name: name.to_owned(), reason: error.to_string() })
 }

@@ -20,5 +20,5 @@ pub use connect::Route;
 pub use control::Control;
 pub use descriptors::{TooFewDescriptors, raise_descriptor_limit};
 pub use driver::{Progress, Run, run};
-pub use job::{Batch, Finished, HeaderError, Input, Job, Output};
+pub use job::{Batch, Finished, Input, Job, JobError, Output};
 pub use probe::{ProbeError, fetch, probe};

@@ -4,7 +4,7 @@ use crate::attempt::Slot;
 use crate::connect::Route;
 use crate::connection::Connection;
 use crate::failure;
-use crate::job::{Finished, Head, HeaderError, Job};
+use crate::job::{Finished, Head, Job, JobError};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -25,9 +25,9 @@ pub enum ProbeError {
     /// This machine could not ask.
     #[error("the probe could not start: {0}")]
     Start(#[from] std::io::Error),
-    /// A header that HTTP does not allow.
+    /// The question cannot be put.
     #[error(transparent)]
-    Header(#[from] HeaderError),
+    Job(#[from] JobError),
     /// The server did not answer well.
     #[error("{0}")]
     Failed(Failure),

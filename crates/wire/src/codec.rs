@@ -87,6 +87,12 @@ enum Body {
 }
 
 impl Decoder {
+    /// Whether the body is a stream of events, which says of itself when it is complete; any other body is complete when
+    /// its framing is.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.body, Body::Events(_))
+    }
+
     /// Reads the next bytes of the body, cut anywhere, and reports what they complete.
     pub fn feed(&mut self, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) {
         if self.reader.stopped {

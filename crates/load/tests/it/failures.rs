@@ -6,6 +6,7 @@ use crate::truth::{quick, sim};
 use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, document, finish, stream, token};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Target;
+use streamgauge_core::plan::{Header, HeaderValue};
 use streamgauge_core::record::{FailureClass, Stage};
 
 const EVENTS: &str = "text/event-stream";
@@ -194,6 +195,32 @@ fn a_stream_that_ends_without_saying_so() {
     assert_eq!(ended.records()[0].chunks.len(), 1);
     let ended = spoilt(true, |peer| peer.send(&document(200, EVENTS, "")));
     assert_eq!(first(&ended), (Stage::Body, FailureClass::Truncated, missing));
+}
+
+#[test]
+fn a_whole_answer_needs_no_finish_reason() {
+    let server = serve(|peer| {
+        while peer.request().is_some() {
+            peer.send(&document(200, JSON, r#"{"choices":[{"index":0,"message":{"content":"a"}}]}"#));
+        }
+    });
+    Trial::at(server.addr()).streaming(false).requests(2).run().all_ok(2);
+}
+
+#[test]
+fn a_secret_that_the_server_repeats_is_not_kept() {
+    let ended =
+        spoilt(false, |peer| peer.send(&document(401, JSON, r#"{"error":{"message":"bad key sk-hush, sk-hush!"}}"#)));
+    assert_eq!(first(&ended).2, "401: bad key sk-hush, sk-hush!");
+    let server = serve(|peer| {
+        while peer.request().is_some() {
+            peer.send(&document(401, JSON, r#"{"error":{"message":"bad key sk-hush, sk-hush!"}}"#));
+        }
+    });
+    let mut trial = Trial::at(server.addr()).requests(1);
+    let value = HeaderValue::Secret("Bearer sk-hush".to_owned());
+    trial.plan.endpoint.headers = vec![Header { name: "Authorization".to_owned(), value }];
+    assert_eq!(first(&trial.run()).2, "401: bad key <hidden>, <hidden>!");
 }
 
 #[test]

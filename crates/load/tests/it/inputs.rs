@@ -5,7 +5,7 @@ use crate::trial::Trial;
 use crate::words::{prompt, stream};
 use std::sync::{Arc, Mutex};
 use streamgauge_core::plan::{EndpointKind, Header, HeaderValue};
-use streamgauge_load::{Job, Route};
+use streamgauge_load::{Input, Job, Route};
 use streamgauge_wire::Codec;
 
 /// The requests of a run as a server got them.
@@ -85,6 +85,17 @@ fn a_header_of_the_users_replaces_ours() {
 }
 
 #[test]
+fn a_header_given_twice_is_sent_twice() {
+    let (requests, _) = caught(|mut trial| {
+        let given = ["a", "b"].map(|value| header("x-tag", HeaderValue::Plain(value.to_owned())));
+        trial.plan.endpoint.headers = given.to_vec();
+        trial
+    });
+    let tags: Vec<_> = lines(&requests[0]).into_iter().filter(|line| line.starts_with("x-tag")).collect();
+    assert_eq!(tags, ["x-tag: a", "x-tag: b"]);
+}
+
+#[test]
 fn another_path_is_kept_with_its_query() {
     let (requests, _) = caught(|mut trial| {
         trial = trial.kind(EndpointKind::Chat);
@@ -114,6 +125,16 @@ fn a_header_that_http_does_not_allow_is_refused_by_name() {
     trial.plan.endpoint.headers = vec![header("x-bad", HeaderValue::Secret("a\nb".to_owned()))];
     let codec = Codec::new(&trial.plan.endpoint, false);
     let route = Route::find(&trial.plan.endpoint, trial.plan.stamps).unwrap();
-    let error = Job::new(Arc::new(trial.plan), codec, Vec::new(), route, trial.clock).err().unwrap().to_string();
+    let input = Input { body: "{}".into(), tokens: 1, want_out: None };
+    let error = Job::new(Arc::new(trial.plan), codec, vec![input], route, trial.clock).err().unwrap().to_string();
     assert!(error.starts_with("header `x-bad` cannot be sent: ") && !error.contains("a\nb"), "{error}");
+}
+
+#[test]
+fn a_job_without_inputs_is_refused() {
+    let trial = Trial::at(([127, 0, 0, 1], 1).into());
+    let codec = Codec::new(&trial.plan.endpoint, false);
+    let route = Route::find(&trial.plan.endpoint, trial.plan.stamps).unwrap();
+    let error = Job::new(Arc::new(trial.plan), codec, Vec::new(), route, trial.clock).err().unwrap();
+    assert_eq!(error.to_string(), "there is nothing to send");
 }
