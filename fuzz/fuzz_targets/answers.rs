@@ -1,0 +1,41 @@
+//! Any bytes as an answer: no panic, and the same events however the bytes are cut. The first byte chooses the endpoint and
+//! the content type, the second where the cut is.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use streamgauge_core::plan::{Endpoint, EndpointKind, ModelSelection, Target, Trust};
+use streamgauge_wire::Codec;
+
+fuzz_target!(|data: &[u8]| {
+    let [choice, cut, body @ ..] = data else { return };
+    let kind = if choice & 1 == 0 { EndpointKind::Chat } else { EndpointKind::Completions };
+    let content_type = if choice & 2 == 0 { "text/event-stream" } else { "application/json" };
+    let codec = Codec::new(&endpoint(kind), false);
+    let cut = usize::from(*cut).min(body.len());
+    assert_eq!(events(&codec, content_type, &[body]), events(&codec, content_type, &[&body[..cut], &body[cut..]]));
+});
+
+fn events(codec: &Codec, content_type: &str, pieces: &[&[u8]]) -> Vec<String> {
+    let mut decoder = codec.decoder(Some(content_type));
+    let mut events = Vec::new();
+    for piece in pieces {
+        decoder.feed(piece, &mut |event| events.push(format!("{event:?}")));
+    }
+    decoder.finish(&mut |event| events.push(format!("{event:?}")));
+    events
+}
+
+fn endpoint(kind: EndpointKind) -> Endpoint {
+    Endpoint {
+        kind,
+        target: Target { tls: false, host: "localhost".into(), port: 80 },
+        path: kind.default_path().into(),
+        models: vec!["m".into()],
+        model_selection: ModelSelection::RoundRobin,
+        streaming: true,
+        ask_usage: true,
+        headers: Vec::new(),
+        extra: Default::default(),
+        trust: Trust::System,
+    }
+}
