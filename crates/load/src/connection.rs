@@ -66,9 +66,13 @@ impl Marks {
 }
 
 /// A stamped stream that notes the stamps in [`Marks`], as a tokio stream for TLS and hyper.
-pub struct Noted {
-    socket: Rc<RefCell<StampedStream>>,
-    marks: Rc<Marks>,
+pub struct Noted(Rc<Line>);
+
+/// A socket and its marks, side by side: with a thousand streams on a thread, what an event costs is mostly the places in
+/// memory that it has to visit.
+struct Line {
+    socket: RefCell<StampedStream>,
+    marks: Marks,
     clock: SystemClock,
 }
 
@@ -76,7 +80,7 @@ impl Noted {
     /// Notes what passes over `socket` in fresh marks.
     pub fn new(socket: StampedStream) -> Noted {
         let clock = socket.clock();
-        Noted { socket: Rc::new(RefCell::new(socket)), marks: Rc::default(), clock }
+        Noted(Rc::new(Line { socket: RefCell::new(socket), marks: Marks::default(), clock }))
     }
 }
 
@@ -90,10 +94,10 @@ impl AsyncRead for Noted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let room = buf.remaining().min(READ_SIZE);
-            let receipt = ready!(self.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]))?;
+            let receipt = ready!(self.0.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]))?;
             buf.put_slice(&scratch[..receipt.len]);
             if receipt.len > 0 {
-                let marks = &self.marks;
+                let marks = &self.0.marks;
                 // Each stamp is placed by readings of two clocks of its own, so two stamps of nearly the same moment can
                 // come out in the wrong order by what passed between the readings.
                 let at = marks.last.get().map_or(receipt.at, |before| before.at.max(receipt.at));
@@ -115,10 +119,10 @@ impl AsyncWrite for Noted {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.marks.sent.get().is_none() {
-            self.marks.sent.set(Some(self.clock.now()));
+        if self.0.marks.sent.get().is_none() {
+            self.0.marks.sent.set(Some(self.0.clock.now()));
         }
-        self.socket.borrow_mut().poll_send(cx, bytes)
+        self.0.socket.borrow_mut().poll_send(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -130,7 +134,7 @@ impl AsyncWrite for Noted {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.borrow_mut().poll_shutdown(cx)
+        self.0.socket.borrow_mut().poll_shutdown(cx)
     }
 }
 
@@ -159,7 +163,7 @@ impl AsyncRead for Transport {
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
-            transport.noted().marks.note_http();
+            transport.noted().0.marks.note_http();
         }
         read
     }
@@ -218,9 +222,8 @@ pub fn is_last<B>(answer: &http::Response<B>) -> bool {
 pub struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     /// Gone once hyper has ended the connection.
-    motor: Option<http1::Connection<TokioIo<Transport>, Full<Bytes>>>,
-    socket: Rc<RefCell<StampedStream>>,
-    marks: Rc<Marks>,
+    motor: Option<Box<http1::Connection<TokioIo<Transport>, Full<Bytes>>>>,
+    line: Rc<Line>,
     served: u64,
 }
 
@@ -230,14 +233,14 @@ impl Connection {
     /// # Errors
     /// hyper's.
     pub async fn new(transport: Transport) -> hyper::Result<Connection> {
-        let (socket, marks) = (transport.noted().socket.clone(), transport.noted().marks.clone());
+        let line = transport.noted().0.clone();
         let (sender, motor) = http1::handshake(TokioIo::new(transport)).await?;
-        Ok(Connection { sender, motor: Some(motor), socket, marks, served: 0 })
+        Ok(Connection { sender, motor: Some(Box::new(motor)), line, served: 0 })
     }
 
     /// The stamps of the exchange under way.
     pub fn marks(&self) -> &Marks {
-        &self.marks
+        &self.line.marks
     }
 
     /// Whether an exchange has ended on it before.
@@ -247,13 +250,13 @@ impl Connection {
 
     /// Whether reads carry the kernel's stamps.
     pub fn kernel_stamps(&self) -> bool {
-        self.socket.borrow().kernel_stamps()
+        self.line.socket.borrow().kernel_stamps()
     }
 
     /// Whether the next request can go out on it. Looks at the socket itself, so that a connection which the server closed
     /// while it was idle is found out before anything is written.
     pub async fn is_usable(&mut self) -> bool {
-        match self.socket.borrow_mut().idle() {
+        match self.line.socket.borrow_mut().idle() {
             Idle::Closed => return false,
             // TLS sends session tickets unasked, and says goodbye before it closes: hyper must read them to know.
             Idle::Pending | Idle::Quiet => {}
@@ -267,7 +270,7 @@ impl Connection {
         &mut self,
         request: http::Request<Full<Bytes>>,
     ) -> impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>> + use<> {
-        self.marks.arm();
+        self.line.marks.arm();
         self.sender.send_request(request)
     }
 
@@ -297,7 +300,7 @@ impl Connection {
 
     fn poll_motor(&mut self, cx: &mut Context<'_>) {
         // How the connection ended, whoever waits for an answer learns through it.
-        if self.motor.as_mut().is_some_and(|motor| Pin::new(motor).poll(cx).is_ready()) {
+        if self.motor.as_mut().is_some_and(|motor| Pin::new(&mut **motor).poll(cx).is_ready()) {
             self.motor = None;
         }
     }

@@ -32,7 +32,6 @@ pub struct StampedStream {
     kernel: bool,
     /// The next read asks the kernel at once, whatever the runtime knows; see [`StampedStream::idle`].
     eager: bool,
-    control: Vec<u8>,
 }
 
 /// The state of a connection on which nothing is expected.
@@ -55,7 +54,7 @@ impl StampedStream {
     pub fn new(tcp: TcpStream, clock: SystemClock, stamps: Stamps) -> io::Result<StampedStream> {
         tcp.set_nodelay(true)?;
         let kernel = stamps == Stamps::Kernel && system::enable(&tcp);
-        Ok(StampedStream { tcp, clock, kernel, eager: false, control: system::control_buffer() })
+        Ok(StampedStream { tcp, clock, kernel, eager: false })
     }
 
     /// Whether reads carry the kernel's stamps.
@@ -69,7 +68,7 @@ impl StampedStream {
     /// The socket's.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Receipt>> {
         if std::mem::take(&mut self.eager) {
-            match system::receive(&self.tcp, buf, &mut self.control) {
+            match system::receive(&self.tcp, buf) {
                 Ok((len, stamp)) => return Poll::Ready(Ok(self.receipt(len, stamp))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -77,10 +76,10 @@ impl StampedStream {
         }
         loop {
             ready!(self.tcp.poll_read_ready(cx))?;
-            let (tcp, control) = (&self.tcp, &mut self.control);
+            let tcp = &self.tcp;
             let mut got = None;
             let tried = tcp.try_io(Interest::READABLE, || {
-                let (len, stamp) = system::receive(tcp, buf, control)?;
+                let (len, stamp) = system::receive(tcp, buf)?;
                 got = Some((len, stamp));
                 // A read that left room has emptied the socket. Saying so here clears exactly the readiness that led to this
                 // read; bytes that come later make an edge of their own, whenever it is noticed.
@@ -164,6 +163,7 @@ mod system {
     use nix::sys::socket::{
         ControlMessageOwned, MsgFlags, TimestampingFlag, recv, recvmsg, setsockopt, sockopt::Timestamping,
     };
+    use std::cell::RefCell;
     use std::io::{self, IoSliceMut};
     use std::os::fd::AsRawFd;
     use tokio::net::TcpStream;
@@ -173,23 +173,25 @@ mod system {
         setsockopt(tcp, Timestamping, &flags).is_ok()
     }
 
-    pub fn control_buffer() -> Vec<u8> {
-        // Three timespecs: software, and two for hardware that we never ask for.
-        nix::cmsg_space!([nix::sys::time::TimeSpec; 3])
+    thread_local! {
+        /// Where the kernel puts stamps: three timespecs, software, and two for hardware that we never ask for. One a
+        /// thread and not one a stream, so that it is in the cache.
+        static CONTROL: RefCell<Vec<u8>> = RefCell::new(nix::cmsg_space!([nix::sys::time::TimeSpec; 3]));
     }
 
     /// Bytes read and the kernel's wall-clock stamp, if it gave one.
-    pub fn receive(tcp: &TcpStream, buf: &mut [u8], control: &mut Vec<u8>) -> io::Result<(usize, Option<i64>)> {
-        control.resize(control.capacity(), 0);
-        let mut parts = [IoSliceMut::new(buf)];
-        let message = recvmsg::<()>(tcp.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty())?;
-        let stamp = message.cmsgs()?.find_map(|item| match item {
-            ControlMessageOwned::ScmTimestampsns(stamps) => {
-                Some(stamps.system.tv_sec() * 1_000_000_000 + stamps.system.tv_nsec()).filter(|ns| *ns > 0)
-            }
-            _ => None,
-        });
-        Ok((message.bytes, stamp))
+    pub fn receive(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<(usize, Option<i64>)> {
+        CONTROL.with_borrow_mut(|control| {
+            let mut parts = [IoSliceMut::new(buf)];
+            let message = recvmsg::<()>(tcp.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty())?;
+            let stamp = message.cmsgs()?.find_map(|item| match item {
+                ControlMessageOwned::ScmTimestampsns(stamps) => {
+                    Some(stamps.system.tv_sec() * 1_000_000_000 + stamps.system.tv_nsec()).filter(|ns| *ns > 0)
+                }
+                _ => None,
+            });
+            Ok((message.bytes, stamp))
+        })
     }
 
     pub fn idle(tcp: &TcpStream) -> Idle {
@@ -211,11 +213,7 @@ mod system {
         false
     }
 
-    pub fn control_buffer() -> Vec<u8> {
-        Vec::new()
-    }
-
-    pub fn receive(tcp: &TcpStream, buf: &mut [u8], _: &mut Vec<u8>) -> io::Result<(usize, Option<i64>)> {
+    pub fn receive(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<(usize, Option<i64>)> {
         tcp.try_read(buf).map(|len| (len, None))
     }
 
