@@ -7,13 +7,16 @@ mod truth;
 use anyhow::{Result, bail};
 use clap::Parser;
 use pair::{Pair, Ran};
+use streamgauge_core::plan::Load;
+use streamgauge_core::schedule::Schedule;
+use streamgauge_core::seed::Seed;
 use truth::Truth;
 
 /// Accuracy and cost of the measurement itself.
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge-bench", about)]
 struct Args {
-    /// Cases to run; without any, all: accuracy, saturated, tiny, start
+    /// Cases to run; without any, all: accuracy, thousand, saturated, tiny, start, open-200, open-2000 and these with -poisson
     cases: Vec<String>,
     /// The binary to run
     #[arg(long, default_value = "target/release/streamgauge")]
@@ -39,6 +42,20 @@ struct Case {
 }
 
 const PACED: &[&str] = &["--ttft", "50", "--itl", "10", "--itl-growth", "0", "--jitter", "0", "--prefill-rate", "0"];
+const THOUSAND: &[&str] = &[
+    "--ttft",
+    "50",
+    "--itl",
+    "20",
+    "--itl-growth",
+    "0",
+    "--jitter",
+    "0",
+    "--prefill-rate",
+    "0",
+    "--max-batch",
+    "100000",
+];
 const INSTANT: &[&str] = &[
     "--ttft",
     "0",
@@ -54,12 +71,38 @@ const INSTANT: &[&str] = &[
     "100000",
 ];
 
+/// Replies of 35 ms: some dozens in flight, and a few events for each request.
+const SHORT: &[&str] = &[
+    "--ttft",
+    "20",
+    "--itl",
+    "5",
+    "--itl-growth",
+    "0",
+    "--jitter",
+    "0",
+    "--prefill-rate",
+    "0",
+    "--max-batch",
+    "100000",
+];
+const OPEN: &str =
+    "offered / asked - 1, % | gap CV at the server | of the schedule | sent - due, ms: p50 | p99 | client CPU-s";
+
 const CASES: &[Case] = &[
     Case {
         name: "accuracy",
         columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens",
         sim: PACED,
         profile: &["--concurrency", "64", "--isl", "20", "--osl", "64", "--benchmark-duration", "20"],
+        row: accuracy,
+    },
+    // All thousand begin at once, twice more after it as their streams end: every reply of the first burst is in the figures.
+    Case {
+        name: "thousand",
+        columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens",
+        sim: THOUSAND,
+        profile: &["--concurrency", "1000", "--isl", "20", "--osl", "128", "--request-count", "3000"],
         row: accuracy,
     },
     Case {
@@ -89,6 +132,78 @@ const CASES: &[Case] = &[
         sim: INSTANT,
         profile: &["--request-count", "10"],
         row: start,
+    },
+    Case {
+        name: "open-200",
+        columns: OPEN,
+        sim: SHORT,
+        profile: &[
+            "--request-rate",
+            "200",
+            "--arrival-pattern",
+            "constant",
+            "--isl",
+            "20",
+            "--osl",
+            "4",
+            "--request-count",
+            "2000",
+        ],
+        row: open,
+    },
+    Case {
+        name: "open-200-poisson",
+        columns: OPEN,
+        sim: SHORT,
+        profile: &[
+            "--request-rate",
+            "200",
+            "--arrival-pattern",
+            "poisson",
+            "--isl",
+            "20",
+            "--osl",
+            "4",
+            "--request-count",
+            "2000",
+        ],
+        row: open,
+    },
+    Case {
+        name: "open-2000",
+        columns: OPEN,
+        sim: SHORT,
+        profile: &[
+            "--request-rate",
+            "2000",
+            "--arrival-pattern",
+            "constant",
+            "--isl",
+            "20",
+            "--osl",
+            "4",
+            "--request-count",
+            "20000",
+        ],
+        row: open,
+    },
+    Case {
+        name: "open-2000-poisson",
+        columns: OPEN,
+        sim: SHORT,
+        profile: &[
+            "--request-rate",
+            "2000",
+            "--arrival-pattern",
+            "poisson",
+            "--isl",
+            "20",
+            "--osl",
+            "4",
+            "--request-count",
+            "20000",
+        ],
+        row: open,
     },
 ];
 
@@ -139,6 +254,39 @@ fn tiny(ran: &Ran, truth: &Truth) -> Result<String> {
 
 fn start(ran: &Ran, truth: &Truth) -> Result<String> {
     Ok(format!("{:.3} | {:.3} | {:.0}", ran.start_up(truth), ran.wind_up(truth), ran.peak_mb))
+}
+
+/// What arrived at the server against the schedule that the client followed, which has the chance of its own few thousand gaps.
+fn open(ran: &Ran, truth: &Truth) -> Result<String> {
+    let Load::Rate { rate, arrival, .. } = ran.load()? else { bail!("the client did not keep to a rate") };
+    let schedule = Schedule::new(rate, arrival, Seed(0), "arrivals").take(truth.arrivals.len());
+    let planned = Gaps::of(&schedule.map(|due| due.at.0).collect::<Vec<_>>());
+    let offered = Gaps::of(&truth.arrivals);
+    let late = |percentile| ran.reported("send_lateness", percentile);
+    Ok(format!(
+        "{:+.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2}",
+        100.0 * (planned.mean / offered.mean - 1.0),
+        offered.variation,
+        planned.variation,
+        late(50)?,
+        late(99)?,
+        ran.cpu
+    ))
+}
+
+/// Mean and coefficient of variation of the gaps between instants.
+struct Gaps {
+    mean: f64,
+    variation: f64,
+}
+
+impl Gaps {
+    fn of(instants: &[i64]) -> Gaps {
+        let gaps: Vec<f64> = instants.windows(2).map(|two| (two[1] - two[0]) as f64).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        Gaps { mean, variation: variance.sqrt() / mean }
+    }
 }
 
 fn per_million(ran: &Ran, truth: &Truth) -> String {

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, SystemClock};
+use streamgauge_core::plan::Load;
 
 /// Where the two run.
 pub struct Pair {
@@ -103,6 +105,14 @@ impl Ran {
     /// When it does not.
     pub fn average(&self, metric: &str) -> Result<f64> {
         self.summary[metric]["avg"].as_f64().with_context(|| format!("no {metric} in the client's summary"))
+    }
+
+    /// How load was offered, as the client noted it.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn load(&self) -> Result<Load> {
+        Ok(Load::deserialize(&self.summary["run"]["plan"]["load"])?)
     }
 
     /// Seconds from the launch to the first request of all at the server.

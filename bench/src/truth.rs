@@ -22,6 +22,8 @@ pub struct Truth {
     pub ttft: Distribution,
     /// Between tokens, pooled, in ms.
     pub gaps: Distribution,
+    /// When each request arrived, in order, wall-clock nanoseconds.
+    pub arrivals: Vec<i64>,
     /// Tokens written.
     pub tokens: u64,
     /// When the first request of all arrived, wall-clock nanoseconds.
@@ -64,6 +66,7 @@ impl Truth {
         Ok(Truth {
             ttft: ttft.close().context("no first tokens in the server's log")?,
             gaps: gaps.close().context("no gaps between tokens in the server's log")?,
+            arrivals: lines[skip..].iter().map(|line| line.recv_ns).collect(),
             tokens,
             first_request: first,
             last_write,

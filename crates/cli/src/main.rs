@@ -1,11 +1,13 @@
 //! The `streamgauge` binary: arguments in, one command, an exit code out.
 
 mod args;
+mod books;
 mod commands;
 mod exit;
 mod printer;
 mod progress;
 mod recorder;
+mod results;
 mod settings;
 mod signals;
 

@@ -34,7 +34,8 @@ impl Bar {
             self.bar.set_message("opening connections, warming up");
             return;
         };
-        let elapsed = now - started;
+        // An open loop's schedule starts a moment after it was made.
+        let elapsed = (now - started).max(Nanos::ZERO);
         self.bar.set_position(if self.rule.requests.is_some() { progress.completed } else { millis(elapsed) });
         let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
         self.bar.set_message(format!(

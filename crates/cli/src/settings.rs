@@ -1,9 +1,10 @@
 //! What was typed, made into what is meant: every default resolved, every refusal a sentence that names the flag. Nothing
 //! here asks the server or opens a file.
 
-use crate::args::{Clock, Export, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
+use crate::args::{Clock, Export, Pattern, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
+use streamgauge_core::arrival::{Arrival, Shape};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::{
     Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, Load, ModelSelection, PromptPlan, RunPlan,
@@ -64,12 +65,12 @@ impl Settings {
         let (target, path) = destination(&args)?;
         let endpoint = endpoint(&args, target, path, env, &mut notes)?;
         let goodput = goodput(&args.goodput)?;
-        let slots = args.concurrency.unwrap_or(if args.sim { SIM_STREAMS } else { 1 });
-        let stop = stop_rule(&args, slots)?;
+        let load = load(&args)?;
+        let stop = stop_rule(&args, load)?;
         let plan = RunPlan {
             prompts: prompts(&args),
             endpoint,
-            load: Load::Concurrency(slots),
+            load,
             stop,
             warmup: args.warmup_request_count,
             timeouts: Timeouts {
@@ -79,7 +80,7 @@ impl Settings {
                 total: args.request_timeout,
             },
             // A thread without a slot would have nothing to do.
-            threads: args.threads.unwrap_or_else(default_threads).min(u16::try_from(slots).unwrap_or(u16::MAX)),
+            threads: args.threads.unwrap_or_else(default_threads).min(u16::try_from(load.slots()).unwrap_or(u16::MAX)),
             stamps: match args.clock {
                 Clock::Kernel => Stamps::Kernel,
                 Clock::User => Stamps::User,
@@ -104,11 +105,7 @@ impl Settings {
             plan,
             sim: args.sim,
             tokenizer: args.tokenizer,
-            style: match args.report {
-                Report::Native => Style::Native,
-                Report::GenaiPerf2024 => Style::GenaiPerf2024,
-                Report::GenaiPerf2024Early => Style::GenaiPerf2024Early,
-            },
+            style: args.report.into(),
             bar: args.ui.map(|ui| ui == Ui::Bar),
             require_fidelity: args.require_fidelity.map(|wanted| match wanted {
                 Wanted::Good => Grade::Good,
@@ -117,6 +114,16 @@ impl Settings {
             verbose: args.verbose,
             notes,
         })
+    }
+}
+
+impl From<Report> for Style {
+    fn from(report: Report) -> Style {
+        match report {
+            Report::Native => Style::Native,
+            Report::GenaiPerf2024 => Style::GenaiPerf2024,
+            Report::GenaiPerf2024Early => Style::GenaiPerf2024Early,
+        }
     }
 }
 
@@ -164,16 +171,45 @@ fn prompts(args: &ProfileArgs) -> PromptPlan {
     }
 }
 
-fn stop_rule(args: &ProfileArgs, slots: u32) -> Result<StopRule> {
+/// A rate makes an open loop, whose cap the concurrency then is.
+fn load(args: &ProfileArgs) -> Result<Load> {
+    let Some(rate) = args.request_rate else {
+        return Ok(Load::Concurrency(args.concurrency.unwrap_or(if args.sim { SIM_STREAMS } else { 1 })));
+    };
+    let arrival = match (args.arrival_pattern, args.arrival_smoothness) {
+        (Some(Pattern::Gamma), shape) => Arrival::Gamma { shape: shape.unwrap_or(Shape::POISSON) },
+        (None, Some(shape)) => Arrival::Gamma { shape },
+        // GenAI-Perf's only one; AIPerf's default is poisson.
+        (None | Some(Pattern::Constant), None) => Arrival::Constant,
+        (Some(Pattern::Poisson), None) => Arrival::Poisson,
+        (Some(_), Some(shape)) => bail!(
+            "--arrival-smoothness {}: only gamma arrivals have a shape; give --arrival-pattern gamma, or leave one out",
+            shape.value()
+        ),
+    };
+    Ok(Load::Rate { rate, arrival, cap: args.concurrency })
+}
+
+fn stop_rule(args: &ProfileArgs, load: Load) -> Result<StopRule> {
     let duration = args.benchmark_duration.or(args.measurement_interval);
-    if let Some(count) = args.request_count.filter(|count| *count < u64::from(slots)) {
-        bail!(
-            "--request-count {count} is less than --concurrency {slots}, which could then never be reached; give at least {slots}"
-        );
+    let (streams, all_at_once) = match load {
+        Load::Concurrency(slots) => {
+            if let Some(count) = args.request_count.filter(|count| *count < u64::from(slots)) {
+                bail!(
+                    "--request-count {count} is less than --concurrency {slots}, which could then never be reached; give at least {slots}"
+                );
+            }
+            (slots, false)
+        }
+        // Like the replaced tools: their default counts a rate without a cap as one stream.
+        Load::Rate { rate, cap, .. } => (cap.unwrap_or(1), rate.per_second().is_infinite()),
+    };
+    if all_at_once && duration.is_some() && args.request_count.is_none() {
+        bail!("--request-rate inf: a time makes no end of requests that are all due at once; give --request-count");
     }
     let (requests, duration) = match (args.request_count, duration) {
-        (None, None) if args.sim => (None, Some(SIM_DURATION)),
-        (None, None) => (Some(10.max(2 * u64::from(slots))), None),
+        (None, None) if args.sim && !all_at_once => (None, Some(SIM_DURATION)),
+        (None, None) => (Some(10.max(2 * u64::from(streams))), None),
         given => given,
     };
     Ok(StopRule { requests, duration, grace: args.grace_period })

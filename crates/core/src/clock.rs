@@ -234,6 +234,54 @@ mod tests {
         assert_eq!(clock.read().place(stamp), Nanos::from_millis(100));
     }
 
+    /// What a reader of stamped bytes sees when the wall clock is stepped by `step` before every third read: where its
+    /// stamps land on the run's clock. Bytes arrive every 10 ms and are read 1 ms later.
+    fn placed(step: Nanos) -> Vec<Nanos> {
+        let clock = ManualClock::default();
+        let arrival = |number| {
+            clock.advance(Nanos::from_millis(9));
+            if number % 3 == 0 {
+                clock.step_wall(step);
+            }
+            let stamp = clock.read().wall;
+            clock.advance(Nanos::from_millis(1));
+            clock.read().place(stamp)
+        };
+        (0..12).map(arrival).collect()
+    }
+
+    #[test]
+    fn steps_of_the_wall_clock_between_reads_change_nothing() {
+        let still = placed(Nanos::ZERO);
+        assert!(still.windows(2).all(|pair| pair[1] - pair[0] == Nanos::from_millis(10)));
+        for step in [1, -1, 3_600_000, -3_600_000, 86_400_000 * 365].map(Nanos::from_millis) {
+            assert_eq!(placed(step), still, "{step}");
+        }
+    }
+
+    /// The one case in which a step does harm, and how far: bytes that wait to be read while it happens.
+    #[test]
+    fn a_step_while_bytes_wait_moves_their_stamp_alone() {
+        let clock = ManualClock::default();
+        clock.advance(Nanos::from_millis(100));
+        let waiting = clock.read().wall;
+        clock.step_wall(Nanos::from_millis(5_000));
+        clock.advance(Nanos::from_millis(1));
+        // Into the past, before the request was sent: what the row of stamps in the wrong order counts.
+        assert_eq!(clock.read().place(waiting), Nanos::from_millis(-4_900));
+        let next = clock.read().wall;
+        assert_eq!(clock.read().place(next), clock.now());
+    }
+
+    #[test]
+    fn files_show_the_wall_clock_of_the_anchor_whatever_becomes_of_it() {
+        let clock = ManualClock::default();
+        clock.advance(Nanos::from_millis(7));
+        let before = clock.wall(clock.now());
+        clock.step_wall(Nanos::from_millis(60_000));
+        assert_eq!(clock.wall(clock.now()), before);
+    }
+
     #[test]
     fn system_clock_moves_forward() {
         let clock = SystemClock::start();

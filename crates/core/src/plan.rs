@@ -1,14 +1,15 @@
 //! The plan: what a run will do, with every default resolved. It is written into every result, so nothing secret can
 //! stand in it in the clear.
 
+use crate::arrival::{Arrival, Rate};
 use crate::clock::Nanos;
 use crate::seed::Seed;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
 
 /// What a run will do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunPlan {
     /// Where to and in what form.
     pub endpoint: Endpoint,
@@ -41,7 +42,7 @@ pub struct RunPlan {
 }
 
 /// Where requests go and in what form.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The protocol's shape.
     pub kind: EndpointKind,
@@ -66,7 +67,7 @@ pub struct Endpoint {
 }
 
 /// A server's address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// TLS or not.
     pub tls: bool,
@@ -94,7 +95,7 @@ impl fmt::Display for Target {
 }
 
 /// How a TLS server is trusted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// By the certificates in this file (PEM) and no others.
@@ -134,7 +135,7 @@ impl EndpointKind {
 }
 
 /// How a prompt gets its model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelSelection {
     /// By chance, evenly.
@@ -144,7 +145,7 @@ pub enum ModelSelection {
 }
 
 /// A header of every request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Name as given.
     pub name: String,
@@ -193,8 +194,16 @@ impl Serialize for HeaderValue {
     }
 }
 
+/// A hidden value comes back as a secret of which nothing is known, and so stays hidden when it is written again.
+impl<'de> Deserialize<'de> for HeaderValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HeaderValue, D::Error> {
+        let value = String::deserialize(deserializer)?;
+        Ok(if value == HIDDEN { HeaderValue::Secret(value) } else { HeaderValue::Plain(value) })
+    }
+}
+
 /// What is sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PromptPlan {
     /// Different prompts; requests go round them in order.
     pub count: u32,
@@ -219,7 +228,7 @@ pub struct PromptPlan {
 }
 
 /// A normal distribution of lengths in tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Length {
     /// Mean.
     pub mean: f64,
@@ -228,23 +237,60 @@ pub struct Length {
 }
 
 /// How load is offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Load {
     /// A closed loop: so many requests at once, each followed by the next as soon as it has ended.
     Concurrency(u32),
+    /// An open loop: each request is due at a time that no answer moves.
+    Rate {
+        /// Requests per second.
+        rate: Rate,
+        /// How evenly they come.
+        arrival: Arrival,
+        /// Most requests in flight at once. One that is due while so many are waits, and that is part of its time from due.
+        cap: Option<u32>,
+    },
 }
 
+/// Connections that an open loop opens ahead of load at most. What they save is the handshake of the first requests;
+/// beyond them, each is opened when all others are busy.
+const AHEAD: f64 = 64.0;
+
 impl Load {
-    /// Requests in flight at once.
+    /// Most requests in flight at once, where there is a bound.
+    pub fn most(self) -> Option<u32> {
+        match self {
+            Load::Concurrency(slots) => Some(slots),
+            Load::Rate { cap, .. } => cap,
+        }
+    }
+
+    /// Connections opened ahead of load. Of an open loop: as many as may be in flight, or else as requests of one second
+    /// would be, up to 64.
     pub fn slots(self) -> u32 {
-        let Load::Concurrency(n) = self;
-        n
+        match self {
+            // Between 1 and 64.
+            Load::Rate { rate, cap: None, .. } => rate.per_second().ceil().clamp(1.0, AHEAD) as u32,
+            Load::Concurrency(slots) | Load::Rate { cap: Some(slots), .. } => slots,
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Load::Concurrency(slots) => write!(f, "concurrency {slots}"),
+            Load::Rate { rate, arrival, cap } => {
+                write!(f, "{rate} requests/s ({arrival})")?;
+                cap.map_or(Ok(()), |cap| write!(f, ", at most {cap} at once"))
+            }
+        }
     }
 }
 
 /// When a run ends: whichever comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRule {
     /// After so many requests.
     pub requests: Option<u64>,
@@ -255,7 +301,7 @@ pub struct StopRule {
 }
 
 /// How long to wait for what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// Address, connection and TLS together.
     pub connect: Nanos,
@@ -268,7 +314,7 @@ pub struct Timeouts {
 }
 
 /// Where receive stamps come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stamps {
     /// The kernel, where the system offers it.
@@ -292,7 +338,7 @@ pub enum TokenCount {
 }
 
 /// How much is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExportLevel {
     /// The summaries only.
@@ -316,10 +362,27 @@ mod tests {
     }
 
     #[test]
+    fn an_open_loop_opens_a_second_of_connections_ahead() {
+        let load = |rate, cap| Load::Rate { rate: Rate::try_new(rate).unwrap(), arrival: Arrival::Poisson, cap };
+        let slots = |rate, cap| load(rate, cap).slots();
+        assert_eq!([slots(0.1, None), slots(9.5, None), slots(1e4, None), slots(f64::INFINITY, None)], [1, 10, 64, 64]);
+        assert_eq!([slots(0.1, Some(8)), slots(1e4, Some(500))], [8, 500]);
+        assert_eq!(load(10.0, Some(8)).to_string(), "10.0 requests/s (poisson), at most 8 at once");
+        let json = serde_json::to_string(&load(2.0, None)).unwrap();
+        assert_eq!(json, r#"{"rate":{"rate":2.0,"arrival":"poisson","cap":null}}"#);
+    }
+
+    #[test]
     fn a_secret_never_shows() {
         let header = Header { name: "Authorization".into(), value: HeaderValue::Secret("Bearer k".into()) };
         assert!(!format!("{header:?}").contains("Bearer"));
         assert!(!serde_json::to_string(&header).unwrap().contains("Bearer"));
         assert_eq!(header.value.expose(), "Bearer k");
+        let text = serde_json::to_string(&header).unwrap();
+        let back: Header = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.value, HeaderValue::Secret(HIDDEN.into()));
+        assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        let plain = Header { name: "X-Run".into(), value: HeaderValue::Plain("7".into()) };
+        assert_eq!(serde_json::from_value::<Header>(serde_json::to_value(&plain).unwrap()).unwrap(), plain);
     }
 }

@@ -20,7 +20,8 @@ pub struct Record {
     pub phase: Phase,
     /// The load thread that drove it.
     pub thread: u16,
-    /// The closed loop's slot, counted over all threads: a slot has one request at a time.
+    /// The slot that took it up, counted over all threads: a slot has one request at a time. 0 for one that was due and that
+    /// no slot had taken up when the run ended.
     pub slot: u32,
     /// Index of the prompt in `inputs.json`.
     pub prompt: u32,
@@ -30,7 +31,8 @@ pub struct Record {
     pub want_out: Option<u32>,
     /// When an open loop's schedule wanted it sent.
     pub due: Option<Nanos>,
-    /// When the slot took it up: before connecting, if it had to.
+    /// When the slot took it up: before connecting, if it had to. In an open loop never before it was due, and after the wait
+    /// for a place under a cap.
     pub issued: Nanos,
     /// How long opening a connection took, when this request had to.
     pub connect: Option<Nanos>,
@@ -211,8 +213,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the run as a whole left behind: the part of the evidence that belongs to no single request.
+/// What the run as a whole left behind: the part of the evidence that belongs to no single request. A fact that an older
+/// file does not have is as in a run that left none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunFacts {
     /// When load started: warm-up over, first measured request about to be issued.
     pub started: Nanos,

@@ -1,9 +1,10 @@
 //! One request, from the moment a slot takes it up until it is done, failed or cut off.
 
 use crate::connection::{Connection, is_last};
-use crate::control::LocalAbort;
+use crate::control::LocalEnd;
 use crate::failure;
 use crate::job::{Finished, Input, Job, Output};
+use crate::pacer::Ticket;
 use http_body_util::BodyExt;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -23,7 +24,7 @@ use tokio::time::Sleep;
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
-/// One stream of the closed loop: a connection and at most one request on it.
+/// A connection and at most one request on it.
 pub(crate) struct Slot {
     job: Arc<Job>,
     thread: u16,
@@ -57,9 +58,16 @@ impl From<Failure> for Ended {
     }
 }
 
+/// What is left of a request that was due and that no slot had taken up when the run ended: nothing but its due time.
+pub(crate) fn never_sent(job: &Job, thread: u16, ticket: &Ticket<'_>, phase: Phase) -> Finished {
+    let mut draft = Draft::new(job, ticket, phase);
+    draft.notes.record.thread = thread;
+    draft.finish(Outcome::CutOff, ticket.issued)
+}
+
 impl Slot {
-    pub fn new(job: Arc<Job>, thread: u16, number: u32, abort: Rc<LocalAbort>, tally: Rc<Tally>) -> Slot {
-        let watchdog = Watchdog::new(job.clock, job.plan.timeouts, abort);
+    pub fn new(job: Arc<Job>, thread: u16, number: u32, end: Rc<LocalEnd>, tally: Rc<Tally>) -> Slot {
+        let watchdog = Watchdog::new(job.clock, job.plan.timeouts, end);
         Slot {
             job,
             thread,
@@ -88,21 +96,26 @@ impl Slot {
         self.connection = self.open().await.ok();
     }
 
-    /// Sends the request number `seq`, taken up at `issued`, and reads its answer.
-    pub async fn request(&mut self, seq: u64, phase: Phase, issued: Nanos) -> Finished {
+    /// Its number, counted over all threads.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Sends a request and reads its answer.
+    pub async fn request(&mut self, ticket: &Ticket<'_>, phase: Phase) -> Finished {
         let job = self.job.clone();
-        // The remainder is smaller than the number of inputs, which is a u32.
-        let prompt = (seq % job.inputs.len() as u64) as u32;
-        self.watchdog.start(issued);
-        let mut draft = Draft::new(&job, seq, phase, prompt, issued);
+        self.watchdog.start(ticket.issued);
+        // Boxed, so that the states of the task's nested futures lie near each other: they are visited on every event.
+        let mut draft = Box::new(Draft::new(&job, ticket, phase));
         draft.notes.record.thread = self.thread;
         draft.notes.record.slot = self.number;
-        let outcome = match self.attempts(&job.inputs[prompt as usize], &mut draft).await {
+        let outcome = match self.attempts(job.input(ticket.seq).1, &mut draft).await {
             Outcome::Failed(failure) => Outcome::Failed(Failure { message: job.scrub(failure.message), ..failure }),
             outcome => outcome,
         };
         let record = &mut draft.notes.record;
-        let previous_end = self.previous_end.filter(|_| record.connect.is_none());
+        // In an open loop the time between two requests of a slot is the schedule's.
+        let previous_end = self.previous_end.filter(|_| record.connect.is_none() && record.due.is_none());
         record.turnaround = previous_end.zip(record.sent).map(|(end, sent)| sent - end);
         let finished = draft.finish(outcome, job.clock.now());
         self.previous_end = Some(finished.record.end);
@@ -148,7 +161,7 @@ impl Slot {
 
     async fn open(&mut self) -> Result<Connection, Ended> {
         self.watchdog.expect(Limit::Connect);
-        let connection = self.watchdog.guard(self.job.route.open(self.job.clock)).await??;
+        let connection = self.watchdog.guard(Box::pin(self.job.route.open(self.job.clock))).await??;
         self.tally.opened.update(|n| n + 1);
         if !connection.kernel_stamps() {
             self.tally.unstamped.set(true);
@@ -228,24 +241,24 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(job: &Job, seq: u64, phase: Phase, prompt: u32, issued: Nanos) -> Draft {
-        let input = &job.inputs[prompt as usize];
+    fn new(job: &Job, ticket: &Ticket<'_>, phase: Phase) -> Draft {
+        let (prompt, input) = job.input(ticket.seq);
         let record = Record {
-            seq,
+            seq: ticket.seq,
             phase,
             thread: 0,
             slot: 0,
             prompt,
             input_tokens: input.tokens,
             want_out: input.want_out,
-            due: None,
-            issued,
+            due: ticket.due,
+            issued: ticket.issued,
             connect: None,
             sent: None,
             first_byte: None,
             first_event: None,
             chunks: Vec::with_capacity(input.want_out.map_or(16, |tokens| tokens.min(4096) as usize)),
-            end: issued,
+            end: ticket.issued,
             turnaround: None,
             retries: 0,
             status: None,
@@ -430,18 +443,20 @@ enum Limit {
 struct Watchdog {
     clock: SystemClock,
     timeouts: Timeouts,
-    abort: Rc<LocalAbort>,
+    end: Rc<LocalEnd>,
     sleep: Pin<Box<Sleep>>,
     armed: Nanos,
     total: Nanos,
     running: (Limit, Nanos),
+    /// The timer was asked since it was set, and so wakes the slot's task. A slot lives in one task.
+    asked: bool,
 }
 
 impl Watchdog {
-    fn new(clock: SystemClock, timeouts: Timeouts, abort: Rc<LocalAbort>) -> Watchdog {
+    fn new(clock: SystemClock, timeouts: Timeouts, end: Rc<LocalEnd>) -> Watchdog {
         let armed = clock.now() + timeouts.total;
         let sleep = Box::pin(tokio::time::sleep_until(clock.instant(armed).into()));
-        Watchdog { clock, timeouts, abort, sleep, armed, total: armed, running: (Limit::Connect, armed) }
+        Watchdog { clock, timeouts, end, sleep, armed, total: armed, running: (Limit::Connect, armed), asked: false }
     }
 
     /// A request begins.
@@ -473,12 +488,16 @@ impl Watchdog {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if self.abort.is_fired() {
+        if self.end.is_aborted() {
             return Poll::Ready(Ended::CutOff);
         }
         let until = self.total.min(self.running.1);
         if until < self.armed {
             self.arm(until);
+        }
+        // A look at the clock is cheaper than asking the timer again.
+        if self.asked && self.clock.now() < self.armed {
+            return Poll::Pending;
         }
         while self.sleep.as_mut().poll(cx).is_ready() {
             if self.clock.now() >= until {
@@ -486,11 +505,12 @@ impl Watchdog {
             }
             self.arm(until);
         }
+        self.asked = true;
         Poll::Pending
     }
 
     fn arm(&mut self, until: Nanos) {
-        self.armed = until;
+        (self.armed, self.asked) = (until, false);
         self.sleep.as_mut().reset(self.clock.instant(until).into());
     }
 

@@ -1,9 +1,11 @@
 //! How a run is ended from outside: first no new requests, then no more waiting.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use tokio::sync::watch;
 
 /// The handle on a run's end. Clones are the same handle.
@@ -12,9 +14,22 @@ pub struct Control(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// What `end` says, to look at before every request.
     draining: AtomicBool,
     interrupted: AtomicBool,
-    abort: watch::Sender<bool>,
+    end: watch::Sender<End>,
+}
+
+/// How near the end is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    /// The run goes on.
+    #[default]
+    Open,
+    /// No more requests are issued.
+    Draining,
+    /// Nothing is waited for any more.
+    Aborted,
 }
 
 impl Default for Control {
@@ -22,7 +37,7 @@ impl Default for Control {
         Control(Arc::new(Inner {
             draining: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
-            abort: watch::Sender::new(false),
+            end: watch::Sender::default(),
         }))
     }
 }
@@ -30,13 +45,12 @@ impl Default for Control {
 impl Control {
     /// Issue no more requests; those in flight go on.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.bring(End::Draining);
     }
 
     /// Wait no longer: whatever is in flight is cut off.
     pub fn abort(&self) {
-        self.drain();
-        self.0.abort.send_replace(true);
+        self.bring(End::Aborted);
     }
 
     /// Somebody asked for the end: the first time it drains, the second time it aborts.
@@ -56,36 +70,65 @@ impl Control {
 
     /// Whether nothing is waited for any more.
     pub fn is_aborted(&self) -> bool {
-        *self.0.abort.borrow()
+        *self.0.end.borrow() == End::Aborted
     }
 
-    /// Waits until [`Control::abort`].
-    pub(crate) async fn aborted(&self) {
+    /// Waits until the end is nearer than `than`, and says how near.
+    pub(crate) async fn nearer(&self, than: End) -> End {
         // The sender lives in `self`, so the wait ends in no other way.
-        let _ = self.0.abort.subscribe().wait_for(|aborted| *aborted).await;
+        self.0.end.subscribe().wait_for(|end| *end > than).await.map_or(End::Aborted, |end| *end)
+    }
+
+    fn bring(&self, end: End) {
+        self.0.draining.store(true, Ordering::Release);
+        self.0.end.send_if_modified(|now| std::mem::replace(now, end.max(*now)) < end);
     }
 }
 
-/// The abort as one load thread's slots see it: a flag to look at on each poll, and wakers so that they do.
+/// The end as one load thread's tasks see it: a state to look at on each poll, and wakers so that they do.
 #[derive(Debug, Default)]
-pub(crate) struct LocalAbort {
-    fired: Cell<bool>,
+pub(crate) struct LocalEnd {
+    end: Cell<End>,
     wakers: RefCell<Vec<Waker>>,
 }
 
-impl LocalAbort {
-    pub fn is_fired(&self) -> bool {
-        self.fired.get()
+impl LocalEnd {
+    pub fn is_aborted(&self) -> bool {
+        self.end.get() == End::Aborted
     }
 
-    /// Wakes this task when the abort comes. Once a task: its waker stays the same.
-    pub fn register(&self, waker: &Waker) {
-        self.wakers.borrow_mut().push(waker.clone());
+    /// Wakes this task whenever the end comes nearer. Once a task: its waker stays the same.
+    pub async fn register(&self) {
+        poll_fn(|cx| {
+            self.wakers.borrow_mut().push(cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
     }
 
-    pub fn fire(&self) {
-        self.fired.set(true);
-        self.wakers.borrow_mut().drain(..).for_each(Waker::wake);
+    pub fn bring(&self, end: End) {
+        self.end.set(end);
+        self.wakers.borrow().iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// `work` of a registered task, unless the run is aborted first.
+    pub async fn unless_aborted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.before(End::Aborted, work).await
+    }
+
+    /// `work` of a registered task, unless the run is to end first.
+    pub async fn unless_draining<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.before(End::Draining, work).await
+    }
+
+    async fn before<T>(&self, end: End, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if self.end.get() >= end => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 }
 

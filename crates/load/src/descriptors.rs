@@ -19,7 +19,7 @@ pub struct TooFewDescriptors {
 /// Raises the process's limit on open files as far as the system lets it.
 ///
 /// # Errors
-/// When even then it is too low for so many streams.
+/// When even then it is too low for so many streams at once.
 #[cfg(unix)]
 pub fn raise_descriptor_limit(streams: u32) -> Result<(), TooFewDescriptors> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -42,6 +42,20 @@ pub fn raise_descriptor_limit(streams: u32) -> Result<(), TooFewDescriptors> {
 #[cfg(not(unix))]
 pub fn raise_descriptor_limit(_: u32) -> Result<(), TooFewDescriptors> {
     Ok(())
+}
+
+/// Connections that the limit as it is leaves room for.
+#[cfg(unix)]
+pub(crate) fn room() -> u32 {
+    use nix::sys::resource::{Resource, getrlimit};
+    let room = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft.saturating_sub(OTHERS));
+    u32::try_from(room).unwrap_or(u32::MAX)
+}
+
+/// Connections that the limit as it is leaves room for.
+#[cfg(not(unix))]
+pub(crate) fn room() -> u32 {
+    u32::MAX
 }
 
 #[cfg(all(test, unix))]

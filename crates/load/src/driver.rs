@@ -1,17 +1,19 @@
 //! The one driver: starts the load threads, watches over the end of the run, and gathers what it left behind.
 
 use crate::control::Control;
+use crate::descriptors;
 use crate::job::{Batch, Job};
 use crate::shard::{self, Common, Live, ShardFacts, Tickets};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
+use streamgauge_core::plan::Load;
 use streamgauge_core::record::{Phase, RunFacts};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 
 /// How often the watch looks up; limits are kept to within this.
 const WATCH: Duration = Duration::from_millis(20);
@@ -46,12 +48,26 @@ pub struct Run {
 /// When a thread cannot be started.
 pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Result<Run> {
     let plan = job.plan.clone();
-    let slots = plan.load.slots();
+    let room = descriptors::room();
+    let slots = match plan.load.most() {
+        Some(_) => plan.load.slots(),
+        // What is opened ahead is a help and not a promise.
+        None => plan.load.slots().min(room).max(1),
+    };
     let threads = u32::from(plan.threads).clamp(1, slots.max(1));
+    let cap = match plan.load {
+        Load::Concurrency(_) | Load::Rate { cap: None, .. } => None,
+        // More permits than that it does not have, and nobody has so many descriptors.
+        Load::Rate { cap: Some(cap), .. } => Some(Semaphore::new((cap as usize).min(Semaphore::MAX_PERMITS))),
+    };
     let common = Arc::new(Common {
         job,
         control,
-        gate: Barrier::new(slots as usize),
+        gate: Barrier::new(threads as usize),
+        threads,
+        slots: AtomicU32::new(slots),
+        room,
+        cap,
         phases: [
             (Phase::Warmup, Tickets::new(Some(plan.warmup), None)),
             (Phase::Profiling, Tickets::new(plan.stop.requests, plan.stop.duration)),
@@ -66,6 +82,10 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
         let number = u16::try_from(thread).unwrap_or(u16::MAX);
         run.threads.push(std::thread::Builder::new().name(format!("load-{thread}")).spawn(move || {
             let facts = shard::run(&common, number, mine, &live, sink);
+            if facts.is_err() {
+                // The others would wait for this one at the gate.
+                common.control.abort();
+            }
             // Whoever waited for the end may be gone.
             let _ = tell.send(());
             facts
@@ -130,7 +150,7 @@ impl Run {
                     facts.connections_replaced += shard.replaced;
                     facts.kernel_stamps &= shard.kernel_stamps;
                 }
-                Ok(Err(error)) => facts.ended_early = Some(format!("a load thread could not start: {error}")),
+                Ok(Err(error)) => facts.ended_early = Some(format!("a load thread could not go on: {error}")),
                 Err(_) => facts.ended_early = Some("a load thread stopped by an error of this program".to_owned()),
             }
         }

@@ -108,6 +108,13 @@ impl Job {
         secrets.fold(message, |message, secret| message.replace(secret, HIDDEN))
     }
 
+    /// The input of request number `seq`, and its index.
+    pub(crate) fn input(&self, seq: u64) -> (u32, &Input) {
+        // The remainder is smaller than the number of inputs, which is a u32.
+        let index = (seq % self.inputs.len() as u64) as u32;
+        (index, &self.inputs[index as usize])
+    }
+
     /// The request for `input`.
     pub(crate) fn request(&self, input: &Input) -> http::Request<Full<Bytes>> {
         self.head.request(http::Method::POST, &self.plan.endpoint.path, input.body.clone())

@@ -1,8 +1,10 @@
 //! Drives load and turns bytes into records.
 //!
-//! [`run`] starts load threads that share nothing but a counter of tickets. Each has a current-thread runtime, and on it one
-//! task a slot; a slot has one connection and one request at a time. Records leave in batches through a channel; whoever
-//! receives them (counting tokens, writing files, showing progress) does so on a thread of its own.
+//! [`run`] starts load threads. Each has a current-thread runtime, and on it one task a slot; a slot has one connection and
+//! one request at a time, and asks for a ticket when it has none. In a closed loop tickets come from a counter that the
+//! threads share; in an open loop each thread has its own part of the schedule, and a ticket comes when it is due. Records
+//! leave in batches through a channel; whoever receives them (counting tokens, writing files, showing progress) does so on a
+//! thread of its own.
 
 mod attempt;
 mod connect;
@@ -12,6 +14,8 @@ mod descriptors;
 mod driver;
 mod failure;
 mod job;
+mod lobby;
+mod pacer;
 mod probe;
 mod shard;
 mod tls;

@@ -5,6 +5,7 @@ use crate::connect::Route;
 use crate::connection::Connection;
 use crate::failure;
 use crate::job::{Finished, Head, Job, JobError};
+use crate::pacer::Ticket;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -40,10 +41,10 @@ pub enum ProbeError {
 pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(LocalSet::new().block_on(&runtime, async {
-        let issued = job.clock.now();
+        let ticket = Ticket::at_once(0, job.clock.now());
         let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default());
         slot.stop_at_first_output();
-        slot.request(0, Phase::Warmup, issued).await
+        slot.request(&ticket, Phase::Warmup).await
     }))
 }
 

@@ -1,19 +1,24 @@
-//! One load thread: a current-thread runtime with a task for each of its slots. Threads share the tickets and nothing else.
+//! One load thread: a current-thread runtime with a task for each of its slots. Threads share the gate before each phase and,
+//! in a closed loop, the tickets; in an open loop nothing, unless there is a cap.
 
-use crate::attempt::{Slot, Tally};
-use crate::control::{Control, LocalAbort};
+use crate::attempt::{Slot, Tally, never_sent};
+use crate::control::{Control, End, LocalEnd};
 use crate::job::{Batch, Finished, Job};
+use crate::lobby::Lobby;
+use crate::pacer::{Limits, Pacer, Ticket};
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
+use streamgauge_core::plan::Load;
 use streamgauge_core::record::{Outcome, Phase, Stage, ThreadFacts};
-use tokio::sync::Barrier;
+use streamgauge_core::schedule::Schedule;
+use streamgauge_net::Timer;
+use tokio::sync::{Barrier, Semaphore};
 use tokio::task::LocalSet;
 
 /// Records that leave a thread together: one wake-up of the receiver for so many.
@@ -22,6 +27,10 @@ const BATCH: usize = 64;
 const BATCH_WAIT: Duration = Duration::from_millis(100);
 /// How long a slot waits after it could not connect, so that a dead server does not fill the records with refusals.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An open loop's schedule begins so long after the gate has opened: time for every thread to wake up and wait for its first
+/// due, so that none begins late.
+const LEAD: Nanos = Nanos::from_millis(5);
 
 /// The requests of one phase: numbers handed out until the count or the time is up.
 #[derive(Debug)]
@@ -39,7 +48,7 @@ impl Tickets {
     }
 
     /// The next request's number and when it was issued; the first call starts the phase's time.
-    fn take(&self, now: Nanos) -> Option<(u64, Nanos)> {
+    fn take(&self, now: Nanos) -> Option<Ticket<'static>> {
         let started = *self.started.get_or_init(|| now);
         // Another thread may have read the clock later and started the phase first.
         let now = now.max(started);
@@ -47,10 +56,16 @@ impl Tickets {
             return None;
         }
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        (seq < self.limit).then_some((seq, now))
+        (seq < self.limit).then(|| Ticket::at_once(seq, now))
     }
 
-    /// When the first request was issued.
+    /// The start and the limits of an open loop's phase; the first thread to call sets its time.
+    fn schedule(&self, now: Nanos) -> Limits {
+        let start = *self.started.get_or_init(|| now + LEAD);
+        Limits { start, count: self.limit, duration: self.duration }
+    }
+
+    /// When the first request was issued; of an open loop, when the first was due.
     pub fn started(&self) -> Option<Nanos> {
         self.started.get().copied()
     }
@@ -73,7 +88,15 @@ pub(crate) struct Live {
 pub(crate) struct Common {
     pub job: Arc<Job>,
     pub control: Control,
+    /// Where all threads meet before each phase.
     pub gate: Barrier,
+    pub threads: u32,
+    /// Slots so far, over all threads: the next one's number.
+    pub slots: AtomicU32,
+    /// Slots that the system has descriptors for.
+    pub room: u32,
+    /// Places under an open loop's cap. They go to whoever asks first, so requests of all threads get them in their order.
+    pub cap: Option<Semaphore>,
     pub phases: [(Phase, Tickets); 2],
 }
 
@@ -93,89 +116,170 @@ pub(crate) fn run(
     slots: Vec<u32>,
     live: &Arc<Live>,
     sink: SyncSender<Batch>,
-) -> std::io::Result<ShardFacts> {
+) -> io::Result<ShardFacts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let shard = Rc::new(Shard {
-        common: common.clone(),
-        live: live.clone(),
-        abort: Rc::default(),
-        tally: Rc::default(),
-        outbox: Outbox { batch: RefCell::default(), sink },
-        cpu_at_start: Cell::new(None),
-    });
     LocalSet::new().block_on(&runtime, async {
-        tokio::task::spawn_local(shard.clone().watch_abort());
-        tokio::task::spawn_local(shard.clone().keep_outbox_fresh());
-        let slots = slots.into_iter().map(|number| {
-            let job = common.job.clone();
-            let slot = Slot::new(job, thread, number, shard.abort.clone(), shard.tally.clone());
-            tokio::task::spawn_local(shard.clone().work(slot))
+        let end = Rc::<LocalEnd>::default();
+        let shard = Rc::new(Shard {
+            thread,
+            pacers: pacers(common, thread, &end)?,
+            common: common.clone(),
+            live: live.clone(),
+            lobby: Lobby::new(end.clone()),
+            end,
+            tally: Rc::default(),
+            outbox: Outbox { batch: RefCell::default(), sink },
+            cpu_at_start: Cell::new(None),
+            trouble: Cell::new(None),
         });
-        for slot in slots.collect::<Vec<_>>() {
-            // A slot ends early only by a panic, whose message is already on the screen; the others go on.
-            let _ = slot.await;
-        }
-    });
-    shard.outbox.flush();
-    Ok(shard.facts())
+        tokio::task::spawn_local(shard.clone().watch_end());
+        tokio::task::spawn_local(shard.clone().keep_outbox_fresh());
+        slots.into_iter().for_each(|number| shard.start_slot(number, 0));
+        shard.open_phases().await;
+        shard.lobby.deserted().await;
+        shard.put_down_unsent();
+        shard.outbox.flush();
+        shard.trouble.take().map_or_else(|| Ok(shard.facts()), Err)
+    })
+}
+
+/// Of an open loop, who waits for what is due, phase by phase.
+fn pacers(common: &Common, thread: u16, end: &Rc<LocalEnd>) -> io::Result<Vec<Pacer>> {
+    let plan = &common.job.plan;
+    let Load::Rate { rate, arrival, .. } = plan.load else { return Ok(Vec::new()) };
+    let timer = Timer::new(common.job.clock)?;
+    // It ends only by an error, which every sleeper gets too.
+    tokio::task::spawn_local(timer.clone().run());
+    let pacer = |(phase, _): &(Phase, Tickets)| {
+        // Streams of their own: a warm-up does not change what is measured.
+        let name = match phase {
+            Phase::Warmup => "arrivals of the warm-up",
+            Phase::Profiling => "arrivals",
+        };
+        let schedule = Schedule::new(rate, arrival, plan.prompts.seed, name);
+        let slice = schedule.slice(usize::from(thread), common.threads as usize);
+        Pacer::new(common.job.clock, timer.clone(), common.control.clone(), end.clone(), slice)
+    };
+    Ok(common.phases.iter().map(pacer).collect())
 }
 
 struct Shard {
+    thread: u16,
     common: Arc<Common>,
     live: Arc<Live>,
-    abort: Rc<LocalAbort>,
+    end: Rc<LocalEnd>,
+    lobby: Lobby,
+    /// One a phase in an open loop, none in a closed one.
+    pacers: Vec<Pacer>,
     tally: Rc<Tally>,
     outbox: Outbox,
     cpu_at_start: Cell<Option<(Nanos, Nanos)>>,
+    /// Why this thread could not go on.
+    trouble: Cell<Option<io::Error>>,
 }
 
 impl Shard {
-    /// A slot's life: connect, then request after request, phase by phase.
-    async fn work(self: Rc<Shard>, mut slot: Slot) {
-        poll_fn(|cx| {
-            self.abort.register(cx.waker());
-            Poll::Ready(())
-        })
-        .await;
-        slot.open_ahead().await;
-        for (phase, tickets) in &self.common.phases {
-            if !self.pass_gate().await {
+    /// Opens phase after phase, each when all slots of all threads have done with the one before.
+    async fn open_phases(&self) {
+        self.end.register().await;
+        for (index, (phase, tickets)) in self.common.phases.iter().enumerate() {
+            let gate = async {
+                self.lobby.full().await;
+                self.common.gate.wait().await
+            };
+            if self.end.unless_aborted(gate).await.is_none() {
                 return;
             }
             if *phase == Phase::Profiling {
                 self.note_start();
             }
+            if let Some(pacer) = self.pacers.get(index) {
+                pacer.begin(tickets.schedule(self.common.job.clock.now()));
+            }
+            self.lobby.open(index);
+        }
+    }
+
+    /// Another slot, which begins with phase number `phase`.
+    fn start_slot(self: &Rc<Shard>, number: u32, phase: usize) {
+        let job = self.common.job.clone();
+        let slot = Slot::new(job, self.thread, number, self.end.clone(), self.tally.clone());
+        self.lobby.expect_one();
+        // A slot ends early only by a panic, whose message is already on the screen; the others go on.
+        tokio::task::spawn_local(self.clone().work(slot, phase));
+    }
+
+    /// Another slot for an open loop whose slots are all busy; none when it would be one too many.
+    fn grow(self: &Rc<Shard>, phase: usize) -> Option<u32> {
+        // With as many slots as places, the next request goes to whichever slot is done first.
+        if self.common.cap.is_some() && self.lobby.expected() >= self.common.job.plan.load.slots() {
+            return None;
+        }
+        let (slots, room) = (&self.common.slots, self.common.room);
+        let number = slots
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slots| (slots < room).then_some(slots + 1))
+            .ok()?;
+        self.start_slot(number, phase);
+        Some(number)
+    }
+
+    /// A slot's life: connect, then request after request, phase by phase.
+    async fn work(self: Rc<Shard>, mut slot: Slot, from: usize) {
+        let _present = self.lobby.presence();
+        self.end.register().await;
+        if !self.lobby.is_open(from) {
+            slot.open_ahead().await;
+        }
+        for (index, (phase, _)) in self.common.phases.iter().enumerate().skip(from) {
+            if !self.lobby.pass(index).await {
+                return;
+            }
             slot.begin_phase();
-            while let Some((seq, issued)) = self.ticket(tickets) {
-                let finished = slot.request(seq, *phase, issued).await;
+            while let Some(ticket) = self.ticket(index, slot.number()).await {
+                let finished = slot.request(&ticket, *phase).await;
+                drop(ticket);
                 let pause = could_not_connect(&finished);
                 self.count(&finished);
                 self.outbox.push(finished);
-                if pause && !self.abort.is_fired() {
+                if pause && !self.end.is_aborted() {
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
             }
         }
     }
 
-    fn ticket(&self, tickets: &Tickets) -> Option<(u64, Nanos)> {
-        if self.common.control.is_draining() { None } else { tickets.take(self.common.job.clock.now()) }
-    }
-
-    /// Waits until every slot of every thread has come here; false when the run was aborted meanwhile.
-    async fn pass_gate(&self) -> bool {
-        let mut gate = std::pin::pin!(self.common.gate.wait());
-        poll_fn(|cx| match gate.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if self.abort.is_fired() => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
+    /// What slot `slot` is to send next, once it is to be sent.
+    async fn ticket(self: &Rc<Shard>, phase: usize, slot: u32) -> Option<Ticket<'_>> {
+        let Common { job, control, cap, phases, .. } = &*self.common;
+        let Some(pacer) = self.pacers.get(phase) else {
+            return if control.is_draining() { None } else { phases[phase].1.take(job.clock.now()) };
+        };
+        pacer.ticket(slot, cap.as_ref(), || self.grow(phase)).await.unwrap_or_else(|error| {
+            self.trouble.set(Some(error));
+            control.abort();
+            None
         })
-        .await
     }
 
-    async fn watch_abort(self: Rc<Shard>) {
-        self.common.control.aborted().await;
-        self.abort.fire();
+    /// Records of requests that were due before the end and never sent: nothing is dropped silently.
+    fn put_down_unsent(&self) {
+        let job = &self.common.job;
+        for (pacer, (phase, _)) in self.pacers.iter().zip(&self.common.phases) {
+            for (due, issued) in pacer.left_over() {
+                let ticket = Ticket { seq: due.seq, due: Some(due.at), issued, place: None };
+                let finished = never_sent(job, self.thread, &ticket, *phase);
+                self.count(&finished);
+                self.outbox.push(finished);
+            }
+        }
+    }
+
+    async fn watch_end(self: Rc<Shard>) {
+        let mut end = End::Open;
+        while end < End::Aborted {
+            end = self.common.control.nearer(end).await;
+            self.end.bring(end);
+        }
     }
 
     async fn keep_outbox_fresh(self: Rc<Shard>) {
@@ -198,9 +302,7 @@ impl Shard {
     }
 
     fn note_start(&self) {
-        if self.cpu_at_start.get().is_none() {
-            self.cpu_at_start.set(Some((thread_cpu(), self.common.job.clock.now())));
-        }
+        self.cpu_at_start.set(Some((thread_cpu(), self.common.job.clock.now())));
     }
 
     fn facts(&self) -> ShardFacts {
@@ -264,11 +366,12 @@ mod tests {
     fn tickets_end_by_count_or_time() {
         let counted = Tickets::new(Some(2), None);
         let at = Nanos::from_millis;
+        let take = |tickets: &Tickets, now| tickets.take(now).map(|ticket| (ticket.seq, ticket.issued));
         let expected = [Some((0, at(5))), Some((1, at(9))), None];
-        assert_eq!([counted.take(at(5)), counted.take(at(9)), counted.take(at(9))], expected);
+        assert_eq!([take(&counted, at(5)), take(&counted, at(9)), take(&counted, at(9))], expected);
         let timed = Tickets::new(None, Some(at(10)));
         let expected = [Some((0, at(100))), Some((1, at(109))), Some((2, at(100))), None];
-        assert_eq!([timed.take(at(100)), timed.take(at(109)), timed.take(at(99)), timed.take(at(110))], expected);
+        assert_eq!([at(100), at(109), at(99), at(110)].map(|now| take(&timed, now)), expected);
         assert_eq!(timed.deadline(), Some(at(110)));
     }
 }

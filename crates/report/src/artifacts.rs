@@ -6,10 +6,16 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use streamgauge_core::plan::{ExportLevel, RunPlan};
+use streamgauge_core::plan::{ExportLevel, Load, RunPlan};
 
 /// Buffer of each file; large enough for a write a few times a second at full load.
 const BUFFER: usize = 256 * 1024;
+
+/// How temporary names end while a run writes.
+const PARTIAL: &str = ".partial";
+
+/// How they end while files are made again from records.
+const AGAIN: &str = ".again";
 
 /// Name of our own file of records.
 pub const RECORDS: &str = "records.jsonl";
@@ -18,12 +24,22 @@ pub const RECORDS: &str = "records.jsonl";
 pub const INPUTS: &str = "inputs.json";
 
 /// The directory that GenAI-Perf would make for this run inside the artifact directory:
-/// `{model}[_multi]-openai-{kind}-concurrency{n}`, slashes of the model as `_`.
+/// `{model}[_multi]-openai-{kind}-{stimulus}`, slashes of the model as `_`.
 pub fn directory_name(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
     let model = endpoint.models.first().map_or(String::new(), |model| model.replace('/', "_"));
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
-    format!("{model}{multi}-openai-{}-concurrency{}", endpoint.kind.name(), plan.load.slots())
+    format!("{model}{multi}-openai-{}-{}", endpoint.kind.name(), stimulus(plan.load))
+}
+
+/// `concurrency{n}` or `request_rate{r}`; a rate with a cap has both, as AIPerf writes it, so that two caps have two
+/// directories.
+fn stimulus(load: Load) -> String {
+    match load {
+        Load::Concurrency(n) => format!("concurrency{n}"),
+        Load::Rate { rate, cap: None, .. } => format!("request_rate{rate}"),
+        Load::Rate { rate, cap: Some(cap), .. } => format!("concurrency{cap}-request_rate{rate}"),
+    }
 }
 
 /// Why the files of a run cannot be written.
@@ -55,11 +71,11 @@ pub enum ArtifactError {
 /// The files of a run. Dropped without [`Artifacts::commit`], they stay under their temporary names
 /// (`.records.jsonl.partial`), readable as far as they were flushed.
 pub struct Artifacts {
-    /// `inputs.json`.
-    pub inputs: Spool,
-    /// `records.jsonl`; absent at the summary level.
+    /// `inputs.json`; absent when files are made again from records.
+    pub inputs: Option<Spool>,
+    /// `records.jsonl`; absent at the summary level and when files are made again from it.
     pub records: Option<Spool>,
-    /// Perf Analyzer's export; absent at the summary level.
+    /// Perf Analyzer's export; absent at the summary level and when it cannot be made again.
     pub export: Option<Spool>,
     /// The summary as JSON.
     pub summary_json: Spool,
@@ -76,12 +92,11 @@ impl Artifacts {
     /// When the directory or a file cannot be made, or `export_file` cannot be the export's name.
     pub fn open(dir: &Path, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
         let [json, csv] = summary_names(export_file)?;
-        fs::create_dir_all(dir)
-            .map_err(|source| ArtifactError::Directory { path: dir.display().to_string(), source })?;
-        let open = |name: &str| Spool::create(dir.join(name));
+        create_directory(dir)?;
+        let open = |name: &str| Spool::create(dir.join(name), PARTIAL);
         let detailed = level != ExportLevel::Summary;
         Ok(Artifacts {
-            inputs: open(INPUTS)?,
+            inputs: Some(open(INPUTS)?),
             records: detailed.then(|| open(RECORDS)).transpose()?,
             export: detailed.then(|| open(export_file)).transpose()?,
             summary_json: open(&json)?,
@@ -90,14 +105,33 @@ impl Artifacts {
         })
     }
 
+    /// Creates `dir` and opens in it what can be made again from records: the summaries, and Perf Analyzer's export if it
+    /// is wanted. Their temporary names are not those of [`Artifacts::open`]: a run that still writes in `dir`, or what is
+    /// left of one, is not touched.
+    ///
+    /// # Errors
+    /// As those of [`Artifacts::open`].
+    pub fn again(dir: &Path, export_file: &str, with_export: bool) -> Result<Artifacts, ArtifactError> {
+        let [json, csv] = summary_names(export_file)?;
+        create_directory(dir)?;
+        let open = |name: &str| Spool::create(dir.join(name), AGAIN);
+        Ok(Artifacts {
+            inputs: None,
+            records: None,
+            export: with_export.then(|| open(export_file)).transpose()?,
+            summary_json: open(&json)?,
+            summary_csv: open(&csv)?,
+            stale: Vec::new(),
+        })
+    }
+
     /// Hands what was written so far to the system, so that it outlives this process.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn flush(&mut self) -> Result<(), ArtifactError> {
-        let mut spools = vec![&mut self.inputs, &mut self.summary_json, &mut self.summary_csv];
-        spools.extend(self.records.as_mut());
-        spools.extend(self.export.as_mut());
+        let mut spools = vec![&mut self.summary_json, &mut self.summary_csv];
+        spools.extend([&mut self.inputs, &mut self.records, &mut self.export].into_iter().flatten());
         spools.into_iter().try_for_each(Spool::hand_over)
     }
 
@@ -122,9 +156,13 @@ impl Artifacts {
 
     /// All files, those that the others are made from first.
     fn spools(self) -> impl Iterator<Item = Spool> {
-        let details = [self.records, self.export].into_iter().flatten();
-        details.chain([self.inputs, self.summary_json, self.summary_csv])
+        let details = [self.records, self.export, self.inputs].into_iter().flatten();
+        details.chain([self.summary_json, self.summary_csv])
     }
+}
+
+fn create_directory(dir: &Path) -> Result<(), ArtifactError> {
+    fs::create_dir_all(dir).map_err(|source| ArtifactError::Directory { path: dir.display().to_string(), source })
 }
 
 /// Names of the two summaries, made from the export's as GenAI-Perf makes them.
@@ -145,6 +183,18 @@ fn remove(path: &Path) -> Result<(), ArtifactError> {
     }
 }
 
+/// The name of `path`'s file until it is complete.
+pub fn partial(path: &Path) -> PathBuf {
+    hidden(path, PARTIAL)
+}
+
+fn hidden(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
 fn failure(path: &Path, source: io::Error) -> ArtifactError {
     ArtifactError::File { path: path.display().to_string(), source }
 }
@@ -157,11 +207,8 @@ pub struct Spool {
 }
 
 impl Spool {
-    fn create(path: PathBuf) -> Result<Spool, ArtifactError> {
-        let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(".partial");
-        let temporary = path.with_file_name(name);
+    fn create(path: PathBuf, suffix: &str) -> Result<Spool, ArtifactError> {
+        let temporary = hidden(&path, suffix);
         // A directory in the final place would fail the rename at the very end.
         if path.is_dir() {
             return Err(failure(&path, io::Error::from(io::ErrorKind::IsADirectory)));
@@ -206,7 +253,8 @@ impl Write for Spool {
 mod tests {
     use super::*;
     use crate::testing::plan;
-    use streamgauge_core::plan::{EndpointKind, Load};
+    use streamgauge_core::arrival::Arrival;
+    use streamgauge_core::plan::EndpointKind;
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> =
@@ -223,6 +271,15 @@ mod tests {
         plan.endpoint.models = vec!["org/m".into(), "n".into()];
         plan.load = Load::Concurrency(64);
         assert_eq!(directory_name(&plan), "org_m_multi-openai-completions-concurrency64");
+        for (rate, cap, stimulus) in [
+            ("10", None, "request_rate10.0"),
+            ("0.25", None, "request_rate0.25"),
+            ("inf", None, "request_rateinf"),
+            ("10", Some(64), "concurrency64-request_rate10.0"),
+        ] {
+            plan.load = Load::Rate { rate: rate.parse().unwrap(), arrival: Arrival::Poisson, cap };
+            assert_eq!(directory_name(&plan), format!("org_m_multi-openai-completions-{stimulus}"));
+        }
     }
 
     #[test]
@@ -241,6 +298,23 @@ mod tests {
         let settled = ["inputs.json", "mine.json", "mine_genai_perf.csv", "mine_genai_perf.json", "records.jsonl"];
         assert_eq!(names(&dir), settled);
         assert_eq!(fs::read(dir.join("records.jsonl")).unwrap(), b"line\n");
+    }
+
+    #[test]
+    fn what_is_made_again_leaves_a_run_in_the_same_place_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let open = || Artifacts::open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
+        open().commit(1).unwrap();
+        let mut live = open();
+        live.summary_json.write_all(b"live").unwrap();
+        let mut again = Artifacts::again(root.path(), "profile_export.json", true).unwrap();
+        again.summary_json.write_all(b"again").unwrap();
+        assert!(again.commit(1).unwrap());
+        let summary = root.path().join("profile_export_genai_perf.json");
+        assert_eq!(fs::read(&summary).unwrap(), b"again");
+        assert!(live.commit(1).unwrap());
+        assert_eq!(fs::read(&summary).unwrap(), b"live");
+        assert_eq!(names(root.path()).len(), 5);
     }
 
     #[test]

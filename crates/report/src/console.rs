@@ -9,7 +9,9 @@ use crate::table::Table;
 use std::fmt::Write;
 use streamgauge_core::RunPlan;
 use streamgauge_core::plan::TokenCount;
-use streamgauge_stats::{Counts, Distribution, FailureGroup, Fidelity, Grade, Metric, Summary, TokenSources};
+use streamgauge_stats::{
+    Counts, Distribution, FailureGroup, Fidelity, Grade, Interval, Metric, Summary, TokenSources, WithFailures,
+};
 
 /// A layout of the console report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,11 +49,14 @@ pub fn render(style: Style, plan: &RunPlan, summary: &Summary) -> String {
     }
 }
 
-/// Rows with a distribution, in GenAI-Perf's order; the inter-chunk latency is ours.
-const REQUEST_ROWS: [Metric; 8] = [
+/// Rows with a distribution, in GenAI-Perf's order; those from due and the inter-chunk latency are ours.
+const REQUEST_ROWS: [Metric; 11] = [
     Metric::TimeToFirstToken,
+    Metric::TimeToFirstTokenFromDue,
     Metric::TimeToSecondToken,
     Metric::RequestLatency,
+    Metric::RequestLatencyFromDue,
+    Metric::SendLateness,
     Metric::InterTokenLatency,
     Metric::InterChunkLatency,
     Metric::OutputTokenThroughputPerUser,
@@ -75,14 +80,22 @@ const ROWS_OF_2024: [(&str, Metric); 5] = [
 const THROUGHPUTS_OF_2024: [(&str, Metric); 2] =
     [("Output token throughput", Metric::OutputTokenThroughput), ("Request throughput", Metric::RequestThroughput)];
 
-/// Columns that every style has; ours adds the standard deviation.
+/// Columns that every style has.
 const COLUMNS: [&str; 6] = ["avg", "min", "max", "p99", "p90", "p75"];
+
+/// The percentiles among them.
+const PERCENTILE_COLUMNS: [u8; 3] = [99, 90, 75];
+
+/// Columns that ours adds. The figures most often compared have their `±` beside them; those of the rest are in the
+/// JSON, so that a row still fits into 120 columns.
+const OUR_COLUMNS: [&str; 3] = ["std", "±avg", "±p99"];
 
 /// What a reply in one piece cannot show, although it has a first token like any other.
 fn needs_stream(metric: Metric) -> bool {
     matches!(
         metric,
         Metric::TimeToFirstToken
+            | Metric::TimeToFirstTokenFromDue
             | Metric::TimeToSecondToken
             | Metric::InterTokenLatency
             | Metric::InterChunkLatency
@@ -104,7 +117,7 @@ fn table_of_2024(title: &'static str, streaming: bool, summary: &Summary) -> Tab
 fn cells(distribution: Option<&Distribution>, percentile: fn(&Distribution, u8) -> String) -> Vec<String> {
     let Some(d) = distribution else { return vec![NOT_AVAILABLE.into(); COLUMNS.len()] };
     let mut cells = vec![grouped(d.avg), grouped(d.min), grouped(d.max)];
-    cells.extend([99, 90, 75].map(|p| percentile(d, p)));
+    cells.extend(PERCENTILE_COLUMNS.map(|p| percentile(d, p)));
     cells
 }
 
@@ -125,34 +138,48 @@ fn system_cells(value: Option<f64>, columns: usize) -> Vec<String> {
 }
 
 fn native(plan: &RunPlan, summary: &Summary) -> String {
-    let rows: Vec<Metric> =
-        REQUEST_ROWS.into_iter().filter(|&metric| plan.endpoint.streaming || !needs_stream(metric)).collect();
+    let shown = |metric: Metric| plan.endpoint.streaming || !needs_stream(metric);
+    // A closed loop has no schedule, and so no rows from due.
+    let scheduled = |metric: Metric| !metric.is_from_due() || summary.distribution(metric).is_some();
+    let rows: Vec<Metric> = REQUEST_ROWS.into_iter().filter(|&metric| shown(metric) && scheduled(metric)).collect();
     let mut text = native_table(&rows, summary).render();
     notes(&mut text, &rows, summary);
     text.push('\n');
     counts(&mut text, &summary.counts, summary.duration.as_secs_f64());
     token_sources(&mut text, plan.token_count, &summary.tokens, summary.distribution(Metric::TemplateTokens));
     failures(&mut text, &summary.failures);
+    let waits: Vec<_> = summary.with_failures.iter().filter(|(metric, _)| shown(*metric)).collect();
+    with_failures(&mut text, &waits);
     fidelity(&mut text, &summary.fidelity);
     text
 }
 
 fn native_table(rows: &[Metric], summary: &Summary) -> Table {
-    let mut table = Table::new("Streamgauge | LLM Metrics", [&["Statistic"], &COLUMNS[..], &["std"]].concat());
+    let mut table = Table::new("Streamgauge | LLM Metrics", [&["Statistic"], &COLUMNS[..], &OUR_COLUMNS[..]].concat());
     for &metric in rows {
         let distribution = summary.distribution(metric);
         let mut cells = cells(distribution, marked_percentile);
-        cells.push(distribution.map_or(NOT_AVAILABLE.into(), |d| grouped(d.std)));
+        cells.extend(match distribution {
+            Some(d) => [grouped(d.std), reach(d.intervals.avg, d.avg), reach(d.interval(99), d.percentile(99))],
+            None => OUR_COLUMNS.map(|_| NOT_AVAILABLE.into()),
+        });
         table.row(&label(metric), cells);
     }
     for metric in SYSTEM_ROWS {
         let value = summary.scalar(metric);
         // Goodput has a row only when limits were given.
         if value.is_some() || metric != Metric::RequestGoodput {
-            table.row(&label(metric), system_cells(value, COLUMNS.len() + 1));
+            let mut cells = system_cells(value, COLUMNS.len() + OUR_COLUMNS.len());
+            cells[COLUMNS.len() + 1] = reach(summary.interval(metric), value.unwrap_or(f64::NAN));
+            table.row(&label(metric), cells);
         }
     }
     table
+}
+
+/// The number behind a `±`.
+fn reach(interval: Option<Interval>, value: f64) -> String {
+    interval.map_or(NOT_AVAILABLE.into(), |interval| grouped(interval.reach(value)))
 }
 
 /// A metric's name and unit as GenAI-Perf's tables have them.
@@ -164,7 +191,10 @@ pub(crate) fn label(metric: Metric) -> String {
 fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
     let shown: Vec<(Metric, &Distribution)> =
         rows.iter().filter_map(|&metric| Some((metric, summary.distribution(metric)?))).collect();
-    if shown.iter().any(|(_, d)| [99, 90, 75].iter().any(|&p| !d.supports(p))) {
+    if shown.iter().any(|(_, d)| d.intervals.avg.is_some()) {
+        text.push_str("± how far the farther end of the two-sided 95 % interval is; all intervals are in the JSON\n");
+    }
+    if shown.iter().any(|(_, d)| PERCENTILE_COLUMNS.iter().any(|&p| !d.supports(p))) {
         text.push_str("~ too few samples for a two-sided 95 % interval of this percentile\n");
     }
     for (metric, d) in shown.iter().filter(|(_, d)| !d.exact) {
@@ -234,6 +264,20 @@ fn failures(text: &mut String, groups: &[FailureGroup]) {
     }
 }
 
+/// The percentiles once more, with failed requests as the longest of all.
+fn with_failures(text: &mut String, waits: &[&(Metric, WithFailures)]) {
+    if waits.is_empty() {
+        return;
+    }
+    let mut table = Table::new("A failed request counts as endless", [&["With failures"], &COLUMNS[3..]].concat());
+    for (metric, waits) in waits {
+        let cell = |p| waits.percentile(p).map_or("failed".into(), grouped);
+        table.row(&label(*metric), PERCENTILE_COLUMNS.map(cell).to_vec());
+    }
+    text.push('\n');
+    text.push_str(&table.render());
+}
+
 fn fidelity(text: &mut String, fidelity: &Fidelity) {
     put(text, format_args!("\nFidelity: {}\n", fidelity.verdict));
     let width = fidelity.rows.iter().map(|row| row.title.chars().count()).max().unwrap_or(0);
@@ -283,6 +327,7 @@ mod tests {
     use crate::testing::{add_ours, distribution, empty_summary, golden_runs, golden_summary, plan};
     use streamgauge_core::plan::EndpointKind;
     use streamgauge_core::{FailureClass, Stage};
+    use streamgauge_stats::PERCENTILES;
 
     /// Cells of a box table, row by row, without the head.
     fn body(table: &str) -> Vec<Vec<&str>> {
@@ -348,7 +393,7 @@ mod tests {
                 .map(|row| row[..=COLUMNS.len()].to_vec())
                 .collect();
             assert_eq!(without_ours, body(golden));
-            assert!(ours.iter().all(|row| row.len() == COLUMNS.len() + 2));
+            assert!(ours.iter().all(|row| row.len() == 1 + COLUMNS.len() + OUR_COLUMNS.len()));
             assert_eq!(text.lines().next().unwrap().trim(), "Streamgauge | LLM Metrics");
             assert_eq!(text.contains("Inter Chunk Latency"), plan.endpoint.streaming);
         }
@@ -362,7 +407,8 @@ mod tests {
             d.count = 8;
         }
         summary.distributions[3].1.exact = false;
-        summary.counts = Counts { requests: 1_011, ok: 1_008, failed: 3, cut_off: 0, warmup: 2, retried: 1 };
+        summary.counts =
+            Counts { requests: 1_011, ok: 1_008, failed: 3, cut_off: 0, warmup: 2, retried: 1, ..Counts::default() };
         let sample = "engine \u{1b}[31mdied\nbadly".to_owned();
         let time_to_failure = distribution([1_000.0, 900.0, 1_100.5, 0.0], |_| 1_000.0);
         let (stage, class) = (Stage::Body, FailureClass::InBand);
@@ -389,6 +435,66 @@ Fidelity: degraded
                     give it more threads
 ";
         assert_eq!(below, expected);
+    }
+
+    #[test]
+    fn what_chance_may_have_done_stands_beside_the_figures() {
+        let mut summary = golden_summary(golden_runs()[0].1);
+        let between = |low, high| Some(Interval { low, high });
+        let (_, latency) = summary.distributions.iter_mut().find(|(m, _)| *m == Metric::RequestLatency).unwrap();
+        (latency.avg, latency.percentiles[8]) = (1_065.0, 1_065.5);
+        latency.intervals.avg = between(1_064.0, 1_066.25);
+        latency.intervals.percentiles[8] = between(1_065.25, 1_069.5);
+        summary.rate_intervals = vec![(Metric::RequestThroughput, Interval { low: 28.0, high: 32.0 })];
+        let text = render(Style::Native, &plan(EndpointKind::Chat), &summary);
+        let cells = |label: &str| body(&text).into_iter().find(|row| row[0] == label).unwrap()[8..].to_vec();
+        assert_eq!(cells("Request Latency (ms)"), ["1.25", "4.00"]);
+        assert_eq!(cells("Time To First Token (ms)"), ["N/A", "N/A"]);
+        assert_eq!(cells("Request Throughput (per sec)"), ["2.51", "N/A"]);
+        assert_eq!(cells("Request Count (count)"), ["N/A", "N/A"]);
+        assert!(text.contains("\n± how far the farther end of the two-sided 95 % interval is"));
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= 120, "{widest}: {text}");
+    }
+
+    #[test]
+    fn failed_requests_are_endless_in_a_table_of_their_own() {
+        let mut summary = golden_summary(golden_runs()[0].1);
+        let mut percentiles = PERCENTILES.map(|p| Some(f64::from(p)));
+        percentiles[8] = None;
+        let waits = WithFailures { requests: 11, failed: 3, cut_off: 0, percentiles };
+        let metrics = [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::RequestLatencyFromDue];
+        summary.with_failures = metrics.map(|metric| (metric, waits.clone())).to_vec();
+        let shown = |kind| {
+            let text = render(Style::Native, &plan(kind), &summary);
+            let (_, table) = text.split_once("A failed request counts as endless\n").unwrap();
+            body(table).into_iter().map(|row| row.join("|")).collect::<Vec<_>>()
+        };
+        let expected = [
+            "Time To First Token (ms)|failed|90.00|75.00",
+            "Request Latency (ms)|failed|90.00|75.00",
+            "Request Latency From Due (ms)|failed|90.00|75.00",
+        ];
+        assert_eq!(shown(EndpointKind::Chat), expected);
+        assert_eq!(shown(EndpointKind::Completions), expected[1..]);
+    }
+
+    #[test]
+    fn a_schedule_has_rows_from_due() {
+        let mut summary = golden_summary(golden_runs()[0].1);
+        let due = [Metric::TimeToFirstTokenFromDue, Metric::RequestLatencyFromDue, Metric::SendLateness];
+        summary.distributions.extend(due.map(|metric| (metric, distribution([1.5; 4], |_| 1.5))));
+        let text = render(Style::Native, &plan(EndpointKind::Chat), &summary);
+        let labels: Vec<&str> = body(&text).iter().take(6).map(|row| row[0]).collect();
+        let expected = [
+            "Time To First Token (ms)",
+            "Time To First Token From Due (ms)",
+            "Time To Second Token (ms)",
+            "Request Latency (ms)",
+            "Request Latency From Due (ms)",
+            "Send Lateness (ms)",
+        ];
+        assert_eq!(labels, expected);
     }
 
     #[test]

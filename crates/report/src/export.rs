@@ -26,8 +26,13 @@ impl<W: Write> ExportWriter<W> {
     /// # Errors
     /// When `out` cannot be written.
     pub fn new(mut out: W, plan: &RunPlan, anchor_wall: i64) -> io::Result<ExportWriter<W>> {
-        let Load::Concurrency(value) = plan.load;
-        write!(out, r#"{{"experiments":[{{"experiment":{{"mode":"concurrency","value":{value}}},"requests":["#)?;
+        let (mode, value) = match plan.load {
+            Load::Concurrency(slots) => ("concurrency", slots.to_string()),
+            // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
+            Load::Rate { rate, .. } if rate.per_second().is_infinite() => ("request_rate", "0.0".to_owned()),
+            Load::Rate { rate, .. } => ("request_rate", rate.to_string()),
+        };
+        write!(out, r#"{{"experiments":[{{"experiment":{{"mode":"{mode}","value":{value}}},"requests":["#)?;
         let endpoint = plan.endpoint.path.trim_start_matches('/').to_owned();
         let raw = plan.export == ExportLevel::Raw;
         Ok(ExportWriter { out, raw, anchor_wall, endpoint, line: Vec::new(), undecodable: 0, first: true })
@@ -156,6 +161,7 @@ mod tests {
     use super::*;
     use crate::testing::{plan, record};
     use serde_json::Value;
+    use streamgauge_core::arrival::Arrival;
     use streamgauge_core::plan::EndpointKind;
     use streamgauge_core::{Chunk, OutputKind};
 
@@ -217,6 +223,17 @@ mod tests {
             r#""endpoint":"v1/chat/completions"}"#,
         );
         assert_eq!(export(&plan(EndpointKind::Chat), &requests, [0, 10]), (expected.to_owned(), 0));
+    }
+
+    #[test]
+    fn an_open_loop_is_named_by_its_rate() {
+        let mut plan = plan(EndpointKind::Chat);
+        for (rate, value) in [("10", "10.0"), ("0.5", "0.5"), ("inf", "0.0")] {
+            plan.load = Load::Rate { rate: rate.parse().unwrap(), arrival: Arrival::Constant, cap: Some(3) };
+            let text = export(&plan, &[], [0, 10]).0;
+            let start = format!(r#"{{"experiments":[{{"experiment":{{"mode":"request_rate","value":{value}}},"#);
+            assert!(text.starts_with(&start), "{text}");
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub fn write(mut out: impl Write, streaming: bool, summary: &Summary) -> io::Res
         ["Metric", "avg", "min", "max"].map(String::from).into_iter().chain(percentile_names()).collect();
     block.write_record(head)?;
     for metric in THEIR_DISTRIBUTIONS.into_iter().chain(OURS) {
-        if let Some(d) = summary.distribution(metric).filter(|_| streaming || metric != Metric::TimeToFirstToken) {
+        let first = matches!(metric, Metric::TimeToFirstToken | Metric::TimeToFirstTokenFromDue);
+        if let Some(d) = summary.distribution(metric).filter(|_| streaming || !first) {
             block.write_record(distribution_row(metric, d))?;
         }
     }

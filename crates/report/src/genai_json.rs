@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use streamgauge_core::RunPlan;
 use streamgauge_core::record::RunFacts;
-use streamgauge_stats::{Counts, Distribution, FailureGroup, Metric, PERCENTILES, Summary};
+use streamgauge_stats::{Counts, Distribution, FailureGroup, Interval, Metric, PERCENTILES, Summary, WithFailures};
 
 /// Writes the summary of a run, without a newline at the end, as GenAI-Perf leaves it.
 ///
@@ -32,8 +32,11 @@ const THEIRS: [Metric; 11] = [
 ];
 
 /// Metrics that only we have.
-pub(crate) const OURS: [Metric; 9] = [
+pub(crate) const OURS: [Metric; 12] = [
     Metric::InterChunkLatency,
+    Metric::TimeToFirstTokenFromDue,
+    Metric::RequestLatencyFromDue,
+    Metric::SendLateness,
     Metric::TimeToFirstByte,
     Metric::TimeToFirstAnswer,
     Metric::PromptTokensByServer,
@@ -50,6 +53,10 @@ fn build(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Valu
     document.insert("input_config".into(), input_config::build(plan));
     put_metrics(&mut document, &OURS, summary);
     document.insert("samples".into(), samples(summary));
+    document.insert("intervals".into(), intervals(summary));
+    if !summary.with_failures.is_empty() {
+        document.insert("with_failures".into(), with_failures(summary));
+    }
     document.insert("requests".into(), requests(&summary.counts));
     document.insert("errors".into(), summary.failures.iter().map(error).collect::<io::Result<Value>>()?);
     document.insert("token_counts".into(), token_counts(plan, summary)?);
@@ -94,6 +101,41 @@ fn samples(summary: &Summary) -> Value {
     Value::Object(summary.distributions.iter().map(|(metric, d)| (metric.key().into(), entry(d))).collect())
 }
 
+/// The two-sided 95 % intervals that the run supports, by metric and statistic.
+fn intervals(summary: &Summary) -> Value {
+    let ends = |interval: Interval| json!({"low": interval.low, "high": interval.high});
+    let mut document = Map::new();
+    for metric in Metric::ALL {
+        let mut members = Map::new();
+        members.extend(summary.interval(metric).map(|interval| ("avg".into(), ends(interval))));
+        if let Some(d) = summary.distribution(metric) {
+            let known = PERCENTILES.iter().filter_map(|&p| Some((format!("p{p}"), ends(d.interval(p)?))));
+            members.extend(known);
+        }
+        if !members.is_empty() {
+            document.insert(metric.key().into(), Value::Object(members));
+        }
+    }
+    Value::Object(document)
+}
+
+/// Percentiles with each failed request as the longest of all; one that is a failed request is null.
+fn with_failures(summary: &Summary) -> Value {
+    let entry = |metric: Metric, waits: &WithFailures| {
+        let mut members = Map::new();
+        members.insert("unit".into(), json!(metric.unit()));
+        for p in PERCENTILES {
+            members.insert(format!("p{p}"), json!(waits.percentile(p)));
+        }
+        members.insert("requests".into(), json!(waits.requests));
+        members.insert("failed".into(), json!(waits.failed));
+        members.insert("cut_off".into(), json!(waits.cut_off));
+        Value::Object(members)
+    };
+    let entries = summary.with_failures.iter();
+    Value::Object(entries.map(|(metric, waits)| (metric.key().into(), entry(*metric, waits))).collect())
+}
+
 fn requests(counts: &Counts) -> Value {
     json!({
         "measured": counts.requests,
@@ -101,6 +143,8 @@ fn requests(counts: &Counts) -> Value {
         "failed": counts.failed,
         "cut_off": counts.cut_off,
         "retried": counts.retried,
+        "sent_late": counts.sent_late,
+        "never_sent": counts.never_sent,
         "warmup": counts.warmup,
     })
 }
@@ -193,7 +237,7 @@ mod tests {
         let (before, after) = keys.split_at(theirs.as_object().unwrap().len());
         assert_eq!(before, theirs.as_object().unwrap().keys().collect::<Vec<_>>());
         let ours = ["inter_chunk_latency", "time_to_first_byte", "template_tokens", "client_lag"];
-        let rest = ["samples", "requests", "errors", "token_counts", "run", "fidelity"];
+        let rest = ["samples", "intervals", "requests", "errors", "token_counts", "run", "fidelity"];
         assert_eq!(after, [&ours[..], &rest[..]].concat());
         assert_eq!(document["fidelity"]["verdict"], "degraded");
         assert_eq!(document["fidelity"]["rows"][1]["remedy"], "give it more threads");
@@ -218,6 +262,30 @@ mod tests {
         assert_eq!((&error["stage"], &error["class"]), (&json!("first_byte"), &json!("timeout")));
         assert_eq!((&error["count"], &error["sample"]), (&json!(3), &json!("late")));
         assert_eq!(error["time_to_failure"]["max"], 3.0);
+    }
+
+    #[test]
+    fn intervals_and_failures_are_told_by_statistic() {
+        let mut summary = golden_summary(golden_runs()[0].1);
+        assert_eq!(read(&plan(EndpointKind::Chat), &summary)["intervals"], json!({}));
+        let between = |low, high| Some(Interval { low, high });
+        summary.distributions[0].1.intervals.avg = between(1.0, 2.5);
+        summary.distributions[0].1.intervals.percentiles[4] = between(0.5, 3.0);
+        summary.rate_intervals = vec![(Metric::RequestThroughput, Interval { low: 28.0, high: 32.0 })];
+        let mut percentiles = [Some(7.5); 9];
+        percentiles[8] = None;
+        let waits = WithFailures { requests: 11, failed: 2, cut_off: 1, percentiles };
+        summary.with_failures = vec![(Metric::RequestLatency, waits)];
+        let document = read(&plan(EndpointKind::Chat), &summary);
+        let expected = json!({
+            "time_to_first_token": {"avg": {"low": 1.0, "high": 2.5}, "p50": {"low": 0.5, "high": 3.0}},
+            "request_throughput": {"avg": {"low": 28.0, "high": 32.0}},
+        });
+        assert_eq!(document["intervals"], expected);
+        let waits = &document["with_failures"]["request_latency"];
+        assert_eq!((&waits["unit"], &waits["p95"], &waits["p99"]), (&json!("ms"), &json!(7.5), &Value::Null));
+        assert_eq!((&waits["requests"], &waits["failed"], &waits["cut_off"]), (&json!(11), &json!(2), &json!(1)));
+        assert_eq!(document["with_failures"].as_object().unwrap().len(), 1);
     }
 
     #[test]

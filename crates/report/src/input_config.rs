@@ -2,7 +2,7 @@
 //! here (audio, images, sessions) carry that tool's defaults, since its readers expect them all.
 
 use serde_json::{Map, Value, json};
-use streamgauge_core::plan::{Endpoint, EndpointKind, Length, ModelSelection, PromptPlan, RunPlan, StopRule};
+use streamgauge_core::plan::{Endpoint, EndpointKind, Length, Load, ModelSelection, PromptPlan, RunPlan, StopRule};
 
 /// The whole block.
 pub(crate) fn build(plan: &RunPlan) -> Value {
@@ -16,7 +16,7 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
         "perf_analyzer": {
             "path": "streamgauge",
             "verbose": false,
-            "stimulus": {"concurrency": plan.load.slots()},
+            "stimulus": stimulus(plan.load),
             "stability_percentage": 999,
             "measurement": measurement(plan.stop),
             "warmup_request_count": plan.warmup,
@@ -60,6 +60,14 @@ fn endpoint(endpoint: &Endpoint) -> Value {
             EndpointKind::Completions => "openai_completions",
         },
     })
+}
+
+/// That tool has no cap on a rate, so a cap stands in our own files only.
+fn stimulus(load: Load) -> Value {
+    match load {
+        Load::Concurrency(slots) => json!({"concurrency": slots}),
+        Load::Rate { rate, .. } => json!({"request_rate": rate}),
+    }
 }
 
 fn measurement(stop: StopRule) -> Value {

@@ -15,6 +15,7 @@ mod input_config;
 pub mod inputs_json;
 mod numbers;
 pub mod records;
+mod salvage;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -23,3 +24,4 @@ pub use artifacts::{ArtifactError, Artifacts};
 pub use console::Style;
 pub use export::ExportWriter;
 pub use records::{ReadError, RecordReader, RecordWriter};
+pub use salvage::Salvage;

@@ -216,6 +216,9 @@ pub enum ReadError {
     /// It was written by a later version.
     #[error("the records have schema {0}; this version reads up to {SCHEMA}")]
     Newer(u32),
+    /// The plan is not one that this version knows.
+    #[error("the plan in the first line of the records cannot be read by this version: {0}")]
+    Plan(serde_json::Error),
     /// A line in the middle is not a record.
     #[error("line {line} of the records is not a record: {reason}")]
     Line {
@@ -230,7 +233,7 @@ pub enum ReadError {
 }
 
 /// The first line of a file of records.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Header {
     /// The version that wrote it.
     pub streamgauge: String,
@@ -239,7 +242,16 @@ pub struct Header {
     /// Wall-clock time of the run's clock's zero, nanoseconds since 1970.
     pub anchor_wall_ns: i64,
     /// The plan, without its secrets.
-    pub plan: Value,
+    pub plan: RunPlan,
+}
+
+/// The first line as it is read: whether this version knows the plan's form is asked after whether it knows the schema.
+#[derive(Deserialize)]
+struct FirstLine {
+    streamgauge: String,
+    schema: u32,
+    anchor_wall_ns: i64,
+    plan: Value,
 }
 
 /// Reads records back, one after the other. Once it has given the last, [`RecordReader::facts`] and
@@ -258,14 +270,17 @@ impl<R: BufRead> RecordReader<R> {
     /// Reads the first line.
     ///
     /// # Errors
-    /// When the input cannot be read, is no file of records, or is one of a later schema.
+    /// When the input cannot be read, is no file of records, or is one of a later schema or with an unknown plan.
     pub fn new(mut input: R) -> Result<RecordReader<R>, ReadError> {
         let mut line = Vec::new();
         input.read_until(b'\n', &mut line)?;
-        let header: Header = serde_json::from_slice(&line).map_err(|_| ReadError::NoHeader)?;
-        if header.schema > SCHEMA {
-            return Err(ReadError::Newer(header.schema));
+        let first: FirstLine = serde_json::from_slice(&line).map_err(|_| ReadError::NoHeader)?;
+        let FirstLine { streamgauge, schema, anchor_wall_ns, plan } = first;
+        if schema > SCHEMA {
+            return Err(ReadError::Newer(schema));
         }
+        let plan = serde_json::from_value(plan).map_err(ReadError::Plan)?;
+        let header = Header { streamgauge, schema, anchor_wall_ns, plan };
         Ok(RecordReader { input, header, line, number: 1, facts: None, torn: None, failed: false })
     }
 
@@ -430,7 +445,7 @@ fn kind(letter: char) -> Result<OutputKind, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{facts, plan, record};
+    use crate::testing::{facts, plan, record, secret_header};
     use proptest::collection::vec;
     use proptest::option::of;
     use proptest::prelude::*;
@@ -438,8 +453,11 @@ mod tests {
     use streamgauge_core::{Failure, FailureClass, Stage};
 
     fn written(records: &[Record]) -> Vec<u8> {
+        let mut plan = plan(EndpointKind::Chat);
+        plan.endpoint.headers = vec![secret_header()];
+        plan.goodput = vec![("request_latency".into(), 0.1 + 0.2)];
         let mut out = Vec::new();
-        let mut writer = RecordWriter::new(&mut out, &plan(EndpointKind::Chat), 77).unwrap();
+        let mut writer = RecordWriter::new(&mut out, &plan, 77).unwrap();
         records.iter().for_each(|record| writer.write(record).unwrap());
         writer.finish(&facts()).unwrap();
         out
@@ -549,7 +567,11 @@ mod tests {
         let reader = RecordReader::new(&out[..]).unwrap();
         assert_eq!(reader.header().streamgauge, env!("CARGO_PKG_VERSION"));
         assert_eq!((reader.header().schema, reader.header().anchor_wall_ns), (SCHEMA, 77));
-        assert_eq!(reader.header().plan["endpoint"]["models"][0], "tinychat");
+        assert_eq!(reader.header().plan.endpoint.models, ["tinychat"]);
+        // What was read is written as it was: secrets hidden, everything else to the last bit.
+        let mut again = Vec::new();
+        drop(RecordWriter::new(&mut again, &reader.header().plan, 77).unwrap());
+        assert!(out.starts_with(&again) && !again.is_empty());
         assert!(!String::from_utf8(out).unwrap().contains("sk-secret"));
     }
 
@@ -563,7 +585,10 @@ mod tests {
         assert!(refusal("{\"data\":[]}\n").starts_with("this is not a records file"));
         let header = |schema| format!(r#"{{"streamgauge":"9","schema":{schema},"anchor_wall_ns":0,"plan":{{}}}}"#);
         assert_eq!(refusal(&header(2)), "the records have schema 2; this version reads up to 1");
-        let bad = format!("{}\n{{\"seq\":\"x\"}}\n", header(1));
+        let plan_refusal = refusal(&header(1));
+        assert!(plan_refusal.contains("cannot be read by this version: missing field"), "{plan_refusal}");
+        let whole = String::from_utf8(written(&[])).unwrap();
+        let bad = format!("{}\n{{\"seq\":\"x\"}}\n", whole.lines().next().unwrap());
         assert!(refusal(&bad).starts_with("line 2 of the records is not a record: invalid type"), "{}", refusal(&bad));
     }
 }

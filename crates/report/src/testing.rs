@@ -10,7 +10,7 @@ use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::{Nanos, Outcome, Phase, Record};
 use streamgauge_stats::{
-    Counts, Distribution, Fidelity, FidelityRow, Grade, Metric, PERCENTILES, Summary, TokenSources,
+    Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Summary, TokenSources,
 };
 
 /// The plan of the golden run of that kind.
@@ -110,7 +110,16 @@ pub(crate) fn facts() -> RunFacts {
 
 /// A distribution over enough values for every percentile.
 pub(crate) fn distribution([avg, min, max, std]: [f64; 4], percentile: impl Fn(u8) -> f64) -> Distribution {
-    Distribution { count: 10_000, exact: true, avg, min, max, std, percentiles: PERCENTILES.map(percentile) }
+    Distribution {
+        count: 10_000,
+        exact: true,
+        avg,
+        min,
+        max,
+        std,
+        percentiles: PERCENTILES.map(percentile),
+        intervals: Intervals::default(),
+    }
 }
 
 /// A summary without any figures.
@@ -127,6 +136,8 @@ pub(crate) fn empty_summary() -> Summary {
     Summary {
         distributions: Vec::new(),
         scalars: Vec::new(),
+        rate_intervals: Vec::new(),
+        with_failures: Vec::new(),
         counts: Counts { requests: 8, ok: 8, ..Counts::default() },
         failures: Vec::new(),
         tokens: TokenSources { by_usage: 8, compared: 8, ..TokenSources::default() },

@@ -39,8 +39,10 @@ impl<'a> Answer<'a> {
     pub fn value(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::TimeToFirstToken => Some((self.first - self.sent).as_millis_f64()),
+            Metric::TimeToFirstTokenFromDue => Some((self.first - self.record.due?).as_millis_f64()),
             Metric::TimeToSecondToken => self.time_to_second_token().map(Nanos::as_millis_f64),
             Metric::RequestLatency => Some((self.last - self.sent).as_millis_f64()),
+            Metric::RequestLatencyFromDue => Some((self.last - self.record.due?).as_millis_f64()),
             Metric::InterTokenLatency => self.inter_token_latency().map(Nanos::as_millis_f64),
             Metric::OutputTokenThroughputPerUser => self.throughput_per_user(),
             Metric::OutputSequenceLength => self.output.map(|(count, _)| count as f64),
@@ -51,9 +53,13 @@ impl<'a> Answer<'a> {
             Metric::TemplateTokens => {
                 self.prompt_tokens().map(|count| count as f64 - f64::from(self.record.input_tokens))
             }
-            Metric::Turnaround => self.record.turnaround.map(Nanos::as_millis_f64),
+            // A slot of an open loop waits for its next request to be due: that is no time of the client's own.
+            Metric::Turnaround => {
+                self.record.turnaround.filter(|_| self.record.due.is_none()).map(Nanos::as_millis_f64)
+            }
             Metric::ConnectTime => self.record.connect.map(Nanos::as_millis_f64),
-            Metric::InterChunkLatency
+            Metric::SendLateness
+            | Metric::InterChunkLatency
             | Metric::ClientLag
             | Metric::TimeToFailure
             | Metric::OutputTokenThroughput
@@ -61,6 +67,13 @@ impl<'a> Answer<'a> {
             | Metric::RequestGoodput
             | Metric::RequestCount => None,
         }
+    }
+
+    /// When output came: all at once where it was not a stream.
+    pub fn output_times(&self) -> impl ExactSizeIterator<Item = Nanos> + 'a {
+        let chunks = &self.record.chunks;
+        let from = if self.streaming { 0 } else { chunks.len().saturating_sub(1) };
+        chunks[from..].iter().map(|chunk| chunk.at)
     }
 
     /// Every r(j+1) - r(j).

@@ -1,5 +1,6 @@
 //! Statistics over one metric's values: exact while they fit in memory, from a histogram beyond.
 
+use crate::interval::{Interval, Intervals, mean_interval, percentile_ranks};
 use crate::metric::Metric;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -32,6 +33,8 @@ pub struct Distribution {
     pub std: f64,
     /// The percentiles of [`PERCENTILES`], in that order.
     pub percentiles: [f64; 9],
+    /// How far chance may have moved the mean and the percentiles.
+    pub intervals: Intervals,
 }
 
 impl Distribution {
@@ -40,20 +43,47 @@ impl Distribution {
         PERCENTILES.iter().position(|&known| known == p).map_or(f64::NAN, |index| self.percentiles[index])
     }
 
+    /// The interval of the `p`-th percentile; none where there are too few values for one, and where `p` is not one of
+    /// [`PERCENTILES`].
+    pub fn interval(&self, p: u8) -> Option<Interval> {
+        PERCENTILES.iter().position(|&known| known == p).and_then(|index| self.intervals.percentiles[index])
+    }
+
     /// Whether there are enough values for the `p`-th percentile to have a two-sided 95 % confidence interval that ends
     /// at two of the values.
     pub fn supports(&self, p: u8) -> bool {
         supports(self.count, p)
     }
+
+    /// Of so many values with these moments, from what is found at any rank.
+    fn of(
+        exact: bool,
+        moments: Moments,
+        [min, max]: [f64; 2],
+        places: &Places,
+        at: impl Fn(u64) -> f64,
+    ) -> Distribution {
+        let between = |(low, high)| Interval { low: at(low), high: at(high) };
+        let (count, avg, std) = (moments.count, moments.mean, moments.std());
+        Distribution {
+            count,
+            exact,
+            avg,
+            min,
+            max,
+            std,
+            percentiles: places.percentiles.map(|rank| interpolate(rank, &at)),
+            intervals: Intervals {
+                avg: mean_interval(avg, std, count),
+                percentiles: places.intervals.map(|ranks| ranks.map(between)),
+            },
+        }
+    }
 }
 
-/// Whether `count` values bracket the `p`-th percentile with 95 % confidence: the whole range of the sample misses it
-/// only when all values lie on one side of it, so the confidence is 1 - q^n - (1-q)^n (the order-statistic interval),
-/// for values that do not depend on each other; pooled gaps do somewhat.
+/// Whether `count` values bracket the `p`-th percentile with 95 % confidence.
 pub(crate) fn supports(count: u64, p: u8) -> bool {
-    let q = f64::from(p) / 100.0;
-    let n = count as f64;
-    1.0 - q.powf(n) - (1.0 - q).powf(n) >= crate::thresholds::INTERVAL_CONFIDENCE
+    percentile_ranks(count, p).is_some()
 }
 
 /// Collects the values of one metric. Memory is bounded.
@@ -109,17 +139,43 @@ impl Sampler {
         self.values.sort_unstable_by(f64::total_cmp);
         let mut moments = Moments::default();
         self.values.iter().for_each(|&value| moments.add(value));
-        let (&min, &max) = (self.values.first()?, self.values.last()?);
-        Some(Distribution {
-            count: moments.count,
-            exact: true,
-            avg: moments.mean,
-            min,
-            max,
-            std: moments.std(),
-            percentiles: PERCENTILES
-                .map(|p| interpolate(Rank::of(p, moments.count), |rank| self.values[rank as usize])),
-        })
+        let range = [*self.values.first()?, *self.values.last()?];
+        let places = Places::of(moments.count);
+        Some(Distribution::of(true, moments, range, &places, |rank| self.values[rank as usize]))
+    }
+
+    /// The values so far, ascending, each with how many there are of it; from a histogram right to 0.1 %.
+    pub(crate) fn steps(&mut self) -> Vec<(f64, u64)> {
+        if let Some(spill) = &self.spill {
+            return spill.steps();
+        }
+        self.values.sort_unstable_by(f64::total_cmp);
+        self.values.iter().map(|&value| (value, 1)).collect()
+    }
+}
+
+/// The ranks, from 0, that the percentiles of so many values and their intervals are found at.
+struct Places {
+    percentiles: [Rank; 9],
+    intervals: [Option<(u64, u64)>; 9],
+}
+
+impl Places {
+    fn of(count: u64) -> Places {
+        Places {
+            percentiles: PERCENTILES.map(|p| Rank::of(p, count)),
+            intervals: PERCENTILES.map(|p| percentile_ranks(count, p)),
+        }
+    }
+
+    /// Each once, ascending.
+    fn all(&self) -> Vec<u64> {
+        let percentiles = self.percentiles.iter().map(|rank| (rank.low, rank.high));
+        let mut ranks: Vec<u64> =
+            percentiles.chain(self.intervals.iter().flatten().copied()).flat_map(|(low, high)| [low, high]).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        ranks
     }
 }
 
@@ -208,22 +264,12 @@ impl Spill {
     }
 
     fn close(self) -> Distribution {
-        let ranks = PERCENTILES.map(|p| Rank::of(p, self.moments.count));
-        let mut wanted: Vec<u64> = ranks.iter().flat_map(|rank| [rank.low, rank.high]).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+        let places = Places::of(self.moments.count);
+        let wanted = places.all();
         let found = self.order_statistics(&wanted);
         let value_at =
             |rank| wanted.binary_search(&rank).ok().and_then(|at| found.get(at).copied()).unwrap_or(self.max);
-        Distribution {
-            count: self.moments.count,
-            exact: false,
-            avg: self.moments.mean,
-            min: self.min,
-            max: self.max,
-            std: self.moments.std(),
-            percentiles: ranks.map(|rank| interpolate(rank, value_at)),
-        }
+        Distribution::of(false, self.moments, [self.min, self.max], &places, value_at)
     }
 
     /// The values at the given ranks, ascending, each from the middle of its histogram step.

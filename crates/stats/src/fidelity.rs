@@ -84,7 +84,7 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 15] = [
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 16] = [
     no_success,
     ended_early,
     clock,
@@ -92,6 +92,7 @@ const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 15] = [
     shared_reads,
     client_lag,
     turnaround,
+    send_lateness,
     load_thread_cpu,
     failed,
     cut_off,
@@ -181,6 +182,22 @@ fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     Some(row.remedy(
         "the server had fewer requests at once than asked, and throughput is low by about this share; raise --threads \
          or lower --concurrency",
+    ))
+}
+
+fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let lateness = evidence.distribution(Metric::SendLateness)?;
+    let p99 = lateness.percentile(99);
+    let (good, degraded) = (limit::SEND_LATENESS_GOOD.as_millis_f64(), limit::SEND_LATENESS_DEGRADED.as_millis_f64());
+    let grade = graded(p99, good, degraded);
+    let Counts { sent_late, never_sent, .. } = evidence.counts;
+    let of = counted(lateness.count, "request");
+    let never = if never_sent > 0 { format!(", {never_sent} of them never sent") } else { String::new() };
+    let value = format!("p99 {p99:.3} ms, max {:.3} ms; {sent_late} of {of} over {good} ms{never}", lateness.max);
+    let row = text_row("send_lateness", "Sent after due", value, grade);
+    Some(FidelityRow { number: Some(p99), unit: "ms", ..row }.remedy(
+        "requests left later than scheduled, and latencies from sent leave that out: read those from due; raise the limit \
+         on concurrency if there is one, else --threads, or lower the rate",
     ))
 }
 
@@ -305,10 +322,10 @@ fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn graded(share: f64, good: f64, degraded: f64) -> Grade {
-    if share <= good {
+fn graded(found: f64, good: f64, degraded: f64) -> Grade {
+    if found <= good {
         Grade::Good
-    } else if share <= degraded {
+    } else if found <= degraded {
         Grade::Degraded
     } else {
         Grade::Invalid

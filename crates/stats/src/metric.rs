@@ -11,10 +11,16 @@ use std::fmt;
 pub enum Metric {
     /// r1 - t0.
     TimeToFirstToken,
+    /// r1 - due, of an open loop.
+    TimeToFirstTokenFromDue,
     /// r2 - r1.
     TimeToSecondToken,
     /// rk - t0.
     RequestLatency,
+    /// rk - due, of an open loop.
+    RequestLatencyFromDue,
+    /// t0 - due, of an open loop, whatever became of the request; until the run was over where it was never sent.
+    SendLateness,
     /// (rk - r1) / (O - 1), one value a request.
     InterTokenLatency,
     /// Every gap between neighbouring output events, pooled over requests.
@@ -35,7 +41,7 @@ pub enum Metric {
     TemplateTokens,
     /// How much later than the kernel this client read an output event, pooled over requests.
     ClientLag,
-    /// From the end of a slot's previous reply to t0: what the client itself took.
+    /// From the end of a slot's previous reply to t0 in a closed loop: what the client itself took.
     Turnaround,
     /// How long opening a connection took, for the requests that had to.
     ConnectTime,
@@ -61,10 +67,13 @@ struct Entry {
 
 impl Metric {
     /// Every metric, in the order of reports.
-    pub const ALL: [Metric; 20] = [
+    pub const ALL: [Metric; 23] = [
         Metric::TimeToFirstToken,
+        Metric::TimeToFirstTokenFromDue,
         Metric::TimeToSecondToken,
         Metric::RequestLatency,
+        Metric::RequestLatencyFromDue,
+        Metric::SendLateness,
         Metric::InterTokenLatency,
         Metric::InterChunkLatency,
         Metric::OutputTokenThroughputPerUser,
@@ -120,6 +129,11 @@ impl Metric {
         )
     }
 
+    /// Whether it counts from when the schedule wanted the request sent rather than from when it was.
+    pub const fn is_from_due(self) -> bool {
+        matches!(self, Metric::TimeToFirstTokenFromDue | Metric::RequestLatencyFromDue | Metric::SendLateness)
+    }
+
     /// The metric of that key.
     pub fn from_key(key: &str) -> Option<Metric> {
         Metric::ALL.into_iter().find(|metric| metric.key() == key)
@@ -133,6 +147,12 @@ impl Metric {
                 unit: "ms",
                 definition: "first output event - sent; reasoning and tool calls are output (GenAI-Perf, AIPerf)",
             },
+            Metric::TimeToFirstTokenFromDue => Entry {
+                key: "time_to_first_token_from_due",
+                title: "Time To First Token From Due",
+                unit: "ms",
+                definition: "first output event - when the schedule wanted the request sent (wrk2)",
+            },
             Metric::TimeToSecondToken => Entry {
                 key: "time_to_second_token",
                 title: "Time To Second Token",
@@ -144,6 +164,19 @@ impl Metric {
                 title: "Request Latency",
                 unit: "ms",
                 definition: "last output event - sent (GenAI-Perf)",
+            },
+            Metric::RequestLatencyFromDue => Entry {
+                key: "request_latency_from_due",
+                title: "Request Latency From Due",
+                unit: "ms",
+                definition: "last output event - when the schedule wanted the request sent (wrk2)",
+            },
+            Metric::SendLateness => Entry {
+                key: "send_lateness",
+                title: "Send Lateness",
+                unit: "ms",
+                definition: "sent, or the run's end for one never sent, - when the schedule wanted it sent; of all requests, \
+                             failed ones too (Streamgauge)",
             },
             Metric::InterTokenLatency => Entry {
                 key: "inter_token_latency",
@@ -212,7 +245,7 @@ impl Metric {
                 key: "turnaround",
                 title: "Turnaround",
                 unit: "ms",
-                definition: "sent - end of the slot's previous reply (Streamgauge)",
+                definition: "sent - end of the slot's previous reply, in a closed loop (Streamgauge)",
             },
             Metric::ConnectTime => Entry {
                 key: "connect_time",
@@ -275,7 +308,7 @@ mod tests {
     #[test]
     fn all_lists_each_metric_once_in_its_order() {
         assert!(Metric::ALL.windows(2).all(|pair| pair[0] < pair[1]));
-        assert_eq!(Metric::ALL[19], Metric::RequestCount);
+        assert_eq!(Metric::ALL[22], Metric::RequestCount);
     }
 
     #[test]

@@ -4,23 +4,32 @@ use crate::answer::Answer;
 use crate::distribution::{Distribution, Sampler};
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
+use crate::interval::Interval;
 use crate::metric::Metric;
 use crate::sharing::Sharing;
+use crate::thresholds::SEND_LATENESS_GOOD;
+use crate::throughput::Bins;
 use crate::tokens::TokenSources;
+use crate::with_failures::{Unfinished, WAITS, WithFailures};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use streamgauge_core::plan::{Stamps, TokenCount};
 use streamgauge_core::record::RunFacts;
+use streamgauge_core::seed::Seed;
 use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, RunPlan, Stage};
 
 /// What a run's records come to. Only successful measured requests are in a distribution or a rate, save the time
-/// to failure, which is of the failed ones.
+/// to failure, which is of the failed ones, and the lateness of sending, which is of all.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// Statistics of each metric that has values, in the order of [`Metric`].
     pub distributions: Vec<(Metric, Distribution)>,
     /// The figures of the whole run that could be computed, in the order of [`Metric`].
     pub scalars: Vec<(Metric, f64)>,
+    /// How far chance may have moved those of them that are rates; none where the run is too short to tell.
+    pub rate_intervals: Vec<(Metric, Interval)>,
+    /// When requests failed, the waiting times in which each of those counts as one that took for ever.
+    pub with_failures: Vec<(Metric, WithFailures)>,
     /// Requests by outcome.
     pub counts: Counts,
     /// What failed, most frequent first.
@@ -43,6 +52,14 @@ impl Summary {
     pub fn scalar(&self, metric: Metric) -> Option<f64> {
         self.scalars.iter().find(|(known, _)| *known == metric).map(|&(_, value)| value)
     }
+
+    /// How far chance may have moved a metric's mean, or its one figure.
+    pub fn interval(&self, metric: Metric) -> Option<Interval> {
+        match self.distribution(metric) {
+            Some(distribution) => distribution.intervals.avg,
+            None => self.rate_intervals.iter().find(|(known, _)| *known == metric).map(|&(_, interval)| interval),
+        }
+    }
 }
 
 /// Requests by outcome.
@@ -60,6 +77,11 @@ pub struct Counts {
     pub warmup: u64,
     /// Measured and sent again after a kept connection died, whatever became of them.
     pub retried: u64,
+    /// Measured and sent over [`SEND_LATENESS_GOOD`] later than the schedule wanted, whatever became of them, or by then
+    /// not sent at all.
+    pub sent_late: u64,
+    /// Measured and due, but never sent before the run was over.
+    pub never_sent: u64,
 }
 
 /// Failures of one kind.
@@ -90,6 +112,8 @@ pub struct AccumulatorConfig {
     pub output_exact: bool,
     /// Where receive stamps were to come from.
     pub stamps: Stamps,
+    /// Where chance comes from.
+    pub seed: Seed,
 }
 
 impl AccumulatorConfig {
@@ -104,15 +128,18 @@ impl AccumulatorConfig {
             streaming: plan.endpoint.streaming,
             output_exact: plan.prompts.output_exact,
             stamps: plan.stamps,
+            seed: plan.prompts.seed,
         })
     }
 }
 
 /// The metrics that each successful request has at most one value of.
-const PER_REQUEST: [Metric; 13] = [
+const PER_REQUEST: [Metric; 15] = [
     Metric::TimeToFirstToken,
+    Metric::TimeToFirstTokenFromDue,
     Metric::TimeToSecondToken,
     Metric::RequestLatency,
+    Metric::RequestLatencyFromDue,
     Metric::InterTokenLatency,
     Metric::OutputTokenThroughputPerUser,
     Metric::OutputSequenceLength,
@@ -135,6 +162,9 @@ pub struct Accumulator {
     gaps: Sampler,
     lags: Sampler,
     times_to_failure: Sampler,
+    lateness: Sampler,
+    unfinished: [Unfinished; WAITS.len()],
+    bins: Bins,
     failures: BTreeMap<(Stage, FailureClass), FailureKind>,
     sharing: Sharing,
     length: LengthAsked,
@@ -173,6 +203,9 @@ impl Accumulator {
             gaps: Sampler::of(Metric::InterChunkLatency),
             lags: Sampler::of(Metric::ClientLag),
             times_to_failure: Sampler::of(Metric::TimeToFailure),
+            lateness: Sampler::of(Metric::SendLateness),
+            unfinished: WAITS.map(Unfinished::of),
+            bins: Bins::new(),
             failures: BTreeMap::new(),
             sharing: Sharing::default(),
             length: LengthAsked::default(),
@@ -191,8 +224,12 @@ impl Accumulator {
         }
         self.counts.requests += 1;
         self.counts.retried += u64::from(record.retries > 0);
+        self.add_lateness(record);
         match &record.outcome {
-            Outcome::CutOff => self.counts.cut_off += 1,
+            Outcome::CutOff => {
+                self.counts.cut_off += 1;
+                self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));
+            }
             Outcome::Failed(failure) => self.add_failure(record, failure),
             Outcome::Ok => match Answer::of(record, self.config.token_count, self.config.streaming) {
                 Some(answer) => self.add_answer(record, &answer),
@@ -201,8 +238,21 @@ impl Accumulator {
         }
     }
 
+    /// A request that was due and not sent before the run was over is as late as it could be seen to be; one that failed
+    /// before it was sent is a failure and nothing else.
+    fn add_lateness(&mut self, record: &Record) {
+        let never = record.sent.is_none() && record.outcome == Outcome::CutOff;
+        let left = if never { Some(record.end) } else { record.sent };
+        if let (Some(due), Some(left)) = (record.due, left) {
+            self.lateness.add_nanos(left - due);
+            self.counts.sent_late += u64::from(left - due > SEND_LATENESS_GOOD);
+            self.counts.never_sent += u64::from(never);
+        }
+    }
+
     fn add_failure(&mut self, record: &Record, failure: &Failure) {
         self.counts.failed += 1;
+        self.unfinished.iter_mut().for_each(|wait| wait.add_failed(record));
         let time = record.end - record.issued;
         self.times_to_failure.add_nanos(time);
         let kind = self.failures.entry((failure.stage, failure.class)).or_insert_with(|| FailureKind {
@@ -245,16 +295,20 @@ impl Accumulator {
         if let Some((count, _)) = answer.output {
             self.output_tokens = Some(self.output_tokens.unwrap_or(0).saturating_add(count));
         }
-        self.good += u64::from(self.config.goodput.holds(answer));
+        let good = self.config.goodput.holds(answer);
+        self.good += u64::from(good);
+        self.bins.add(answer, good);
         let (start, end) = self.span.unwrap_or((answer.sent, answer.last));
         self.span = Some((start.min(answer.sent), end.max(answer.last)));
     }
 
     /// The summary of what was taken in, with the rest of the evidence about the run.
-    pub fn close(self, facts: &RunFacts) -> Summary {
+    pub fn close(mut self, facts: &RunFacts) -> Summary {
         let duration = self.span.map_or(Nanos::ZERO, |(start, end)| end - start);
         let scalars = self.scalars(duration);
+        let with_failures = self.with_failures();
         let pooled = [
+            (Metric::SendLateness, self.lateness),
             (Metric::InterChunkLatency, self.gaps),
             (Metric::ClientLag, self.lags),
             (Metric::TimeToFailure, self.times_to_failure),
@@ -266,6 +320,7 @@ impl Accumulator {
             .filter_map(|(metric, sampler)| Some((metric, sampler.close()?)))
             .collect();
         distributions.sort_by_key(|&(metric, _)| metric);
+        let rate_intervals = rate_intervals(&self.bins, self.span, &distributions, &scalars, self.config.seed);
         let fidelity = Fidelity::judge(&Evidence {
             config: &self.config,
             facts,
@@ -277,7 +332,21 @@ impl Accumulator {
             backward: self.backward,
         });
         let (counts, tokens) = (self.counts, self.tokens);
-        Summary { distributions, scalars, counts, failures: groups(self.failures), tokens, duration, fidelity }
+        let failures = groups(self.failures);
+        Summary { distributions, scalars, rate_intervals, with_failures, counts, failures, tokens, duration, fidelity }
+    }
+
+    /// The waiting times with failures counted in, if there were any.
+    fn with_failures(&mut self) -> Vec<(Metric, WithFailures)> {
+        if self.counts.failed == 0 {
+            return Vec::new();
+        }
+        let unfinished = std::mem::replace(&mut self.unfinished, WAITS.map(Unfinished::of));
+        let close = |(metric, unfinished): (Metric, Unfinished)| {
+            let (_, sampler) = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == metric)?;
+            Some((metric, unfinished.close(sampler)?))
+        };
+        WAITS.into_iter().zip(unfinished).filter_map(close).collect()
     }
 
     /// The figures of the whole run. A run without duration has no rates.
@@ -294,6 +363,25 @@ impl Accumulator {
         .filter_map(|(metric, value)| Some((metric, value?)))
         .collect()
     }
+}
+
+/// The intervals of those rates that the run has.
+fn rate_intervals(
+    bins: &Bins,
+    span: Option<(Nanos, Nanos)>,
+    distributions: &[(Metric, Distribution)],
+    scalars: &[(Metric, f64)],
+    seed: Seed,
+) -> Vec<(Metric, Interval)> {
+    let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency);
+    let intervals = span.zip(latency).and_then(|((start, end), (_, latency))| {
+        bins.intervals(start, end, Nanos::from_secs_f64(latency.avg / 1e3), seed)
+    });
+    let Some([requests, good, tokens]) = intervals else { return Vec::new() };
+    [(Metric::OutputTokenThroughput, tokens), (Metric::RequestThroughput, requests), (Metric::RequestGoodput, good)]
+        .into_iter()
+        .filter(|(metric, _)| scalars.iter().any(|(known, _)| known == metric))
+        .collect()
 }
 
 fn groups(failures: BTreeMap<(Stage, FailureClass), FailureKind>) -> Vec<FailureGroup> {

@@ -33,6 +33,13 @@ pub const TURNAROUND_GOOD: f64 = 0.01;
 /// Five percent is a difference that people draw conclusions from.
 pub const TURNAROUND_DEGRADED: f64 = 0.05;
 
+/// Lateness of sending against the schedule, at p99: up to a millisecond the pattern of arrivals is the plan's at any rate
+/// that one machine asks of a model, and less than first tokens differ by from run to run.
+pub const SEND_LATENESS_GOOD: Nanos = Nanos::from_millis(1);
+/// Ten milliseconds are what a short first token takes: beyond them arrivals, and the queues that they make, are the
+/// client's doing.
+pub const SEND_LATENESS_DEGRADED: Nanos = Nanos::from_millis(10);
+
 /// Busiest load thread's share of a processor: above this, waiting for the processor grows fast (under a random
 /// load of 80 %, four pieces of work wait or are under way on average).
 pub const CPU_GOOD: f64 = 0.80;

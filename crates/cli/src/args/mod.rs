@@ -2,9 +2,11 @@
 
 mod profile;
 mod refused;
+mod report;
 mod sim;
 
-pub use profile::{Clock, Export, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
+pub use profile::{Clock, Export, Pattern, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
+pub use report::ReportArgs;
 pub use sim::SimArgs;
 
 use crate::exit::Exit;
@@ -30,6 +32,8 @@ struct Cli {
 pub enum Command {
     /// Send load to an endpoint and report latency, throughput and fidelity
     Profile(Box<ProfileArgs>),
+    /// Make the report of a run again from its records; that of a killed run for the first time
+    Report(ReportArgs),
     /// Run a simulated inference server
     Sim(SimArgs),
 }

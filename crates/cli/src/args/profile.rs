@@ -3,6 +3,7 @@
 use crate::args::whole;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use streamgauge_core::arrival::{Rate, Shape};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::units::{Bare, parse_duration};
 
@@ -98,9 +99,18 @@ pub struct ProfileArgs {
     #[arg(short, long, value_name = "LIMIT", num_args = 1.., help_heading = "Input")]
     pub goodput: Vec<String>,
 
-    /// Requests in flight at once [default: 1]
+    /// Requests in flight at once [default: 1]; beside --request-rate the most there may be [default: no limit]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
     pub concurrency: Option<u32>,
+    /// Requests per second, each sent when it is due whatever became of those before; inf sends all at once
+    #[arg(long, value_name = "RATE", help_heading = "Load")]
+    pub request_rate: Option<Rate>,
+    /// How requests arrive at that rate: constant, poisson or gamma [default: constant; gamma with --arrival-smoothness]
+    #[arg(long, visible_aliases = ["request-rate-mode", "request-distribution"], value_enum, requires = "request_rate", hide_possible_values = true, value_name = "PATTERN", help_heading = "Load")]
+    pub arrival_pattern: Option<Pattern>,
+    /// Shape of gamma arrivals: their gaps vary by 1/sqrt(shape); 1 is poisson, less is burstier [default: 1]
+    #[arg(long, visible_aliases = ["burstiness", "vllm-burstiness"], value_name = "SHAPE", requires = "request_rate", help_heading = "Load")]
+    pub arrival_smoothness: Option<Shape>,
     /// Requests to measure [default: max(10, 2 x concurrency)]
     #[arg(long, visible_alias = "num-requests", value_name = "N", value_parser = whole(1, u64::MAX), help_heading = "Load")]
     pub request_count: Option<u64>,
@@ -182,6 +192,17 @@ pub enum Selection {
     RoundRobin,
     /// By chance
     Random,
+}
+
+/// How requests arrive at a rate.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Pattern {
+    /// With gaps that are all alike
+    Constant,
+    /// Like those of many users who know nothing of each other
+    Poisson,
+    /// In bursts, or more evenly
+    Gamma,
 }
 
 /// Where receive stamps come from.

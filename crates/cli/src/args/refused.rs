@@ -5,7 +5,7 @@ const MEDIA: &str = "belongs to media inputs (images, audio, video), which are n
 const SESSIONS: &str = "belongs to multi-turn sessions, which are not available";
 const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
 const SCHEDULES: &str =
-    "belongs to open-loop load and schedules, which are not available: load is offered with --concurrency";
+    "belongs to schedules of several rates, which are not available: load is offered with --concurrency or --request-rate";
 const PLOTS: &str = "belongs to plots, which are not available";
 const SWEEPS: &str = "belongs to sweeps and searches, which are not available: run one profile for each value";
 const METRICS: &str = "belongs to metrics of servers and GPUs, which are not available";
@@ -25,12 +25,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("--audio-length-stddev", MEDIA),
     ("--audio-num-channels", MEDIA),
     ("--audio-sample-rates", MEDIA),
-    ("--arrival-pattern", SCHEDULES),
-    ("--arrival-smoothness", SCHEDULES),
     ("--backend", TRITON),
     ("--batch-size-audio", MEDIA),
     ("--batch-size-image", MEDIA),
-    ("--burstiness", SCHEDULES),
     ("--checkpoint-dir", CHECKPOINTS),
     ("--concurrency-ramp-duration", RAMPS),
     ("--config", CONFIG),
@@ -64,9 +61,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--public-dataset", FILES),
     ("--rankings-passages-mean", RANKINGS),
     ("--rankings-passages-stddev", RANKINGS),
-    ("--request-distribution", SCHEDULES),
-    ("--request-rate", SCHEDULES),
-    ("--request-rate-mode", SCHEDULES),
     ("--request-rate-ramp-duration", RAMPS),
     ("--request-rate-series", SCHEDULES),
     ("--seq-dist", FILES),

@@ -1,6 +1,7 @@
 //! The commands: each takes what is resolved and a printer, and says how the process ends.
 
 mod profile;
+mod report;
 mod sim;
 
 use crate::args::Command;
@@ -16,6 +17,7 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
             Ok(settings) => settle(profile::run(settings, printer), printer),
             Err(error) => refuse(&error, printer),
         },
+        Command::Report(args) => settle(report::run(args, printer), printer),
         Command::Sim(args) => settle(sim::run(args, printer), printer),
     }
 }

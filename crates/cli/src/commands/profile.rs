@@ -1,10 +1,12 @@
 //! `profile`: find out what is missing, prepare everything, probe, load, report.
 
+use crate::books::{Books, Recorded};
 use crate::commands::Usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::progress::Bar;
-use crate::recorder::{Recorded, Recorder};
+use crate::recorder::Recorder;
+use crate::results::Results;
 use crate::settings::Settings;
 use crate::signals;
 use anyhow::{Context, Error, Result, anyhow, bail};
@@ -19,9 +21,9 @@ use streamgauge_load::{Control, Input, Job, ProbeError, Route, fetch, probe};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve, synthesize};
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, directory_name};
-use streamgauge_report::{console, export, genai_csv, genai_json, inputs_json};
+use streamgauge_report::inputs_json;
 use streamgauge_sim::{Sim, SimConfig};
-use streamgauge_stats::{Accumulator, AccumulatorConfig, Summary};
+use streamgauge_stats::Summary;
 use streamgauge_wire::{Codec, model_ids};
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
@@ -52,7 +54,7 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
             ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
             _ => error.into(),
         })?;
-    streamgauge_load::raise_descriptor_limit(plan.load.slots()).map_err(usage)?;
+    streamgauge_load::raise_descriptor_limit(plan.load.most().unwrap_or(1)).map_err(usage)?;
     if plan.probe
         && let Err(error) = settle_probe(&mut plan, &prompts, &route, clock, printer)
     {
@@ -61,9 +63,11 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     }
     let (job, bodies) = prepare(Arc::new(plan), &prompts, route, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
-    inputs_json::write(&mut artifacts.inputs, &bodies)
-        .and_then(|()| artifacts.inputs.flush())
-        .context("inputs.json cannot be written")?;
+    if let Some(inputs) = &mut artifacts.inputs {
+        inputs_json::write(&mut *inputs, &bodies)
+            .and_then(|()| inputs.flush())
+            .context("inputs.json cannot be written")?;
+    }
     if settings.verbose {
         say_plan(&job.plan, printer);
     }
@@ -191,11 +195,11 @@ fn say_plan(plan: &RunPlan, printer: &Printer) {
         (None, duration) => format!("{} s", duration.unwrap_or_default().as_secs_f64()),
     };
     printer.note(&format!(
-        "profiling {}{} with {} at concurrency {} on {} load thread(s), until {stop}, {} warm-up request(s) before",
+        "profiling {}{} with {} at {} on {} load thread(s), until {stop}, {} warm-up request(s) before",
         plan.endpoint.target,
         plan.endpoint.path,
         plan.endpoint.models.join(", "),
-        plan.load.slots(),
+        plan.load,
         plan.threads,
         plan.warmup,
     ));
@@ -216,19 +220,14 @@ fn load(
         speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
     })
     .context("signals cannot be watched")?;
-    let recorder = Recorder {
-        plan: &job.plan,
-        tokenizer,
-        payloads: bodies.iter().map(|body| export::payload_string(&body.to_string())).collect(),
-        accumulator: Accumulator::new(AccumulatorConfig::of(&job.plan)?),
-        clock: job.clock,
-    };
+    let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
+    let recorder = Recorder { books, tokenizer, clock: job.clock };
     let (batches, incoming) = sync_channel(BATCHES);
     let (tell_facts, facts) = channel();
     std::thread::scope(|scope| {
         let recorder = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn_scoped(scope, move || recorder.run(incoming, facts, artifacts))?;
+            .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
         let bar = Bar::new(job.plan.stop, settings.bar.unwrap_or(printer.is_terminal()));
         let run = streamgauge_load::run(job.clone(), control, batches)?;
         let facts = run.finish(|progress| bar.show(progress, job.clock.now()));
@@ -246,46 +245,12 @@ fn report(
     plan: &RunPlan,
     recorded: Recorded,
     facts: &RunFacts,
-    mut artifacts: Artifacts,
+    artifacts: Artifacts,
     printer: &Printer,
 ) -> Result<Exit> {
-    let Recorded { summary, mut write_error, undecodable } = recorded;
-    if write_error.is_none() {
-        write_error = write_summaries(plan, &summary, facts, &mut artifacts).err();
-    }
-    printer.result(&console::render(settings.style, plan, &summary));
-    if let Some(early) = &facts.ended_early {
-        printer.note(&format!("the run ended early: {early}"));
-    }
-    if undecodable > 0 {
-        printer.note(&format!(
-            "note: {undecodable} bytes of the replies are not UTF-8 and are left out of {}",
-            plan.export_file
-        ));
-    }
-    match write_error {
-        Some(error) => {
-            // The files stay under their temporary names, readable as far as they go.
-            printer.error(&format!("the artifacts in {} are not complete: {error}", plan.artifacts.display()));
-            return Ok(Exit::Nothing);
-        }
-        // A run that measured nothing has nothing to put in the place of an earlier one.
-        None if artifacts.commit(summary.counts.requests)? => {
-            printer.result(&format!("Artifacts: {}", plan.artifacts.display()))
-        }
-        None => {}
-    }
-    Ok(exit(settings, &summary, facts))
-}
-
-fn write_summaries(
-    plan: &RunPlan,
-    summary: &Summary,
-    facts: &RunFacts,
-    artifacts: &mut Artifacts,
-) -> std::io::Result<()> {
-    genai_json::write(&mut artifacts.summary_json, plan, facts, summary)?;
-    genai_csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
+    let exit = exit(settings, &recorded.summary, facts);
+    let results = Results { style: settings.style, plan, facts, recorded, artifacts, dir: &plan.artifacts };
+    Ok(if results.publish(printer)? { exit } else { Exit::Nothing })
 }
 
 fn exit(settings: &Settings, summary: &Summary, facts: &RunFacts) -> Exit {

@@ -3,9 +3,10 @@
 use crate::context::{Run, TestContext};
 use serde_json::Value;
 
-/// Rows of a box table as cells, head first; wrapped labels are joined.
+/// Rows of the first box table as cells, head first; wrapped labels are joined.
 fn table(text: &str) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
+    let (text, _) = text.split_once('└').unwrap();
     for line in text.lines().filter(|line| line.starts_with(['│', '┃'])) {
         let cells: Vec<String> =
             line.trim_matches(['│', '┃']).split(['│', '┃']).map(|cell| cell.trim().to_owned()).collect();
@@ -34,13 +35,13 @@ fn the_table_has_the_rows_of_the_real_one_and_ours() {
         .profile("--streaming --concurrency 2 --request-count 10 --isl 20 --osl 8 --goodput time_to_first_token:40");
     let run = run.expect(0);
     let rows = table(&run.stdout);
-    assert_eq!(rows[0], ["Statistic", "avg", "min", "max", "p99", "p90", "p75", "std"]);
+    assert_eq!(rows[0], ["Statistic", "avg", "min", "max", "p99", "p90", "p75", "std", "±avg", "±p99"]);
     let golden = table(GOLDEN_CHAT);
     let mut expected = labels(&golden);
     expected.insert(4, "Inter Chunk Latency (ms)");
     assert_eq!(labels(&rows), expected);
     assert_eq!(run.stdout.lines().next().unwrap().trim(), "Streamgauge | LLM Metrics");
-    assert!(rows.iter().all(|row| row.len() == 8));
+    assert!(rows.iter().all(|row| row.len() == 10));
     shows_the_summary(&run, &rows);
 }
 
@@ -52,6 +53,10 @@ fn shows_the_summary(run: &Run, rows: &[Vec<String>]) {
         let key = name.to_lowercase().replace(' ', "_");
         let thin = summary["samples"][&key]["too_few_for"].as_array().cloned().unwrap_or_default();
         for (column, cell) in rows[0].iter().zip(row).skip(1) {
+            if let Some(statistic) = column.strip_prefix('±') {
+                shows_a_reach(&summary, &key, statistic, cell);
+                continue;
+            }
             let Some(value) = summary[&key][column].as_f64() else {
                 assert_eq!(cell, "N/A", "{key} {column}");
                 continue;
@@ -63,6 +68,18 @@ fn shows_the_summary(run: &Run, rows: &[Vec<String>]) {
     }
 }
 
+/// A `±` is the farther end of the interval, as far as there is one.
+fn shows_a_reach(summary: &Value, key: &str, statistic: &str, cell: &str) {
+    let interval = &summary["intervals"][key][statistic];
+    if interval.is_null() {
+        return assert_eq!(cell, "N/A", "±{statistic} of {key}");
+    }
+    let [low, high] = ["low", "high"].map(|end| interval[end].as_f64().unwrap());
+    let value = summary[key][statistic].as_f64().unwrap();
+    let shown: f64 = cell.replace(',', "").parse().unwrap();
+    assert!((shown - (high - value).max(value - low)).abs() <= 0.005 + 1e-9 * value, "{key}: {cell} for {interval}");
+}
+
 #[test]
 fn ten_requests_are_too_few_for_most_percentiles() {
     let context = TestContext::new();
@@ -70,7 +87,7 @@ fn ten_requests_are_too_few_for_most_percentiles() {
     let rows = table(&run.stdout);
     let latency = rows.iter().find(|row| row[0] == "Request Latency (ms)").unwrap();
     let marked: Vec<bool> = latency[1..].iter().map(|cell| cell.starts_with('~')).collect();
-    assert_eq!(marked, [false, false, false, true, true, true, false]);
+    assert_eq!(marked, [false, false, false, true, true, true, false, false, false]);
     assert!(run.stdout.contains("\n~ too few samples for a two-sided 95 % interval of this percentile\n"));
     assert!(run.stdout.contains("Requests: 10 ok, 0 failed, 0 cut off, 0 retried, in "), "{}", run.stdout);
 }
@@ -117,6 +134,23 @@ fn the_verdict_stands_below_with_its_reasons() {
             assert!(block.contains(remedy), "{block}");
         }
     }
+}
+
+#[test]
+fn failures_count_in_a_table_of_their_own() {
+    let context = TestContext::faulty(&["status=500:every=4"]);
+    let run = context.profile("--streaming --request-count 40 --isl 20 --osl 8 --no-probe").expect(0);
+    let (_, block) = run.stdout.split_once("A failed request counts as endless\n").unwrap();
+    let rows = table(block);
+    assert_eq!(rows[0], ["With failures", "p99", "p90", "p75"]);
+    assert_eq!(labels(&rows), ["Time To First Token (ms)", "Request Latency (ms)"]);
+    assert!(rows[1..].iter().all(|row| row[1] == "failed" && row[2] == "failed" && row[3] != "failed"), "{rows:?}");
+    let summary = run.summary();
+    let shown: f64 = rows[2][3].parse().unwrap();
+    assert!((shown - summary["with_failures"]["request_latency"]["p75"].as_f64().unwrap()).abs() <= 0.005);
+    let context = TestContext::new();
+    let well = context.profile("--streaming --isl 20 --osl 2").expect(0);
+    assert!(!well.stdout.contains("counts as endless") && well.summary().get("with_failures").is_none());
 }
 
 #[test]

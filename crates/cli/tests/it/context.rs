@@ -98,7 +98,18 @@ impl TestContext {
 
     /// The binary with arguments between blanks and nothing more.
     pub fn bare(&self, args: &str) -> assert_cmd::Command {
-        let mut command = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("streamgauge"));
+        self.clean(assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("streamgauge")), args)
+    }
+
+    /// The binary with arguments between blanks, in a process that a line of bash has prepared: its limits, its files.
+    #[cfg(target_os = "linux")]
+    pub fn prepared(&self, shell: &str, args: &str) -> assert_cmd::Command {
+        let mut command = assert_cmd::Command::new("bash");
+        command.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(assert_cmd::cargo::cargo_bin!("streamgauge"));
+        self.clean(command, args)
+    }
+
+    fn clean(&self, mut command: assert_cmd::Command, args: &str) -> assert_cmd::Command {
         for name in VARIABLES {
             command.env_remove(name);
         }
@@ -148,8 +159,17 @@ pub struct Running<'a> {
 impl<'a> Running<'a> {
     /// Ctrl-C.
     pub fn interrupt(&self) {
+        self.signal("INT");
+    }
+
+    /// What a service manager sends.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id();
-        let shell = std::process::Command::new("sh").arg("-c").arg(format!("kill -INT {pid}")).status();
+        let shell = std::process::Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status();
         assert!(shell.unwrap().success());
     }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 const PERCENTILES: [u32; 9] = [1, 5, 10, 25, 50, 75, 90, 95, 99];
 
 /// Members of the summary that are no metrics.
-const NO_METRICS: [&str; 7] = ["input_config", "samples", "requests", "errors", "token_counts", "run", "fidelity"];
+const NO_METRICS: [&str; 9] =
+    ["input_config", "samples", "intervals", "with_failures", "requests", "errors", "token_counts", "run", "fidelity"];
 
 /// What a run comes to.
 #[derive(Default)]
@@ -23,11 +24,27 @@ struct Figures {
     failed: u64,
     cut_off: u64,
     retried: u64,
+    /// Sent over a millisecond after they were due.
+    sent_late: u64,
+    /// Due and not sent before the run was over.
+    never_sent: u64,
+    /// Values of requests that did not succeed, by waiting time.
+    waits: BTreeMap<&'static str, Waits>,
     duration_s: f64,
     sources: Sources,
     turnarounds: Vec<f64>,
     /// Output length against the length asked for: sum of the differences, and of the lengths.
     length: (f64, f64),
+}
+
+/// What the requests that did not succeed add to a waiting time.
+#[derive(Debug, Default)]
+struct Waits {
+    failed: u64,
+    /// Known although the request was cut off.
+    known: Vec<f64>,
+    /// Only known to be longer.
+    open: Vec<f64>,
 }
 
 /// Whose counts were used, in requests.
@@ -48,6 +65,8 @@ pub fn verify(run: &Run) {
     let figures = Figures::of(&records);
     let summary = run.summary();
     figures.verify_metrics(&summary);
+    figures.verify_intervals(&summary);
+    figures.verify_with_failures(&summary);
     figures.verify_counts(&summary, &records);
     figures.verify_fidelity(&summary);
     let streaming = records.header["plan"]["endpoint"]["streaming"] == true;
@@ -65,9 +84,23 @@ impl Figures {
         let (mut first_sent, mut last_event) = (i64::MAX, i64::MIN);
         for record in records.of_phase("profiling") {
             figures.retried += u64::from(record.get("retries").is_some());
+            // What was never sent is as late as the run saw it be.
+            let never = record["sent_ns"].is_null() && record["outcome"] == "cut_off";
+            let left = record[if never { "end_ns" } else { "sent_ns" }].as_i64();
+            if let (Some(due), Some(left)) = (record["due_ns"].as_i64(), left) {
+                figures.values.entry("send_lateness").or_default().push((left - due) as f64 / 1e6);
+                figures.sent_late += u64::from(left - due > 1_000_000);
+                figures.never_sent += u64::from(never);
+            }
             match record["outcome"].as_str().unwrap() {
-                "cut_off" => figures.cut_off += 1,
-                "failed" => figures.add_failure(record),
+                "cut_off" => {
+                    figures.cut_off += 1;
+                    figures.add_waits(record, streaming);
+                }
+                "failed" => {
+                    figures.add_failure(record);
+                    figures.add_waits(record, streaming);
+                }
                 _ => {
                     let own = of_request(record, streaming, policy);
                     figures.add_sources(record, policy);
@@ -109,6 +142,28 @@ impl Figures {
         self.failures.entry((name("stage"), name("class"))).or_default().push(time);
         self.values.entry("time_to_failure").or_default().push(time);
         self.failed += 1;
+    }
+
+    /// A failure is endless. What was cut off is known where what it waited for had come, else that it took longer.
+    fn add_waits(&mut self, record: &Value, streaming: bool) {
+        for (key, first, from) in [
+            ("time_to_first_token", true, "sent_ns"),
+            ("time_to_first_token_from_due", true, "due_ns"),
+            ("request_latency", false, "sent_ns"),
+            ("request_latency_from_due", false, "due_ns"),
+        ] {
+            let from_due = from == "due_ns";
+            let start = record[from].as_i64();
+            let ms = |at: i64| start.map(|start| (at - start) as f64 / 1e6);
+            let waits = self.waits.entry(key).or_default();
+            if record["outcome"] == "failed" {
+                waits.failed += u64::from(start.is_some() || !from_due);
+            } else if first && streaming && !stamps(record).is_empty() {
+                waits.known.extend(ms(int(&record["sent_ns"]) + stamps(record)[0]));
+            } else {
+                waits.open.extend(ms(int(&record["end_ns"])));
+            }
+        }
     }
 
     /// Values of which a request has many.
@@ -161,12 +216,88 @@ impl Figures {
     }
 
     #[track_caller]
+    fn verify_intervals(&self, summary: &Value) {
+        let written = summary["intervals"].as_object().unwrap();
+        let mut known = 0;
+        for (key, values) in &self.values {
+            let intervals = &summary["intervals"][*key];
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            for p in PERCENTILES {
+                let thin =
+                    summary["samples"][*key]["too_few_for"].as_array().unwrap().contains(&json!(format!("p{p}")));
+                let found = &intervals[format!("p{p}")];
+                assert_eq!(found.is_null(), thin, "p{p} of {key}");
+                let narrowest = narrowest(sorted.len(), f64::from(p) / 100.0);
+                assert_eq!(narrowest.is_empty(), thin, "p{p} of {key}");
+                let is = |(low, high): &(usize, usize)| found["low"] == sorted[*low] && found["high"] == sorted[*high];
+                // Equal values may have lost a last bit to their unit.
+                let near = |(low, high): &(usize, usize)| {
+                    let close = |end: &str, value: f64| (found[end].as_f64().unwrap() - value).abs() < 1e-9;
+                    close("low", sorted[*low]) && close("high", sorted[*high])
+                };
+                assert!(thin || narrowest.iter().any(|ranks| is(ranks) || near(ranks)), "p{p} of {key}: {found}");
+            }
+            let reach = (values.len() > 1).then(|| {
+                let freedom = (values.len() - 1) as f64;
+                student(freedom) * statistic(values, "std") / freedom.sqrt()
+            });
+            assert_eq!(intervals["avg"].is_null(), reach.is_none(), "{key}");
+            if let Some(reach) = reach {
+                let end = |name: &str| intervals["avg"][name].as_f64().unwrap();
+                let off = (end("high") - end("low") - 2.0 * reach).abs();
+                assert!(off <= 2e-5 * reach + 1e-9, "{key}: {reach} against {}", intervals["avg"]);
+                same(&json!((end("high") + end("low")) / 2.0), mean(values), key);
+            }
+            known += usize::from(!intervals.is_null());
+        }
+        let latency = self.values.get("request_latency").map_or(0.0, |values| mean(values) / 1e3);
+        for (key, rate) in self.totals.iter().filter(|(key, _)| **key != "request_count") {
+            let interval = &summary["intervals"][*key]["avg"];
+            // Eight blocks that are no shorter than a mean latency, and made of bins of a millisecond or so.
+            assert!(!interval.is_null() || self.duration_s < 9.0 * (latency + 0.003), "{key}");
+            assert!(interval.is_null() || self.duration_s >= 7.0 * latency, "{key}");
+            if !interval.is_null() {
+                let (low, high) = (interval["low"].as_f64().unwrap(), interval["high"].as_f64().unwrap());
+                assert!(0.0 <= low && low <= rate * (1.0 + 1e-9) && *rate <= high * (1.0 + 1e-9), "{key}: {interval}");
+                known += 1;
+            }
+        }
+        assert_eq!(written.len(), known, "{written:?}");
+    }
+
+    #[track_caller]
+    fn verify_with_failures(&self, summary: &Value) {
+        let failing: Vec<_> = self.waits.iter().filter(|(_, waits)| waits.failed > 0).collect();
+        let Some(written) = summary.get("with_failures") else {
+            assert!(failing.is_empty(), "{failing:?}");
+            return;
+        };
+        assert_eq!(written.as_object().unwrap().len(), failing.len());
+        for (key, waits) in failing {
+            let mut known = self.values.get(key).cloned().unwrap_or_default();
+            known.extend(&waits.known);
+            let requests = (known.len() + waits.open.len()) as u64 + waits.failed;
+            let written = &written[*key];
+            assert_eq!((&written["requests"], &written["failed"]), (&json!(requests), &json!(waits.failed)), "{key}");
+            assert_eq!(written["cut_off"], waits.open.len(), "{key}");
+            for p in PERCENTILES {
+                let written = &written[format!("p{p}")];
+                match product_limit(&known, &waits.open, waits.failed, f64::from(p) / 100.0) {
+                    Some(expected) => same(written, expected, key),
+                    None => assert!(written.is_null(), "p{p} of {key}: {written}"),
+                }
+            }
+        }
+    }
+
+    #[track_caller]
     fn verify_counts(&self, summary: &Value, records: &Records) {
-        let Figures { ok, failed, cut_off, retried, sources, .. } = self;
+        let Figures { ok, failed, cut_off, retried, sent_late, never_sent, sources, .. } = self;
         let measured = ok + failed + cut_off;
         let warmup = records.of_phase("warmup").len();
         let requests = json!({"measured": measured, "ok": ok, "failed": failed, "cut_off": cut_off,
-                              "retried": retried, "warmup": warmup});
+                              "retried": retried, "sent_late": sent_late, "never_sent": never_sent, "warmup": warmup});
         assert_eq!(summary["requests"], requests);
         let counts = &summary["token_counts"];
         let written = ["by_usage", "by_tokenizer", "by_chunks", "missing", "compared", "disagree"]
@@ -206,6 +337,15 @@ impl Figures {
                 (row, share) => assert!(row.is_none() && share.is_none(), "{key}: {row:?} {share:?}"),
             }
         }
+        let lateness = self.values.get("send_lateness").map(|values| statistic(values, "p99"));
+        let row = rows.iter().find(|row| row["key"] == "send_lateness");
+        assert_eq!(row.is_some(), lateness.is_some());
+        if let (Some(row), Some(p99)) = (row, lateness) {
+            same(&row["number"], p99, "send lateness");
+            let grade = ["good", "degraded", "invalid"][usize::from(p99 > 1.0) + usize::from(p99 > 10.0)];
+            assert_eq!(row["grade"], grade, "{row}");
+            assert!(row["value"].as_str().unwrap().contains(&format!("; {} of ", self.sent_late)), "{row}");
+        }
         let worst = |grade: &Value| ["good", "degraded", "invalid"].iter().position(|known| grade == known).unwrap();
         let verdict = rows.iter().map(|row| worst(&row["grade"])).max().unwrap();
         assert_eq!(worst(&summary["fidelity"]["verdict"]), verdict);
@@ -220,7 +360,7 @@ impl Figures {
         assert_eq!(head.join(","), "Metric,avg,min,max,p99,p95,p90,p75,p50,p25,p10,p5,p1");
         // Without a stream the first token is the whole answer.
         let mut shown: Vec<_> =
-            self.values.iter().filter(|(key, _)| streaming || **key != "time_to_first_token").collect();
+            self.values.iter().filter(|(key, _)| streaming || !key.starts_with("time_to_first_token")).collect();
         for row in &rows {
             let at = shown.iter().position(|(key, _)| label(key) == row[0]).unwrap_or_else(|| panic!("{row:?}"));
             let (_, values) = shown.remove(at);
@@ -281,7 +421,11 @@ fn of_request(record: &Value, streaming: bool, policy: &str) -> BTreeMap<&'stati
     let prompt = record["usage"]["prompt_tokens"].as_f64();
     put("prompt_tokens_by_server", prompt);
     put("template_tokens", prompt.map(|count| count - record["input_tokens"].as_f64().unwrap()));
-    put("turnaround", record["turnaround_ns"].as_i64().map(ms));
+    // A slot of an open loop waits for what is due next, which is no time of the client's own.
+    put("turnaround", record["turnaround_ns"].as_i64().filter(|_| record.get("due_ns").is_none()).map(ms));
+    let lateness = record["due_ns"].as_i64().map(|due| int(&record["sent_ns"]) - due);
+    put("time_to_first_token_from_due", lateness.map(|late| ms(first + late)));
+    put("request_latency_from_due", lateness.map(|late| ms(last + late)));
     put("connect_time", record["connect_ns"].as_i64().map(ms));
     own
 }
@@ -293,8 +437,9 @@ fn keeps(own: &BTreeMap<&str, f64>, limit: &Value) -> bool {
     own.get(key).is_some_and(|value| if is_rate { *value >= limit } else { *value <= limit })
 }
 
+/// Stamps of the output events after `sent`; a request without any has no list of them.
 fn stamps(record: &Value) -> Vec<i64> {
-    record["at_ns"].as_array().unwrap().iter().map(int).collect()
+    record["at_ns"].as_array().into_iter().flatten().map(int).collect()
 }
 
 fn int(value: &Value) -> i64 {
@@ -332,6 +477,60 @@ fn statistic(values: &[f64], name: &str) -> f64 {
             below + (above - below) * (index - index.floor())
         }
     }
+}
+
+/// The narrowest pairs of ranks, from 0, between which a percentile of `n` values' source lies with 95 % confidence: all
+/// that are as likely as the likeliest. By the binomial distribution, every pair tried.
+fn narrowest(n: usize, q: f64) -> Vec<(usize, usize)> {
+    let logs: Vec<f64> = (0..=n)
+        .scan(0.0, |sum: &mut f64, k| {
+            *sum += (k.max(1) as f64).ln();
+            Some(*sum)
+        })
+        .collect();
+    let probability =
+        |k: usize| (logs[n] - logs[k] - logs[n - k] + k as f64 * q.ln() + (n - k) as f64 * (1.0 - q).ln()).exp();
+    // Sums up to and without k.
+    let sums: Vec<f64> = (0..=n).scan(0.0, |sum, k| Some(std::mem::replace(sum, *sum + probability(k)))).collect();
+    for span in 1..n {
+        let confidence = |low: usize| sums[low + span + 1] - sums[low + 1];
+        let best = (0..n - span).map(confidence).fold(0.0, f64::max);
+        if best >= 0.95 {
+            return (0..n - span).filter(|&low| confidence(low) > best - 1e-9).map(|low| (low, low + span)).collect();
+        }
+    }
+    Vec::new()
+}
+
+/// The 97.5th percentile of Student's t. With x = sqrt(v) tan a its density is that of cos^(v - 1) a, which is summed up.
+fn student(freedom: f64) -> f64 {
+    const STEPS: usize = 100_000;
+    let step = std::f64::consts::FRAC_PI_2 / STEPS as f64;
+    let height = |index: usize| ((index as f64 + 0.5) * step).cos().powf(freedom - 1.0);
+    let whole: f64 = (0..STEPS).map(height).sum();
+    let (mut sum, mut index) = (0.0, 0);
+    while sum + height(index) < 0.95 * whole {
+        sum += height(index);
+        index += 1;
+    }
+    let part = (0.95 * whole - sum) / height(index);
+    freedom.sqrt() * ((index as f64 + part) * step).tan()
+}
+
+/// The least known value that no more than 1 - q are beyond (Kaplan and Meier's estimate); none where that is a failure.
+fn product_limit(known: &[f64], open: &[f64], failed: u64, q: f64) -> Option<f64> {
+    let mut values = known.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.dedup();
+    let mut beyond = 1.0;
+    for value in values {
+        let at_risk = known.iter().chain(open).filter(|other| **other >= value).count() as f64 + failed as f64;
+        beyond *= 1.0 - known.iter().filter(|other| **other == value).count() as f64 / at_risk;
+        if beyond <= 1.0 - q + 1e-12 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 #[track_caller]

@@ -134,3 +134,65 @@ fn of_a_run_in_which_all_fails() {
     verify(&run);
     assert_eq!(run.summary()["fidelity"]["verdict"], "invalid");
 }
+
+#[test]
+fn of_open_loops() {
+    let faults = ["status=500:every=6", "stall-stream=150ms:every=7"];
+    for (faults, args) in [
+        (&[][..], "--streaming --request-rate 300 --request-count 60"),
+        (
+            &faults[..],
+            "--streaming --request-rate 200 --arrival-pattern poisson --concurrency 3 --request-count 40 --threads 2",
+        ),
+        (&faults[..1], "--request-rate 100 --request-count 15 --warmup-request-count 3"),
+    ] {
+        let context = TestContext::faulty(faults);
+        let run = context.profile(&format!("{args} --isl 10 --osl 4 --no-probe")).expect(0);
+        verify(&run);
+        let summary = run.summary();
+        assert!(run.fidelity_row("turnaround").is_none() && run.fidelity_row("send_lateness").is_some());
+        let [sent, due] =
+            ["request_latency", "request_latency_from_due"].map(|key| summary[key]["avg"].as_f64().unwrap());
+        assert!(due >= sent, "a request leaves no earlier than it is due");
+        let failed = summary["requests"]["failed"].as_u64().unwrap();
+        let metrics = summary.get("with_failures").map_or(0, |waits| waits.as_object().unwrap().len());
+        assert_eq!(metrics, if failed > 0 { 4 } else { 0 });
+    }
+}
+
+#[test]
+fn of_a_schedule_that_a_cap_holds_up() {
+    let context = TestContext::new();
+    let args = "--streaming --request-rate 400 --concurrency 1 --benchmark-duration 200ms --grace-period 50ms";
+    let run = context.profile(&format!("{args} --isl 10 --osl 10 --no-probe")).expect(0);
+    verify(&run);
+    assert!(run.summary()["requests"]["never_sent"].as_u64().unwrap() > 40, "one at a time, of some thirty ms each");
+    assert_eq!(run.fidelity_row("send_lateness").unwrap()["grade"], "invalid");
+}
+
+#[test]
+fn of_a_run_long_enough_for_intervals_of_its_rates() {
+    let context = TestContext::new();
+    let args = "--streaming --concurrency 4 --request-count 320 --isl 10 --osl 4 --goodput request_latency:1000";
+    let run = context.profile(args).expect(0);
+    verify(&run);
+    let intervals = &run.summary()["intervals"];
+    for rate in ["request_throughput", "output_token_throughput", "request_goodput"] {
+        assert!(intervals[rate]["avg"]["low"].is_number(), "{rate}: {intervals}");
+    }
+    assert!(intervals["request_latency"]["p99"]["high"].is_number());
+    assert!(intervals.get("request_count").is_none());
+}
+
+#[test]
+fn of_a_run_with_failures_that_cuts_requests_off() {
+    let context =
+        TestContext::faulty(&["status=500:every=5", "stall-stream=100s:every=9", "stall-first=100s:every=11"]);
+    let args = "--streaming --concurrency 8 --benchmark-duration 600ms --grace-period 50ms --isl 10 --osl 5 --no-probe";
+    let run = context.profile(args).expect(0);
+    verify(&run);
+    let waits = &run.summary()["with_failures"];
+    let count = |key: &str, name: &str| waits[key][name].as_u64().unwrap();
+    assert!(count("request_latency", "failed") >= 1 && count("request_latency", "cut_off") >= 1, "{waits}");
+    assert!(count("time_to_first_token", "cut_off") <= count("request_latency", "cut_off"), "{waits}");
+}

@@ -10,6 +10,7 @@ mod failures;
 mod happy_path;
 mod inputs;
 mod limits;
+mod open_loop;
 mod outputs;
 mod questions;
 mod script;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::{
     Endpoint, EndpointKind, ExportLevel, Length, Load, ModelSelection, PromptPlan, RunPlan, Stamps, StopRule, Target,
@@ -97,6 +98,12 @@ impl Trial {
 
     pub fn slots(mut self, slots: u32) -> Trial {
         self.plan.load = Load::Concurrency(slots);
+        self
+    }
+
+    /// An open loop.
+    pub fn rate(mut self, rate: f64, arrival: Arrival, cap: Option<u32>) -> Trial {
+        self.plan.load = Load::Rate { rate: Rate::try_new(rate).unwrap(), arrival, cap };
         self
     }
 

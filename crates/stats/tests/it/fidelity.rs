@@ -31,6 +31,103 @@ fn an_ordinary_run_is_good() {
     assert_eq!(row(&summary, "samples").unwrap().value, "300, enough for every percentile");
 }
 
+/// A closed loop with all that rows are judged from, each well within its limits.
+fn closed_loop() -> Vec<Record> {
+    let record = |record| Record { turnaround: Some(Nanos(20_000)), want_out: Some(10), ..record };
+    streams(300).into_iter().map(record).collect()
+}
+
+/// The same of an open loop.
+fn open_loop() -> Vec<Record> {
+    let due = |record: Record| Record { due: record.sent.map(|sent| sent - Nanos(100_000)), ..record };
+    closed_loop().into_iter().map(due).collect()
+}
+
+fn doubts(summary: &Summary) -> Vec<&'static str> {
+    summary.fidelity.rows.iter().filter(|row| row.grade > Grade::Good).map(|row| row.key).collect()
+}
+
+#[test]
+fn each_doubt_arises_alone_and_none_when_all_is_well() {
+    type Change = fn(&mut Vec<Record>, &mut RunFacts);
+    let cases: [(&str, Change); 15] = [
+        ("successful_requests", |records, _| records.clear()),
+        ("ended_early", |_, facts| facts.interrupted = true),
+        ("clock", |_, facts| facts.kernel_stamps = false),
+        ("backward_stamps", |records, _| {
+            records[..9].iter_mut().for_each(|record| record.chunks[3].at = Nanos::from_millis(29));
+        }),
+        ("shared_reads", |records, _| records[..60].iter_mut().for_each(share_late_reads)),
+        ("turnaround", |records, _| {
+            records.iter_mut().for_each(|record| record.turnaround = Some(Nanos::from_millis(2)));
+        }),
+        ("send_lateness", |records, _| {
+            *records = open_loop();
+            records[..9].iter_mut().for_each(|record| record.due = Some(Nanos::from_millis(-2)));
+        }),
+        ("load_thread_cpu", |_, facts| facts.threads[0].cpu = Nanos(90)),
+        ("failed_requests", |records, _| {
+            records.extend((0..9).map(|seq| failure(300 + seq, 1, Stage::Body, FailureClass::Reset, "reset")));
+        }),
+        ("cut_off_requests", |records, _| {
+            records[..9].iter_mut().for_each(|record| record.outcome = Outcome::CutOff);
+        }),
+        ("connections", |records, _| records[..9].iter_mut().for_each(|record| record.retries = 1)),
+        ("output_length", |records, _| records.iter_mut().for_each(|record| record.want_out = Some(11))),
+        ("token_counts", |records, _| records[..30].iter_mut().for_each(|record| record.text_tokens = Some(11))),
+        ("uncounted_requests", |records, _| {
+            records[..9].iter_mut().for_each(|record| (record.usage, record.text_tokens) = (None, None));
+        }),
+        ("", |_, _| {}),
+    ];
+    for (key, change) in cases {
+        let (mut records, mut facts) = (closed_loop(), facts());
+        change(&mut records, &mut facts);
+        let summary = summary_of(config(), &facts, &records);
+        let expected: Vec<&str> = Some(key).into_iter().filter(|key| !key.is_empty()).collect();
+        assert_eq!(doubts(&summary), expected);
+        for row in &summary.fidelity.rows {
+            assert_eq!(row.remedy.is_some(), row.grade > Grade::Good, "{row:?}");
+        }
+    }
+    let known: Vec<&str> = cases.iter().map(|(key, _)| *key).chain(["client_lag", "samples", ""]).collect();
+    for summary in [summary(&closed_loop()), summary(&open_loop())] {
+        assert_eq!(doubts(&summary), [""; 0]);
+        assert!(summary.fidelity.rows.iter().all(|row| known.contains(&row.key)));
+    }
+}
+
+/// Every second event shared a read, for half a gap, with the one before it.
+fn share_late_reads(record: &mut Record) {
+    for index in (1..10).step_by(2) {
+        record.chunks[index - 1].at = record.chunks[index].at;
+        record.chunks[index] = Chunk { shared: true, lag: Some(Nanos::from_millis(5)), ..record.chunks[index] };
+    }
+}
+
+#[test]
+fn an_open_loop_is_judged_by_how_late_it_sent() {
+    let with = |late: usize, lateness: Nanos| {
+        let mut records = open_loop();
+        records[..late].iter_mut().for_each(|record| record.due = record.sent.map(|sent| sent - lateness));
+        summary(&records)
+    };
+    let verdict = |late, ms| grade(&with(late, Nanos::from_millis(ms)), "send_lateness");
+    // Of 300 values, p99 lies a hundredth of the way from the 297th to the 298th.
+    assert_eq!((verdict(300, 1), verdict(300, 10), verdict(300, 11)), (Grade::Good, Grade::Degraded, Grade::Invalid));
+    assert_eq!((verdict(2, 400), verdict(3, 400), verdict(4, 400)), (Grade::Good, Grade::Degraded, Grade::Invalid));
+    let some = with(2, Nanos(2_500_000));
+    assert_eq!(some.counts.sent_late, 2);
+    let found = row(&some, "send_lateness").unwrap();
+    assert_eq!(found.value, "p99 0.100 ms, max 2.500 ms; 2 of 300 requests over 1 ms");
+    let mut records = open_loop();
+    records[0] = Record { sent: None, chunks: Vec::new(), outcome: Outcome::CutOff, ..records[0].clone() };
+    let never = row(&summary(&records), "send_lateness").unwrap().value.clone();
+    assert!(never.ends_with("; 1 of 300 requests over 1 ms, 1 of them never sent"), "{never}");
+    assert!(with(300, Nanos::from_millis(11)).fidelity.rows.iter().all(|row| row.key != "turnaround"));
+    assert_eq!(row(&summary(&closed_loop()), "send_lateness"), None);
+}
+
 #[test]
 fn grades_are_ordered_and_shown_in_lower_case() {
     assert!(Grade::Good < Grade::Degraded && Grade::Degraded < Grade::Invalid);

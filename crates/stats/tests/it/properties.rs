@@ -2,26 +2,31 @@
 
 use crate::support::{answer, config, facts, failure, goodput, summary_of};
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
-use streamgauge_core::{FailureClass, Record, Stage};
+use streamgauge_core::{FailureClass, Nanos, Outcome, Record, Stage};
 use streamgauge_stats::distribution::EXACT_VALUES;
-use streamgauge_stats::{AccumulatorConfig, Metric, PERCENTILES, Sampler};
+use streamgauge_stats::interval::percentile_ranks;
+use streamgauge_stats::{AccumulatorConfig, Interval, Metric, PERCENTILES, Sampler};
 
 fn any_record() -> impl Strategy<Value = Record> {
-    let succeeded = (0..1_000_i64, vec(0..10_000_000_i64, 1..8), any::<bool>()).prop_map(|(sent, gaps, shared)| {
-        let at: Vec<i64> = gaps
-            .iter()
-            .scan(sent, |at, gap| {
-                *at += gap;
-                Some(*at)
-            })
-            .collect();
-        let mut record = answer(0, sent, &at);
-        record.chunks.iter_mut().skip(1).for_each(|chunk| chunk.shared = shared);
-        record
-    });
+    let succeeded =
+        (0..100_000_000_i64, vec(0..10_000_000_i64, 1..8), any::<bool>()).prop_map(|(sent, gaps, shared)| {
+            let at: Vec<i64> = gaps
+                .iter()
+                .scan(sent, |at, gap| {
+                    *at += gap;
+                    Some(*at)
+                })
+                .collect();
+            let mut record = answer(0, sent, &at);
+            record.chunks.iter_mut().skip(1).for_each(|chunk| chunk.shared = shared);
+            record
+        });
     let failed = (0..50_i64).prop_map(|after| failure(0, after, Stage::Body, FailureClass::Reset, &after.to_string()));
-    prop_oneof![4 => succeeded, 1 => failed]
+    let cut_off = succeeded.clone().prop_map(|record| Record { outcome: Outcome::CutOff, ..record });
+    let due = of((0..1_000_i64).prop_map(Nanos));
+    (prop_oneof![4 => succeeded, 1 => failed, 1 => cut_off], due).prop_map(|(record, due)| Record { due, ..record })
 }
 
 fn exact_percentile(sorted: &[f64], p: u8) -> f64 {
@@ -64,6 +69,16 @@ proptest! {
         }
         prop_assert!(found.percentiles.is_sorted());
         prop_assert!(found.min <= found.percentiles[0] && found.percentiles[8] <= found.max);
+        for p in PERCENTILES {
+            prop_assert_eq!(found.interval(p).is_some(), found.supports(p));
+            if let Some(Interval { low, high }) = found.interval(p) {
+                prop_assert!(low <= found.percentile(p) && found.percentile(p) <= high);
+                prop_assert!(sorted.contains(&low) && sorted.contains(&high));
+            }
+        }
+        let mean = found.intervals.avg;
+        prop_assert_eq!(mean.is_some(), sorted.len() > 1);
+        prop_assert!(mean.is_none_or(|interval| interval.low <= found.avg && found.avg <= interval.high));
     }
 
     #[test]
@@ -100,7 +115,11 @@ proptest! {
         for p in PERCENTILES {
             // A thousandth of the value, or one histogram step where the value is smaller than a thousand of them.
             let exact = exact_percentile(&sorted, p);
-            prop_assert!((found.percentile(p) - exact).abs() <= (exact.abs() * 1e-3).max(1e-6), "p{p}: {exact}");
+            let near = |found: f64, exact: f64| (found - exact).abs() <= (exact.abs() * 1e-3).max(1e-6);
+            prop_assert!(near(found.percentile(p), exact), "p{p}: {exact}");
+            let (low, high) = percentile_ranks(count as u64, p).unwrap();
+            let interval = found.interval(p).unwrap();
+            prop_assert!(near(interval.low, sorted[low as usize]) && near(interval.high, sorted[high as usize]));
         }
     }
 }

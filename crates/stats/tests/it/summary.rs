@@ -114,7 +114,7 @@ fn only_successes_after_warm_up_are_in_figures() {
         stream(1, 50, 10, 10),
     ];
     let summary = summary(&records);
-    let counts = Counts { requests: 4, ok: 2, failed: 1, cut_off: 1, warmup: 1, retried: 1 };
+    let counts = Counts { requests: 4, ok: 2, failed: 1, cut_off: 1, warmup: 1, retried: 1, ..Counts::default() };
     assert_eq!(summary.counts, counts);
     assert_eq!(values(&summary, Metric::RequestLatency), Some((2, 100.0, 100.0)));
     assert_eq!(summary.distribution(Metric::InterChunkLatency).unwrap().count, 18);
@@ -122,6 +122,91 @@ fn only_successes_after_warm_up_are_in_figures() {
     assert_eq!(summary.duration, Nanos::from_millis(150));
     assert_eq!(summary.scalar(Metric::RequestThroughput), Some(2.0 / 0.15));
     assert_eq!(summary.tokens.by_usage, 2);
+}
+
+#[test]
+fn an_open_loop_is_measured_from_due_too() {
+    let due = |record: Record, due| Record { due: Some(Nanos::from_millis(due)), ..record };
+    let records = [
+        due(stream(0, 10, 10, 10), 7),
+        due(stream(1, 20, 10, 10), 20),
+        due(Record { sent: Some(Nanos::from_millis(35)), ..failure(2, 40, Stage::Body, FailureClass::Reset, "") }, 30),
+        due(Record { outcome: Outcome::CutOff, ..stream(3, 40, 10, 2) }, 38),
+        due(Record { sent: None, ..failure(4, 60, Stage::Connect, FailureClass::Refused, "") }, 50),
+        due(Record { sent: None, outcome: Outcome::CutOff, end: Nanos::from_millis(90), ..answer(5, 0, &[]) }, 60),
+    ];
+    let known = summary(&records);
+    assert_eq!(values(&known, Metric::TimeToFirstToken), Some((2, 10.0, 10.0)));
+    assert_eq!(values(&known, Metric::TimeToFirstTokenFromDue), Some((2, 10.0, 13.0)));
+    assert_eq!(values(&known, Metric::RequestLatencyFromDue), Some((2, 100.0, 103.0)));
+    assert_eq!(values(&known, Metric::SendLateness), Some((5, 0.0, 30.0)));
+    assert_eq!((known.counts.sent_late, known.counts.never_sent), (4, 1));
+    let closed = summary(&[Record { turnaround: Some(Nanos(5)), ..stream(0, 0, 10, 10) }]);
+    let open = summary(&[Record { turnaround: Some(Nanos(5)), ..records[1].clone() }]);
+    for metric in [Metric::TimeToFirstTokenFromDue, Metric::RequestLatencyFromDue, Metric::SendLateness] {
+        assert_eq!(closed.distribution(metric), None);
+        assert!(metric.is_from_due() && open.distribution(metric).is_some());
+    }
+    assert!(closed.distribution(Metric::Turnaround).is_some());
+    assert_eq!(open.distribution(Metric::Turnaround), None);
+}
+
+#[test]
+fn failures_are_the_longest_waits() {
+    let failures = |count: u64| (0..count).map(|seq| failure(seq, 1, Stage::Body, FailureClass::Reset, "reset"));
+    let answers = |count: u64| (0..count).map(|seq| stream(100 + seq, 0, 1 + seq as i64, 10));
+    let with = |ok, failed| summary(&answers(ok).chain(failures(failed)).collect::<Vec<_>>());
+    assert!(with(100, 0).with_failures.is_empty());
+    let some = with(95, 5);
+    let metrics: Vec<Metric> = some.with_failures.iter().map(|&(metric, _)| metric).collect();
+    assert_eq!(metrics, [Metric::TimeToFirstToken, Metric::RequestLatency]);
+    let (_, latency) = &some.with_failures[1];
+    assert_eq!((latency.requests, latency.failed, latency.cut_off), (100, 5, 0));
+    assert_eq!([50, 90, 95, 99].map(|p| latency.percentile(p)), [Some(500.0), Some(900.0), Some(950.0), None]);
+    let none = with(0, 3);
+    assert!(none.with_failures.iter().all(|(_, waits)| waits.percentiles == [None; 9] && waits.requests == 3));
+}
+
+#[test]
+fn a_wait_that_was_cut_off_is_known_where_what_it_waited_for_had_come() {
+    let due = |record: Record| Record { due: Some(Nanos::ZERO), ..record };
+    let cut = Record { outcome: Outcome::CutOff, end: Nanos::from_millis(900), ..stream(1, 0, 50, 2) };
+    let connecting = Record { sent: None, chunks: Vec::new(), end: Nanos::from_millis(9), ..cut.clone() };
+    let records = [stream(0, 0, 10, 10), cut, connecting, failure(3, 1, Stage::Body, FailureClass::Reset, "")].map(due);
+    let counts: Vec<(Metric, u64, u64)> = summary(&records)
+        .with_failures
+        .iter()
+        .map(|(metric, waits)| (*metric, waits.requests, waits.cut_off))
+        .collect();
+    let expected = [
+        (Metric::TimeToFirstToken, 3, 0),
+        (Metric::TimeToFirstTokenFromDue, 4, 1),
+        (Metric::RequestLatency, 3, 1),
+        (Metric::RequestLatencyFromDue, 4, 2),
+    ];
+    assert_eq!(counts, expected);
+    let ttft = &summary(&records).with_failures[0].1;
+    assert_eq!([50, 75].map(|p| ttft.percentile(p)), [Some(50.0), None]);
+}
+
+#[test]
+fn rates_have_intervals_when_the_run_is_long_enough() {
+    let run = |seconds: i64| -> Vec<Record> {
+        (0..seconds * 20).map(|index| stream(index as u64, index * 50 + index % 7, 10, 10)).collect()
+    };
+    let config = AccumulatorConfig { goodput: goodput(&[("request_latency", 1_000.0)]), ..config() };
+    let long = summary_of(config.clone(), &facts(), &run(10));
+    let rates = [Metric::OutputTokenThroughput, Metric::RequestThroughput, Metric::RequestGoodput];
+    assert_eq!(long.rate_intervals.iter().map(|&(metric, _)| metric).collect::<Vec<_>>(), rates);
+    for metric in rates {
+        let (rate, interval) = (long.scalar(metric).unwrap(), long.interval(metric).unwrap());
+        assert!(interval.low <= rate && rate <= interval.high && interval.reach(rate) < 0.05 * rate, "{metric}");
+    }
+    assert_eq!(long, summary_of(config, &facts(), &run(10)));
+    assert_eq!(long.interval(Metric::RequestCount), None);
+    assert_eq!(long.interval(Metric::RequestLatency), long.distribution(Metric::RequestLatency).unwrap().intervals.avg);
+    // Half a second of requests that take a tenth: five blocks, and nothing to be told from them.
+    assert!(summary(&run(1)[..10]).rate_intervals.is_empty());
 }
 
 #[test]

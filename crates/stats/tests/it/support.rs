@@ -2,6 +2,7 @@
 
 use streamgauge_core::plan::{Stamps, TokenCount};
 use streamgauge_core::record::{RunFacts, ThreadFacts};
+use streamgauge_core::seed::Seed;
 use streamgauge_core::{Chunk, Failure, FailureClass, Nanos, Outcome, OutputKind, Phase, Record, Stage, Usage};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, FidelityRow, Goodput, Summary};
 
@@ -68,6 +69,7 @@ pub fn config() -> AccumulatorConfig {
         streaming: true,
         output_exact: false,
         stamps: Stamps::Kernel,
+        seed: Seed(0),
     }
 }
 

@@ -1,0 +1,125 @@
+//! Where records are entered, whether a run has just made them or they are read back: the fold, and the files that hold
+//! a line for each.
+
+use std::io;
+use streamgauge_core::Record;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::record::{RawPiece, RunFacts};
+use streamgauge_report::artifacts::{Artifacts, Spool};
+use streamgauge_report::{ExportWriter, RecordWriter, export};
+use streamgauge_stats::{Accumulator, AccumulatorConfig, GoodputError, Summary};
+
+/// The open books of a run.
+pub struct Books<'a> {
+    accumulator: Accumulator,
+    /// The bodies as JSON strings, for the export; by prompt.
+    payloads: Vec<String>,
+    files: Option<Files<&'a mut Spool>>,
+    write_error: Option<io::Error>,
+}
+
+/// What is left when all records are in.
+pub struct Recorded {
+    /// Every figure.
+    pub summary: Summary,
+    /// The first failure to write a file; nothing was written after it.
+    pub write_error: Option<io::Error>,
+    /// Bytes of replies that the export had to leave out, since a JSON file cannot hold them.
+    pub undecodable: u64,
+}
+
+impl<'a> Books<'a> {
+    /// Begins with the plan, and with those files that `artifacts` has. `anchor_wall` is the wall-clock time of the run's
+    /// clock's zero, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// When the plan's goodput limits are not ones that can be kept.
+    pub fn open(
+        plan: &RunPlan,
+        bodies: &[serde_json::Value],
+        anchor_wall: i64,
+        artifacts: &'a mut Artifacts,
+    ) -> Result<Books<'a>, GoodputError> {
+        let accumulator = Accumulator::new(AccumulatorConfig::of(plan)?);
+        let payloads = bodies.iter().map(|body| export::payload_string(&body.to_string())).collect();
+        let (files, write_error) = match Files::open(artifacts, plan, anchor_wall) {
+            Ok(files) => (Some(files), None),
+            Err(error) => (None, Some(error)),
+        };
+        Ok(Books { accumulator, payloads, files, write_error })
+    }
+
+    /// Enters a record, and the pieces of its reply where they are known.
+    pub fn enter(&mut self, record: &Record, raw: &[RawPiece]) {
+        self.accumulator.add(record);
+        let payload = self.payloads.get(record.prompt as usize).map_or("\"\"", String::as_str);
+        keep(&mut self.files, &mut self.write_error, |files| files.write(record, payload, raw));
+    }
+
+    /// Hands what was written to the system, so that it outlives this process.
+    pub fn flush(&mut self) {
+        keep(&mut self.files, &mut self.write_error, Files::flush);
+    }
+
+    /// Closes the books with what belongs to no single request.
+    pub fn close(mut self, facts: &RunFacts) -> Recorded {
+        let undecodable = match self.files.map_or(Ok(0), |files| files.finish(facts)) {
+            Ok(undecodable) => undecodable,
+            Err(error) => {
+                self.write_error.get_or_insert(error);
+                0
+            }
+        };
+        Recorded { summary: self.accumulator.close(facts), write_error: self.write_error, undecodable }
+    }
+}
+
+/// Does `work` on the files while they can be written.
+fn keep<F>(files: &mut Option<F>, failed: &mut Option<io::Error>, work: impl FnOnce(&mut F) -> io::Result<()>) {
+    if let Some(Err(error)) = files.as_mut().map(work) {
+        failed.get_or_insert(error);
+        *files = None;
+    }
+}
+
+/// The files that grow with the run.
+struct Files<W: io::Write> {
+    records: Option<RecordWriter<W>>,
+    export: Option<ExportWriter<W>>,
+}
+
+impl<'a> Files<&'a mut Spool> {
+    fn open(artifacts: &'a mut Artifacts, plan: &RunPlan, anchor_wall: i64) -> io::Result<Self> {
+        let records =
+            artifacts.records.as_mut().map(|spool| RecordWriter::new(spool, plan, anchor_wall)).transpose()?;
+        let export = artifacts.export.as_mut().map(|spool| ExportWriter::new(spool, plan, anchor_wall)).transpose()?;
+        Ok(Files { records, export })
+    }
+}
+
+impl<W: io::Write> Files<W> {
+    fn write(&mut self, record: &Record, payload: &str, raw: &[RawPiece]) -> io::Result<()> {
+        if let Some(records) = &mut self.records {
+            records.write(record)?;
+        }
+        match &mut self.export {
+            Some(export) => export.write(record, payload, raw),
+            None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(records) = &mut self.records {
+            records.flush()?;
+        }
+        self.export.as_mut().map_or(Ok(()), ExportWriter::flush)
+    }
+
+    /// Ends the files; how many bytes the export left out.
+    fn finish(self, facts: &RunFacts) -> io::Result<u64> {
+        if let Some(records) = self.records {
+            records.finish(facts)?;
+        }
+        self.export.map_or(Ok(0), |export| export.finish(facts.started, facts.ended))
+    }
+}

@@ -1,0 +1,144 @@
+//! `report`: everything that a run writes at its end, made again from its records. A run that was killed has no end of its
+//! own, and gets it here.
+
+use crate::args::ReportArgs;
+use crate::books::Books;
+use crate::commands::Usage;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::results::Results;
+use anyhow::{Context, Error, Result, anyhow};
+use serde_json::Value;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use streamgauge_core::plan::{ExportLevel, RunPlan};
+use streamgauge_core::record::RunFacts;
+use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial};
+use streamgauge_report::{ReadError, RecordReader, Salvage, inputs_json};
+
+/// Reports a run again.
+pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
+    let source = Source::find(&args.run, printer)?;
+    let shown = source.records.display();
+    let file = File::open(&source.records).map_err(|error| usage(anyhow!("{shown}: {error}")))?;
+    let mut reader = RecordReader::new(BufReader::new(file)).map_err(|error| match error {
+        ReadError::Io(_) => Error::new(error).context(shown.to_string()),
+        _ => usage(anyhow!("{shown}: {error}")),
+    })?;
+    let dir = args.artifact_dir.unwrap_or_else(|| source.dir());
+    source.check(&dir)?;
+    let plan = reader.header().plan.clone();
+    let bodies = bodies(&plan, &source, printer);
+    let mut artifacts = Artifacts::again(&dir, &plan.export_file, bodies.is_some()).map_err(|error| match error {
+        ArtifactError::Name(_) => usage(anyhow!("{shown}: {error}")),
+        _ => error.into(),
+    })?;
+    let anchor_wall = reader.header().anchor_wall_ns;
+    let mut books = Books::open(&plan, &bodies.unwrap_or_default(), anchor_wall, &mut artifacts)?;
+    let facts = match enter(&mut reader, &mut books) {
+        Ok(facts) => facts,
+        Err(error) => {
+            drop(books);
+            artifacts.commit(0)?;
+            return Err(Error::new(error).context(shown.to_string()));
+        }
+    };
+    if let Some(line) = reader.torn() {
+        printer.note(&format!("note: {shown}: line {line}, the last, is torn and left out"));
+    }
+    let recorded = books.close(&facts);
+    let measured = recorded.summary.counts.requests > 0;
+    let results = Results { style: args.style.into(), plan: &plan, facts: &facts, recorded, artifacts, dir: &dir };
+    Ok(if results.publish(printer)? && measured { Exit::Done } else { Exit::Nothing })
+}
+
+/// Enters every record; the run's facts are those of its last line, or what the records themselves tell.
+fn enter(reader: &mut RecordReader<BufReader<File>>, books: &mut Books<'_>) -> Result<RunFacts, ReadError> {
+    let mut salvage = Salvage::new(reader.header());
+    for record in reader.by_ref() {
+        let record = record?;
+        salvage.add(&record);
+        books.enter(&record, &[]);
+    }
+    Ok(reader.facts().cloned().unwrap_or_else(|| salvage.facts()))
+}
+
+/// The bodies that were sent, where the export can be made again.
+fn bodies(plan: &RunPlan, source: &Source, printer: &Printer) -> Option<Vec<Value>> {
+    let why = match plan.export {
+        ExportLevel::Summary => return None,
+        ExportLevel::Raw => "the bytes of the replies are not in the records".to_owned(),
+        ExportLevel::Records => match read_bodies(&source.inputs) {
+            Ok(bodies) => return Some(bodies),
+            Err(error) => format!("{error:#}"),
+        },
+    };
+    printer.note(&format!("note: {} is not made again: {why}", plan.export_file));
+    None
+}
+
+fn read_bodies(path: &Path) -> Result<Vec<Value>> {
+    let open = || inputs_json::read(BufReader::new(File::open(path)?));
+    open().with_context(|| path.display().to_string())
+}
+
+/// The files that a run is read from.
+struct Source {
+    records: PathBuf,
+    inputs: PathBuf,
+}
+
+impl Source {
+    /// Those in the directory `run`, or beside the file `run`.
+    fn find(run: &Path, printer: &Printer) -> Result<Source> {
+        if !run.is_dir() {
+            let name = run.file_name().unwrap_or_default();
+            let inputs = run.with_file_name(INPUTS);
+            let unfinished = name == partial(Path::new(RECORDS)).as_os_str();
+            return Ok(Source { records: run.into(), inputs: if unfinished { partial(&inputs) } else { inputs } });
+        }
+        let (whole, begun) = (run.join(RECORDS), partial(&run.join(RECORDS)));
+        match (whole.is_file(), begun.is_file()) {
+            (true, unfinished) => {
+                if unfinished {
+                    printer.note(&format!(
+                        "note: there are records of a later run that did not end, too: `streamgauge report {} --artifact-dir DIR` reports them",
+                        begun.display()
+                    ));
+                }
+                Ok(Source { records: whole, inputs: run.join(INPUTS) })
+            }
+            (false, true) => Ok(Source { records: begun, inputs: partial(&run.join(INPUTS)) }),
+            (false, false) => Err(usage(anyhow!(
+                "{}: there is no {RECORDS} in it; give the directory of one run, made with --export-level records or raw",
+                run.display()
+            ))),
+        }
+    }
+
+    /// Where the records are.
+    fn dir(&self) -> PathBuf {
+        match self.records.parent() {
+            Some(dir) if dir != Path::new("") => dir.into(),
+            _ => ".".into(),
+        }
+    }
+
+    /// Refuses a directory in which the results would stand beside another run's records.
+    fn check(&self, dir: &Path) -> Result<()> {
+        let there = dir.join(RECORDS);
+        let same = || Some(there.canonicalize().ok()? == self.records.canonicalize().ok()?);
+        if !there.exists() || same() == Some(true) {
+            return Ok(());
+        }
+        Err(usage(anyhow!(
+            "{} holds the files of another run; give another directory with --artifact-dir",
+            dir.display()
+        )))
+    }
+}
+
+fn usage(error: Error) -> Error {
+    Usage(error).into()
+}

@@ -1,0 +1,72 @@
+//! The last leg of every run, be it just over or read back: the summaries' files, the table, and what is to be said beside
+//! it.
+
+use crate::books::Recorded;
+use crate::printer::Printer;
+use anyhow::Result;
+use std::path::Path;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::record::RunFacts;
+use streamgauge_report::{Artifacts, Style, console, genai_csv, genai_json};
+use streamgauge_stats::Summary;
+
+/// Results and where they go.
+pub struct Results<'a> {
+    /// Layout of the table.
+    pub style: Style,
+    /// What the run was to do.
+    pub plan: &'a RunPlan,
+    /// What belongs to no single request.
+    pub facts: &'a RunFacts,
+    /// What the records came to.
+    pub recorded: Recorded,
+    /// The open files.
+    pub artifacts: Artifacts,
+    /// The directory that they are in.
+    pub dir: &'a Path,
+}
+
+impl Results<'_> {
+    /// Writes the summaries, says everything, and gives the files their names. Whether they are complete: when not, that
+    /// has been said.
+    ///
+    /// # Errors
+    /// When a file cannot get its name.
+    pub fn publish(self, printer: &Printer) -> Result<bool> {
+        let Results { style, plan, facts, recorded, mut artifacts, dir } = self;
+        let Recorded { summary, mut write_error, undecodable } = recorded;
+        if write_error.is_none() {
+            write_error = write_summaries(plan, &summary, facts, &mut artifacts).err();
+        }
+        printer.result(&console::render(style, plan, &summary));
+        if let Some(early) = &facts.ended_early {
+            printer.note(&format!("the run ended early: {early}"));
+        }
+        if undecodable > 0 {
+            printer.note(&format!(
+                "note: {undecodable} bytes of the replies are not UTF-8 and are left out of {}",
+                plan.export_file
+            ));
+        }
+        if let Some(error) = write_error {
+            // The files stay under their temporary names, readable as far as they go.
+            printer.error(&format!("the artifacts in {} are not complete: {error}", dir.display()));
+            return Ok(false);
+        }
+        // A run that measured nothing has nothing to put in the place of an earlier one.
+        if artifacts.commit(summary.counts.requests)? {
+            printer.result(&format!("Artifacts: {}", dir.display()));
+        }
+        Ok(true)
+    }
+}
+
+fn write_summaries(
+    plan: &RunPlan,
+    summary: &Summary,
+    facts: &RunFacts,
+    artifacts: &mut Artifacts,
+) -> std::io::Result<()> {
+    genai_json::write(&mut artifacts.summary_json, plan, facts, summary)?;
+    genai_csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
+}

@@ -1,0 +1,90 @@
+//! Where the slots of one load thread wait between two phases.
+
+use crate::control::LocalEnd;
+use std::cell::Cell;
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+/// Counts a thread's slots, those that wait for the next phase, and the phases that were opened.
+pub(crate) struct Lobby {
+    end: Rc<LocalEnd>,
+    expected: Cell<u32>,
+    waiting: Cell<u32>,
+    opened: Cell<usize>,
+    /// Somebody came or left.
+    changed: Notify,
+    /// A phase was opened.
+    opening: Notify,
+}
+
+/// A slot that has not ended.
+pub(crate) struct Presence<'a>(&'a Lobby);
+
+impl Lobby {
+    pub fn new(end: Rc<LocalEnd>) -> Lobby {
+        let (expected, waiting, opened) = Default::default();
+        Lobby { end, expected, waiting, opened, changed: Notify::new(), opening: Notify::new() }
+    }
+
+    /// One more slot will come.
+    pub fn expect_one(&self) {
+        self.expected.update(|slots| slots + 1);
+    }
+
+    /// Slots that have not ended.
+    pub fn expected(&self) -> u32 {
+        self.expected.get()
+    }
+
+    /// Held by a slot until it ends, however it ends.
+    pub fn presence(&self) -> Presence<'_> {
+        Presence(self)
+    }
+
+    /// Waits until phase number `phase` is open; false when the run was aborted before.
+    pub async fn pass(&self, phase: usize) -> bool {
+        if !self.is_open(phase) {
+            self.waiting.update(|slots| slots + 1);
+            self.changed.notify_one();
+        }
+        while !self.is_open(phase) {
+            if self.end.unless_aborted(self.opening.notified()).await.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether phase number `phase` was opened.
+    pub fn is_open(&self, phase: usize) -> bool {
+        self.opened.get() > phase
+    }
+
+    /// Opens phase number `phase`.
+    pub fn open(&self, phase: usize) {
+        self.waiting.set(0);
+        self.opened.set(phase + 1);
+        self.opening.notify_waiters();
+    }
+
+    /// Waits until all slots wait for the next phase.
+    pub async fn full(&self) {
+        while self.waiting.get() < self.expected.get() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Waits until all slots have ended.
+    pub async fn deserted(&self) {
+        while self.expected.get() > 0 {
+            self.changed.notified().await;
+        }
+    }
+}
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        self.0.expected.update(|slots| slots - 1);
+        self.0.changed.notify_one();
+    }
+}
