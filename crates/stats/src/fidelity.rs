@@ -84,12 +84,13 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 16] = [
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 17] = [
     no_success,
     ended_early,
     clock,
     backward_stamps,
     shared_reads,
+    late_firsts,
     client_lag,
     turnaround,
     send_lateness,
@@ -159,6 +160,21 @@ fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     Some(row.remedy(
         "first and inter token times are uncertain by the client's lateness; raise --threads, lower --concurrency or \
          give the client more processors",
+    ))
+}
+
+/// A long stream has one first token among many events, so first tokens may be wrong in number while the share of all
+/// events is small: they are judged by themselves.
+fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let sharing = evidence.sharing;
+    let share = share(sharing.late_firsts, sharing.streams).filter(|_| sharing.late_firsts > 0)?;
+    let grade = graded(share, limit::SHARED_GOOD, limit::SHARED_DEGRADED);
+    let value = format!("{} of {}", percent(share), counted(sharing.streams, "stream"));
+    let row =
+        FidelityRow { value, ..share_row("late_first_tokens", "First tokens in late shared reads", share, grade) };
+    Some(row.remedy(
+        "these times to first token are too long, by up to the gap to the next token; give the client more processors, \
+         raise --threads or lower --concurrency",
     ))
 }
 
@@ -262,7 +278,8 @@ fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let over = percent(limit::TOKEN_TOLERANCE);
     let value = format!("{disagree} of {} differ by over {over}", counted(compared, "request"));
     let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against ours", share, grade) };
-    Some(row.remedy("give the model's own tokenizer with --tokenizer; prompt lengths are off by as much"))
+    Some(row.remedy("if --tokenizer is not the model's own, give that one: prompt lengths are off by as much; if it is, the model writes \
+         text that no tokenizer would split so"))
 }
 
 /// Requests without the count that the figures are meant to use, or under `auto` with no count better than chunks.

@@ -17,6 +17,11 @@ pub(crate) struct Sharing {
     pub late: u64,
     /// Those that shared a read of which it is not known how late the client was.
     pub unknown: u64,
+    /// Successful streams.
+    pub streams: u64,
+    /// Those whose first event shared a late read with the second: their first token has the second's stamp, or a later
+    /// one.
+    pub late_firsts: u64,
     scratch: Vec<i64>,
 }
 
@@ -24,17 +29,16 @@ impl Sharing {
     /// Counts one stream's events in.
     pub fn add(&mut self, chunks: &[Chunk]) {
         self.events += chunks.len() as u64;
+        self.streams += 1;
         // The rule for nearly every stream: nothing shared, nothing to judge, no pace needed.
         if !chunks.iter().any(|chunk| chunk.shared) {
             return;
         }
         let limit = self.pace(chunks).map_or(LATE_WITHOUT_GAP.0 as f64, |gap| gap as f64 * LATE_SHARE_OF_GAP);
-        for chunk in chunks.iter().filter(|chunk| chunk.shared) {
-            match chunk.lag {
-                Some(Nanos(lag)) => self.late += u64::from(lag as f64 > limit),
-                None => self.unknown += 1,
-            }
-        }
+        let is_late = |chunk: &Chunk| chunk.shared && chunk.lag.is_some_and(|Nanos(lag)| lag as f64 > limit);
+        self.late += chunks.iter().filter(|chunk| is_late(chunk)).count() as u64;
+        self.unknown += chunks.iter().filter(|chunk| chunk.shared && chunk.lag.is_none()).count() as u64;
+        self.late_firsts += u64::from(chunks.get(1).is_some_and(is_late));
     }
 
     /// The stream's median gap, in nanoseconds, with the gap before a read shared out evenly among the events that the
@@ -84,6 +88,15 @@ mod tests {
         // Tokens every 10 ms, a client that comes by every 50 ms: the lag is that of the newest of five.
         let late = judge(&[(30, 1, Some(4_000)), (80, 5, Some(4_000)), (130, 5, Some(3_000)), (180, 5, Some(9_000))]);
         assert_eq!(late, (16, 12, 0));
+    }
+
+    #[test]
+    fn a_first_token_read_together_with_the_second_is_counted() {
+        let mut sharing = Sharing::default();
+        sharing.add(&stream(&[(60, 2, Some(4_000)), (70, 1, Some(10)), (80, 1, Some(10))]));
+        sharing.add(&stream(&[(60, 2, Some(100)), (70, 1, Some(10)), (80, 1, Some(10))]));
+        sharing.add(&stream(&[(50, 1, Some(10)), (70, 2, Some(4_000)), (80, 1, Some(10))]));
+        assert_eq!((sharing.streams, sharing.late_firsts, sharing.late), (3, 1, 2));
     }
 
     #[test]

@@ -4,8 +4,7 @@ const TRITON: &str = "belongs to Triton endpoints, which are not available";
 const MEDIA: &str = "belongs to media inputs (images, audio, video), which are not available";
 const SESSIONS: &str = "belongs to multi-turn sessions, which are not available";
 const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
-const SCHEDULES: &str =
-    "belongs to schedules of several rates, which are not available: load is offered with --concurrency or --request-rate";
+const SCHEDULES: &str = "belongs to schedules of several rates, which are not available: load is offered with --concurrency or --request-rate";
 const PLOTS: &str = "belongs to plots, which are not available";
 const SWEEPS: &str = "belongs to sweeps and searches, which are not available: run one profile for each value";
 const METRICS: &str = "belongs to metrics of servers and GPUs, which are not available";

@@ -50,7 +50,7 @@ fn doubts(summary: &Summary) -> Vec<&'static str> {
 #[test]
 fn each_doubt_arises_alone_and_none_when_all_is_well() {
     type Change = fn(&mut Vec<Record>, &mut RunFacts);
-    let cases: [(&str, Change); 15] = [
+    let cases: [(&str, Change); 16] = [
         ("successful_requests", |records, _| records.clear()),
         ("ended_early", |_, facts| facts.interrupted = true),
         ("clock", |_, facts| facts.kernel_stamps = false),
@@ -58,6 +58,7 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
             records[..9].iter_mut().for_each(|record| record.chunks[3].at = Nanos::from_millis(29));
         }),
         ("shared_reads", |records, _| records[..60].iter_mut().for_each(share_late_reads)),
+        ("late_first_tokens", |records, _| records[..9].iter_mut().for_each(|record| share_late_read(record, 1))),
         ("turnaround", |records, _| {
             records.iter_mut().for_each(|record| record.turnaround = Some(Nanos::from_millis(2)));
         }),
@@ -97,12 +98,15 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
     }
 }
 
-/// Every second event shared a read, for half a gap, with the one before it.
+/// Every second event but the first shared a read, for half a gap, with the one before it.
 fn share_late_reads(record: &mut Record) {
-    for index in (1..10).step_by(2) {
-        record.chunks[index - 1].at = record.chunks[index].at;
-        record.chunks[index] = Chunk { shared: true, lag: Some(Nanos::from_millis(5)), ..record.chunks[index] };
-    }
+    (2..10).step_by(2).for_each(|index| share_late_read(record, index));
+}
+
+/// This event shared a read, for half a gap, with the one before it.
+fn share_late_read(record: &mut Record, index: usize) {
+    record.chunks[index - 1].at = record.chunks[index].at;
+    record.chunks[index] = Chunk { shared: true, lag: Some(Nanos::from_millis(5)), ..record.chunks[index] };
 }
 
 #[test]
