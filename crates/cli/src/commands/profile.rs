@@ -16,7 +16,7 @@ use std::sync::mpsc::{channel, sync_channel};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::prompt::Prompt;
-use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
+use streamgauge_core::record::{FailureClass, Outcome, RunFacts, Stage};
 use streamgauge_load::{Control, Input, Job, ProbeError, Route, fetch, probe};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve, synthesize};
@@ -37,8 +37,11 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let clock = SystemClock::start();
     settings.notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
     let sim = start_sim(&mut settings)?;
-    let route = Route::find(&settings.plan.endpoint, settings.plan.stamps)
-        .map_err(|failure| anyhow!("{}: {failure}", settings.plan.endpoint.target))?;
+    let route = Route::find(&settings.plan.endpoint, settings.plan.stamps).map_err(|failure| match failure.stage {
+        // Nothing has been asked of the server yet: the certificates that were named cannot be used.
+        Stage::Tls => usage(anyhow!(failure.message)),
+        _ => anyhow!("{}: {failure}", settings.plan.endpoint.target),
+    })?;
     if settings.plan.endpoint.models.is_empty() {
         settings.plan.endpoint.models = vec![only_model(&settings.plan, &route, clock)?];
     }

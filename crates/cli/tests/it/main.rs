@@ -16,3 +16,4 @@ mod recompute;
 mod report;
 mod server;
 mod tap;
+mod tls;
