@@ -1,7 +1,5 @@
 //! What is counted. Each subject prepares its input, then does its work so many times; what it works on is made by
 //! arithmetic and so the same everywhere.
-//!
-//! A schedule's next due time belongs here as well.
 
 use anyhow::{Result, ensure};
 use serde_json::Map;
@@ -9,12 +7,14 @@ use std::hint::black_box;
 use std::io;
 use std::path::PathBuf;
 use streamgauge_core::Nanos;
+use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::event::{Event, OutputKind, Usage};
 use streamgauge_core::plan::{
     Endpoint, EndpointKind, ExportLevel, Length, Load, ModelSelection, PromptPlan, RunPlan, Stamps, StopRule, Target,
     Timeouts, TokenCount, Trust,
 };
 use streamgauge_core::record::{Chunk, Outcome, Phase, Record};
+use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
 use streamgauge_report::export::payload_string;
 use streamgauge_report::{ExportWriter, RecordWriter};
@@ -57,10 +57,13 @@ pub const SUBJECTS: &[Subject] = &[
     Subject { name: "sampler_histogram", item: "value", items: SPILLING, rounds: 1, work: |n| sample(n, SPILLING) },
     Subject { name: "record_line", item: "record", items: RECORDS, rounds: 20, work: record_lines },
     Subject { name: "export_line", item: "record", items: RECORDS, rounds: 20, work: export_lines },
+    Subject { name: "schedule_constant", item: "due", items: DUES, rounds: 20, work: |n| dues(n, Arrival::Constant) },
+    Subject { name: "schedule_poisson", item: "due", items: DUES, rounds: 5, work: |n| dues(n, Arrival::Poisson) },
 ];
 
 const EVENTS: u64 = 1_000;
 const RECORDS: u64 = 50;
+const DUES: u64 = 10_000;
 /// Output events of a record.
 const CHUNKS: i64 = 128;
 /// As many values again as are kept exactly, half of them.
@@ -68,6 +71,16 @@ const SPILLING: u64 = EXACT_VALUES as u64 * 3 / 2;
 /// Texts as they stand in JSON: those that may stand there as they are, and those that only a parser can read.
 const PLAIN: &[&str] = &[" the", " measured", " flow", ",", " für", " 17", " riverbed", "."];
 const ESCAPED: &[&str] = &["\\n", " \\\"quoted\\\"", "\\tcell", " back\\\\slash"];
+
+/// The next due times of an open loop, one after the other.
+fn dues(rounds: u64, arrival: Arrival) -> Result<u64> {
+    let mut done = 0;
+    for round in 0..rounds {
+        let schedule = Schedule::new(Rate::try_new(2_000.0)?, arrival, Seed(round), "icount");
+        done += schedule.slice(0, 1).take(DUES as usize).map(black_box).count() as u64;
+    }
+    Ok(done)
+}
 
 /// The events of a chat answer, one after the other, each as one network read would bring it.
 fn events(texts: &[&str]) -> Vec<String> {
