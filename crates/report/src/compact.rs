@@ -3,26 +3,8 @@
 use serde_json::Value;
 
 /// Appends a whole number.
-pub(crate) fn push_int(out: &mut Vec<u8>, value: i64) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    push_uint(out, value.unsigned_abs());
-}
-
-/// Appends a whole number that has no sign.
-pub(crate) fn push_uint(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+pub(crate) fn push_int(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Appends `text` as a quoted JSON string.
@@ -80,7 +62,7 @@ mod tests {
             push_int(&mut out, int);
             prop_assert_eq!(std::str::from_utf8(&out).unwrap(), int.to_string());
             out.clear();
-            push_uint(&mut out, uint);
+            push_int(&mut out, uint);
             prop_assert_eq!(std::str::from_utf8(&out).unwrap(), uint.to_string());
         }
     }

@@ -14,7 +14,7 @@
 //! A member that would hold nothing is absent. A killed process leaves at most its last line torn, and the reader
 //! gives everything before it.
 
-use crate::compact::{push_int, push_string, push_uint, push_value};
+use crate::compact::{push_int, push_string, push_value};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, Write};
@@ -75,7 +75,7 @@ impl<W: Write> RecordWriter<W> {
 
 fn push_record(line: &mut Vec<u8>, record: &Record) {
     line.extend_from_slice(b"{\"seq\":");
-    push_uint(line, record.seq);
+    push_int(line, record.seq);
     line.extend_from_slice(match record.phase {
         Phase::Profiling => b",\"phase\":\"profiling\"",
         Phase::Warmup => b",\"phase\":\"warmup\"",
@@ -105,7 +105,7 @@ fn push_record(line: &mut Vec<u8>, record: &Record) {
     }
     member(line, "text_tokens", record.text_tokens.map(i64::from));
     key(line, "bytes");
-    push_uint(line, record.bytes);
+    push_int(line, record.bytes);
     push_outcome(line, &record.outcome);
     line.push(b'}');
 }
@@ -128,7 +128,7 @@ fn push_chunks(line: &mut Vec<u8>, chunks: &[Chunk], origin: i64) {
     }
     if chunks.iter().any(|chunk| chunk.shared) {
         let shared = (0u64..).zip(chunks).filter(|(_, chunk)| chunk.shared).map(|(index, _)| index);
-        array(line, "shared", shared, push_uint);
+        array(line, "shared", shared, push_int);
     }
     if chunks.iter().any(|chunk| chunk.kind != OutputKind::Text) {
         key(line, "kinds");
@@ -153,7 +153,7 @@ fn push_usage(line: &mut Vec<u8>, usage: &Usage) {
     ] {
         if let Some(count) = count {
             key(line, name);
-            push_uint(line, count);
+            push_int(line, count);
         }
     }
     line.push(b'}');
