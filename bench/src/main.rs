@@ -36,56 +36,17 @@ struct Args {
 struct Case {
     name: &'static str,
     columns: &'static str,
-    sim: &'static [&'static str],
-    profile: &'static [&'static str],
+    sim: &'static str,
+    profile: &'static str,
     row: fn(&Ran, &Truth) -> Result<String>,
 }
 
-const PACED: &[&str] = &["--ttft", "50", "--itl", "10", "--itl-growth", "0", "--jitter", "0", "--prefill-rate", "0"];
-const THOUSAND: &[&str] = &[
-    "--ttft",
-    "50",
-    "--itl",
-    "20",
-    "--itl-growth",
-    "0",
-    "--jitter",
-    "0",
-    "--prefill-rate",
-    "0",
-    "--max-batch",
-    "100000",
-];
-const INSTANT: &[&str] = &[
-    "--ttft",
-    "0",
-    "--itl",
-    "0",
-    "--itl-growth",
-    "0",
-    "--jitter",
-    "0",
-    "--prefill-rate",
-    "0",
-    "--max-batch",
-    "100000",
-];
+const PACED: &str = "--ttft 50 --itl 10 --itl-growth 0 --jitter 0 --prefill-rate 0";
+const THOUSAND: &str = "--ttft 50 --itl 20 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
+const INSTANT: &str = "--ttft 0 --itl 0 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
 
 /// Replies of 35 ms: some dozens in flight, and a few events for each request.
-const SHORT: &[&str] = &[
-    "--ttft",
-    "20",
-    "--itl",
-    "5",
-    "--itl-growth",
-    "0",
-    "--jitter",
-    "0",
-    "--prefill-rate",
-    "0",
-    "--max-batch",
-    "100000",
-];
+const SHORT: &str = "--ttft 20 --itl 5 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
 const OPEN: &str =
     "offered / asked - 1, % | gap CV at the server | of the schedule | sent - due, ms: p50 | p99 | client CPU-s";
 
@@ -94,7 +55,7 @@ const CASES: &[Case] = &[
         name: "accuracy",
         columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens",
         sim: PACED,
-        profile: &["--concurrency", "64", "--isl", "20", "--osl", "64", "--benchmark-duration", "20"],
+        profile: "--concurrency 64 --isl 20 --osl 64 --benchmark-duration 20",
         row: accuracy,
     },
     // All thousand begin at once, twice more after it as their streams end: every reply of the first burst is in the figures.
@@ -102,107 +63,63 @@ const CASES: &[Case] = &[
         name: "thousand",
         columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens",
         sim: THOUSAND,
-        profile: &["--concurrency", "1000", "--isl", "20", "--osl", "128", "--request-count", "3000"],
+        profile: "--concurrency 1000 --isl 20 --osl 128 --request-count 3000",
         row: accuracy,
     },
     Case {
         name: "saturated",
         columns: "client CPU-s per million tokens | tokens/s | peak MB",
         sim: INSTANT,
-        profile: &["--concurrency", "32", "--isl", "20", "--osl", "256", "--request-count", "8192"],
+        profile: "--concurrency 32 --isl 20 --osl 256 --request-count 8192",
         row: saturated,
     },
     Case {
         name: "saturated-long",
         columns: "client CPU-s per million tokens | tokens/s | peak MB",
         sim: INSTANT,
-        profile: &["--concurrency", "32", "--isl", "20", "--osl", "256", "--request-count", "65536"],
+        profile: "--concurrency 32 --isl 20 --osl 256 --request-count 65536",
         row: saturated,
     },
     Case {
         name: "tiny",
         columns: "requests/s | last reply to exit, s | client CPU-s | peak MB",
         sim: INSTANT,
-        profile: &["--concurrency", "32", "--isl", "20", "--osl", "2", "--request-count", "20000"],
+        profile: "--concurrency 32 --isl 20 --osl 2 --request-count 20000",
         row: tiny,
     },
     Case {
         name: "start",
         columns: "launch to first request (the probe), s | last reply to exit, s | peak MB",
         sim: INSTANT,
-        profile: &["--request-count", "10"],
+        profile: "--request-count 10",
         row: start,
     },
     Case {
         name: "open-200",
         columns: OPEN,
         sim: SHORT,
-        profile: &[
-            "--request-rate",
-            "200",
-            "--arrival-pattern",
-            "constant",
-            "--isl",
-            "20",
-            "--osl",
-            "4",
-            "--request-count",
-            "2000",
-        ],
+        profile: "--request-rate 200 --arrival-pattern constant --isl 20 --osl 4 --request-count 2000",
         row: open,
     },
     Case {
         name: "open-200-poisson",
         columns: OPEN,
         sim: SHORT,
-        profile: &[
-            "--request-rate",
-            "200",
-            "--arrival-pattern",
-            "poisson",
-            "--isl",
-            "20",
-            "--osl",
-            "4",
-            "--request-count",
-            "2000",
-        ],
+        profile: "--request-rate 200 --arrival-pattern poisson --isl 20 --osl 4 --request-count 2000",
         row: open,
     },
     Case {
         name: "open-2000",
         columns: OPEN,
         sim: SHORT,
-        profile: &[
-            "--request-rate",
-            "2000",
-            "--arrival-pattern",
-            "constant",
-            "--isl",
-            "20",
-            "--osl",
-            "4",
-            "--request-count",
-            "20000",
-        ],
+        profile: "--request-rate 2000 --arrival-pattern constant --isl 20 --osl 4 --request-count 20000",
         row: open,
     },
     Case {
         name: "open-2000-poisson",
         columns: OPEN,
         sim: SHORT,
-        profile: &[
-            "--request-rate",
-            "2000",
-            "--arrival-pattern",
-            "poisson",
-            "--isl",
-            "20",
-            "--osl",
-            "4",
-            "--request-count",
-            "20000",
-        ],
+        profile: "--request-rate 2000 --arrival-pattern poisson --isl 20 --osl 4 --request-count 20000",
         row: open,
     },
 ];
@@ -215,7 +132,7 @@ fn main() -> Result<()> {
     }
     let pair = Pair { binary: args.binary, client_cpu: args.client_cpu, server_cpu: args.server_cpu };
     for case in CASES.iter().filter(|case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name)) {
-        println!("{} ({}): {}", case.name, case.profile.join(" "), case.columns);
+        println!("{} ({}): {}", case.name, case.profile, case.columns);
         for _ in 0..args.rounds {
             let ran = pair.run(case.sim, case.profile)?;
             let truth = Truth::read(&ran.log, ran.requests())?;

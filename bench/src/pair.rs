@@ -43,12 +43,12 @@ impl Pair {
     ///
     /// # Errors
     /// When one of them cannot be run or the client finds nothing to measure.
-    pub fn run(&self, sim: &[&str], profile: &[&str]) -> Result<Ran> {
+    pub fn run(&self, sim: &str, profile: &str) -> Result<Ran> {
         let dir = std::env::temp_dir().join(format!("streamgauge-bench-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         let log = dir.join("sim.log");
         let mut server = self.pinned(self.server_cpu, "sim");
-        server.args(["--port", "0", "--log"]).arg(&log).args(sim).stdout(Stdio::piped());
+        server.args(["--port", "0", "--log"]).arg(&log).args(sim.split_whitespace()).stdout(Stdio::piped());
         let mut server = Server(server.spawn().context("the server cannot be started")?);
         let url = server.url()?;
 
@@ -57,7 +57,7 @@ impl Pair {
         let artifacts = dir.join("artifacts");
         let mut client = self.pinned(self.client_cpu, "profile");
         client.args(["--url", &url, "--streaming", "--ui", "none", "--tokenizer", "cl100k_base", "--artifact-dir"]);
-        client.arg(&artifacts).args(profile).stdout(Stdio::null());
+        client.arg(&artifacts).args(profile.split_whitespace()).stdout(Stdio::null());
         let launched = clock.read().wall;
         let mut client = client.spawn().context("the client cannot be started")?;
         let (status, peak_mb) = watch(&mut client)?;
