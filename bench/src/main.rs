@@ -7,7 +7,7 @@ mod truth;
 use anyhow::{Result, bail};
 use clap::Parser;
 use pair::{Pair, Ran};
-use streamgauge_core::plan::Load;
+use streamgauge_core::load::Load;
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
 use truth::Truth;
@@ -175,8 +175,8 @@ fn start(ran: &Ran, truth: &Truth) -> Result<String> {
 
 /// What arrived at the server against the schedule that the client followed, which has the chance of its own few thousand gaps.
 fn open(ran: &Ran, truth: &Truth) -> Result<String> {
-    let Load::Rate { rate, arrival, .. } = ran.load()? else { bail!("the client did not keep to a rate") };
-    let schedule = Schedule::new(rate, arrival, Seed(0), "arrivals").take(truth.arrivals.len());
+    let Load::Open { arrivals, .. } = ran.load()? else { bail!("the client did not keep to a rate") };
+    let schedule = Schedule::new(&arrivals, Seed(0), "arrivals").take(truth.arrivals.len());
     let planned = Gaps::of(&schedule.map(|due| due.at.0).collect::<Vec<_>>());
     let offered = Gaps::of(&truth.arrivals);
     let late = |percentile| ran.reported("send_lateness", percentile);

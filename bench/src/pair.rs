@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, SystemClock};
-use streamgauge_core::plan::Load;
+use streamgauge_core::load::Load;
 
 /// Where the two run.
 pub struct Pair {

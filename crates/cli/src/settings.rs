@@ -6,11 +6,13 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 use streamgauge_core::arrival::{Arrival, Shape};
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
-    Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, Load, ModelSelection, PromptPlan, RunPlan,
-    Stamps, StopRule, Target, Timeouts, TokenCount, Trust,
+    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, ModelSelection,
+    PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
 };
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::StopRule;
 use streamgauge_report::Style;
 use streamgauge_stats::{Goodput, Grade};
 
@@ -66,21 +68,33 @@ impl Settings {
         let endpoint = endpoint(&args, target, path, env, &mut notes)?;
         let goodput = goodput(&args.goodput)?;
         let load = load(&args)?;
-        let stop = stop_rule(&args, load)?;
+        let stop = stop_rule(&args, &load)?;
+        let warmup = (args.warmup_request_count > 0).then(|| Warmup {
+            load: load.clone(),
+            prefill: None,
+            requests: Some(args.warmup_request_count),
+            duration: None,
+            grace: args.grace_period,
+        });
+        // A thread without a slot would have nothing to do.
+        let threads = args.threads.unwrap_or_else(default_threads).min(u16::try_from(load.slots()).unwrap_or(u16::MAX));
         let plan = RunPlan {
             prompts: prompts(&args),
             endpoint,
             load,
             stop,
-            warmup: args.warmup_request_count,
+            warmup,
+            prefill: None,
+            cancel: None,
+            connections: ConnectionPolicy::Reuse,
+            steady_state: false,
             timeouts: Timeouts {
                 connect: args.connect_timeout,
                 first_byte: args.first_byte_timeout,
                 idle: args.idle_timeout,
                 total: args.request_timeout,
             },
-            // A thread without a slot would have nothing to do.
-            threads: args.threads.unwrap_or_else(default_threads).min(u16::try_from(load.slots()).unwrap_or(u16::MAX)),
+            threads,
             stamps: match args.clock {
                 Clock::Kernel => Stamps::Kernel,
                 Clock::User => Stamps::User,
@@ -138,6 +152,8 @@ fn endpoint(
     Ok(Endpoint {
         kind: args.endpoint_type,
         target,
+        others: Vec::new(),
+        balance: Balance::RoundRobin,
         path,
         models: args.model.clone(),
         model_selection: match args.model_selection_strategy {
@@ -174,7 +190,7 @@ fn prompts(args: &ProfileArgs) -> PromptPlan {
 /// A rate makes an open loop, whose cap the concurrency then is.
 fn load(args: &ProfileArgs) -> Result<Load> {
     let Some(rate) = args.request_rate else {
-        return Ok(Load::Concurrency(args.concurrency.unwrap_or(if args.sim { SIM_STREAMS } else { 1 })));
+        return Ok(Load::concurrency(args.concurrency.unwrap_or(if args.sim { SIM_STREAMS } else { 1 })));
     };
     let arrival = match (args.arrival_pattern, args.arrival_smoothness) {
         (Some(Pattern::Gamma), shape) => Arrival::Gamma { shape: shape.unwrap_or(Shape::POISSON) },
@@ -187,22 +203,23 @@ fn load(args: &ProfileArgs) -> Result<Load> {
             shape.value()
         ),
     };
-    Ok(Load::Rate { rate, arrival, cap: args.concurrency })
+    let arrivals = Arrivals::Rate { rate, arrival, ramp: None };
+    Ok(Load::Open { arrivals, cap: args.concurrency.map(Places::all) })
 }
 
-fn stop_rule(args: &ProfileArgs, load: Load) -> Result<StopRule> {
+fn stop_rule(args: &ProfileArgs, load: &Load) -> Result<StopRule> {
     let duration = args.benchmark_duration.or(args.measurement_interval);
     let (streams, all_at_once) = match load {
-        Load::Concurrency(slots) => {
-            if let Some(count) = args.request_count.filter(|count| *count < u64::from(slots)) {
+        Load::Concurrency(Places { most: slots, .. }) => {
+            if let Some(count) = args.request_count.filter(|count| *count < u64::from(*slots)) {
                 bail!(
                     "--request-count {count} is less than --concurrency {slots}, which could then never be reached; give at least {slots}"
                 );
             }
-            (slots, false)
+            (*slots, false)
         }
         // Like the replaced tools: their default counts a rate without a cap as one stream.
-        Load::Rate { rate, cap, .. } => (cap.unwrap_or(1), rate.per_second().is_infinite()),
+        load => (load.most().unwrap_or(1), load.peak_rate().is_infinite()),
     };
     if all_at_once && duration.is_some() && args.request_count.is_none() {
         bail!("--request-rate inf: a time makes no end of requests that are all due at once; give --request-count");
@@ -212,7 +229,7 @@ fn stop_rule(args: &ProfileArgs, load: Load) -> Result<StopRule> {
         (None, None) => (Some(10.max(2 * u64::from(streams))), None),
         given => given,
     };
-    Ok(StopRule { requests, duration, grace: args.grace_period })
+    Ok(StopRule { requests, duration, grace: args.grace_period, failed_share: None, stability: None, confidence: None })
 }
 
 /// Processors less one, which is left to the observers and to the system.

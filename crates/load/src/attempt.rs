@@ -249,6 +249,7 @@ impl Draft {
             thread: 0,
             slot: 0,
             prompt,
+            target: 0,
             input_tokens: input.tokens,
             want_out: input.want_out,
             due: ticket.due,

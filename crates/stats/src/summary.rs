@@ -73,6 +73,8 @@ pub struct Counts {
     pub failed: u64,
     /// Unfinished when the run was over.
     pub cut_off: u64,
+    /// Given up on purpose, as the plan wanted.
+    pub cancelled: u64,
     /// Sent before the measured ones, in no other count.
     pub warmup: u64,
     /// Measured and sent again after a kept connection died, whatever became of them.
@@ -226,6 +228,7 @@ impl Accumulator {
         self.counts.retried += u64::from(record.retries > 0);
         self.add_lateness(record);
         match &record.outcome {
+            Outcome::Cancelled => self.counts.cancelled += 1,
             Outcome::CutOff => {
                 self.counts.cut_off += 1;
                 self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));

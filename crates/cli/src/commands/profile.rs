@@ -204,7 +204,7 @@ fn say_plan(plan: &RunPlan, printer: &Printer) {
         plan.endpoint.models.join(", "),
         plan.load,
         plan.threads,
-        plan.warmup,
+        plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
     ));
 }
 
@@ -231,7 +231,7 @@ fn load(
         let recorder = std::thread::Builder::new()
             .name("recorder".into())
             .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
-        let bar = Bar::new(job.plan.stop, settings.bar.unwrap_or(printer.is_terminal()));
+        let bar = Bar::new(job.plan.stop.clone(), settings.bar.unwrap_or(printer.is_terminal()));
         let run = streamgauge_load::run(job.clone(), control, batches)?;
         let facts = run.finish(|progress| bar.show(progress, job.clock.now()));
         bar.clear();

@@ -76,26 +76,34 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--extra-inputs a:1 b:0.5", "/endpoint/extra", json!({"a": 1, "b": 0.5})),
         ("-g request_latency:5", "/goodput", json!([["request_latency", 5.0]])),
         ("--goodput request_latency:5 time_to_first_token:2", "/goodput/1", json!(["time_to_first_token", 2.0])),
-        ("--concurrency 3", "/load/concurrency", json!(3)),
-        ("--request-rate 500", "/load/rate", json!({"rate": 500.0, "arrival": "constant", "cap": null})),
-        ("--request-rate=inf", "/load/rate/rate", json!("inf")),
-        ("--request-rate 500 --concurrency 3", "/load/rate/cap", json!(3)),
+        ("--concurrency 3", "/load/concurrency", json!({"most": 3, "ramp": null})),
+        ("--request-rate 500", "/load/open/arrivals/rate", json!({"rate": 500.0, "arrival": "constant", "ramp": null})),
+        ("--request-rate=inf", "/load/open/arrivals/rate/rate", json!("inf")),
+        ("--request-rate 500 --concurrency 3", "/load/open/cap/most", json!(3)),
         ("--request-rate 500 --concurrency 3", "/stop/requests", json!(10)),
         ("--request-rate 500 --concurrency 9", "/stop/requests", json!(18)),
         ("--request-rate 500 --concurrency 9 --request-count 2", "/stop/requests", json!(2)),
         ("--request-rate 500", "/stop/requests", json!(10)),
         ("--request-rate inf", "/stop/requests", json!(10)),
         ("--request-rate inf --request-count 7 --benchmark-duration 0.5", "/stop/duration", json!(500_000_000)),
-        ("--request-rate 500 --arrival-pattern constant", "/load/rate/arrival", json!("constant")),
-        ("--request-rate 500 --arrival-pattern poisson", "/load/rate/arrival", json!("poisson")),
-        ("--request-rate 500 --request-rate-mode poisson", "/load/rate/arrival", json!("poisson")),
-        ("--request-rate 500 --request-distribution poisson", "/load/rate/arrival", json!("poisson")),
-        ("--request-rate 500 --arrival-pattern gamma", "/load/rate/arrival", json!({"gamma": {"shape": 1.0}})),
-        ("--request-rate 500 --arrival-smoothness 4", "/load/rate/arrival", json!({"gamma": {"shape": 4.0}})),
-        ("--request-rate 500 --burstiness 0.5", "/load/rate/arrival", json!({"gamma": {"shape": 0.5}})),
+        ("--request-rate 500 --arrival-pattern constant", "/load/open/arrivals/rate/arrival", json!("constant")),
+        ("--request-rate 500 --arrival-pattern poisson", "/load/open/arrivals/rate/arrival", json!("poisson")),
+        ("--request-rate 500 --request-rate-mode poisson", "/load/open/arrivals/rate/arrival", json!("poisson")),
+        ("--request-rate 500 --request-distribution poisson", "/load/open/arrivals/rate/arrival", json!("poisson")),
+        (
+            "--request-rate 500 --arrival-pattern gamma",
+            "/load/open/arrivals/rate/arrival",
+            json!({"gamma": {"shape": 1.0}}),
+        ),
+        (
+            "--request-rate 500 --arrival-smoothness 4",
+            "/load/open/arrivals/rate/arrival",
+            json!({"gamma": {"shape": 4.0}}),
+        ),
+        ("--request-rate 500 --burstiness 0.5", "/load/open/arrivals/rate/arrival", json!({"gamma": {"shape": 0.5}})),
         (
             "--request-rate 500 --arrival-pattern gamma --vllm-burstiness 2",
-            "/load/rate/arrival/gamma/shape",
+            "/load/open/arrivals/rate/arrival/gamma/shape",
             json!(2.0),
         ),
         ("--request-count 4", "/stop/requests", json!(4)),
@@ -105,8 +113,8 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--measurement-interval 50", "/stop/duration", json!(50_000_000)),
         ("--grace-period 5", "/stop/grace", json!(5_000_000_000_u64)),
         ("--benchmark-grace-period 5", "/stop/grace", json!(5_000_000_000_u64)),
-        ("--warmup-request-count 2", "/warmup", json!(2)),
-        ("--num-warmup-requests 2", "/warmup", json!(2)),
+        ("--warmup-request-count 2", "/warmup/requests", json!(2)),
+        ("--num-warmup-requests 2", "/warmup/requests", json!(2)),
         ("-s 999", "/stop/requests", json!(10)),
         ("--stability-percentage 999", "/stop/requests", json!(10)),
         ("--threads 2 --concurrency 3", "/threads", json!(2)),
@@ -479,7 +487,7 @@ fn a_simulated_server_comes_with_the_binary() {
     let run = context.run(context.bare("profile --sim --ui none --request-count 16 --isl 10 --osl 3")).expect(0);
     assert_eq!(files(&context.path().join("artifacts")), ["sim-model-openai-chat-concurrency8"]);
     let plan = plan(&run);
-    assert_eq!((&plan["endpoint"]["streaming"], &plan["load"]["concurrency"]), (&json!(true), &json!(8)));
+    assert_eq!((&plan["endpoint"]["streaming"], &plan["load"]["concurrency"]["most"]), (&json!(true), &json!(8)));
     assert!(context.requests().is_empty());
     let ui = context.run(context.bare("profile --sim --ui-type none --request-count 8 --isl 10 --osl 3")).expect(0);
     assert_eq!(ui.stderr, "");
