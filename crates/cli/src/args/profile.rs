@@ -72,7 +72,7 @@ pub struct ProfileArgs {
     #[arg(long, visible_alias = "num-prompts", value_name = "N", default_value = "100", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub num_dataset_entries: u32,
     /// Trace of requests, a line of JSON each with `timestamp` (ms), and `input_length`, `output_length` or `text` where they are known; with --fixed-schedule
-    #[arg(long, value_name = "FILE", requires = "fixed_schedule", help_heading = "Input")]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub input_file: Option<PathBuf>,
     /// Mean input length in tokens
     #[arg(long, visible_aliases = ["synthetic-input-tokens-mean", "prompt-input-tokens-mean"], value_name = "TOKENS", default_value = "550", value_parser = at_least_one, help_heading = "Input")]

@@ -362,6 +362,12 @@ fn confidence(flags: &LoadArgs) -> Result<Option<ConfidenceRule>> {
 
 /// Refuses what does not go together.
 pub fn check(args: &ProfileArgs, load: &Load, stop: &StopRule) -> Result<()> {
+    if let (Some(file), false) = (&args.input_file, args.load.fixed_schedule) {
+        bail!(
+            "--input-file {}: prompts from files are not available; a trace of requests is replayed with --fixed-schedule",
+            file.display()
+        );
+    }
     if args.batch_size > 1 && args.input_file.is_some() {
         bail!("--batch-size {}: a request of a trace is one text; give 1", args.batch_size);
     }

@@ -270,10 +270,6 @@ fn old_commands_run_as_they_are() {
 fn flags_of_what_does_not_exist_are_refused_by_name() {
     let context = TestContext::new();
     for (args, why) in [
-        ("--fixed-schedule", "schedules"),
-        ("--request-rate-series 1:2", "schedules"),
-        ("--user-centric-rate 5", "schedules"),
-        ("--request-rate-ramp-duration 5", "ramps"),
         ("--num-sessions 2", "sessions"),
         ("--session-concurrency 2", "sessions"),
         ("--session-turns-mean 2", "sessions"),
@@ -369,7 +365,6 @@ fn nonsense_is_refused_with_the_flag_and_what_is_accepted() {
         ("--request-intervals ./nowhere", &["--request-intervals ./nowhere", "cannot be read"]),
         ("--request-intervals ./nowhere --arrival-pattern poisson", &["--arrival-pattern", "--request-rate"]),
         ("--fixed-schedule", &["--input-file"]),
-        ("--input-file x", &["--fixed-schedule"]),
         ("--fixed-schedule --input-file ./nowhere", &["--input-file ./nowhere", "cannot be read"]),
         ("--replay-speedup 2", &["--fixed-schedule"]),
         ("--fixed-schedule --input-file x --replay-speedup 0", &["--replay-speedup", "above 0"]),
