@@ -1,0 +1,84 @@
+//! The wall clock is stepped while a run goes on: the kernel's stamps jump with it, and nothing that is measured moves.
+
+use crate::script::serve;
+use crate::trial::{Trial, now};
+use crate::truth::{READINGS, fits, matched, sim_on, slow};
+use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, token};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use streamgauge_core::clock::{Nanos, SystemClock};
+use streamgauge_core::plan::ExportLevel;
+
+#[test]
+fn stamps_keep_to_the_servers_account_however_often_the_wall_clock_is_set() {
+    let (clock, steps) = SystemClock::with_steps();
+    let sim = sim_on(clock, slow(), &[]);
+    let over = AtomicBool::new(false);
+    let trial = Trial::at(sim.addr()).clock(clock).slots(4).requests(60).export(ExportLevel::Raw);
+    let (ended, times) = std::thread::scope(|scope| {
+        let stepper = scope.spawn(|| {
+            // A minute ahead, one behind, two ahead, two behind: never back to where it was.
+            let mut times = 0;
+            while !over.load(Ordering::SeqCst) {
+                times += 1;
+                let minutes = Nanos::from_millis(60_000 * times);
+                steps.step(if times % 2 == 1 { minutes } else { -minutes });
+                std::thread::sleep(Duration::from_millis(25));
+            }
+            times
+        });
+        let ended = trial.run();
+        over.store(true, Ordering::SeqCst);
+        (ended, stepper.join().unwrap())
+    });
+    assert!(times >= 5, "{times}");
+    ended.all_ok(60);
+    let logs = sim.stop().unwrap();
+    for (finished, log) in matched(&ended.finished, &logs) {
+        fits(finished, log);
+        assert!(log.received <= finished.record.first_byte.unwrap() + READINGS);
+    }
+    if cfg!(target_os = "linux") {
+        let chunks: Vec<_> = ended.records().iter().flat_map(|record| record.chunks.clone()).collect();
+        let placed = chunks.iter().filter(|chunk| chunk.lag.is_some()).count();
+        // Only a stamp from between two steps that no read came between has no place.
+        assert!(placed * 10 >= chunks.len() * 9, "{placed} of {}", chunks.len());
+    }
+}
+
+#[test]
+fn a_step_between_a_request_and_its_answer_is_in_no_time() {
+    for step in [3_600_000, -3_600_000].map(Nanos::from_millis) {
+        let (clock, steps) = SystemClock::with_steps();
+        let (tell, told) = channel();
+        let server = serve(move |peer| {
+            while peer.request().is_some() {
+                let received = now(&clock);
+                steps.step(step);
+                let left = now(&clock);
+                peer.send(&format!("{STREAM_HEAD}{}", chunk(&token("a"))));
+                std::thread::sleep(Duration::from_millis(20));
+                steps.step(-step);
+                let last = now(&clock);
+                peer.send(&format!("{}{LAST_CHUNK}", chunk(&format!("{}{DONE}", token("b")))));
+                tell.send((received, left, last)).unwrap();
+            }
+        });
+        let ended = Trial::at(server.addr()).clock(clock).requests(6).run();
+        ended.all_ok(6);
+        let seen: Vec<_> = told.try_iter().collect();
+        let records = ended.records();
+        for (index, record) in records.iter().enumerate() {
+            let (received, left, last) = seen[index];
+            assert!(record.sent.unwrap() <= received + READINGS, "{step} {record:?}");
+            assert!(record.first_byte.unwrap() + READINGS >= left, "{step} {record:?} {left}");
+            let [first, second] = record.chunks.as_slice() else { panic!("{record:?}") };
+            assert!(first.at + READINGS >= left && second.at + READINGS >= last, "{step} {record:?} {left} {last}");
+            // Whatever had been read was there before the next request came.
+            if let Some((next, ..)) = seen.get(index + 1) {
+                assert!(second.at <= *next + READINGS && record.end <= *next + READINGS, "{step} {record:?} {next}");
+            }
+        }
+    }
+}
