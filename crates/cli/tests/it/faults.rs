@@ -147,9 +147,9 @@ fn a_server_that_does_not_read_a_long_request_is_a_timeout() {
     let args = "--streaming --no-probe --isl 2500000 --num-prompts 1 -m any --request-count 1 --first-byte-timeout 1s";
     let run = context.run(context.command_to(&url, args)).expect(1);
     assert!(run.bodies()[0].to_string().len() > 11_000_000);
-    assert_eq!(failures(&run), failed_as("first_byte", "timeout", 1));
+    assert_eq!(failures(&run), failed_as("send", "timeout", 1));
     let long = context.run(context.command_to(&url, &args.replace("--first-byte-timeout", "--request-timeout")));
-    assert_eq!(failures(&long.expect(1)), failed_as("first_byte", "timeout", 1));
+    assert_eq!(failures(&long.expect(1)), failed_as("send", "timeout", 1));
 }
 
 #[test]
