@@ -23,6 +23,16 @@ fn unchanged(dir: &Path, before: &BTreeMap<String, String>) {
     assert!(differing.is_empty(), "{differing:?}");
 }
 
+/// The run's files and table come out of its records once more, to the last byte.
+#[track_caller]
+pub fn comes_out_again(context: &TestContext, run: &Run) {
+    let before = contents(&run.dir());
+    let again = report(context, run.dir().strip_prefix(context.path()).unwrap().to_str().unwrap());
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.stdout, run.stdout);
+    unchanged(&run.dir(), &before);
+}
+
 fn report(context: &TestContext, args: &str) -> Run {
     context.run(context.bare(&format!("report {args}")))
 }
@@ -92,10 +102,7 @@ fn an_interrupted_run_is_reported_as_that_and_the_report_is_all_well() {
     wait_until("some answers", || context.requests().len() > 5);
     running.interrupt();
     let original = running.wait().expect(130);
-    let before = contents(&original.dir());
-    let again = report(&context, DIR).expect(0);
-    unchanged(&original.dir(), &before);
-    assert_eq!(again.stdout, original.stdout);
+    comes_out_again(&context, &original);
 }
 
 #[test]
