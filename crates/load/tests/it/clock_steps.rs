@@ -1,14 +1,15 @@
 //! The wall clock is stepped while a run goes on: the kernel's stamps jump with it, and nothing that is measured moves.
 
 use crate::script::serve;
-use crate::trial::{Trial, now};
+use crate::trial::{Ended, Trial, now};
 use crate::truth::{READINGS, fits, matched, sim_on, slow};
 use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, token};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::time::Duration;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::plan::ExportLevel;
+use streamgauge_load::Finished;
 
 #[test]
 fn stamps_keep_to_the_servers_account_however_often_the_wall_clock_is_set() {
@@ -44,6 +45,43 @@ fn stamps_keep_to_the_servers_account_however_often_the_wall_clock_is_set() {
         let placed = chunks.iter().filter(|chunk| chunk.lag.is_some()).count();
         // Only a stamp from between two steps that no read came between has no place.
         assert!(placed * 10 >= chunks.len() * 9, "{placed} of {}", chunks.len());
+    }
+}
+
+#[test]
+fn what_waits_for_a_late_client_while_the_wall_clock_is_set_keeps_its_time() {
+    let (clock, steps) = SystemClock::with_steps();
+    let sim = sim_on(clock, slow(), &[]);
+    let trial = Trial::at(sim.addr()).clock(clock).slots(4).requests(120).export(ExportLevel::Raw);
+    let (sink, batches) = sync_channel(0);
+    // It takes records more slowly than they leave, so that the load thread stands still and answers pile up; then the wall
+    // clock is set, and then the load goes on.
+    let collector = std::thread::spawn(move || {
+        let (mut finished, mut minutes) = (Vec::<Finished>::new(), 0);
+        loop {
+            std::thread::sleep(Duration::from_millis(150));
+            minutes = if minutes > 0 { -minutes } else { 1 - minutes };
+            steps.step(Nanos::from_millis(60_000 * minutes));
+            match batches.recv() {
+                Ok(batch) => finished.extend(batch),
+                Err(_) => return finished,
+            }
+        }
+    });
+    let facts = streamgauge_load::run(trial.job(), trial.control.clone(), sink).unwrap().finish(|_| {});
+    let mut finished = collector.join().unwrap();
+    finished.sort_by_key(|finished| finished.record.seq);
+    let ended = Ended { finished, warmup: Vec::new(), facts };
+    ended.all_ok(120);
+    let logs = sim.stop().unwrap();
+    for (finished, log) in matched(&ended.finished, &logs) {
+        fits(finished, log);
+    }
+    if cfg!(target_os = "linux") {
+        // It was late, and knows by how much.
+        let records = ended.records();
+        let lags = records.iter().flat_map(|record| &record.chunks).filter_map(|chunk| chunk.lag);
+        assert!(lags.max().unwrap() >= Nanos::from_millis(5), "the client was never late");
     }
 }
 
