@@ -276,6 +276,8 @@ fn a_handshake_that_is_not_answered() {
         assert!(failed["sent_ns"].is_null());
     }
     assert!(run.stdout.contains("2 x timeout (connect), after "), "{}", run.stdout);
+    // No time is told for what never was.
+    assert!(run.stdout.contains("Requests: 0 ok, 2 failed, 0 cut off, 0 retried\n"), "{}", run.stdout);
     comes_out_again(&context, &run);
 }
 
