@@ -3,9 +3,10 @@
 //!
 //! A server may well write several events at once; then they arrive together, their one stamp is true, and the
 //! client's lag is small beside the stream's pace. Only where the lag is not small may the events have arrived
-//! apart.
+//! apart. Those that did arrive together are counted too: their times are true, and are not those at which the model
+//! made its tokens.
 
-use crate::thresholds::{LATE_SHARE_OF_GAP, LATE_WITHOUT_GAP};
+use crate::thresholds::{LATE_SHARE_OF_GAP, LATE_WITHOUT_GAP, TOGETHER, TOGETHER_SHARE_OF_GAP};
 use streamgauge_core::{Chunk, Nanos};
 
 /// Counts of events over a run.
@@ -17,6 +18,8 @@ pub(crate) struct Sharing {
     pub late: u64,
     /// Those that shared a read of which it is not known how late the client was.
     pub unknown: u64,
+    /// Those that arrived together with the one before, by the kernel's stamps and with a client that was in time.
+    pub together: u64,
     /// Successful streams.
     pub streams: u64,
     /// Those whose first event shared a late read with the second: their first token has the second's stamp, or a later
@@ -30,13 +33,15 @@ impl Sharing {
     pub fn add(&mut self, chunks: &[Chunk]) {
         self.events += chunks.len() as u64;
         self.streams += 1;
-        // The rule for nearly every stream: nothing shared, nothing to judge, no pace needed.
+        // The rule for nearly every stream: nothing shared, no lateness to judge, no pace needed.
         if !chunks.iter().any(|chunk| chunk.shared) {
+            self.together += together(chunks, |_| false);
             return;
         }
         let limit = self.pace(chunks).map_or(LATE_WITHOUT_GAP.0 as f64, |gap| gap as f64 * LATE_SHARE_OF_GAP);
         let is_late = |chunk: &Chunk| chunk.shared && chunk.lag.is_some_and(|Nanos(lag)| lag as f64 > limit);
         self.late += chunks.iter().filter(|chunk| is_late(chunk)).count() as u64;
+        self.together += together(chunks, is_late);
         self.unknown += chunks.iter().filter(|chunk| chunk.shared && chunk.lag.is_none()).count() as u64;
         self.late_firsts += u64::from(chunks.get(1).is_some_and(is_late));
     }
@@ -57,6 +62,19 @@ impl Sharing {
         let middle = self.scratch.len() / 2;
         (!self.scratch.is_empty()).then(|| *self.scratch.select_nth_unstable(middle).1)
     }
+}
+
+/// How many of a stream's events have a stamp so near to that of the event before, in one read or in two, that they were
+/// not made apart. Of a late read, and of all without kernel stamps, it is not known when they arrived.
+fn together(chunks: &[Chunk], is_late: impl Fn(&Chunk) -> bool) -> u64 {
+    let [first, .., last] = chunks else { return 0 };
+    let mean = (last.at - first.at).0 as f64 / (chunks.len() - 1) as f64;
+    let limit = (mean * TOGETHER_SHARE_OF_GAP).min(TOGETHER.0 as f64);
+    let is_near = |pair: &&[Chunk]| {
+        let Nanos(gap) = pair[1].at - pair[0].at;
+        pair[1].lag.is_some() && gap >= 0 && gap as f64 <= limit && !is_late(&pair[1])
+    };
+    chunks.windows(2).filter(is_near).count() as u64
 }
 
 #[cfg(test)]
@@ -102,6 +120,47 @@ mod tests {
     #[test]
     fn a_server_that_writes_several_events_at_once_is_not_our_lateness() {
         assert_eq!(judge(&[(30, 5, Some(40)), (80, 5, Some(60)), (130, 5, Some(30))]), (15, 0, 0));
+    }
+
+    /// Stamps in µs, each event in a read of its own to which the client came at once.
+    fn apart(stamps: &[i64]) -> Vec<Chunk> {
+        let chunk = |&at: &i64| Chunk {
+            at: Nanos(at * 1_000),
+            lag: Some(Nanos(10_000)),
+            shared: false,
+            kind: OutputKind::Text,
+        };
+        stamps.iter().map(chunk).collect()
+    }
+
+    fn came_together(chunks: &[Chunk]) -> u64 {
+        let mut sharing = Sharing::default();
+        sharing.add(chunks);
+        sharing.together
+    }
+
+    #[test]
+    fn events_that_arrived_together_are_counted_in_one_read_and_in_several() {
+        assert_eq!(came_together(&stream(&[(30, 5, Some(40)), (80, 5, Some(60)), (130, 5, Some(30))])), 12);
+        assert_eq!(came_together(&apart(&[0, 40, 90, 50_000, 50_100, 100_000, 100_101])), 3);
+        assert_eq!(came_together(&stream(&[(30, 4, Some(40))])), 3);
+        assert_eq!(came_together(&stream(&[(30, 1, Some(40))])), 0);
+    }
+
+    #[test]
+    fn a_fast_stream_or_one_with_a_stall_is_no_bundle() {
+        assert_eq!(came_together(&apart(&[0, 50, 100, 150, 200, 250])), 0);
+        assert_eq!(came_together(&apart(&[0, 10_000, 20_000, 9_000_000, 9_010_000])), 0);
+    }
+
+    #[test]
+    fn late_unknown_and_backward_stamps_are_no_bundle() {
+        assert_eq!(came_together(&stream(&[(30, 1, Some(10)), (80, 5, Some(4_000)), (130, 5, Some(4_000))])), 0);
+        assert_eq!(came_together(&stream(&[(30, 1, None), (80, 5, None)])), 0);
+        assert_eq!(came_together(&apart(&[0, 10_000, 9_990, 20_000])), 0);
+        let mut torn = stream(&[(30, 1, Some(10)), (80, 5, Some(4_000))]);
+        torn[4].at = Nanos::from_millis(70);
+        assert_eq!(came_together(&torn), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::metric::Metric;
 use crate::sharing::Sharing;
 use crate::thresholds::SEND_LATENESS_GOOD;
 use crate::throughput::Bins;
-use crate::tokens::TokenSources;
+use crate::tokens::{TokenSources, TokensPerEvent};
 use crate::with_failures::{Unfinished, WAITS, WithFailures};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -167,6 +167,7 @@ pub struct Accumulator {
     bins: Bins,
     failures: BTreeMap<(Stage, FailureClass), FailureKind>,
     sharing: Sharing,
+    tokens_per_event: TokensPerEvent,
     length: LengthAsked,
     backward: u64,
     output_tokens: Option<u64>,
@@ -208,6 +209,7 @@ impl Accumulator {
             bins: Bins::new(),
             failures: BTreeMap::new(),
             sharing: Sharing::default(),
+            tokens_per_event: TokensPerEvent::default(),
             length: LengthAsked::default(),
             backward: 0,
             output_tokens: None,
@@ -287,6 +289,7 @@ impl Accumulator {
         answer.lags().for_each(|lag| self.lags.add_nanos(lag));
         if self.config.streaming {
             self.sharing.add(&record.chunks);
+            self.tokens_per_event.add(record, answer.output);
         }
         if let Some((difference, asked)) = answer.length_against_asked() {
             self.length.difference = self.length.difference.saturating_add(difference);
@@ -327,6 +330,7 @@ impl Accumulator {
             counts: self.counts,
             tokens: self.tokens,
             sharing: &self.sharing,
+            tokens_per_event: self.tokens_per_event,
             distributions: &distributions,
             length: self.length,
             backward: self.backward,
