@@ -2,6 +2,7 @@
 //! them. The limits are in [`crate::thresholds`].
 
 use crate::distribution::{Distribution, PERCENTILES, supports};
+use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::sharing::Sharing;
 use crate::summary::{AccumulatorConfig, Counts, LengthAsked};
@@ -69,6 +70,7 @@ pub(crate) struct Evidence<'a> {
     pub counts: Counts,
     pub tokens: TokenSources,
     pub sharing: &'a Sharing,
+    pub late_tails: &'a [LateTail],
     pub tokens_per_event: TokensPerEvent,
     pub distributions: &'a [(Metric, Distribution)],
     pub length: LengthAsked,
@@ -85,13 +87,14 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 19] = [
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 20] = [
     no_success,
     ended_early,
     clock,
     backward_stamps,
     shared_reads,
     late_firsts,
+    late_tails,
     events_together,
     client_lag,
     turnaround,
@@ -178,6 +181,22 @@ fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     Some(row.remedy(
         "these times to first token are too long, by up to the gap to the next token; give the client more processors, \
          raise --threads or lower --concurrency",
+    ))
+}
+
+/// However small the shares of the two rows above, what a p99 rests on may be made of them.
+fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let tails = evidence.late_tails;
+    let share = tails.iter().map(LateTail::share).reduce(f64::max)?;
+    let found = |tail: &LateTail| {
+        let (least, reported) = (tail.least, tail.reported);
+        format!("{} {reported:.3} ms, truly {least:.3} or more", tail.metric.title().to_lowercase())
+    };
+    let value = tails.iter().map(found).collect::<Vec<_>>().join("; ");
+    let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "late reads may have made this p99 of what it is; give the client more processors, raise --threads or lower \
+         --concurrency",
     ))
 }
 

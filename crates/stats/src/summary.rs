@@ -5,6 +5,7 @@ use crate::distribution::{Distribution, Sampler};
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
 use crate::interval::Interval;
+use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::sharing::Sharing;
 use crate::thresholds::SEND_LATENESS_GOOD;
@@ -310,6 +311,7 @@ impl Accumulator {
         let duration = self.span.map_or(Nanos::ZERO, |(start, end)| end - start);
         let scalars = self.scalars(duration);
         let with_failures = self.with_failures();
+        let late_tails = self.late_tails();
         let pooled = [
             (Metric::SendLateness, self.lateness),
             (Metric::InterChunkLatency, self.gaps),
@@ -330,6 +332,7 @@ impl Accumulator {
             counts: self.counts,
             tokens: self.tokens,
             sharing: &self.sharing,
+            late_tails: &late_tails,
             tokens_per_event: self.tokens_per_event,
             distributions: &distributions,
             length: self.length,
@@ -338,6 +341,15 @@ impl Accumulator {
         let (counts, tokens) = (self.counts, self.tokens);
         let failures = groups(self.failures);
         Summary { distributions, scalars, rate_intervals, with_failures, counts, failures, tokens, duration, fidelity }
+    }
+
+    /// What late reads may have done to the times between events and to the first tokens.
+    fn late_tails(&mut self) -> Vec<LateTail> {
+        let Sharing { late, late_firsts, .. } = self.sharing;
+        let gaps = LateTail::of(Metric::InterChunkLatency, &mut self.gaps, late);
+        let firsts = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
+        let firsts = firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts));
+        gaps.into_iter().chain(firsts).collect()
     }
 
     /// The waiting times with failures counted in, if there were any.

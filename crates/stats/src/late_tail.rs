@@ -1,0 +1,78 @@
+//! What late reads may have done to a p99. Events that shared one are few in a good run, and a p99 is made of few values.
+//!
+//! A late read gives its events the newest stamp: one time before it comes out too long, and those between its events come
+//! out as nothing. So it moves a high percentile up and never down. If s of n values are too long in this way, at
+//! least a hundredth of the true values is still above what is reported for the percentile 99 - 100 s / n: the true p99
+//! lies between that and the p99 reported.
+
+use crate::distribution::Sampler;
+use crate::metric::Metric;
+use crate::thresholds::LATE_SHARE_OF_GAP;
+
+/// A metric's p99 and how much lower the truth may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LateTail {
+    /// Whose p99.
+    pub metric: Metric,
+    /// As reported, in milliseconds.
+    pub reported: f64,
+    /// The least that it may truly be.
+    pub least: f64,
+}
+
+impl LateTail {
+    /// Of a metric's values, of which `found` come from reads that were seen to be late. None when there are none.
+    pub fn of(metric: Metric, values: &mut Sampler, found: u64) -> Option<LateTail> {
+        if found == 0 {
+            return None;
+        }
+        let steps = values.steps();
+        let count: u64 = steps.iter().map(|(_, count)| count).sum();
+        // The limit on the lag misses this share of the late reads.
+        let spoiled = found as f64 / (1.0 - LATE_SHARE_OF_GAP);
+        let above = count as f64 * 0.01;
+        Some(LateTail { metric, reported: with_above(&steps, above)?, least: with_above(&steps, above + spoiled)? })
+    }
+
+    /// By how much of itself the reported p99 may be too high.
+    pub fn share(&self) -> f64 {
+        if self.reported > 0.0 { (self.reported - self.least) / self.reported } else { 0.0 }
+    }
+}
+
+/// The greatest value that at least so many values reach.
+fn with_above(steps: &[(f64, u64)], above: f64) -> Option<f64> {
+    let mut reached = 0;
+    let step = steps.iter().rev().find(|(_, count)| {
+        reached += count;
+        reached as f64 >= above
+    });
+    step.or(steps.first()).map(|&(value, _)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(values: impl IntoIterator<Item = u32>, found: u64) -> Option<LateTail> {
+        let mut sampler = Sampler::of(Metric::InterChunkLatency);
+        values.into_iter().for_each(|value| sampler.add(f64::from(value)));
+        LateTail::of(Metric::InterChunkLatency, &mut sampler, found)
+    }
+
+    #[test]
+    fn the_true_p99_is_as_many_ranks_lower_as_values_are_spoiled() {
+        let found = tail(1..=1_000, 3).unwrap();
+        // The tenth and the fourteenth from above: three that were found stand for four.
+        assert_eq!((found.reported, found.least), (991.0, 987.0));
+        assert_eq!(found.share(), 4.0 / 991.0);
+        assert_eq!(tail(1..=1_000, 0), None);
+    }
+
+    #[test]
+    fn where_all_may_be_spoiled_the_least_value_is_the_bound() {
+        assert_eq!(tail(1..=10, 900).map(|found| (found.reported, found.least)), Some((10.0, 1.0)));
+        assert_eq!(tail([], 5), None);
+        assert_eq!(tail([0, 0], 5).unwrap().share(), 0.0);
+    }
+}
