@@ -72,7 +72,8 @@ const FAST: &str = "--ttft 20 --itl 2 --itl-growth 0 --jitter 0 --prefill-rate 0
 const CLOSED: &str = "--concurrency 16 --isl 20 --osl 64 --request-count 320";
 
 /// What a client without enough of its processor does wrong: it reads late, answers late, sends late.
-const LATE: &[&str] = &["shared_reads", "late_first_tokens", "turnaround", "load_thread_cpu", "send_lateness"];
+const LATE: &[&str] =
+    &["shared_reads", "late_first_tokens", "late_reads_at_p99", "turnaround", "load_thread_cpu", "send_lateness"];
 
 const CASES: &[Case] = &[
     Case {

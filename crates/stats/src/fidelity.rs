@@ -203,10 +203,9 @@ fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 /// What arrived together did so, and its stamps are true; but the model did not make it then. A client cannot tell a server
 /// that writes several events at once from something on the way that gathers them, so it is a caveat and never a verdict.
 fn events_together(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    let Sharing { events, together, late, .. } = *evidence.sharing;
-    // Of the events that a late client reads together, the limit on the lag misses so many for each that it finds.
-    let missed = limit::LATE_SHARE_OF_GAP / (1.0 - limit::LATE_SHARE_OF_GAP) * late as f64;
-    let share = share((together as f64 - missed).max(0.0) as u64, events).filter(|&share| share > 0.0)?;
+    let Sharing { events, together, late_unseen, .. } = *evidence.sharing;
+    // Late reads that the lag does not show look like this too.
+    let share = share((together as f64 - late_unseen).max(0.0) as u64, events).filter(|&share| share > 0.0)?;
     let value = format!("{} of {events} events, with the one before", percent(share));
     let row = share_row("events_together", "Events that arrived together", share, caveat(share, limit::TOGETHER_GOOD));
     Some(FidelityRow { value, ..row }.remedy(

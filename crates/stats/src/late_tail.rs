@@ -7,7 +7,6 @@
 
 use crate::distribution::Sampler;
 use crate::metric::Metric;
-use crate::thresholds::LATE_SHARE_OF_GAP;
 
 /// A metric's p99 and how much lower the truth may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,15 +20,13 @@ pub(crate) struct LateTail {
 }
 
 impl LateTail {
-    /// Of a metric's values, of which `found` come from reads that were seen to be late. None when there are none.
-    pub fn of(metric: Metric, values: &mut Sampler, found: u64) -> Option<LateTail> {
-        if found == 0 {
+    /// Of a metric's values, of which so many are made of late reads. None when there are none.
+    pub fn of(metric: Metric, values: &mut Sampler, spoiled: f64) -> Option<LateTail> {
+        if spoiled <= 0.0 {
             return None;
         }
         let steps = values.steps();
         let count: u64 = steps.iter().map(|(_, count)| count).sum();
-        // The limit on the lag misses this share of the late reads.
-        let spoiled = found as f64 / (1.0 - LATE_SHARE_OF_GAP);
         let above = count as f64 * 0.01;
         Some(LateTail { metric, reported: with_above(&steps, above)?, least: with_above(&steps, above + spoiled)? })
     }
@@ -54,25 +51,25 @@ fn with_above(steps: &[(f64, u64)], above: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn tail(values: impl IntoIterator<Item = u32>, found: u64) -> Option<LateTail> {
+    fn tail(values: impl IntoIterator<Item = u32>, spoiled: f64) -> Option<LateTail> {
         let mut sampler = Sampler::of(Metric::InterChunkLatency);
         values.into_iter().for_each(|value| sampler.add(f64::from(value)));
-        LateTail::of(Metric::InterChunkLatency, &mut sampler, found)
+        LateTail::of(Metric::InterChunkLatency, &mut sampler, spoiled)
     }
 
     #[test]
     fn the_true_p99_is_as_many_ranks_lower_as_values_are_spoiled() {
-        let found = tail(1..=1_000, 3).unwrap();
-        // The tenth and the fourteenth from above: three that were found stand for four.
+        let found = tail(1..=1_000, 3.2).unwrap();
+        // The tenth and the fourteenth from above.
         assert_eq!((found.reported, found.least), (991.0, 987.0));
         assert_eq!(found.share(), 4.0 / 991.0);
-        assert_eq!(tail(1..=1_000, 0), None);
+        assert_eq!(tail(1..=1_000, 0.0), None);
     }
 
     #[test]
     fn where_all_may_be_spoiled_the_least_value_is_the_bound() {
-        assert_eq!(tail(1..=10, 900).map(|found| (found.reported, found.least)), Some((10.0, 1.0)));
-        assert_eq!(tail([], 5), None);
-        assert_eq!(tail([0, 0], 5).unwrap().share(), 0.0);
+        assert_eq!(tail(1..=10, 900.0).map(|found| (found.reported, found.least)), Some((10.0, 1.0)));
+        assert_eq!(tail([], 5.0), None);
+        assert_eq!(tail([0, 0], 5.0).unwrap().share(), 0.0);
     }
 }

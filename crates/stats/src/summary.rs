@@ -345,10 +345,11 @@ impl Accumulator {
 
     /// What late reads may have done to the times between events and to the first tokens.
     fn late_tails(&mut self) -> Vec<LateTail> {
-        let Sharing { late, late_firsts, .. } = self.sharing;
-        let gaps = LateTail::of(Metric::InterChunkLatency, &mut self.gaps, late);
+        let Sharing { late, late_unseen, late_firsts, late_firsts_unseen, .. } = self.sharing;
+        let gaps = LateTail::of(Metric::InterChunkLatency, &mut self.gaps, late as f64 + late_unseen);
         let firsts = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
-        let firsts = firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts));
+        let firsts =
+            firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts as f64 + late_firsts_unseen));
         gaps.into_iter().chain(firsts).collect()
     }
 

@@ -13,10 +13,12 @@ pub const SHARED_GOOD: f64 = 0.01;
 pub const SHARED_DEGRADED: f64 = 0.10;
 /// How late a shared read must be to be called late, as a share of its stream's gap. Bytes that arrive while we are
 /// late get the newest stamp, so the lag that is seen is only the time since the last of them: in a steady stream
-/// anything between none and one gap, however late the client was. A whole gap as the limit would therefore miss
-/// nearly every late read; a quarter misses a quarter of them, and a punctual client (tens of microseconds) stays
-/// below it wherever gaps are longer than a fraction of a millisecond.
-pub const LATE_SHARE_OF_GAP: f64 = 0.25;
+/// anything between none and one gap, however late the client was. A twentieth misses one late read in twenty. A quarter
+/// missed one in four, and as one stall makes all streams late alike, whole stalls went unseen, 20 ms of TTFT p99 among them.
+pub const LATE_SHARE_OF_GAP: f64 = 0.05;
+/// Where a twentieth of the gap is less than a punctual client needs (`LATE_WITHOUT_GAP`), that is the limit, but never more than
+/// this share of the gap: what is missed there is a quarter at most.
+pub const LATE_SHARE_OF_SHORT_GAP: f64 = 0.25;
 /// The same for an answer that came in one read, which has no gap to compare with: the error of p99 that
 /// the kernel's stamps are there to stay below.
 pub const LATE_WITHOUT_GAP: Nanos = Nanos(100_000);
