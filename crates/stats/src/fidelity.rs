@@ -190,7 +190,7 @@ fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = tails.iter().map(LateTail::share).reduce(f64::max)?;
     let found = |tail: &LateTail| {
         let (least, reported) = (tail.least, tail.reported);
-        format!("{} {reported:.3} ms, truly {least:.3} or more", tail.metric.title().to_lowercase())
+        format!("{} {reported:.3} ms, truly about {least:.3} or more", tail.metric.title().to_lowercase())
     };
     let value = tails.iter().map(found).collect::<Vec<_>>().join("; ");
     let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));

@@ -3,7 +3,7 @@
 //! A late read gives its events the newest stamp: one time before it comes out too long, and those between its events come
 //! out as nothing. So it moves a high percentile up and never down. If s of n values are too long in this way, at
 //! least a hundredth of the true values is still above what is reported for the percentile 99 - 100 s / n: the true p99
-//! lies between that and the p99 reported.
+//! lies between that and the p99 reported. How many s is, is partly an estimate (`sharing`), and with it the bound.
 
 use crate::distribution::Sampler;
 use crate::metric::Metric;
