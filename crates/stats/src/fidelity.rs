@@ -186,13 +186,17 @@ fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 
 /// However small the shares of the two rows above, what a p99 rests on may be made of them.
 fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    let tails = evidence.late_tails;
-    let share = tails.iter().map(LateTail::share).reduce(f64::max)?;
-    let found = |tail: &LateTail| {
-        let (least, reported) = (tail.least, tail.reported);
-        format!("{} {reported:.3} ms, truly about {least:.3} or more", tail.metric.title().to_lowercase())
-    };
-    let value = tails.iter().map(found).collect::<Vec<_>>().join("; ");
+    let mut worst: Option<f64> = None;
+    let mut found = Vec::new();
+    for tail in evidence.late_tails {
+        let reported = evidence.distribution(tail.metric)?.percentile(99);
+        let least = tail.least.min(reported);
+        let share = if reported > 0.0 { (reported - least) / reported } else { 0.0 };
+        worst = Some(worst.unwrap_or(0.0).max(share));
+        let title = tail.metric.title().to_lowercase();
+        found.push(format!("{title} {reported:.3} ms, truly about {least:.3} or more"));
+    }
+    let (share, value) = (worst?, found.join("; "));
     let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
         "late reads may have made this p99 of what it is; give the client more processors, raise --threads or lower \
@@ -205,7 +209,7 @@ fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 fn events_together(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let Sharing { events, together, late_unseen, .. } = *evidence.sharing;
     // Late reads that the lag does not show look like this too.
-    let share = share((together as f64 - late_unseen).max(0.0) as u64, events).filter(|&share| share > 0.0)?;
+    let share = share(together.saturating_sub(late_unseen.div_ceil(1_000_000)), events).filter(|&share| share > 0.0)?;
     let value = format!("{} of {events} events, with the one before", percent(share));
     let row = share_row("events_together", "Events that arrived together", share, caveat(share, limit::TOGETHER_GOOD));
     Some(FidelityRow { value, ..row }.remedy(

@@ -8,14 +8,12 @@
 use crate::distribution::Sampler;
 use crate::metric::Metric;
 
-/// A metric's p99 and how much lower the truth may be.
+/// How low a metric's p99 may truly be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LateTail {
     /// Whose p99.
     pub metric: Metric,
-    /// As reported, in milliseconds.
-    pub reported: f64,
-    /// The least that it may truly be.
+    /// The least that it may truly be, in the metric's unit.
     pub least: f64,
 }
 
@@ -27,13 +25,7 @@ impl LateTail {
         }
         let steps = values.steps();
         let count: u64 = steps.iter().map(|(_, count)| count).sum();
-        let above = count as f64 * 0.01;
-        Some(LateTail { metric, reported: with_above(&steps, above)?, least: with_above(&steps, above + spoiled)? })
-    }
-
-    /// By how much of itself the reported p99 may be too high.
-    pub fn share(&self) -> f64 {
-        if self.reported > 0.0 { (self.reported - self.least) / self.reported } else { 0.0 }
+        Some(LateTail { metric, least: with_above(&steps, count as f64 * 0.01 + spoiled)? })
     }
 }
 
@@ -59,17 +51,16 @@ mod tests {
 
     #[test]
     fn the_true_p99_is_as_many_ranks_lower_as_values_are_spoiled() {
-        let found = tail(1..=1_000, 3.2).unwrap();
-        // The tenth and the fourteenth from above.
-        assert_eq!((found.reported, found.least), (991.0, 987.0));
-        assert_eq!(found.share(), 4.0 / 991.0);
+        // Ten of a thousand are the hundredth, and with 3.2 more it is the fourteenth from above.
+        assert_eq!(tail(1..=1_000, 3.2).map(|found| found.least), Some(987.0));
+        assert_eq!(tail(1..=1_000, 4.0).map(|found| found.least), Some(987.0));
+        assert_eq!(tail(1..=1_000, 4.1).map(|found| found.least), Some(986.0));
         assert_eq!(tail(1..=1_000, 0.0), None);
     }
 
     #[test]
     fn where_all_may_be_spoiled_the_least_value_is_the_bound() {
-        assert_eq!(tail(1..=10, 900.0).map(|found| (found.reported, found.least)), Some((10.0, 1.0)));
+        assert_eq!(tail(1..=10, 900.0).map(|found| found.least), Some(1.0));
         assert_eq!(tail([], 5.0), None);
-        assert_eq!(tail([0, 0], 5.0).unwrap().share(), 0.0);
     }
 }

@@ -18,8 +18,9 @@ pub(crate) struct Sharing {
     pub events: u64,
     /// Those that shared a read to which the client was late.
     pub late: u64,
-    /// How many more were late by all odds, though the lag that was seen did not show it.
-    pub late_unseen: f64,
+    /// How many more were late by all odds, though the lag that was seen did not show it; in millionths, so that the sum is the
+    /// same in any order of streams.
+    pub late_unseen: u64,
     /// Those that shared a read of which it is not known how late the client was.
     pub unknown: u64,
     /// Those that arrived together with the one before, by the kernel's stamps and with a client that was in time.
@@ -29,8 +30,8 @@ pub(crate) struct Sharing {
     /// Those whose first event shared a late read with the second: their first token has the second's stamp, or a later
     /// one.
     pub late_firsts: u64,
-    /// How many more of those there are by all odds.
-    pub late_firsts_unseen: f64,
+    /// How many more of those there are by all odds, in millionths.
+    pub late_firsts_unseen: u64,
     scratch: Vec<i64>,
 }
 
@@ -48,12 +49,22 @@ impl Sharing {
         let is_late = |chunk: &Chunk| chunk.shared && chunk.lag.is_some_and(|Nanos(lag)| lag as f64 > limit);
         let late = chunks.iter().filter(|chunk| is_late(chunk)).count() as u64;
         self.late += late;
-        self.late_unseen += late as f64 * unseen;
+        self.late_unseen += late * unseen;
         self.together += together(chunks, is_late);
         self.unknown += chunks.iter().filter(|chunk| chunk.shared && chunk.lag.is_none()).count() as u64;
         let late_first = chunks.get(1).is_some_and(is_late);
         self.late_firsts += u64::from(late_first);
-        self.late_firsts_unseen += if late_first { unseen } else { 0.0 };
+        self.late_firsts_unseen += u64::from(late_first) * unseen;
+    }
+
+    /// Events of late reads, with those that no lag shows.
+    pub fn all_late(&self) -> f64 {
+        self.late as f64 + self.late_unseen as f64 / 1e6
+    }
+
+    /// First tokens of late reads, with those that no lag shows.
+    pub fn all_late_firsts(&self) -> f64 {
+        self.late_firsts as f64 + self.late_firsts_unseen as f64 / 1e6
     }
 
     /// The stream's median gap, in nanoseconds, with the gap before a read shared out evenly among the events that the
@@ -74,13 +85,13 @@ impl Sharing {
     }
 }
 
-/// Beyond which lag, in nanoseconds, a shared read of a stream with this gap was late, and how many late ones below it there are
-/// for each beyond: the lag lies anywhere in the gap.
-fn late_limit(gap: Option<i64>) -> (f64, f64) {
+/// Beyond which lag, in nanoseconds, a shared read of a stream with this gap was late, and how many millionths of a late one
+/// below it there are for each beyond: the lag lies anywhere in the gap.
+fn late_limit(gap: Option<i64>) -> (f64, u64) {
     let punctual = LATE_WITHOUT_GAP.0 as f64;
-    let Some(gap) = gap.filter(|&gap| gap > 0).map(|gap| gap as f64) else { return (punctual, 0.0) };
+    let Some(gap) = gap.filter(|&gap| gap > 0).map(|gap| gap as f64) else { return (punctual, 0) };
     let limit = punctual.min(gap * LATE_SHARE_OF_SHORT_GAP).max(gap * LATE_SHARE_OF_GAP);
-    (limit, limit / (gap - limit))
+    (limit, (1e6 * limit / (gap - limit)).round() as u64)
 }
 
 /// How many of a stream's events have a stamp so near to that of the event before, in one read or in two, that they were
@@ -192,11 +203,11 @@ mod tests {
     #[test]
     fn what_is_late_depends_on_the_gap() {
         let ms = |ms: f64| late_limit(Some((ms * 1e6) as i64));
-        assert_eq!(ms(20.0), (1e6, 1.0 / 19.0));
-        assert_eq!(ms(2.0), (1e5, 1.0 / 19.0));
-        assert_eq!(ms(1.0), (1e5, 1.0 / 9.0));
-        assert_eq!(ms(0.1), (25e3, 1.0 / 3.0));
-        assert_eq!((late_limit(Some(0)), late_limit(None)), ((1e5, 0.0), (1e5, 0.0)));
+        assert_eq!(ms(20.0), (1e6, 52_632));
+        assert_eq!(ms(2.0), (1e5, 52_632));
+        assert_eq!(ms(1.0), (1e5, 111_111));
+        assert_eq!(ms(0.1), (25e3, 333_333));
+        assert_eq!((late_limit(Some(0)), late_limit(None)), ((1e5, 0), (1e5, 0)));
         let one = [(30, 1, Some(10)), (50, 2, Some(450)), (60, 1, Some(10)), (80, 2, Some(550)), (90, 1, Some(10))];
         assert_eq!(judge(&one), (7, 1, 0));
     }

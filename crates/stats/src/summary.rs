@@ -345,11 +345,10 @@ impl Accumulator {
 
     /// What late reads may have done to the times between events and to the first tokens.
     fn late_tails(&mut self) -> Vec<LateTail> {
-        let Sharing { late, late_unseen, late_firsts, late_firsts_unseen, .. } = self.sharing;
-        let gaps = LateTail::of(Metric::InterChunkLatency, &mut self.gaps, late as f64 + late_unseen);
+        let (late, late_firsts) = (self.sharing.all_late(), self.sharing.all_late_firsts());
+        let gaps = LateTail::of(Metric::InterChunkLatency, &mut self.gaps, late);
         let firsts = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
-        let firsts =
-            firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts as f64 + late_firsts_unseen));
+        let firsts = firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts));
         gaps.into_iter().chain(firsts).collect()
     }
 
