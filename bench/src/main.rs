@@ -1,16 +1,13 @@
 //! Runs the release binary against its own simulated server, each pinned to a processor, and holds what the client
 //! reported against what the server's log knows to be true.
 
-mod pair;
-mod truth;
-
 use anyhow::{Result, bail};
 use clap::Parser;
-use pair::{Pair, Ran};
+use streamgauge_bench::pair::{Pair, Ran};
+use streamgauge_bench::truth::Truth;
 use streamgauge_core::load::Load;
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
-use truth::Truth;
 
 /// Accuracy and cost of the measurement itself.
 #[derive(Debug, Parser)]

@@ -44,13 +44,21 @@ impl Pair {
     /// # Errors
     /// When one of them cannot be run or the client finds nothing to measure.
     pub fn run(&self, sim: &str, profile: &str) -> Result<Ran> {
+        self.run_through(sim, profile, Ok)
+    }
+
+    /// The same, with the client sent to the URL that `route` makes of the server's.
+    ///
+    /// # Errors
+    /// As [`Pair::run`], and those of `route`.
+    pub fn run_through(&self, sim: &str, profile: &str, route: impl FnOnce(String) -> Result<String>) -> Result<Ran> {
         let dir = std::env::temp_dir().join(format!("streamgauge-bench-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         let log = dir.join("sim.log");
         let mut server = self.pinned(self.server_cpu, "sim");
         server.args(["--port", "0", "--log"]).arg(&log).args(sim.split_whitespace()).stdout(Stdio::piped());
         let mut server = Server(server.spawn().context("the server cannot be started")?);
-        let url = server.url()?;
+        let url = route(server.url()?)?;
 
         let clock = SystemClock::start();
         let before = children()?;
@@ -105,6 +113,11 @@ impl Ran {
     /// When it does not.
     pub fn average(&self, metric: &str) -> Result<f64> {
         self.summary[metric]["avg"].as_f64().with_context(|| format!("no {metric} in the client's summary"))
+    }
+
+    /// The client's own word on how far its figures can be trusted, as in its summary.
+    pub fn fidelity(&self) -> &Value {
+        &self.summary["fidelity"]
     }
 
     /// How load was offered, as the client noted it.

@@ -12,8 +12,21 @@ use streamgauge_stats::{Distribution, Metric, Sampler};
 #[derive(Debug, Deserialize)]
 struct Line {
     recv_ns: i64,
+    /// As planned when its service began.
+    output_tokens: u64,
     /// When, and how many output events.
     writes: Vec<(i64, u64)>,
+}
+
+impl Line {
+    /// The first event has its share of the tokens, and the time to the last is that of all others.
+    fn tokens_apart(&self) -> Option<Nanos> {
+        let output = || self.writes.iter().filter(|(_, events)| *events > 0);
+        let (&(first, _), &(last, _)) = (output().next()?, output().next_back()?);
+        let events: u64 = self.writes.iter().map(|(_, events)| events).sum();
+        let later = self.output_tokens as f64 * (1.0 - 1.0 / events as f64);
+        (later > 0.0).then(|| Nanos(((last - first) as f64 / later) as i64))
+    }
 }
 
 /// What truly happened.
@@ -22,6 +35,8 @@ pub struct Truth {
     pub ttft: Distribution,
     /// Between tokens, pooled, in ms.
     pub gaps: Distribution,
+    /// Per request: the time between the first and the last write of output, by the tokens that came after the first, in ms.
+    pub tokens_apart: Distribution,
     /// When each request arrived, in order, wall-clock nanoseconds.
     pub arrivals: Vec<i64>,
     /// Tokens written.
@@ -49,8 +64,12 @@ impl Truth {
             bail!("the server saw {} requests, the client {requests}", lines.len());
         };
         let (mut ttft, mut gaps) = (Sampler::of(Metric::TimeToFirstToken), Sampler::of(Metric::InterChunkLatency));
+        let mut tokens_apart = Sampler::of(Metric::InterTokenLatency);
         let (mut tokens, mut last_write) = (0, first);
         for line in &lines[skip..] {
+            if let Some(apart) = line.tokens_apart() {
+                tokens_apart.add_nanos(apart);
+            }
             let mut previous = None;
             for &(at, events) in &line.writes {
                 for _ in 0..events {
@@ -66,6 +85,7 @@ impl Truth {
         Ok(Truth {
             ttft: ttft.close().context("no first tokens in the server's log")?,
             gaps: gaps.close().context("no gaps between tokens in the server's log")?,
+            tokens_apart: tokens_apart.close().context("no reply of several events in the server's log")?,
             arrivals: lines[skip..].iter().map(|line| line.recv_ns).collect(),
             tokens,
             first_request: first,
