@@ -16,6 +16,7 @@ pub mod summary;
 pub mod thresholds;
 mod throughput;
 pub mod tokens;
+pub mod truth;
 mod with_failures;
 
 pub use distribution::{Distribution, PERCENTILES, Sampler};
