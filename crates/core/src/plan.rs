@@ -266,6 +266,14 @@ impl Load {
         }
     }
 
+    /// Requests per second of an open loop.
+    pub fn per_second(self) -> Option<f64> {
+        match self {
+            Load::Concurrency(_) => None,
+            Load::Rate { rate, .. } => Some(rate.per_second()),
+        }
+    }
+
     /// Connections opened ahead of load. Of an open loop: as many as may be in flight, or else as requests of one second
     /// would be, up to 64.
     pub fn slots(self) -> u32 {

@@ -6,6 +6,7 @@
 //! Nothing here does input or output, waits, or reads a clock.
 
 mod answer;
+pub mod calibration;
 pub mod distribution;
 pub mod fidelity;
 pub mod goodput;
