@@ -108,7 +108,11 @@ pub fn render(calibration: &Calibration) -> String {
         line(format_args!("  {words}"));
     }
     line(format_args!("\n{}", agreement(&calibration.points)));
-    for (agreement, name) in [(Agreement::FalseGood, "false good "), (Agreement::FalseAlarm, "false alarm")] {
+    for (agreement, name) in [
+        (Agreement::FalseGood, "false good "),
+        (Agreement::FalseAlarm, "false alarm"),
+        (Agreement::OfLoad, "of the load"),
+    ] {
         for point in calibration.points.iter().filter(|point| point.agreement == agreement) {
             line(format_args!("  {name}  {}: {}", point.offered, why(point)));
         }
@@ -184,8 +188,12 @@ fn good(good: &Good) -> Vec<String> {
 fn agreement(points: &[Point]) -> String {
     let count = |agreement: Agreement| points.iter().filter(|point| point.agreement == agreement).count();
     let (good, alarm) = (count(Agreement::FalseGood), count(Agreement::FalseAlarm));
+    let load = match count(Agreement::OfLoad) {
+        0 => String::new(),
+        some => format!(", {some} in doubt for the load and not for these times"),
+    };
     format!(
-        "Verdict against error: {} of {} points agree, {good} false good, {alarm} false alarm{}",
+        "Verdict against error: {} of {} points agree, {good} false good, {alarm} false alarm{}{load}",
         count(Agreement::Agrees),
         points.len(),
         if alarm == 1 { "" } else { "s" }

@@ -1,5 +1,6 @@
 //! A calibration as a picture: the error of p99 against the number of streams, a line for each time between tokens.
 
+use plotters::coord::combinators::BindKeyPoints;
 use plotters::prelude::*;
 use streamgauge_stats::calibration::{Calibration, Errors, Offered, Point};
 
@@ -96,6 +97,9 @@ fn draw_panel(
     let all = || lines.iter().flat_map(|line| &line.points);
     let most = all().map(|(streams, ..)| f64::from(*streams)).fold(1.0, f64::max);
     let least = all().map(|(streams, ..)| f64::from(*streams)).fold(most, f64::min);
+    let mut counts: Vec<f64> = all().map(|(streams, ..)| f64::from(*streams)).collect();
+    counts.sort_by(f64::total_cmp);
+    counts.dedup();
     let worst = all().map(|(_, errors, _)| height(errors)).fold(limit, f64::max);
     let mut chart = ChartBuilder::on(panel)
         .caption(name, ("sans-serif", 18))
@@ -103,7 +107,10 @@ fn draw_panel(
         .x_label_area_size(44)
         .y_label_area_size(64)
         // One number of streams still needs an axis with two ends.
-        .build_cartesian_2d((least / 1.5..most * 1.5).log_scale(), (LEAST / 2.0..worst * 4.0).log_scale())
+        .build_cartesian_2d(
+            (least / 1.5..most * 1.5).log_scale().with_key_points(counts),
+            (LEAST / 2.0..worst * 4.0).log_scale(),
+        )
         .map_err(own)?;
     chart
         .configure_mesh()
@@ -144,4 +151,37 @@ fn draw_panel(
         .label_font(("sans-serif", 14))
         .draw()
         .map_err(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::calibration;
+
+    #[test]
+    fn a_line_for_each_pace_and_the_limit_in_both_panels() {
+        let svg = svg(&calibration()).unwrap().unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        for text in ["20 ms a token", "5 ms a token", "limit, 0.1 ms", "streams at once"] {
+            assert_eq!(svg.matches(text).count(), 2, "{text}");
+        }
+        assert!(svg.contains("Error of TTFT p99") && svg.contains("Error of ITL p99"));
+        // Three points in each panel, the open loop's not among them; a filled one is one circle, a hollow one too.
+        assert_eq!(svg.matches("<circle").count(), 6);
+    }
+
+    #[test]
+    fn one_point_and_an_error_of_nothing_still_have_axes() {
+        let mut calibration = calibration();
+        calibration.points.truncate(1);
+        calibration.points[0].errors.as_mut().unwrap().ttft_p99.error = 0.0;
+        assert!(svg(&calibration).unwrap().unwrap().contains("<circle"));
+    }
+
+    #[test]
+    fn without_streams_there_is_nothing_to_draw() {
+        let mut calibration = calibration();
+        calibration.points.drain(..3);
+        assert!(svg(&calibration).unwrap().is_none());
+    }
 }

@@ -177,6 +177,9 @@ impl Errors {
     }
 }
 
+/// Rows of the fidelity block that say how far the load was the one that was asked for.
+const OF_LOAD: [&str; 2] = ["turnaround", "send_lateness"];
+
 /// Whether a run's verdict said what its errors say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -185,6 +188,9 @@ pub enum Agreement {
     Agrees,
     /// The errors are small and the verdict was not good.
     FalseAlarm,
+    /// The errors are small and the verdict was not good, but only for rows that speak of the load that was offered and not
+    /// of these times.
+    OfLoad,
     /// The verdict was good and an error is over the limit, or requests are missing.
     FalseGood,
 }
@@ -240,6 +246,8 @@ impl Point {
         let verdict = summary.fidelity.verdict;
         let limit = FAITHFUL_ERROR.as_millis_f64();
         let true_enough = unmatched.is_none() && errors.is_some_and(|errors| errors.worst() <= limit);
+        let doubts = summary.fidelity.rows.iter().filter(|row| row.grade > Grade::Good);
+        let caveats: Vec<String> = doubts.map(|row| row.key.to_owned()).collect();
         let lag = |percentile| Some(summary.distribution(Metric::ClientLag)?.percentile(percentile));
         let row = |key: &str| summary.fidelity.rows.iter().find(|row| row.key == key)?.number;
         let server_late = server_lateness(pace, served);
@@ -248,6 +256,7 @@ impl Point {
             offered,
             faithful: true_enough && verdict == Grade::Good,
             agreement: match (true_enough, verdict == Grade::Good) {
+                (true, false) if caveats.iter().all(|key| OF_LOAD.contains(&key.as_str())) => Agreement::OfLoad,
                 (true, false) => Agreement::FalseAlarm,
                 (false, true) => Agreement::FalseGood,
                 _ => Agreement::Agrees,
@@ -255,13 +264,7 @@ impl Point {
             errors,
             unmatched,
             verdict,
-            caveats: summary
-                .fidelity
-                .rows
-                .iter()
-                .filter(|row| row.grade > Grade::Good)
-                .map(|row| row.key.to_owned())
-                .collect(),
+            caveats,
             requests: summary.counts.ok,
             events: seen.iter().map(|seen| seen.events).sum(),
             tokens_per_second: summary.scalar(Metric::OutputTokenThroughput),

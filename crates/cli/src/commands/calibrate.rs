@@ -33,14 +33,14 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Calibrates this machine.
 pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     let output = output(&args).map_err(Usage)?;
-    let grid = Grid::of(&args);
-    calibration::try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
-    streamgauge_load::raise_descriptor_limit(grid.most_streams())
-        .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
+    let grid = Grid::of(&args).map_err(Usage)?;
     let wish = Control::default();
     let speaker = *printer;
     signals::watch(wish.clone(), move || speaker.note("interrupted: waiting for the requests of this point"))
         .context("signals cannot be watched")?;
+    calibration::try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
+    streamgauge_load::raise_descriptor_limit(grid.most_streams())
+        .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
     let mut points = Vec::new();
     for (index, load) in grid.loads.iter().enumerate() {
         printer.note(&format!("calibrating, {} of {}: {}", index + 1, grid.loads.len(), load.offered));

@@ -1,6 +1,7 @@
 //! The loads of a calibration, and the command lines that make them.
 
 use crate::args::{CalibrateArgs, OpenLoop};
+use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
 use streamgauge_stats::calibration::{Offered, Pace};
 
@@ -44,7 +45,13 @@ pub struct Load {
 
 impl Grid {
     /// As asked for; what was not is by default.
-    pub fn of(args: &CalibrateArgs) -> Grid {
+    ///
+    /// # Errors
+    /// When rates are asked for and none too.
+    pub fn of(args: &CalibrateArgs) -> Result<Grid> {
+        if args.request_rate.len() > 1 && args.request_rate.contains(&OpenLoop::No) {
+            bail!("--request-rate: `none` stands alone; give rates, or none");
+        }
         let (streams, gaps, rates, duration) = match args.quick {
             false => (&STREAMS[..], &GAPS[..], &RATES[..], DURATION),
             true => (&QUICK_STREAMS[..], &QUICK_GAPS[..], &QUICK_RATES[..], QUICK_DURATION),
@@ -68,7 +75,7 @@ impl Grid {
             streams.iter().map(move |&streams| Load { offered: Offered::Streams { streams, itl_ms }, itl })
         });
         let open = rates.iter().map(|&per_second| Load { offered: Offered::Rate { per_second }, itl: SHORT.0.itl });
-        Grid { loads: closed.chain(open).collect(), duration: args.duration.unwrap_or(duration) }
+        Ok(Grid { loads: closed.chain(open).collect(), duration: args.duration.unwrap_or(duration) })
     }
 
     /// The most streams of any load; of an open loop it is not known.
@@ -136,7 +143,7 @@ mod tests {
     #[test]
     fn what_is_given_replaces_its_part_of_the_grid() {
         let offered = |args: &CalibrateArgs| -> Vec<String> {
-            Grid::of(args).loads.iter().map(|load| load.offered.to_string()).collect()
+            Grid::of(args).unwrap().loads.iter().map(|load| load.offered.to_string()).collect()
         };
         assert_eq!(offered(&args(false)).len(), 4 * 4 + 3);
         let given = CalibrateArgs {
@@ -147,8 +154,8 @@ mod tests {
         };
         let expected = ["1 stream at 5 ms a token", "2 streams at 5 ms a token", "1 stream at 0.5 ms a token"];
         assert_eq!(offered(&given)[..3], expected);
-        assert_eq!((offered(&given).len(), Grid::of(&given).most_streams()), (4, 2));
-        assert_eq!(Grid::of(&given).duration, QUICK_DURATION);
+        assert_eq!((offered(&given).len(), Grid::of(&given).unwrap().most_streams()), (4, 2));
+        assert_eq!(Grid::of(&given).unwrap().duration, QUICK_DURATION);
     }
 
     #[test]
