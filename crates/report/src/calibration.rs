@@ -193,7 +193,7 @@ fn agreement(points: &[Point]) -> String {
         some => format!(", {some} in doubt for the load and not for these times"),
     };
     format!(
-        "Verdict against error: {} of {} points agree, {good} false good, {alarm} false alarm{}{load}",
+        "Fidelity block against error: {} of {} points agree, {good} false good, {alarm} false alarm{}{load}",
         count(Agreement::Agrees),
         points.len(),
         if alarm == 1 { "" } else { "s" }
@@ -225,7 +225,7 @@ mod tests {
   5 ms a token: no number of streams that was tried (not 64)
   open loop: up to 500 requests/s (more was not tried)
 
-Verdict against error: 2 of 4 points agree, 1 false good, 1 false alarm
+Fidelity block against error: 2 of 4 points agree, 1 false good, 1 false alarm
   false good   1024 streams at 20 ms a token: largest error 0.300 ms
   false alarm  64 streams at 5 ms a token: largest error 0.010 ms, and degraded for load_thread_cpu
 ";

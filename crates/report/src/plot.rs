@@ -64,16 +64,20 @@ fn lines(points: &[Point]) -> Vec<Line<'_>> {
     lines
 }
 
+/// What a panel shows of a point.
+type Figure = fn(&Errors) -> f64;
+
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw(calibration: &Calibration, lines: &[Line<'_>], text: &mut String) -> Drawn {
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE).map_err(own)?;
     let machine = &calibration.machine;
-    let title = format!("{}, {} processors, {}", machine.cpu, machine.processors, calibration.taken);
+    let processors = format!("{} processor{}", machine.processors, if machine.processors == 1 { "" } else { "s" });
+    let title = format!("{}, {processors}, {} (filled: faithful, hollow: not)", machine.cpu, calibration.taken);
     let root = root.titled(&title, ("sans-serif", 16)).map_err(own)?;
     let panels = root.split_evenly((1, 2));
-    let kinds: [(&str, fn(&Errors) -> f64); 2] =
+    let kinds: [(&str, Figure); 2] =
         [("Error of TTFT p99", |errors| errors.ttft_p99.error), ("Error of ITL p99", |errors| errors.itl_p99.error)];
     for ((name, error), panel) in kinds.into_iter().zip(&panels) {
         draw_panel(name, error, calibration.limit_ms, lines, panel)?;
@@ -88,7 +92,7 @@ fn own(error: impl std::error::Error) -> Box<dyn std::error::Error> {
 
 fn draw_panel(
     name: &str,
-    error: fn(&Errors) -> f64,
+    error: Figure,
     limit: f64,
     lines: &[Line<'_>],
     panel: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
@@ -130,7 +134,6 @@ fn draw_panel(
             .map_err(own)?
             .label(format!("{} ms a token", line.itl_ms))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
-        // Hollow where the verdict was not good.
         let marks = line.points.iter().map(|point| {
             let style = if point.2.faithful { colour.filled() } else { colour.stroke_width(2) };
             Circle::new(at(point), 4, style)

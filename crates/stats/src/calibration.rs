@@ -177,21 +177,21 @@ impl Errors {
     }
 }
 
-/// Rows of the fidelity block that say how far the load was the one that was asked for.
+/// Rows of the fidelity block that doubt the load and not the times.
 const OF_LOAD: [&str; 2] = ["turnaround", "send_lateness"];
 
-/// Whether a run's verdict said what its errors say.
+/// Whether a run's fidelity block said what its errors say. Only rows that speak of times count: a doubt about the load that was
+/// offered is no warning of an error in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Agreement {
     /// It did.
     Agrees,
-    /// The errors are small and the verdict was not good.
+    /// The errors are small, and a row doubts the times.
     FalseAlarm,
-    /// The errors are small and the verdict was not good, but only for rows that speak of the load that was offered and not
-    /// of these times.
+    /// The errors are small, and the verdict is not good only for rows that doubt the load.
     OfLoad,
-    /// The verdict was good and an error is over the limit, or requests are missing.
+    /// An error is over the limit, or requests are missing, and no row doubts the times.
     FalseGood,
 }
 
@@ -248,6 +248,7 @@ impl Point {
         let true_enough = unmatched.is_none() && errors.is_some_and(|errors| errors.worst() <= limit);
         let doubts = summary.fidelity.rows.iter().filter(|row| row.grade > Grade::Good);
         let caveats: Vec<String> = doubts.map(|row| row.key.to_owned()).collect();
+        let doubted = caveats.iter().any(|key| !OF_LOAD.contains(&key.as_str()));
         let lag = |percentile| Some(summary.distribution(Metric::ClientLag)?.percentile(percentile));
         let row = |key: &str| summary.fidelity.rows.iter().find(|row| row.key == key)?.number;
         let server_late = server_lateness(pace, served);
@@ -255,10 +256,10 @@ impl Point {
         Point {
             offered,
             faithful: true_enough && verdict == Grade::Good,
-            agreement: match (true_enough, verdict == Grade::Good) {
-                (true, false) if caveats.iter().all(|key| OF_LOAD.contains(&key.as_str())) => Agreement::OfLoad,
-                (true, false) => Agreement::FalseAlarm,
-                (false, true) => Agreement::FalseGood,
+            agreement: match (true_enough, doubted) {
+                (true, true) => Agreement::FalseAlarm,
+                (false, false) => Agreement::FalseGood,
+                (true, false) if verdict > Grade::Good => Agreement::OfLoad,
                 _ => Agreement::Agrees,
             },
             errors,
@@ -387,6 +388,7 @@ impl Good {
         let streams = streams.chunk_by(|a, b| a.0 == b.0).map(|group| {
             let last = group.iter().take_while(|(_, _, point)| point.faithful).last();
             GoodStreams {
+                // A chunk has at least the element that it begins with.
                 itl_ms: group[0].0,
                 streams: last.map(|&(_, count, _)| count),
                 tokens_per_second: last.and_then(|(_, _, point)| point.tokens_per_second),

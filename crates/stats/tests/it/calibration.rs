@@ -88,6 +88,9 @@ fn a_doubt_about_the_load_is_no_false_alarm_about_times() {
     let point = judge(&records, &summary(&records), &accounts(&records, 5_000));
     assert_eq!((point.verdict, point.agreement, point.faithful), (Grade::Degraded, Agreement::OfLoad, false));
     assert_eq!((point.caveats, point.send_lateness_p99_ms), (vec!["send_lateness".to_owned()], Some(2.0)));
+    // And no warning of an error in them.
+    let point = judge(&records, &summary(&records), &accounts(&records, 300_000));
+    assert_eq!((point.verdict, point.agreement), (Grade::Degraded, Agreement::FalseGood));
 }
 
 #[test]
