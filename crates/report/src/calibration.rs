@@ -21,7 +21,7 @@ pub fn write(calibration: &Calibration, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes sure, ahead of a long measurement, that [`write`] will find its place: makes the directory, and a file that is
+/// Makes sure, ahead of a long measurement, that [`write()`] will find its place: makes the directory, and a file that is
 /// removed again.
 ///
 /// # Errors
@@ -39,7 +39,7 @@ pub fn try_out(path: &Path) -> io::Result<()> {
 /// Writes the plot beside it, in the same way.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn write_plot(svg: &str, path: &Path) -> io::Result<()> {
     replace(path, |out| out.write_all(svg.as_bytes()))
 }

@@ -249,4 +249,18 @@ mod tests {
             })
         );
     }
+
+    #[test]
+    fn a_file_is_read_in_the_order_of_arrivals_and_a_bad_line_is_named() {
+        let clock = SystemClock::start();
+        let late = line(&request(1), clock);
+        let early = LogLine { recv_ns: late.recv_ns - 1, ..line(&request(0), clock) };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let text = [&late, &early].map(|line| serde_json::to_string(line).unwrap()).join("\n");
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(read(&path).unwrap(), [early, late]);
+        std::fs::write(&path, format!("{text}\n{{}}\n")).unwrap();
+        assert!(read(&path).unwrap_err().to_string().starts_with("line 3: "));
+    }
 }

@@ -64,7 +64,8 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
 
 /// The file for the result. Its plot stands beside it, so it must have another name.
 fn output(args: &CalibrateArgs) -> Result<PathBuf> {
-    let path = match &args.output {
+    // A variable that is set to nothing is not set.
+    let path = match args.output.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => path.clone(),
         None => calibrated::path(&|name| std::env::var_os(name))
             .context("there is no home directory to keep the calibration in; name a file with --output")?,
