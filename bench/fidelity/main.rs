@@ -219,9 +219,9 @@ fn compare(ran: &Ran, truth: &Truth) -> Result<bool> {
     println!("| ms | reported | true | difference |\n| --- | --- | --- | --- |");
     let mut wrong = false;
     let metrics: [(&str, &Distribution); 3] = [
-        ("time_to_first_token", &truth.ttft),
-        ("inter_chunk_latency", &truth.gaps),
-        ("inter_token_latency", &truth.tokens_apart),
+        ("time_to_first_token", &truth.measured.ttft),
+        ("inter_chunk_latency", &truth.measured.gaps),
+        ("inter_token_latency", &truth.measured.tokens_apart),
     ];
     for (metric, truth) in metrics {
         for percentile in [50, 99] {

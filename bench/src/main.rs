@@ -143,7 +143,7 @@ fn accuracy(ran: &Ran, truth: &Truth) -> Result<String> {
     let difference = |metric: &str, percentile: u8, truth: f64| -> Result<String> {
         Ok(format!("{:+.3}", ran.reported(metric, percentile)? - truth))
     };
-    let (ttft, itl) = (&truth.ttft, &truth.gaps);
+    let (ttft, itl) = (&truth.measured.ttft, &truth.measured.gaps);
     Ok([
         difference("time_to_first_token", 50, ttft.percentile(50))?,
         difference("time_to_first_token", 99, ttft.percentile(99))?,
@@ -173,9 +173,9 @@ fn start(ran: &Ran, truth: &Truth) -> Result<String> {
 /// What arrived at the server against the schedule that the client followed, which has the chance of its own few thousand gaps.
 fn open(ran: &Ran, truth: &Truth) -> Result<String> {
     let Load::Open { arrivals, .. } = ran.load()? else { bail!("the client did not keep to a rate") };
-    let schedule = Schedule::new(&arrivals, Seed(0), "arrivals").take(truth.arrivals.len());
+    let schedule = Schedule::new(&arrivals, Seed(0), "arrivals").take(truth.measured.arrivals.len());
     let planned = Gaps::of(&schedule.map(|due| due.at.0).collect::<Vec<_>>());
-    let offered = Gaps::of(&truth.arrivals);
+    let offered = Gaps::of(&truth.measured.arrivals);
     let late = |percentile| ran.reported("send_lateness", percentile);
     Ok(format!(
         "{:+.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2}",
@@ -204,5 +204,5 @@ impl Gaps {
 }
 
 fn per_million(ran: &Ran, truth: &Truth) -> String {
-    format!("{:.2}", ran.cpu / (truth.tokens as f64 / 1e6))
+    format!("{:.2}", ran.cpu / (truth.measured.tokens as f64 / 1e6))
 }

@@ -3,17 +3,15 @@
 use crate::truth::Truth;
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::load::Load;
+use streamgauge_sim::SimProcess;
 
 /// Where the two run.
 pub struct Pair {
@@ -56,9 +54,9 @@ impl Pair {
         fs::create_dir_all(&dir)?;
         let log = dir.join("sim.log");
         let mut server = self.pinned(self.server_cpu, "sim");
-        server.args(["--port", "0", "--log"]).arg(&log).args(sim.split_whitespace()).stdout(Stdio::piped());
-        let mut server = Server(server.spawn().context("the server cannot be started")?);
-        let url = route(server.url()?)?;
+        server.args(["--port", "0", "--log"]).arg(&log).args(sim.split_whitespace());
+        let server = SimProcess::start(&mut server).context("the server cannot be started")?;
+        let url = route(server.url().to_owned())?;
 
         let clock = SystemClock::start();
         let before = children()?;
@@ -135,35 +133,7 @@ impl Ran {
 
     /// Seconds from the server's last write to the client's exit.
     pub fn wind_up(&self, truth: &Truth) -> f64 {
-        (self.exited - truth.last_write) as f64 / 1e9
-    }
-}
-
-/// A server that is ended when this goes away.
-struct Server(Child);
-
-impl Server {
-    fn url(&mut self) -> Result<String> {
-        let out = self.0.stdout.take().context("the server has no output")?;
-        let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
-        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
-        url.map(str::to_owned).with_context(|| format!("the server said: {line}"))
-    }
-
-    /// Ends it in good order, so that its log is whole.
-    fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(self.0.id() as i32), Signal::SIGINT)?;
-        self.0.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Already ended in the good case.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        (self.exited - truth.measured.last_write) as f64 / 1e9
     }
 }
 

@@ -1,7 +1,9 @@
 //! The `streamgauge` binary: arguments in, one command, an exit code out.
 
+mod advice;
 mod args;
 mod books;
+mod calibrated;
 mod commands;
 mod exit;
 mod printer;

@@ -1,4 +1,4 @@
-//! Durations as people type them.
+//! Durations as people type them, and dates as they read them.
 
 use crate::clock::Nanos;
 
@@ -41,9 +41,35 @@ fn refusal(text: &str, bare: Bare) -> String {
     format!("`{text}` is not a duration: give a number of {unit}, or one with a unit such as 500ms, 10s, 2m or 1h")
 }
 
+/// The moment so many seconds after 1970 began, in UTC: `2026-11-22T06:30:00Z`.
+pub fn utc(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days to a date by eras of 400 years that begin in March, so that a leap day ends its year (H. Hinnant,
+    // "chrono-Compatible Low-Level Date Algorithms").
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_keep_leap_years() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_795_329_061), "2026-11-22T06:31:01Z");
+        assert_eq!(utc(-1), "1969-12-31T23:59:59Z");
+    }
 
     #[test]
     fn units_and_bare_numbers() {

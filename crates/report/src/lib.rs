@@ -5,6 +5,7 @@
 //! comes after.
 
 pub mod artifacts;
+pub mod calibration;
 mod compact;
 pub mod console;
 pub mod export;
@@ -14,6 +15,7 @@ mod indented;
 mod input_config;
 pub mod inputs_json;
 mod numbers;
+pub mod plot;
 pub mod records;
 mod salvage;
 mod table;

@@ -11,6 +11,7 @@ use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_core::{Nanos, Outcome, Phase, Record};
+use streamgauge_stats::calibration::{Agreement, Calibration, Compared, Errors, Machine, Offered, Point};
 use streamgauge_stats::{
     Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Summary, TokenSources,
 };
@@ -196,5 +197,47 @@ pub(crate) fn add_ours(summary: &mut Summary) {
         (Metric::ClientLag, 0.03),
     ] {
         summary.distributions.push((metric, steady(value)));
+    }
+}
+
+/// A calibration of four points: a good one, a false good one, a false alarm and an open loop.
+pub(crate) fn calibration() -> Calibration {
+    let streams = |streams, itl_ms| Offered::Streams { streams, itl_ms };
+    let points = vec![
+        point(streams(64, 20.0), 0.005, Grade::Good),
+        point(streams(1_024, 20.0), 0.3, Grade::Good),
+        point(streams(64, 5.0), 0.01, Grade::Degraded),
+        point(Offered::Rate { per_second: 500.0 }, 0.008, Grade::Good),
+    ];
+    let machine = Machine { cpu: "A Processor".into(), processors: 2, kernel: "linux 6".into(), version: "0".into() };
+    Calibration::of(machine, "2026-11-22T06:30:00Z".into(), 3.0, points)
+}
+
+fn point(offered: Offered, error: f64, verdict: Grade) -> Point {
+    let compared = Compared { reported: 30.0 + error, truth: 30.0, error };
+    let (small, good) = (error <= 0.1, verdict == Grade::Good);
+    Point {
+        offered,
+        faithful: small && good,
+        agreement: match (small, good) {
+            (true, false) => Agreement::FalseAlarm,
+            (false, true) => Agreement::FalseGood,
+            _ => Agreement::Agrees,
+        },
+        errors: Some(Errors { ttft_p50: compared, ttft_p99: compared, itl_p50: compared, itl_p99: compared }),
+        unmatched: None,
+        verdict,
+        caveats: if good { vec![] } else { vec!["load_thread_cpu".into()] },
+        requests: 300,
+        events: 9_000,
+        tokens_per_second: Some(3_200.4),
+        client_lag_p50_ms: Some(0.02),
+        client_lag_p99_ms: Some(0.2),
+        late_shared_reads_percent: Some(0.01),
+        late_first_tokens_percent: None,
+        send_lateness_p99_ms: matches!(offered, Offered::Rate { .. }).then_some(0.15),
+        load_thread_cpu_percent: Some(12.0),
+        server_late_p99_ms: Some(0.4),
+        server_late: false,
     }
 }

@@ -13,13 +13,15 @@ pub mod faults;
 mod http;
 pub mod log;
 pub mod model;
+pub mod process;
 mod reply;
 mod request;
 mod server;
 
 pub use faults::{Fault, FaultError, FaultKind, Place, When};
-pub use log::{LogPlan, RequestLog, Write};
+pub use log::{LogLine, LogPlan, RequestLog, Write};
 pub use model::{ConfigError, Lengths, Service, SimConfig};
+pub use process::SimProcess;
 pub use request::TEMPLATE_TOKENS;
 
 use server::Server;

@@ -2,12 +2,13 @@
 //! against, so it must not bend them: stamps go into plain vectors on the server's thread, and files are written by
 //! another.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -142,18 +143,42 @@ impl Log {
 }
 
 /// One line of the file. Times are nanoseconds since 1970.
-#[derive(Serialize)]
-struct Line<'a> {
-    id: String,
-    connection: u64,
-    recv_ns: i64,
-    kernel_stamp: bool,
-    prompt_tokens: u32,
-    output_tokens: u32,
-    status: u16,
-    faults: &'a [&'static str],
-    complete: bool,
-    writes: Vec<(i64, u32)>,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The identifier that the answer carried.
+    pub id: String,
+    /// Number of its connection, from 0, in the order in which they were accepted.
+    pub connection: u64,
+    /// When the request's last byte came.
+    pub recv_ns: i64,
+    /// Whether that is the kernel's stamp, not the time of the read.
+    pub kernel_stamp: bool,
+    /// Tokens of its prompt, template included.
+    pub prompt_tokens: u32,
+    /// Tokens of the reply, as planned when its service began.
+    pub output_tokens: u32,
+    /// Status of the answer; 0 if there was none.
+    pub status: u16,
+    /// Names of the faults that hit it.
+    pub faults: Vec<Cow<'static, str>>,
+    /// Whether everything that was meant to be written was.
+    pub complete: bool,
+    /// Each write: the instant before it, and the output events whose last byte it carried.
+    pub writes: Vec<(i64, u32)>,
+}
+
+/// Reads the file of a log, in the order in which the requests came.
+///
+/// # Errors
+/// When it cannot be read, or a line of it (named by its number) is none of a log's.
+pub fn read(file: &Path) -> io::Result<Vec<LogLine>> {
+    let parse = |(index, line): (usize, io::Result<String>)| {
+        serde_json::from_str::<LogLine>(&line?)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", index + 1)))
+    };
+    let mut lines = BufReader::new(File::open(file)?).lines().enumerate().map(parse).collect::<io::Result<Vec<_>>>()?;
+    lines.sort_by_key(|line| line.recv_ns);
+    Ok(lines)
 }
 
 fn write_lines(batches: &Receiver<Vec<RequestLog>>, mut out: BufWriter<File>, clock: SystemClock) -> io::Result<()> {
@@ -167,8 +192,8 @@ fn write_lines(batches: &Receiver<Vec<RequestLog>>, mut out: BufWriter<File>, cl
     Ok(())
 }
 
-fn line(request: &RequestLog, clock: SystemClock) -> Line<'_> {
-    Line {
+fn line(request: &RequestLog, clock: SystemClock) -> LogLine {
+    LogLine {
         id: request.id(),
         connection: request.connection,
         recv_ns: clock.wall(request.received),
@@ -176,7 +201,7 @@ fn line(request: &RequestLog, clock: SystemClock) -> Line<'_> {
         prompt_tokens: request.prompt_tokens,
         output_tokens: request.output_tokens,
         status: request.status,
-        faults: &request.faults,
+        faults: request.faults.iter().map(|&name| name.into()).collect(),
         complete: request.complete,
         writes: request.writes.iter().map(|write| (clock.wall(write.at), write.events)).collect(),
     }
@@ -223,5 +248,19 @@ mod tests {
                 "writes": [[anchor + 7, 1], [anchor + 9, 1]],
             })
         );
+    }
+
+    #[test]
+    fn a_file_is_read_in_the_order_of_arrivals_and_a_bad_line_is_named() {
+        let clock = SystemClock::start();
+        let late = line(&request(1), clock);
+        let early = LogLine { recv_ns: late.recv_ns - 1, ..line(&request(0), clock) };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let text = [&late, &early].map(|line| serde_json::to_string(line).unwrap()).join("\n");
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(read(&path).unwrap(), [early, late]);
+        std::fs::write(&path, format!("{text}\n{{}}\n")).unwrap();
+        assert!(read(&path).unwrap_err().to_string().starts_with("line 3: "));
     }
 }

@@ -8,7 +8,7 @@ use crate::sharing::Sharing;
 use crate::summary::{AccumulatorConfig, Counts, LengthAsked};
 use crate::thresholds as limit;
 use crate::tokens::{TokenSources, TokensPerEvent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use streamgauge_core::plan::{Stamps, TokenCount};
 use streamgauge_core::record::RunFacts;
@@ -23,7 +23,7 @@ pub struct Fidelity {
 }
 
 /// How far something can be trusted. The order is from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// As it stands.

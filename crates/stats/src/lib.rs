@@ -6,6 +6,7 @@
 //! Nothing here does input or output, waits, or reads a clock.
 
 mod answer;
+pub mod calibration;
 pub mod distribution;
 pub mod fidelity;
 pub mod goodput;
@@ -17,6 +18,7 @@ pub mod summary;
 pub mod thresholds;
 mod throughput;
 pub mod tokens;
+pub mod truth;
 mod with_failures;
 
 pub use distribution::{Distribution, PERCENTILES, Sampler};

@@ -96,3 +96,13 @@ pub const TOKENS_PER_EVENT_GOOD: f64 = 0.05;
 /// Share of successful requests without the token count that the figures are meant to use: token rates are
 /// wrong by this share.
 pub const UNCOUNTED_GOOD: f64 = 0.01;
+
+/// Error, reported less true, of p50 and p99 of TTFT and of the gaps between tokens up to which a calibrated load counts as
+/// measured faithfully: the error of p99 that the kernel's stamps are there to stay below, a fiftieth of a gap of 5 ms,
+/// and some ten times what the way through loopback adds on a busy machine.
+pub const FAITHFUL_ERROR: Nanos = Nanos(100_000);
+/// How late the simulated server's own writes may be at p99, as a share of the gap between tokens, before a calibrated
+/// point is called noisy: then the load was not the one that was asked for, although its true times are known.
+pub const SERVER_LATE_OF_GAP: f64 = 0.25;
+/// The same for the shortest gaps: less than this no scheduler promises.
+pub const SERVER_LATE_LEAST: Nanos = Nanos::from_millis(1);

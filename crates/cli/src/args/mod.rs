@@ -1,5 +1,6 @@
 //! What was typed. clap's structs only; what it means is settled in [`crate::settings`].
 
+mod calibrate;
 mod load;
 mod profile;
 mod refused;
@@ -7,6 +8,7 @@ mod report;
 mod sim;
 mod values;
 
+pub use calibrate::{CalibrateArgs, OpenLoop};
 pub use load::{Clock, LoadArgs, MeasurementMode, Pattern, Shapes};
 pub use profile::{Export, ProfileArgs, Report, Selection, TokenCounting, Ui, UrlStrategy, Wanted};
 pub use report::ReportArgs;
@@ -33,6 +35,8 @@ struct Cli {
 pub enum Command {
     /// Send load to an endpoint and report latency, throughput and fidelity
     Profile(Box<ProfileArgs>),
+    /// Find out what figures this machine measures faithfully, against a server that knows the truth
+    Calibrate(CalibrateArgs),
     /// Make the report of a run again from its records; that of a killed run for the first time
     Report(ReportArgs),
     /// Run a simulated inference server
@@ -68,6 +72,19 @@ pub fn parse() -> Result<Command, Stop> {
         return Err(Stop { text, exit: Exit::Usage });
     }
     read(words).map_err(explain)
+}
+
+/// The arguments of a `profile` that this program gives itself.
+///
+/// # Errors
+/// As for the same words on the command line.
+pub fn profile(words: impl IntoIterator<Item = String>) -> Result<Box<ProfileArgs>, clap::Error> {
+    let own = ["streamgauge", "profile"].map(str::to_owned);
+    match read(own.into_iter().chain(words))? {
+        Command::Profile(args) => Ok(args),
+        // The first word chose the command.
+        _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
+    }
 }
 
 fn read(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Command, clap::Error> {

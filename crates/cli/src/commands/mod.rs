@@ -1,5 +1,7 @@
 //! The commands: each takes what is resolved and a printer, and says how the process ends.
 
+mod calibrate;
+mod grid;
 mod profile;
 mod report;
 mod sim;
@@ -17,6 +19,7 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
             Ok(settings) => settle(profile::run(settings, printer), printer),
             Err(error) => refuse(&error, printer),
         },
+        Command::Calibrate(args) => settle(calibrate::run(args, printer), printer),
         Command::Report(args) => settle(report::run(args, printer), printer),
         Command::Sim(args) => settle(sim::run(args, printer), printer),
     }

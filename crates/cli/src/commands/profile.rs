@@ -1,5 +1,6 @@
 //! `profile`: find out what is missing, prepare everything, probe, load, report.
 
+use crate::advice;
 use crate::books::{Books, Recorded};
 use crate::commands::Usage;
 use crate::exit::Exit;
@@ -34,7 +35,40 @@ const BATCHES: usize = 32;
 const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
 
 /// Profiles an endpoint.
-pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
+pub fn run(settings: Settings, printer: &Printer) -> Result<Exit> {
+    advice::say(&settings, printer);
+    let Measured { settings, plan, recorded, facts, artifacts } = measure(settings, watch_signals, printer)?;
+    report(&settings, &plan, recorded, &facts, artifacts, printer)
+}
+
+/// A run that is over, and its open files.
+pub struct Measured {
+    settings: Settings,
+    /// The plan, nothing missing.
+    pub plan: Arc<RunPlan>,
+    /// What the records came to.
+    pub recorded: Recorded,
+    /// What belongs to no single request.
+    pub facts: RunFacts,
+    /// The open files.
+    pub artifacts: Artifacts,
+}
+
+fn watch_signals(control: &Control, plan: &RunPlan, printer: &Printer) -> Result<()> {
+    let (grace, speaker) = (plan.stop.grace.as_secs_f64(), *printer);
+    signals::watch(control.clone(), move || {
+        speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
+    })
+    .context("signals cannot be watched")
+}
+
+/// Everything up to the report. `watch` is called just before load, so that the run's control gets to know when somebody
+/// wants the end.
+pub fn measure(
+    mut settings: Settings,
+    watch: impl FnOnce(&Control, &RunPlan, &Printer) -> Result<()>,
+    printer: &Printer,
+) -> Result<Measured> {
     let clock = SystemClock::start();
     settings.notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
     let sim = start_sim(&mut settings)?;
@@ -77,9 +111,11 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     if settings.verbose {
         say_plan(&job.plan, printer);
     }
-    let (recorded, facts) = load(&settings, job.clone(), &bodies, tokenizer, &mut artifacts, printer)?;
+    let control = Control::default();
+    watch(&control, &job.plan, printer)?;
+    let (recorded, facts) = load(&settings, job.clone(), control, &bodies, tokenizer, &mut artifacts, printer)?;
     drop(sim);
-    report(&settings, &job.plan, recorded, &facts, artifacts, printer)
+    Ok(Measured { settings, plan: job.plan.clone(), recorded, facts, artifacts })
 }
 
 /// A simulated server in this process, if one was asked for; the plan then goes there.
@@ -215,17 +251,12 @@ fn say_plan(plan: &RunPlan, printer: &Printer) {
 fn load(
     settings: &Settings,
     job: Arc<Job>,
+    control: Control,
     bodies: &[serde_json::Value],
     tokenizer: Tokenizer,
     artifacts: &mut Artifacts,
     printer: &Printer,
 ) -> Result<(Recorded, RunFacts)> {
-    let control = Control::default();
-    let (grace, speaker) = (job.plan.stop.grace.as_secs_f64(), *printer);
-    signals::watch(control.clone(), move || {
-        speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
-    })
-    .context("signals cannot be watched")?;
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
     let recorder = Recorder { books, tokenizer, clock: job.clock };
     let (batches, incoming) = sync_channel(BATCHES);

@@ -17,8 +17,10 @@ const HANGS: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Variables that would change what a run does.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 9] = [
     "STREAMGAUGE_API_KEY",
+    "STREAMGAUGE_CALIBRATION",
+    "XDG_DATA_HOME",
     "OPENAI_API_KEY",
     "HF_HOME",
     "HF_HUB_CACHE",

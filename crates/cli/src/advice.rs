@@ -1,0 +1,124 @@
+//! What a stored calibration says of a plan, before load.
+
+use crate::calibrated::{self, Stored};
+use crate::printer::Printer;
+use crate::settings::Settings;
+use streamgauge_stats::calibration::{Calibration, GoodStreams};
+
+/// Says when the plan goes beyond what this machine was found to measure faithfully. Without a calibration nothing is said.
+pub fn say(settings: &Settings, printer: &Printer) {
+    let load = &settings.plan.load;
+    match calibrated::stored(&|name| std::env::var_os(name)) {
+        Stored::Nothing => {}
+        Stored::Unreadable(why) => printer.note(&format!("note: {why}; run `streamgauge calibrate` again")),
+        Stored::OfAnother(why) if settings.verbose => printer.note(&format!("the calibration is not used: {why}")),
+        Stored::OfAnother(_) => {}
+        Stored::Here(calibration) => {
+            if let Some(advice) = advice(&calibration, load.most(), load.asked_rate()) {
+                printer.note(&format!("note: {advice}"));
+            }
+        }
+    }
+}
+
+/// One sentence on a plan with at most `most` requests at once and so many `per_second`, if the calibration found less
+/// than that good.
+fn advice(calibration: &Calibration, most: Option<u32>, per_second: Option<f64>) -> Option<String> {
+    let good = &calibration.good;
+    let too_many = good.slowest().zip(most).filter(|(slowest, most)| *most > slowest.streams.unwrap_or(0));
+    if let Some((slowest, most)) = too_many {
+        let (found, remedy) = streams(slowest);
+        return Some(format!(
+            "{most} requests at once are beyond what calibration found good on this machine: {found}; {remedy}"
+        ));
+    }
+    let (rate, asked) = good.rate.zip(per_second)?;
+    if asked <= rate.per_second.unwrap_or(0.0) {
+        return None;
+    }
+    let found = match rate.per_second {
+        Some(found) => format!("up to {found} requests/s"),
+        None => "no rate that was tried".to_owned(),
+    };
+    let remedy = remedy(rate.beyond.is_some(), "--request-rate");
+    Some(format!("{asked} requests/s are beyond what calibration found good on this machine: {found}; {remedy}"))
+}
+
+fn streams(slowest: &GoodStreams) -> (String, String) {
+    let itl = slowest.itl_ms;
+    let found = match slowest.streams {
+        Some(streams) => format!("up to {streams} streams at {itl} ms a token"),
+        None => format!("no number of streams at {itl} ms a token"),
+    };
+    (found, remedy(slowest.beyond.is_some(), "--concurrency"))
+}
+
+/// Whether the machine's limit was met, or only the end of the grid.
+fn remedy(limited: bool, flag: &str) -> String {
+    match limited {
+        true => {
+            format!("lower {flag}, give the client more processors, or hold the figures against the fidelity block")
+        }
+        false => "more was not tried: `streamgauge calibrate` with a larger grid can tell".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamgauge_stats::calibration::{Good, GoodRate, Machine, SCHEMA};
+
+    fn calibration(good: Good) -> Calibration {
+        let machine = Machine { cpu: "c".into(), processors: 2, kernel: "k".into(), version: "v".into() };
+        Calibration {
+            schema: SCHEMA,
+            machine,
+            taken: String::new(),
+            limit_ms: 0.1,
+            point_seconds: 1.0,
+            good,
+            points: vec![],
+        }
+    }
+
+    fn up_to(streams: Option<u32>, beyond: Option<u32>, rate: Option<GoodRate>) -> Calibration {
+        let at = |itl_ms, streams| GoodStreams { itl_ms, streams, tokens_per_second: None, beyond };
+        calibration(Good { streams: vec![at(50.0, streams), at(5.0, Some(1))], rate })
+    }
+
+    #[test]
+    fn nothing_is_said_within_what_was_good() {
+        let rate = Some(GoodRate { per_second: Some(500.0), beyond: None });
+        let calibration = up_to(Some(64), None, rate);
+        assert_eq!(advice(&calibration, Some(64), None), None);
+        assert_eq!(advice(&calibration, None, Some(500.0)), None);
+        assert_eq!(advice(&calibration, None, None), None);
+        assert_eq!(advice(&super::tests::calibration(Good::default()), Some(9), Some(9.0)), None);
+    }
+
+    #[test]
+    fn more_streams_than_were_good_are_named_with_the_remedy() {
+        assert_eq!(
+            advice(&up_to(Some(64), Some(256), None), Some(65), None).unwrap(),
+            "65 requests at once are beyond what calibration found good on this machine: up to 64 streams at 50 ms a \
+             token; lower --concurrency, give the client more processors, or hold the figures against the fidelity block"
+        );
+        let end_of_grid = advice(&up_to(Some(64), None, None), Some(65), None).unwrap();
+        assert!(end_of_grid.ends_with("`streamgauge calibrate` with a larger grid can tell"), "{end_of_grid}");
+        let none = advice(&up_to(None, Some(8), None), Some(1), None).unwrap();
+        assert!(none.contains("no number of streams at 50 ms a token"), "{none}");
+    }
+
+    #[test]
+    fn a_rate_beyond_is_named_and_a_cap_comes_first() {
+        let rate = Some(GoodRate { per_second: Some(500.0), beyond: Some(2_000.0) });
+        let calibration = up_to(Some(64), Some(256), rate);
+        let text = advice(&calibration, Some(10), Some(501.5)).unwrap();
+        assert!(
+            text.starts_with("501.5 requests/s are beyond")
+                && text.contains("up to 500 requests/s; lower --request-rate")
+        );
+        assert!(advice(&calibration, None, Some(f64::INFINITY)).unwrap().starts_with("inf requests/s"));
+        assert!(advice(&calibration, Some(100), Some(900.0)).unwrap().starts_with("100 requests at once"));
+    }
+}

@@ -1,0 +1,152 @@
+//! `calibrate`: profile a simulated server in a process of its own, load by load, and hold each profile against the server's
+//! log.
+
+use crate::args::{self, CalibrateArgs};
+use crate::calibrated;
+use crate::commands::Usage;
+use crate::commands::grid::{Grid, Load};
+use crate::commands::profile::{self, Measured};
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::settings::Settings;
+use crate::signals;
+use anyhow::{Context, Result, anyhow};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+use streamgauge_core::clock::{Clock, SystemClock};
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::units::utc;
+use streamgauge_load::Control;
+use streamgauge_prompt::tokenizer::EMBEDDED;
+use streamgauge_report::artifacts::RECORDS;
+use streamgauge_report::{RecordReader, calibration, plot};
+use streamgauge_sim::{LogLine, SimProcess, log};
+use streamgauge_stats::calibration::{Calibration, Point, Seen, Served};
+
+/// How often a point under way asks whether somebody wants the end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Calibrates this machine.
+pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
+    let output = output(&args).map_err(Usage)?;
+    let grid = Grid::of(&args).map_err(Usage)?;
+    let wish = Control::default();
+    let speaker = *printer;
+    signals::watch(wish.clone(), move || speaker.note("interrupted: waiting for the requests of this point"))
+        .context("signals cannot be watched")?;
+    calibration::try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
+    streamgauge_load::raise_descriptor_limit(grid.most_streams())
+        .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
+    let mut points = Vec::new();
+    for (index, load) in grid.loads.iter().enumerate() {
+        printer.note(&format!("calibrating, {} of {}: {}", index + 1, grid.loads.len(), load.offered));
+        let point = measure(*load, &grid, &wish, printer).with_context(|| load.offered.to_string());
+        if wish.is_interrupted() {
+            break;
+        }
+        points.push(point?);
+    }
+    let taken = utc(SystemClock::start().anchor_wall().div_euclid(1_000_000_000));
+    let calibration = Calibration::of(calibrated::this_machine(), taken, grid.duration.as_secs_f64(), points);
+    if !calibration.points.is_empty() {
+        printer.result(&calibration::render(&calibration));
+    }
+    if wish.is_interrupted() {
+        printer.note("interrupted: nothing is stored");
+        return Ok(Exit::Interrupted);
+    }
+    store(&calibration, &output, printer)
+}
+
+/// The file for the result. Its plot stands beside it, so it must have another name.
+fn output(args: &CalibrateArgs) -> Result<PathBuf> {
+    // A variable that is set to nothing is not set.
+    let path = match args.output.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => path.clone(),
+        None => calibrated::path(&|name| std::env::var_os(name))
+            .context("there is no home directory to keep the calibration in; name a file with --output")?,
+    };
+    if path.file_name().is_none() || path.extension().is_some_and(|extension| extension == "svg") {
+        return Err(anyhow!(
+            "--output {}: give the name of a file that does not end in .svg, which is the plot's",
+            path.display()
+        ));
+    }
+    Ok(path)
+}
+
+fn store(calibration: &Calibration, output: &Path, printer: &Printer) -> Result<Exit> {
+    calibration::write(calibration, output).with_context(|| format!("{} cannot be written", output.display()))?;
+    printer.result(&format!("Calibration: {}", output.display()));
+    if let Some(svg) = plot::svg(calibration)? {
+        let path = output.with_extension("svg");
+        calibration::write_plot(&svg, &path).with_context(|| format!("{} cannot be written", path.display()))?;
+        printer.result(&format!("Plot: {}", path.display()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs one load to its end and judges it.
+fn measure(load: Load, grid: &Grid, wish: &Control, printer: &Printer) -> Result<Point> {
+    let dir = tempfile::tempdir().context("there is no place for the files of a run")?;
+    let log_file = dir.path().join("sim.log");
+    let mut server = Command::new(std::env::current_exe()?);
+    server.args(["sim", "--port", "0", "--log"]).arg(&log_file).args(load.server_words());
+    let server = SimProcess::start(&mut server).context("the simulated server cannot be started")?;
+
+    let mut words = load.profile_words(grid.duration);
+    let fixed =
+        ["--url", server.url(), "--model", "sim-model", "--tokenizer", EMBEDDED, "--ui", "none", "--artifact-dir"];
+    words.extend(fixed.map(str::to_owned));
+    words.push(
+        dir.path().to_str().context("the directory for temporary files has a name that is not UTF-8")?.to_owned(),
+    );
+    let settings = Settings::resolve(*args::profile(words)?, &|_| None)?;
+    let (_under_way, over) = channel::<()>();
+    let follow = |control: &Control, _: &RunPlan, _: &Printer| {
+        let (wish, control) = (wish.clone(), control.clone());
+        std::thread::Builder::new().name("wish".into()).spawn(move || {
+            while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if wish.is_interrupted() {
+                    return control.interrupt();
+                }
+            }
+        })?;
+        Ok(())
+    };
+    let measured = profile::measure(settings, follow, printer)?;
+    server.stop().context("the simulated server did not end well")?;
+    let served = log::read(&log_file).context("the simulated server's log cannot be read")?;
+    judge(load, measured, &served)
+}
+
+fn judge(load: Load, measured: Measured, served: &[LogLine]) -> Result<Point> {
+    let Measured { plan, recorded, artifacts, .. } = measured;
+    if let Some(error) = recorded.write_error {
+        return Err(error).context("the records cannot be written");
+    }
+    artifacts.commit(recorded.summary.counts.requests)?;
+    let seen = seen(&plan.artifacts.join(RECORDS))?;
+    // The probe was first, and is in no figure.
+    let served: Vec<Served<'_>> = served
+        .iter()
+        .skip(usize::from(plan.probe))
+        .map(|line| Served { received: line.recv_ns, writes: &line.writes, output_tokens: line.output_tokens })
+        .collect();
+    Ok(Point::judge(load.offered, load.pace(), &recorded.summary, &seen, &served))
+}
+
+/// The measured requests, as the records have them.
+fn seen(records: &Path) -> Result<Vec<Seen>> {
+    let mut reader = RecordReader::new(BufReader::new(File::open(records)?))?;
+    let anchor_wall = reader.header().anchor_wall_ns;
+    let mut seen = Vec::new();
+    for record in reader.by_ref() {
+        seen.extend(Seen::of(&record?, anchor_wall));
+    }
+    Ok(seen)
+}

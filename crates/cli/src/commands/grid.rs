@@ -1,0 +1,166 @@
+//! The loads of a calibration, and the command lines that make them.
+
+use crate::args::{CalibrateArgs, OpenLoop};
+use anyhow::{Result, bail};
+use streamgauge_core::clock::Nanos;
+use streamgauge_stats::calibration::{Offered, Pace};
+
+const STREAMS: [u32; 4] = [8, 64, 256, 1_024];
+/// From models that people wait for to such as few serve.
+const GAPS: [Nanos; 4] =
+    [Nanos::from_millis(50), Nanos::from_millis(20), Nanos::from_millis(10), Nanos::from_millis(5)];
+const RATES: [f64; 3] = [100.0, 500.0, 2_000.0];
+const DURATION: Nanos = Nanos::from_millis(3_000);
+
+const QUICK_STREAMS: [u32; 2] = [16, 256];
+const QUICK_GAPS: [Nanos; 2] = [Nanos::from_millis(20), Nanos::from_millis(5)];
+const QUICK_RATES: [f64; 1] = [500.0];
+const QUICK_DURATION: Nanos = Nanos::from_millis(1_000);
+
+/// First tokens of the streams come after this.
+const TTFT: Nanos = Nanos::from_millis(30);
+/// A reply takes about so long, so that a few seconds have several first tokens of each stream.
+const REPLY: Nanos = Nanos::from_millis(300);
+/// A reply has at least so many tokens, and at most so many.
+const TOKENS: (i64, i64) = (8, 128);
+/// What an open loop asks for: replies of 35 ms, so that dozens are in flight at high rates.
+const SHORT: (Pace, i64) = (Pace { ttft: Nanos::from_millis(20), itl: Nanos::from_millis(5) }, 4);
+
+/// What is tried, and for how long each.
+pub struct Grid {
+    /// The loads, in order.
+    pub loads: Vec<Load>,
+    /// How long each is offered.
+    pub duration: Nanos,
+}
+
+/// One of the loads.
+#[derive(Clone, Copy)]
+pub struct Load {
+    /// What is offered.
+    pub offered: Offered,
+    /// Time between tokens; of an open loop too.
+    itl: Nanos,
+}
+
+impl Grid {
+    /// As asked for; what was not is by default.
+    ///
+    /// # Errors
+    /// When rates are asked for and none too.
+    pub fn of(args: &CalibrateArgs) -> Result<Grid> {
+        if args.request_rate.len() > 1 && args.request_rate.contains(&OpenLoop::No) {
+            bail!("--request-rate: `none` stands alone; give rates, or none");
+        }
+        let (streams, gaps, rates, duration) = match args.quick {
+            false => (&STREAMS[..], &GAPS[..], &RATES[..], DURATION),
+            true => (&QUICK_STREAMS[..], &QUICK_GAPS[..], &QUICK_RATES[..], QUICK_DURATION),
+        };
+        let mut streams = if args.streams.is_empty() { streams.to_vec() } else { args.streams.clone() };
+        let mut gaps = if args.itl.is_empty() { gaps.to_vec() } else { args.itl.clone() };
+        let asked = args.request_rate.iter().filter_map(|rate| match rate {
+            OpenLoop::At(rate) => Some(rate.per_second()),
+            OpenLoop::No => None,
+        });
+        let mut rates = if args.request_rate.is_empty() { rates.to_vec() } else { asked.collect() };
+        // Twice the same would be one line of the plot with two heights.
+        streams.sort_unstable();
+        streams.dedup();
+        gaps.sort_unstable_by(|a, b| b.cmp(a));
+        gaps.dedup();
+        rates.sort_unstable_by(f64::total_cmp);
+        rates.dedup();
+        let closed = gaps.iter().flat_map(|&itl| {
+            let itl_ms = itl.as_millis_f64();
+            streams.iter().map(move |&streams| Load { offered: Offered::Streams { streams, itl_ms }, itl })
+        });
+        let open = rates.iter().map(|&per_second| Load { offered: Offered::Rate { per_second }, itl: SHORT.0.itl });
+        Ok(Grid { loads: closed.chain(open).collect(), duration: args.duration.unwrap_or(duration) })
+    }
+
+    /// The most streams of any load; of an open loop it is not known.
+    pub fn most_streams(&self) -> u32 {
+        let streams = self.loads.iter().map(|load| match load.offered {
+            Offered::Streams { streams, .. } => streams,
+            Offered::Rate { .. } => 1,
+        });
+        streams.max().unwrap_or(1)
+    }
+}
+
+impl Load {
+    /// How the server answers.
+    pub fn pace(self) -> Pace {
+        match self.offered {
+            Offered::Streams { .. } => Pace { ttft: TTFT, itl: self.itl },
+            Offered::Rate { .. } => SHORT.0,
+        }
+    }
+
+    /// Tokens of a reply.
+    fn tokens(self) -> i64 {
+        match self.offered {
+            // At least a microsecond, by the flag's own rule.
+            Offered::Streams { .. } => (REPLY.0 / self.itl.0.max(1)).clamp(TOKENS.0, TOKENS.1),
+            Offered::Rate { .. } => SHORT.1,
+        }
+    }
+
+    /// Arguments of the server: as many streams as come, none slowing another, all as regular as it can.
+    pub fn server_words(self) -> Vec<String> {
+        let Pace { ttft, itl } = self.pace();
+        let mut words = vec!["--ttft".to_owned(), ttft.as_millis_f64().to_string()];
+        words.extend(["--itl".to_owned(), itl.as_millis_f64().to_string()]);
+        let even = ["--itl-growth", "0", "--jitter", "0", "--prefill-rate", "0", "--max-batch", "1000000"];
+        words.extend(even.map(str::to_owned));
+        words
+    }
+
+    /// Arguments of the profile, as far as they depend on the load.
+    pub fn profile_words(self, duration: Nanos) -> Vec<String> {
+        let mut words = ["--streaming", "--isl", "20", "--osl"].map(str::to_owned).to_vec();
+        words.extend([self.tokens().to_string(), "--benchmark-duration".into(), duration.as_secs_f64().to_string()]);
+        match self.offered {
+            Offered::Streams { streams, .. } => words.extend(["--concurrency".into(), streams.to_string()]),
+            Offered::Rate { per_second } => {
+                words.extend(["--request-rate".into(), per_second.to_string()]);
+                // Bunches of arrivals are what a sender can be late for.
+                words.extend(["--arrival-pattern", "poisson"].map(str::to_owned));
+            }
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(quick: bool) -> CalibrateArgs {
+        CalibrateArgs { streams: vec![], itl: vec![], request_rate: vec![], duration: None, quick, output: None }
+    }
+
+    #[test]
+    fn what_is_given_replaces_its_part_of_the_grid() {
+        let offered = |args: &CalibrateArgs| -> Vec<String> {
+            Grid::of(args).unwrap().loads.iter().map(|load| load.offered.to_string()).collect()
+        };
+        assert_eq!(offered(&args(false)).len(), 4 * 4 + 3);
+        let given = CalibrateArgs {
+            streams: vec![2, 1, 2],
+            itl: vec![Nanos::from_millis(5), Nanos(500_000)],
+            request_rate: vec![OpenLoop::No],
+            ..args(true)
+        };
+        let expected = ["1 stream at 5 ms a token", "2 streams at 5 ms a token", "1 stream at 0.5 ms a token"];
+        assert_eq!(offered(&given)[..3], expected);
+        assert_eq!((offered(&given).len(), Grid::of(&given).unwrap().most_streams()), (4, 2));
+        assert_eq!(Grid::of(&given).unwrap().duration, QUICK_DURATION);
+    }
+
+    #[test]
+    fn replies_are_neither_endless_nor_a_token_long() {
+        let tokens = |itl: Nanos| Load { offered: Offered::Streams { streams: 1, itl_ms: 0.0 }, itl }.tokens();
+        assert_eq!([1_000, 20, 5, 1].map(|ms| tokens(Nanos::from_millis(ms))), [8, 15, 60, 128]);
+    }
+}
