@@ -8,6 +8,7 @@ mod printer;
 mod progress;
 mod recorder;
 mod results;
+mod series;
 mod settings;
 mod signals;
 

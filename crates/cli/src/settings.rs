@@ -1,7 +1,7 @@
 //! What was typed, made into what is meant: every default resolved, every refusal a sentence that names the flag. Nothing
 //! here asks the server or opens a file.
 
-use crate::args::{Clock, Export, Pattern, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
+use crate::args::{Clock, Export, Levels, Pattern, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 use streamgauge_core::arrival::{Arrival, Shape};
@@ -28,8 +28,12 @@ const COMMON_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 /// Everything a profile needs to know. The plan still lacks what only the server and the machine can say: the models where
 /// none was named, the tokenizer's name, and the directory that is named after the model.
 pub struct Settings {
-    /// The plan.
+    /// The plan of the first level; what the others have otherwise is in `levels`.
     pub plan: RunPlan,
+    /// The levels in their order, the first included.
+    pub levels: Vec<Level>,
+    /// How often each level is run, at least once.
+    pub repeat: u32,
     /// Start a simulated server and go there; the plan's target is then to be replaced.
     pub sim: bool,
     /// What was asked for as tokenizer.
@@ -44,6 +48,40 @@ pub struct Settings {
     pub verbose: bool,
     /// What the user should know before load.
     pub notes: Vec<String>,
+}
+
+/// What one level of a series has otherwise than the others.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// How load is offered.
+    pub load: Load,
+    /// When it ends.
+    pub stop: StopRule,
+    /// Load before the measured one.
+    pub warmup: Option<Warmup>,
+    /// Load threads.
+    pub threads: u16,
+}
+
+impl Level {
+    fn of(args: &ProfileArgs, load: Load) -> Result<Level> {
+        let warmup = (args.warmup_request_count > 0).then(|| Warmup {
+            load: load.clone(),
+            prefill: None,
+            requests: Some(args.warmup_request_count),
+            duration: None,
+            grace: args.grace_period,
+        });
+        // A thread without a slot would have nothing to do.
+        let threads = args.threads.unwrap_or_else(default_threads).min(u16::try_from(load.slots()).unwrap_or(u16::MAX));
+        Ok(Level { stop: stop_rule(args, &load)?, warmup, threads, load })
+    }
+
+    /// `plan` at this level.
+    pub fn of_plan(&self, plan: &RunPlan) -> RunPlan {
+        let Level { load, stop, warmup, threads } = self.clone();
+        RunPlan { load, stop, warmup, threads, ..plan.clone() }
+    }
 }
 
 impl Settings {
@@ -67,17 +105,9 @@ impl Settings {
         let (target, path) = destination(&args)?;
         let endpoint = endpoint(&args, target, path, env, &mut notes)?;
         let goodput = goodput(&args.goodput)?;
-        let load = load(&args)?;
-        let stop = stop_rule(&args, &load)?;
-        let warmup = (args.warmup_request_count > 0).then(|| Warmup {
-            load: load.clone(),
-            prefill: None,
-            requests: Some(args.warmup_request_count),
-            duration: None,
-            grace: args.grace_period,
-        });
-        // A thread without a slot would have nothing to do.
-        let threads = args.threads.unwrap_or_else(default_threads).min(u16::try_from(load.slots()).unwrap_or(u16::MAX));
+        let levels = loads(&args)?.into_iter().map(|load| Level::of(&args, load)).collect::<Result<Vec<Level>>>()?;
+        // A flag's levels are at least one.
+        let Level { load, stop, warmup, threads } = levels[0].clone();
         let plan = RunPlan {
             prompts: prompts(&args),
             endpoint,
@@ -117,6 +147,8 @@ impl Settings {
         };
         Ok(Settings {
             plan,
+            levels,
+            repeat: args.repeat,
             sim: args.sim,
             tokenizer: args.tokenizer,
             style: args.report.into(),
@@ -187,10 +219,12 @@ fn prompts(args: &ProfileArgs) -> PromptPlan {
     }
 }
 
-/// A rate makes an open loop, whose cap the concurrency then is.
-fn load(args: &ProfileArgs) -> Result<Load> {
-    let Some(rate) = args.request_rate else {
-        return Ok(Load::concurrency(args.concurrency.unwrap_or(if args.sim { SIM_STREAMS } else { 1 })));
+/// The load of each level. A rate makes an open loop, whose cap the concurrency then is.
+fn loads(args: &ProfileArgs) -> Result<Vec<Load>> {
+    let streams = args.concurrency.as_ref().map(Levels::values);
+    let Some(rates) = args.request_rate.as_ref().map(Levels::values) else {
+        let default = [if args.sim { SIM_STREAMS } else { 1 }];
+        return Ok(streams.unwrap_or(&default).iter().copied().map(Load::concurrency).collect());
     };
     let arrival = match (args.arrival_pattern, args.arrival_smoothness) {
         (Some(Pattern::Gamma), shape) => Arrival::Gamma { shape: shape.unwrap_or(Shape::POISSON) },
@@ -203,8 +237,13 @@ fn load(args: &ProfileArgs) -> Result<Load> {
             shape.value()
         ),
     };
-    let arrivals = Arrivals::Rate { rate, arrival, ramp: None };
-    Ok(Load::Open { arrivals, cap: args.concurrency.map(Places::all) })
+    if rates.len() > 1 && streams.is_some_and(|caps| caps.len() > 1) {
+        bail!("--concurrency and --request-rate are both given several levels; give one of them a single number");
+    }
+    let open = |rate, cap| Load::Open { arrivals: Arrivals::steady(rate, arrival), cap };
+    let caps: Vec<Option<Places>> =
+        streams.map_or(vec![None], |caps| caps.iter().map(|cap| Some(Places::all(*cap))).collect());
+    Ok(rates.iter().flat_map(|rate| caps.iter().map(|cap| open(*rate, *cap))).collect())
 }
 
 fn stop_rule(args: &ProfileArgs, load: &Load) -> Result<StopRule> {

@@ -208,6 +208,17 @@ fn failure(path: &Path, source: io::Error) -> ArtifactError {
     ArtifactError::File { path: path.display().to_string(), source }
 }
 
+/// Writes a whole file under a temporary name and renames it, so that whoever reads it finds the old one or the new one.
+///
+/// # Errors
+/// When it cannot be made, written or renamed.
+pub fn write_whole(path: PathBuf, write: impl FnOnce(&mut Spool) -> io::Result<()>) -> Result<(), ArtifactError> {
+    let mut spool = Spool::create(path, PARTIAL)?;
+    write(&mut spool).map_err(|source| failure(&spool.temporary, source))?;
+    spool.hand_over()?;
+    spool.settle()
+}
+
 /// A file being written under a temporary name.
 pub struct Spool {
     path: PathBuf,

@@ -5,6 +5,7 @@
 //! the last bits of means where there are too many values to keep).
 //! Nothing here does input or output, waits, or reads a clock.
 
+pub mod across;
 mod answer;
 pub mod distribution;
 pub mod fidelity;
@@ -19,6 +20,7 @@ mod throughput;
 pub mod tokens;
 mod with_failures;
 
+pub use across::{Across, Figure, FigureAcross, Statistic};
 pub use distribution::{Distribution, PERCENTILES, Sampler};
 pub use fidelity::{Fidelity, FidelityRow, Grade};
 pub use goodput::{Goodput, GoodputError};

@@ -1,10 +1,12 @@
 //! What was typed. clap's structs only; what it means is settled in [`crate::settings`].
 
+mod levels;
 mod profile;
 mod refused;
 mod report;
 mod sim;
 
+pub use levels::Levels;
 pub use profile::{Clock, Export, Pattern, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
 pub use report::ReportArgs;
 pub use sim::SimArgs;

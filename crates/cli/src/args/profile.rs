@@ -1,5 +1,6 @@
 //! Arguments of `profile`, in all the spellings that GenAI-Perf's two generations and AIPerf have for them.
 
+use crate::args::levels::Levels;
 use crate::args::whole;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -99,12 +100,17 @@ pub struct ProfileArgs {
     #[arg(short, long, value_name = "LIMIT", num_args = 1.., help_heading = "Input")]
     pub goodput: Vec<String>,
 
-    /// Requests in flight at once [default: 1]; beside --request-rate the most there may be [default: no limit]
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
-    pub concurrency: Option<u32>,
-    /// Requests per second, each sent when it is due whatever became of those before; inf sends all at once
+    /// Requests in flight at once [default: 1]; beside --request-rate the most there may be [default: no limit]. A list
+    /// (1,4,8) or a range (start:end[:step]; 6:8, 1:64:*2) is run level by level
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub concurrency: Option<Levels<u32>>,
+    /// Requests per second, each sent when it is due whatever became of those before; inf sends all at once. A list or a
+    /// range is run level by level
     #[arg(long, value_name = "RATE", help_heading = "Load")]
-    pub request_rate: Option<Rate>,
+    pub request_rate: Option<Levels<Rate>>,
+    /// Run each level so many times, with prompts of its own each time, and report how much the runs differ
+    #[arg(long, visible_alias = "num-profile-runs", value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 1_000), help_heading = "Load")]
+    pub repeat: u32,
     /// How requests arrive at that rate: constant, poisson or gamma [default: constant; gamma with --arrival-smoothness]
     #[arg(long, visible_aliases = ["request-rate-mode", "request-distribution"], value_enum, requires = "request_rate", hide_possible_values = true, value_name = "PATTERN", help_heading = "Load")]
     pub arrival_pattern: Option<Pattern>,

@@ -6,12 +6,12 @@ const SESSIONS: &str = "belongs to multi-turn sessions, which are not available"
 const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
 const SCHEDULES: &str = "belongs to schedules of several rates, which are not available: load is offered with --concurrency or --request-rate";
 const PLOTS: &str = "belongs to plots, which are not available";
-const SWEEPS: &str = "belongs to sweeps and searches, which are not available: run one profile for each value";
+const SWEEPS: &str =
+    "belongs to sweeps and searches, which are not available: give --concurrency or --request-rate a list or a range";
 const METRICS: &str = "belongs to metrics of servers and GPUs, which are not available";
 const RANKINGS: &str = "belongs to ranking endpoints, which are not available";
 const CHECKPOINTS: &str = "belongs to checkpoints, which are not available";
 const CONFIG: &str = "belongs to configuration files, which are not available";
-const RUNS: &str = "belongs to repeated runs, which are not available";
 const PREFILL: &str = "belongs to a cap on prefills, which is not available";
 const RAMPS: &str = "belongs to ramps, which are not available";
 
@@ -54,7 +54,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--no-gpu-telemetry", METRICS),
     ("--no-server-metrics", METRICS),
     ("--num-conversations", SESSIONS),
-    ("--num-profile-runs", RUNS),
     ("--num-sessions", SESSIONS),
     ("--prefill-concurrency", PREFILL),
     ("--public-dataset", FILES),

@@ -7,9 +7,11 @@ use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::recorder::Recorder;
 use crate::results::Results;
-use crate::settings::Settings;
-use crate::signals;
+use crate::series::{Ended, Levels};
+use crate::settings::{Level, Settings};
+use crate::signals::Signals;
 use anyhow::{Context, Error, Result, anyhow, bail};
+use std::cell::OnceCell;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
@@ -32,9 +34,8 @@ const BATCHES: usize = 32;
 /// How long the list of models may take.
 const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
 
-/// Profiles an endpoint.
+/// Profiles an endpoint: what all runs share is found out first, then each run is made.
 pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
-    let clock = SystemClock::start();
     settings.notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
     let sim = start_sim(&mut settings)?;
     let route = Route::find(&settings.plan.endpoint, settings.plan.stamps).map_err(|failure| match failure.stage {
@@ -43,40 +44,106 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
         _ => anyhow!("{}: {failure}", settings.plan.endpoint.target),
     })?;
     if settings.plan.endpoint.models.is_empty() {
-        settings.plan.endpoint.models = vec![only_model(&settings.plan, &route, clock)?];
+        settings.plan.endpoint.models = vec![only_model(&settings.plan, &route, SystemClock::start())?];
     }
     let tokenizer = tokenizer(&settings, printer)?;
-    let mut plan = settings.plan.clone();
-    plan.prompts.tokenizer = tokenizer.name().to_owned();
-    plan.artifacts = plan.artifacts.join(directory_name(&plan));
-
-    let endpoint = &plan.endpoint;
-    let prompts = synthesize(&plan.prompts, &endpoint.models, endpoint.model_selection, &tokenizer).map_err(usage)?;
-    let mut artifacts =
-        Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
-            ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
-            _ => error.into(),
-        })?;
-    streamgauge_load::raise_descriptor_limit(plan.load.most().unwrap_or(1)).map_err(usage)?;
-    if plan.probe
-        && let Err(error) = settle_probe(&mut plan, &prompts, &route, clock, printer)
-    {
-        artifacts.commit(0)?;
-        return Err(error);
+    settings.plan.prompts.tokenizer = tokenizer.name().to_owned();
+    let levels = levels(&settings);
+    for plan in &levels.plans {
+        streamgauge_load::raise_descriptor_limit(plan.load.most().unwrap_or(1)).map_err(usage)?;
     }
-    let (job, bodies) = prepare(Arc::new(plan), &prompts, route, clock)?;
-    // Handed over at once: records that outlive a kill are of no use without their prompts.
-    if let Some(inputs) = &mut artifacts.inputs {
-        inputs_json::write(&mut *inputs, &bodies)
-            .and_then(|()| inputs.flush())
-            .context("inputs.json cannot be written")?;
+    if levels.are_several() {
+        printer.note(
+            "note: each run draws prompts of its own, so that none meets what another left in the server's cache",
+        );
     }
-    if settings.verbose {
-        say_plan(&job.plan, printer);
-    }
-    let (recorded, facts) = load(&settings, job.clone(), &bodies, tokenizer, &mut artifacts, printer)?;
+    let signals = OnceCell::new();
+    let is_interrupted = || signals.get().is_some_and(Signals::have_come);
+    let mut common = Common { settings: &settings, route, tokenizer, signals: &signals, probed: None, printer };
+    let exit = levels.run(printer, is_interrupted, |plan| common.run(plan))?;
     drop(sim);
-    report(&settings, &job.plan, recorded, &facts, artifacts, printer)
+    Ok(exit)
+}
+
+/// The runs that are to be made, each level in the directory that is named after it.
+fn levels(settings: &Settings) -> Levels {
+    let plan = |level: &Level| {
+        let mut plan = level.of_plan(&settings.plan);
+        plan.artifacts.push(directory_name(&plan));
+        plan
+    };
+    Levels {
+        plans: settings.levels.iter().map(plan).collect(),
+        repeat: settings.repeat,
+        artifacts: settings.plan.artifacts.clone(),
+    }
+}
+
+/// What the runs of a series share.
+struct Common<'a> {
+    settings: &'a Settings,
+    route: Route,
+    tokenizer: Tokenizer,
+    /// From the first run's load on: until then a signal ends the process.
+    signals: &'a OnceCell<Signals>,
+    /// Whether the server is asked for its token counts, once the probe has shown whether it knows that.
+    probed: Option<bool>,
+    printer: &'a Printer,
+}
+
+impl Common<'_> {
+    /// One run, from its prompts to its report.
+    fn run(&mut self, mut plan: RunPlan) -> Result<Ended> {
+        let (settings, printer) = (self.settings, self.printer);
+        let clock = SystemClock::start();
+        plan.endpoint.ask_usage = self.probed.unwrap_or(plan.endpoint.ask_usage);
+        let endpoint = &plan.endpoint;
+        let prompts =
+            synthesize(&plan.prompts, &endpoint.models, endpoint.model_selection, &self.tokenizer).map_err(usage)?;
+        let mut artifacts =
+            Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
+                ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
+                _ => error.into(),
+            })?;
+        if plan.probe
+            && self.probed.is_none()
+            && let Err(error) = settle_probe(&mut plan, &prompts, &self.route, clock, printer)
+        {
+            artifacts.commit(0)?;
+            return Err(error);
+        }
+        self.probed = Some(plan.endpoint.ask_usage);
+        let (job, bodies) = prepare(Arc::new(plan), &prompts, self.route.clone(), clock)?;
+        // Handed over at once: records that outlive a kill are of no use without their prompts.
+        if let Some(inputs) = &mut artifacts.inputs {
+            inputs_json::write(&mut *inputs, &bodies)
+                .and_then(|()| inputs.flush())
+                .context("inputs.json cannot be written")?;
+        }
+        if settings.verbose {
+            say_plan(&job.plan, printer);
+        }
+        let control = self.control(&job.plan)?;
+        let tokenizer = self.tokenizer.clone();
+        let (recorded, facts) = load(settings, job.clone(), control, &bodies, tokenizer, &mut artifacts, printer)?;
+        report(settings, &job.plan, recorded, &facts, artifacts, printer)
+    }
+
+    /// The handle on the end of the next run, which signals hold too.
+    fn control(&self, plan: &RunPlan) -> Result<Control> {
+        let control = Control::default();
+        if let Some(signals) = self.signals.get() {
+            signals.follow(control.clone());
+            return Ok(control);
+        }
+        let (grace, speaker) = (plan.stop.grace.as_secs_f64(), *self.printer);
+        let signals = Signals::watch(control.clone(), move || {
+            speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
+        })
+        .context("signals cannot be watched")?;
+        self.signals.get_or_init(|| signals);
+        Ok(control)
+    }
 }
 
 /// A simulated server in this process, if one was asked for; the plan then goes there.
@@ -212,17 +279,12 @@ fn say_plan(plan: &RunPlan, printer: &Printer) {
 fn load(
     settings: &Settings,
     job: Arc<Job>,
+    control: Control,
     bodies: &[serde_json::Value],
     tokenizer: Tokenizer,
     artifacts: &mut Artifacts,
     printer: &Printer,
 ) -> Result<(Recorded, RunFacts)> {
-    let control = Control::default();
-    let (grace, speaker) = (job.plan.stop.grace.as_secs_f64(), *printer);
-    signals::watch(control.clone(), move || {
-        speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
-    })
-    .context("signals cannot be watched")?;
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
     let recorder = Recorder { books, tokenizer, clock: job.clock };
     let (batches, incoming) = sync_channel(BATCHES);
@@ -250,10 +312,12 @@ fn report(
     facts: &RunFacts,
     artifacts: Artifacts,
     printer: &Printer,
-) -> Result<Exit> {
-    let exit = exit(settings, &recorded.summary, facts);
+) -> Result<Ended> {
+    let summary = recorded.summary.clone();
+    let exit = exit(settings, &summary, facts);
     let results = Results { style: settings.style, plan, facts, recorded, artifacts, dir: &plan.artifacts };
-    Ok(if results.publish(printer)? { exit } else { Exit::Nothing })
+    let exit = if results.publish(printer)? { exit } else { Exit::Nothing };
+    Ok(Ended { summary, interrupted: facts.interrupted, ended_early: facts.ended_early.clone(), exit })
 }
 
 fn exit(settings: &Settings, summary: &Summary, facts: &RunFacts) -> Exit {
