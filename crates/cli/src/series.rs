@@ -79,9 +79,7 @@ impl Levels {
             }
             let (level_of, run_of) = ((level + 1, self.plans.len()), (run + 1, self.repeat));
             printer.result(&console::heading(&plan.load.to_string(), level_of, run_of));
-            let (load, directory) = (plan.load.clone(), plan.artifacts.clone());
-            let (seed, prompts) = (plan.prompts.seed, plan.prompts.count);
-            match one(plan) {
+            match one(plan.clone()) {
                 Err(error) if (level, run) == (0, 0) => return Err(error),
                 Err(error) => {
                     printer.error(&format!("{error:#}"));
@@ -92,19 +90,10 @@ impl Levels {
                     exit = worse(exit, ended.exit);
                     series.ended_early = why_last(&ended);
                     if run == 0 {
-                        series.levels.push(LevelRuns { load, runs: Vec::new() });
+                        series.levels.push(LevelRuns { load: plan.load.clone(), runs: Vec::new() });
                     }
-                    let Ended { summary, interrupted, ended_early, .. } = ended;
-                    let directory = directory.strip_prefix(&self.artifacts).map_or(directory.clone(), PathBuf::from);
                     // Every level before this one was run, and is there.
-                    series.levels[level].runs.push(OneRun {
-                        directory,
-                        seed,
-                        prompts,
-                        summary,
-                        interrupted,
-                        ended_early,
-                    });
+                    series.levels[level].runs.push(self.entry(&plan, ended));
                 }
             }
             let more = (level + 1, run + 1) != (self.plans.len(), self.repeat);
@@ -131,6 +120,17 @@ impl Levels {
         printer.result(&console::render(&series));
         printer.result(&format!("Levels: {} and .csv", self.file("json").display()));
         Ok(exit)
+    }
+
+    fn entry(&self, plan: &RunPlan, ended: Ended) -> OneRun {
+        OneRun {
+            directory: plan.artifacts.strip_prefix(&self.artifacts).unwrap_or(&plan.artifacts).to_owned(),
+            seed: plan.prompts.seed,
+            prompts: plan.prompts.count,
+            summary: ended.summary,
+            interrupted: ended.interrupted,
+            ended_early: ended.ended_early,
+        }
     }
 
     fn write(&self, series: &Series) -> Result<(), ArtifactError> {

@@ -11,6 +11,7 @@ mod faults;
 mod figures;
 mod files;
 mod flags;
+mod levels;
 mod open_loop;
 mod recompute;
 mod report;
