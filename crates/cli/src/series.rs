@@ -7,7 +7,7 @@ use anyhow::Result;
 use std::path::PathBuf;
 use streamgauge_core::Stage;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_report::artifacts::{ArtifactError, write_whole};
+use streamgauge_report::artifacts::{ArtifactError, check_directory, write_whole};
 use streamgauge_report::levels::{LevelRuns, OneRun, Series, console, file_stem, files};
 use streamgauge_stats::Summary;
 
@@ -52,6 +52,14 @@ impl Levels {
             }
             (level, run, plan)
         })
+    }
+
+    /// Looks whether every run's directory can be made, so that one that cannot fails here and not after hours.
+    ///
+    /// # Errors
+    /// When one cannot.
+    pub fn check_directories(&self) -> Result<(), ArtifactError> {
+        self.runs().try_for_each(|(_, _, plan)| check_directory(&plan.artifacts))
     }
 
     /// Makes every run by `one`, unless a signal, which `is_interrupted` tells of, or a server that is gone ends the series

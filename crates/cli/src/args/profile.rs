@@ -109,7 +109,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "RATE", help_heading = "Load")]
     pub request_rate: Option<Levels<Rate>>,
     /// Run each level so many times, with prompts of its own each time, and report how much the runs differ
-    #[arg(long, visible_alias = "num-profile-runs", value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 1_000), help_heading = "Load")]
+    #[arg(long, visible_alias = "num-profile-runs", value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 100), help_heading = "Load")]
     pub repeat: u32,
     /// How requests arrive at that rate: constant, poisson or gamma [default: constant; gamma with --arrival-smoothness]
     #[arg(long, visible_aliases = ["request-rate-mode", "request-distribution"], value_enum, requires = "request_rate", hide_possible_values = true, value_name = "PATTERN", help_heading = "Load")]

@@ -49,6 +49,7 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let tokenizer = tokenizer(&settings, printer)?;
     settings.plan.prompts.tokenizer = tokenizer.name().to_owned();
     let levels = levels(&settings);
+    levels.check_directories()?;
     for plan in &levels.plans {
         streamgauge_load::raise_descriptor_limit(plan.load.most().unwrap_or(1)).map_err(usage)?;
     }

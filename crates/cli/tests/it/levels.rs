@@ -254,6 +254,28 @@ fn one_level_below_the_gate_is_the_gate() {
     assert_eq!(rows(&run, "Streamgauge | Levels").len(), 2, "both are run all the same");
 }
 
+#[test]
+fn a_directory_that_cannot_be_is_said_at_once_and_a_file_when_its_level_comes() {
+    let context = TestContext::new();
+    let args = format!("{SMALL} --concurrency 1,2,4 --request-count 5");
+    let second = context.path().join(format!("{PREFIX}concurrency2"));
+    fs::create_dir_all(second.parent().unwrap()).unwrap();
+    fs::write(&second, "").unwrap();
+    let run = context.profile(&args).expect(1);
+    assert!(run.stderr.contains("concurrency2` cannot be created"), "{}", run.stderr);
+    assert!(context.requests().is_empty() && run.stdout.is_empty());
+
+    fs::remove_file(&second).unwrap();
+    fs::create_dir_all(second.join("inputs.json")).unwrap();
+    let run = context.profile(&args).expect(1);
+    let document = levels(&context, "concurrency1,2,4");
+    assert_eq!(document["levels"][0]["requests"]["ok"], 5);
+    assert_eq!(names(&document["not_run"]), ["concurrency 2", "concurrency 4"]);
+    assert!(document["ended_early"].as_str().unwrap().contains("inputs.json` cannot be written"), "{document}");
+    assert_eq!(rows(&run, "Streamgauge | Levels").len(), 1);
+    assert!(run.stderr.contains("error: the artifact `"), "{}", run.stderr);
+}
+
 /// The fifteenth request never ends: the second level's, which so cannot end either.
 fn stuck_in_the_second() -> (TestContext, String) {
     let context = TestContext::faulty(&["stall-stream=1000s:every=15"]);
@@ -264,7 +286,7 @@ fn stuck_in_the_second() -> (TestContext, String) {
 fn ctrl_c_in_the_second_level_ends_the_series_with_what_there_is() {
     let (context, args) = stuck_in_the_second();
     let running = context.start(&args);
-    wait_until("the second level", || context.requests().len() > 10);
+    wait_until("the second level's other requests", || context.requests().len() == 19);
     let run = running.interrupt_until_it_ends().expect(130);
     assert_eq!(run.stderr.matches("interrupted: waiting up to 3600 s").count(), 1, "{}", run.stderr);
     let document = levels(&context, "concurrency1,2,3");
@@ -326,7 +348,7 @@ fn levels_that_make_no_sense_are_refused_with_what_is_accepted() {
         ("--request-rate 2,2.0", &["--request-rate", "twice"]),
         ("--concurrency 1,2 --request-rate 3,4", &["--concurrency", "--request-rate", "single number"]),
         ("--concurrency 1,8 --request-count 4", &["--request-count 4", "--concurrency 8", "at least 8"]),
-        ("--repeat 0", &["--repeat", "from 1 to 1000"]),
+        ("--repeat 0", &["--repeat", "from 1 to 100"]),
     ] {
         let run = context.profile(args).expect(2);
         for word in words {
