@@ -23,6 +23,8 @@ pub struct Levels {
 
 /// A run that has ended.
 pub struct Ended {
+    /// Its prompts, and those of them that an earlier run had too.
+    pub prompts: (u32, u32),
     /// What it came to.
     pub summary: Summary,
     /// Whether it was interrupted.
@@ -134,7 +136,8 @@ impl Levels {
         OneRun {
             directory: plan.artifacts.strip_prefix(&self.artifacts).unwrap_or(&plan.artifacts).to_owned(),
             seed: plan.prompts.seed,
-            prompts: plan.prompts.count,
+            prompts: ended.prompts.0,
+            prompts_known: ended.prompts.1,
             summary: ended.summary,
             interrupted: ended.interrupted,
             ended_early: ended.ended_early,

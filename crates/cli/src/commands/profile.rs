@@ -12,6 +12,8 @@ use crate::settings::{Level, Settings};
 use crate::signals::Signals;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
@@ -33,6 +35,9 @@ use streamgauge_wire::{Codec, model_ids};
 const BATCHES: usize = 32;
 /// How long the list of models may take.
 const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
+/// Prompts of a series by which it is known that one comes again: some 300 MB of hashes. What comes after them is not
+/// remembered.
+const REMEMBERED: usize = 1 << 24;
 
 /// Profiles an endpoint: what all runs share is found out first, then each run is made.
 pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
@@ -60,7 +65,9 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     }
     let signals = OnceCell::new();
     let is_interrupted = || signals.get().is_some_and(Signals::have_come);
-    let mut common = Common { settings: &settings, route, tokenizer, signals: &signals, probed: None, printer };
+    let sent = levels.are_several().then(HashSet::new);
+    let (settings, signals) = (&settings, &signals);
+    let mut common = Common { settings, route, tokenizer, signals, probed: None, sent, printer };
     let exit = levels.run(printer, is_interrupted, |plan| common.run(plan))?;
     drop(sim);
     Ok(exit)
@@ -89,6 +96,8 @@ struct Common<'a> {
     signals: &'a OnceCell<Signals>,
     /// Whether the server is asked for its token counts, once the probe has shown whether it knows that.
     probed: Option<bool>,
+    /// Hashes of the prompts of the runs so far, where there are several.
+    sent: Option<HashSet<u64>>,
     printer: &'a Printer,
 }
 
@@ -114,6 +123,8 @@ impl Common<'_> {
             return Err(error);
         }
         self.probed = Some(plan.endpoint.ask_usage);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let counts = (count(prompts.len()), count(self.remember(&prompts)));
         let (job, bodies) = prepare(Arc::new(plan), &prompts, self.route.clone(), clock)?;
         // Handed over at once: records that outlive a kill are of no use without their prompts.
         if let Some(inputs) = &mut artifacts.inputs {
@@ -127,7 +138,24 @@ impl Common<'_> {
         let control = self.control(&job.plan)?;
         let tokenizer = self.tokenizer.clone();
         let (recorded, facts) = load(settings, job.clone(), control, &bodies, tokenizer, &mut artifacts, printer)?;
-        report(settings, &job.plan, recorded, &facts, artifacts, printer)
+        let (summary, exit) = report(settings, &job.plan, recorded, &facts, artifacts, printer)?;
+        let RunFacts { interrupted, ended_early, .. } = facts;
+        Ok(Ended { prompts: counts, summary, interrupted, ended_early, exit })
+    }
+
+    /// Keeps in mind which prompts a run had, and says how many of them an earlier one had too.
+    fn remember(&mut self, prompts: &[Prompt]) -> usize {
+        let Some(sent) = &mut self.sent else { return 0 };
+        let hash = |prompt: &Prompt| {
+            let mut hasher = DefaultHasher::new();
+            (&prompt.model, &prompt.texts).hash(&mut hasher);
+            hasher.finish()
+        };
+        let hashes: Vec<u64> = prompts.iter().map(hash).collect();
+        let known = hashes.iter().filter(|hash| sent.contains(hash)).count();
+        let room = REMEMBERED.saturating_sub(sent.len());
+        sent.extend(hashes.into_iter().take(room));
+        known
     }
 
     /// The handle on the end of the next run, which signals hold too.
@@ -313,12 +341,12 @@ fn report(
     facts: &RunFacts,
     artifacts: Artifacts,
     printer: &Printer,
-) -> Result<Ended> {
+) -> Result<(Summary, Exit)> {
     let summary = recorded.summary.clone();
     let exit = exit(settings, &summary, facts);
     let results = Results { style: settings.style, plan, facts, recorded, artifacts, dir: &plan.artifacts };
     let exit = if results.publish(printer)? { exit } else { Exit::Nothing };
-    Ok(Ended { summary, interrupted: facts.interrupted, ended_early: facts.ended_early.clone(), exit })
+    Ok((summary, exit))
 }
 
 fn exit(settings: &Settings, summary: &Summary, facts: &RunFacts) -> Exit {

@@ -326,6 +326,21 @@ fn prompts_that_go_round_are_told() {
 }
 
 #[test]
+fn prompts_that_cannot_all_differ_are_told() {
+    let context = TestContext::new();
+    let args = "--streaming --isl 1 --osl 2 --num-prompts 2000 --concurrency 1,2";
+    let run = context.profile(args).expect(0);
+    let (first, second) = (prompts(&context, "concurrency1"), prompts(&context, "concurrency2"));
+    let known = &levels(&context, "concurrency1,2")["levels"][1]["runs"][0]["prompts_known"];
+    // Several prompts of the second may be the same, each of which the first had too.
+    assert!(known.as_u64().unwrap() >= first.intersection(&second).count() as u64 && *known != 0, "{known}");
+    let told = "of its 2,000 prompts were an earlier run's too: a server that keeps prefixes";
+    assert!(run.stdout.contains(told), "{}", run.stdout);
+    let run = context.profile(&args.replace("isl 1", "isl 30")).expect(0);
+    assert!(!run.stdout.contains("an earlier run's"), "{}", run.stdout);
+}
+
+#[test]
 fn one_run_is_no_series() {
     let context = TestContext::new();
     let run = context.profile(&format!("{SMALL} --concurrency 2:2 --repeat 1")).expect(0);

@@ -176,6 +176,15 @@ fn unusual(text: &mut String, series: &Series) {
             if run.summary.counts.ok == 0 {
                 put(text, format_args!("! {name}: nothing was measured\n"));
             }
+            if run.prompts_known > 0 {
+                let (known, all) = (grouped_count(run.prompts_known.into()), grouped_count(run.prompts.into()));
+                put(
+                    text,
+                    format_args!(
+                        "! {name}: {known} of its {all} prompts were an earlier run's too: a server that keeps prefixes\n  answers those from its cache\n"
+                    ),
+                );
+            }
             match &run.ended_early {
                 Some(why) => put(text, format_args!("! {name}: ended early: {why}\n")),
                 None if run.interrupted => put(text, format_args!("! {name}: interrupted\n")),
@@ -255,6 +264,7 @@ mod tests {
         series.levels[1].runs[0].summary.counts.requests = 101;
         series.levels[1].runs[0].summary.counts.failed = 2;
         series.levels[1].runs[0].interrupted = true;
+        series.levels[1].runs[0].prompts_known = 7;
         series.levels[1].runs[0].summary.distributions[0].1.count = 59;
         series.not_run = vec![Load::concurrency(8)];
         series.ended_early = Some("interrupted".into());
@@ -262,6 +272,7 @@ mod tests {
         for line in [
             "! concurrency 1: nothing was measured\n",
             "! concurrency 4: interrupted\n",
+            "! concurrency 4: 7 of its 100 prompts were an earlier run's too: a server",
             "! prompts were sent more than once at concurrency 4: a server",
             "--num-prompts 101 is enough",
             "! the series ended early: interrupted; not run: concurrency 8\n",

@@ -78,6 +78,8 @@ fn run(run: &OneRun) -> io::Result<Value> {
     Ok(json!({
         "directory": run.directory,
         "seed": run.seed,
+        "prompts": run.prompts,
+        "prompts_known": run.prompts_known,
         "duration_s": summary.duration.as_secs_f64(),
         "requests": requests(&summary.counts),
         "fidelity": serde_json::to_value(summary.fidelity.verdict)?,

@@ -44,6 +44,8 @@ pub struct OneRun {
     pub seed: Seed,
     /// Its different prompts.
     pub prompts: u32,
+    /// Those of them that an earlier run of the series had too.
+    pub prompts_known: u32,
     /// Every figure of it.
     pub summary: Summary,
     /// Whether it was interrupted.
@@ -156,6 +158,7 @@ pub(crate) mod tests {
             directory: directory.into(),
             seed: Seed(seed),
             prompts: 100,
+            prompts_known: 0,
             summary,
             interrupted: false,
             ended_early: None,
