@@ -2,16 +2,15 @@
 
 use crate::calibrated::{self, Stored};
 use crate::printer::Printer;
-use crate::settings::Settings;
+use streamgauge_core::load::Load;
 use streamgauge_stats::calibration::{Calibration, GoodStreams};
 
-/// Says when the plan goes beyond what this machine was found to measure faithfully. Without a calibration nothing is said.
-pub fn say(settings: &Settings, printer: &Printer) {
-    let load = &settings.plan.load;
+/// Says when a load goes beyond what this machine was found to measure faithfully. Without a calibration nothing is said.
+pub fn say(load: &Load, verbose: bool, printer: &Printer) {
     match calibrated::stored(&|name| std::env::var_os(name)) {
         Stored::Nothing => {}
         Stored::Unreadable(why) => printer.note(&format!("note: {why}; run `streamgauge calibrate` again")),
-        Stored::OfAnother(why) if settings.verbose => printer.note(&format!("the calibration is not used: {why}")),
+        Stored::OfAnother(why) if verbose => printer.note(&format!("the calibration is not used: {why}")),
         Stored::OfAnother(_) => {}
         Stored::Here(calibration) => {
             if let Some(advice) = advice(&calibration, load.most(), load.asked_rate()) {

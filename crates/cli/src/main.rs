@@ -6,11 +6,14 @@ mod books;
 mod calibrated;
 mod commands;
 mod exit;
+mod preparation;
 mod printer;
 mod progress;
 mod recorder;
 mod results;
+mod run;
 mod schedules;
+mod series;
 mod settings;
 mod signals;
 

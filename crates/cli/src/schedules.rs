@@ -1,7 +1,7 @@
 //! The files that a schedule is made of: gaps between requests, and traces.
 
 use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::settings::{Settings, TracePart};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::path::Path;
@@ -10,42 +10,60 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_prompt::{Trace, TraceRow};
 
-/// Reads the file that the plan's schedule comes from, if it comes from one, and completes the plan with it; what the rows of a
-/// trace say of their prompts.
+/// Reads the file that the schedule comes from, if it comes from one, and completes the plan of each level with it; what the
+/// rows of a trace say of their prompts.
 ///
 /// # Errors
 /// A sentence that names the flag, the file and the line.
 pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>> {
-    let part = settings.trace_part;
-    let plan = &mut settings.plan;
-    let Load::Open { arrivals, .. } = &mut plan.load else { return Ok(Vec::new()) };
-    match arrivals {
-        Arrivals::Rate { .. } | Arrivals::Series { .. } => Ok(Vec::new()),
+    let Load::Open { arrivals, .. } = &settings.plan.load else { return Ok(Vec::new()) };
+    let mut arrivals = arrivals.clone();
+    let rows = match &mut arrivals {
+        Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(Vec::new()),
         Arrivals::Intervals { file, gaps } => {
             let named = || format!("--request-intervals {}", file.display());
             *gaps = intervals(&text(file).with_context(named)?).with_context(named)?;
-            Ok(Vec::new())
+            Vec::new()
         }
         Arrivals::Trace { file, speedup, dues } => {
             let named = || format!("--input-file {}", file.display());
-            let mut trace = Trace::parse(&text(file).with_context(named)?).with_context(named)?;
-            if trace.hashes {
-                printer.note(&format!("note: {}: hash_ids are not followed, so prompts share no beginnings", named()));
-            }
-            let first = trace.rows.first().map(|row| row.at).filter(|_| part.from_first);
-            let from = first.or(part.from).unwrap_or_default();
-            trace.part(from, part.to, *speedup);
-            if trace.rows.is_empty() {
-                bail!("{}: no request lies between the offsets", named());
-            }
-            *dues = trace.rows.iter().map(|row| row.at).collect();
-            plan.prompts.count = u32::try_from(dues.len()).map_err(|_| anyhow!("{}: too many requests", named()))?;
-            if plan.stop.requests.is_none() && plan.stop.duration.is_none() {
-                plan.stop.requests = Some(dues.len() as u64);
-            }
-            Ok(trace.rows)
+            let rows = trace(&text(file).with_context(named)?, settings.trace_part, *speedup, &named, printer)?;
+            *dues = rows.iter().map(|row| row.at).collect();
+            settings.plan.prompts.count =
+                u32::try_from(rows.len()).map_err(|_| anyhow!("{}: too many requests", named()))?;
+            rows
+        }
+    };
+    let first = (&mut settings.plan.load, &mut settings.plan.stop);
+    let levels = settings.levels.iter_mut().map(|level| (&mut level.load, &mut level.stop));
+    for (load, stop) in std::iter::once(first).chain(levels) {
+        if let Load::Open { arrivals: unread, .. } = load {
+            unread.clone_from(&arrivals);
+        }
+        if stop.requests.is_none() && stop.duration.is_none() {
+            stop.requests = arrivals.count();
         }
     }
+    Ok(rows)
+}
+
+fn trace(
+    text: &str,
+    part: TracePart,
+    speedup: f64,
+    named: &dyn Fn() -> String,
+    printer: &Printer,
+) -> Result<Vec<TraceRow>> {
+    let mut trace = Trace::parse(text).with_context(named)?;
+    if trace.hashes {
+        printer.note(&format!("note: {}: hash_ids are not followed, so prompts share no beginnings", named()));
+    }
+    let first = trace.rows.first().map(|row| row.at).filter(|_| part.from_first);
+    trace.part(first.or(part.from).unwrap_or_default(), part.to, speedup);
+    if trace.rows.is_empty() {
+        bail!("{}: no request lies between the offsets", named());
+    }
+    Ok(trace.rows)
 }
 
 fn text(file: &Path) -> Result<String> {

@@ -1,12 +1,56 @@
 //! Ctrl-C and a request to terminate, as one wish: to end. The first drains the run, the second ends it at once.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use streamgauge_load::Control;
 
-/// Turns signals into [`Control::interrupt`] from now on, on a thread of their own; `say` comes after the first.
-///
-/// # Errors
-/// When the thread cannot be started.
-pub fn watch(control: Control, say: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+/// Signals as the wish to end the run under way, and with it the series that it belongs to. Clones are the same watch.
+#[derive(Clone)]
+pub struct Signals(Arc<Mutex<State>>);
+
+struct State {
+    run: Control,
+    came: bool,
+}
+
+impl Signals {
+    /// Turns signals into [`Control::interrupt`] from now on, on a thread of their own; `say` comes after the first.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn watch(control: Control, say: impl FnOnce() + Send + 'static) -> std::io::Result<Signals> {
+        let signals = Signals(Arc::new(Mutex::new(State { run: control, came: false })));
+        let watched = signals.clone();
+        watch(move || watched.pass_on(), say)?;
+        Ok(signals)
+    }
+
+    /// The next run: signals are its own from now on, also one that has come before it.
+    pub fn follow(&self, control: Control) {
+        let mut state = self.state();
+        state.run = control;
+        if state.came {
+            state.run.interrupt();
+        }
+    }
+
+    /// Whether one has come.
+    pub fn have_come(&self) -> bool {
+        self.state().came
+    }
+
+    fn pass_on(&self) {
+        let mut state = self.state();
+        state.came = true;
+        state.run.interrupt();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Both fields are right at any moment.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn watch(interrupt: impl Fn() + Send + 'static, say: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Registered before load starts, so that no signal finds the default action in place.
     let mut wishes = {
@@ -17,7 +61,7 @@ pub fn watch(control: Control, say: impl FnOnce() + Send + 'static) -> std::io::
         runtime.block_on(async {
             let mut say = Some(say);
             while wishes.next().await {
-                control.interrupt();
+                interrupt();
                 if let Some(say) = say.take() {
                     say();
                 }
@@ -59,5 +103,24 @@ impl Wishes {
 
     async fn next(&mut self) -> bool {
         tokio::signal::ctrl_c().await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_between_two_runs_is_the_next_ones() {
+        let first = Control::default();
+        let signals = Signals(Arc::new(Mutex::new(State { run: first.clone(), came: false })));
+        let second = Control::default();
+        signals.follow(second.clone());
+        assert!(!signals.have_come() && !second.is_interrupted());
+        signals.pass_on();
+        assert!(signals.have_come() && second.is_interrupted() && !first.is_interrupted());
+        let third = Control::default();
+        signals.follow(third.clone());
+        assert!(third.is_interrupted() && !third.is_aborted());
     }
 }

@@ -2,7 +2,7 @@
 //! changes what another draws.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 /// The seed of a run.
@@ -17,6 +17,13 @@ impl Seed {
         rng.set_stream(fnv1a(name));
         rng
     }
+
+    /// The seed of a series' run, counted from 0. The first has the series' own, so that it is the run that would be made
+    /// alone; the others have one drawn from it, which makes the same run again when it is given by itself. Of 53 bits,
+    /// which every reader of JSON takes whole.
+    pub fn of_run(self, run: u64) -> Seed {
+        if run == 0 { self } else { Seed(self.stream(&format!("run {run}")).next_u64() >> 11) }
+    }
 }
 
 /// FNV-1a, 64 bit: names to stream numbers. Stable by definition, which the standard hasher is not.
@@ -27,7 +34,7 @@ fn fnv1a(name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand_chacha::rand_core::Rng;
+    use std::collections::BTreeSet;
 
     #[test]
     fn streams_are_stable_and_apart() {
@@ -35,5 +42,14 @@ mod tests {
         assert_eq!(draw(1, "prompts"), draw(1, "prompts"));
         assert_ne!(draw(1, "prompts"), draw(1, "lengths"));
         assert_ne!(draw(1, "prompts"), draw(2, "prompts"));
+    }
+
+    #[test]
+    fn runs_of_a_series_have_seeds_of_their_own() {
+        let seeds: BTreeSet<u64> =
+            [0, 1].iter().flat_map(|seed| (0..500).map(|run| Seed(*seed).of_run(run).0)).collect();
+        assert_eq!(seeds.len(), 1_000);
+        assert!(seeds.iter().all(|seed| *seed < 1 << 53));
+        assert_eq!((Seed(7).of_run(0), Seed(7).of_run(3)), (Seed(7), Seed(7).of_run(3)));
     }
 }

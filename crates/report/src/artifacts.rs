@@ -170,6 +170,21 @@ impl Artifacts {
     }
 }
 
+/// Whether a directory could be made there, as far as can be told without making it: nothing above it or in its place is
+/// another kind of file.
+///
+/// # Errors
+/// When something is.
+pub fn check_directory(dir: &Path) -> Result<(), ArtifactError> {
+    match dir.ancestors().find(|path| path.exists()) {
+        Some(path) if !path.is_dir() => {
+            let source = io::Error::from(io::ErrorKind::NotADirectory);
+            Err(ArtifactError::Directory { path: dir.display().to_string(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn create_directory(dir: &Path) -> Result<(), ArtifactError> {
     fs::create_dir_all(dir).map_err(|source| ArtifactError::Directory { path: dir.display().to_string(), source })
 }
@@ -206,6 +221,17 @@ fn hidden(path: &Path, suffix: &str) -> PathBuf {
 
 fn failure(path: &Path, source: io::Error) -> ArtifactError {
     ArtifactError::File { path: path.display().to_string(), source }
+}
+
+/// Writes a whole file under a temporary name and renames it, so that whoever reads it finds the old one or the new one.
+///
+/// # Errors
+/// When it cannot be made, written or renamed.
+pub fn write_whole(path: PathBuf, write: impl FnOnce(&mut Spool) -> io::Result<()>) -> Result<(), ArtifactError> {
+    let mut spool = Spool::create(path, PARTIAL)?;
+    write(&mut spool).map_err(|source| failure(&spool.temporary, source))?;
+    spool.hand_over()?;
+    spool.settle()
 }
 
 /// A file being written under a temporary name.
@@ -359,6 +385,10 @@ mod tests {
         };
         let below_a_file = root.path().join("file/x");
         assert!(refusal(&below_a_file, "p.json").contains(&below_a_file.display().to_string()));
+        for dir in [&below_a_file, &root.path().join("file")] {
+            assert!(check_directory(dir).unwrap_err().to_string().contains(&dir.display().to_string()));
+        }
+        assert!(check_directory(&root.path().join("new/one")).is_ok() && check_directory(root.path()).is_ok());
         assert!(refusal(root.path(), "p.json").contains(INPUTS));
         for name in ["", "..", "a/b.json", "records.jsonl", "inputs.json"] {
             assert!(refusal(root.path(), name).contains(&format!("`{name}` must be a file name")), "{name}");

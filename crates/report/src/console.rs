@@ -91,7 +91,7 @@ const PERCENTILE_COLUMNS: [u8; 3] = [99, 90, 75];
 const OUR_COLUMNS: [&str; 3] = ["std", "±avg", "±p99"];
 
 /// What a reply in one piece cannot show, although it has a first token like any other.
-fn needs_stream(metric: Metric) -> bool {
+pub(crate) fn needs_stream(metric: Metric) -> bool {
     matches!(
         metric,
         Metric::TimeToFirstToken

@@ -17,7 +17,7 @@ pub fn write(out: impl Write, plan: &RunPlan, facts: &RunFacts, summary: &Summar
 }
 
 /// GenAI-Perf's metrics in its order.
-const THEIRS: [Metric; 11] = [
+pub(crate) const THEIRS: [Metric; 11] = [
     Metric::RequestThroughput,
     Metric::RequestLatency,
     Metric::RequestGoodput,
@@ -66,7 +66,7 @@ fn build(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Valu
 }
 
 /// A metric without data has no key.
-fn put_metrics(document: &mut Map<String, Value>, metrics: &[Metric], summary: &Summary) {
+pub(crate) fn put_metrics(document: &mut Map<String, Value>, metrics: &[Metric], summary: &Summary) {
     for &metric in metrics {
         let value = match summary.scalar(metric) {
             Some(value) => Some(json!({"unit": metric.unit(), "avg": value})),

@@ -14,6 +14,7 @@ pub mod genai_json;
 mod indented;
 mod input_config;
 pub mod inputs_json;
+pub mod levels;
 mod numbers;
 pub mod plot;
 pub mod records;

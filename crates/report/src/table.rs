@@ -3,17 +3,17 @@
 /// Widest text of the first column; longer ones are wrapped between words.
 const LABEL_WIDTH: usize = 36;
 
-/// A table: one label column and some columns of numbers.
+/// A table: one label column and some columns of numbers. A name in the head may have several lines.
 pub(crate) struct Table {
-    title: &'static str,
+    title: String,
     head: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table without rows; the first name of `head` is the label column's.
-    pub(crate) fn new(title: &'static str, head: Vec<&'static str>) -> Table {
-        Table { title, head, rows: Vec::new() }
+    pub(crate) fn new(title: impl Into<String>, head: Vec<&'static str>) -> Table {
+        Table { title: title.into(), head, rows: Vec::new() }
     }
 
     /// Adds a row. Cells that are missing at the end stay blank.
@@ -25,6 +25,11 @@ impl Table {
         self.rows.extend(lines.map(|line| vec![line]));
     }
 
+    /// Adds a second line of cells to the row before.
+    pub(crate) fn below(&mut self, cells: Vec<String>) {
+        self.rows.push([vec![String::new()], cells].concat());
+    }
+
     /// Draws it; every line ends with a newline, none with a blank.
     pub(crate) fn render(&self) -> String {
         let widths = self.widths();
@@ -32,7 +37,10 @@ impl Table {
         let margin = total.saturating_sub(self.title.chars().count()) / 2;
         let mut text = format!("{:margin$}{}\n", "", self.title);
         text += &rule(&widths, ['┏', '━', '┳', '┓']);
-        text += &line(&widths, '┃', |column| self.head[column]);
+        let lines = self.head.iter().map(|name| name.lines().count()).max().unwrap_or(0);
+        for index in 0..lines {
+            text += &line(&widths, '┃', |column| self.head[column].lines().nth(index).unwrap_or_default());
+        }
         text += &rule(&widths, ['┡', '━', '╇', '┩']);
         for row in &self.rows {
             text += &line(&widths, '│', |column| row.get(column).map_or("", String::as_str));
@@ -43,7 +51,11 @@ impl Table {
     fn widths(&self) -> Vec<usize> {
         let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |text| text.chars().count());
         let widest = |column| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
-        self.head.iter().enumerate().map(|(column, name)| widest(column).max(name.chars().count())).collect()
+        self.head
+            .iter()
+            .enumerate()
+            .map(|(column, name)| widest(column).max(name.lines().map(|line| line.chars().count()).max().unwrap_or(0)))
+            .collect()
     }
 }
 
@@ -96,5 +108,22 @@ mod tests {
     fn a_label_of_exactly_the_width_is_not_wrapped() {
         assert_eq!(wrap("Output Token Throughput (tokens/sec)").len(), 1);
         assert_eq!(wrap("").len(), 0);
+    }
+
+    #[test]
+    fn heads_and_rows_may_have_several_lines() {
+        let mut table = Table::new("T", vec!["Load", "TTFT\np50"]);
+        table.row("4", vec!["12.00".into()]);
+        table.below(vec!["±3.50".into()]);
+        let expected = "       T
+┏━━━━━━┳━━━━━━━┓
+┃ Load ┃  TTFT ┃
+┃      ┃   p50 ┃
+┡━━━━━━╇━━━━━━━┩
+│    4 │ 12.00 │
+│      │ ±3.50 │
+└──────┴───────┘
+";
+        assert_eq!(table.render(), expected);
     }
 }

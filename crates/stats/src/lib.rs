@@ -5,6 +5,7 @@
 //! the last bits of means where there are too many values to keep).
 //! Nothing here does input or output, waits, or reads a clock.
 
+pub mod across;
 mod answer;
 pub mod calibration;
 pub mod distribution;
@@ -14,6 +15,7 @@ pub mod interval;
 mod late_tail;
 pub mod metric;
 mod sharing;
+pub mod spread;
 pub mod summary;
 pub mod thresholds;
 mod throughput;
@@ -21,11 +23,13 @@ pub mod tokens;
 pub mod truth;
 mod with_failures;
 
+pub use across::{Across, Figure, FigureAcross, Statistic};
 pub use distribution::{Distribution, PERCENTILES, Sampler};
 pub use fidelity::{Fidelity, FidelityRow, Grade};
 pub use goodput::{Goodput, GoodputError};
 pub use interval::{Interval, Intervals};
 pub use metric::Metric;
+pub use spread::{Spread, spread};
 pub use summary::{Accumulator, AccumulatorConfig, Counts, FailureGroup, Summary};
 pub use tokens::{TokenSource, TokenSources, output_tokens};
 pub use with_failures::WithFailures;

@@ -1,5 +1,6 @@
 //! Arguments that say how load is offered, how long, and how it is measured.
 
+use crate::args::levels::Levels;
 use crate::args::values::{factor, interval, limit, millis, percent, seconds, share, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -10,9 +11,10 @@ use streamgauge_core::load::RatePoint;
 /// How load is offered, how long, and how it is measured.
 #[derive(Args, Debug)]
 pub struct LoadArgs {
-    /// Requests in flight at once [default: 1]; beside a rate the most there may be [default: no limit]
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
-    pub concurrency: Option<u32>,
+    /// Requests in flight at once [default: 1]; beside a schedule the most there may be [default: no limit]. A list (1,4,8)
+    /// or a range (start:end[:step]; 6:8, 1:64:*2) is run level by level
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub concurrency: Option<Levels<u32>>,
     /// Reach the concurrency over this time, in place of all at once; a bare number is in seconds
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "concurrency", help_heading = "Load")]
     pub concurrency_ramp_duration: Option<Nanos>,
@@ -22,9 +24,13 @@ pub struct LoadArgs {
     /// Reach the prefill concurrency over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "prefill_concurrency", help_heading = "Load")]
     pub prefill_concurrency_ramp_duration: Option<Nanos>,
-    /// Requests per second, each sent when it is due whatever became of those before; inf sends all at once
+    /// Requests per second, each sent when it is due whatever became of those before; inf sends all at once. A list or a
+    /// range is run level by level
     #[arg(long, value_name = "RATE", group = "schedule", help_heading = "Load")]
-    pub request_rate: Option<Rate>,
+    pub request_rate: Option<Levels<Rate>>,
+    /// Run each level so many times, with prompts of its own each time, and report how much the runs differ
+    #[arg(long, visible_alias = "num-profile-runs", value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 100), help_heading = "Load")]
+    pub repeat: u32,
     /// Reach the rate over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "request_rate", help_heading = "Load")]
     pub request_rate_ramp_duration: Option<Nanos>,

@@ -1,6 +1,7 @@
 //! What was typed. clap's structs only; what it means is settled in [`crate::settings`].
 
 mod calibrate;
+mod levels;
 mod load;
 mod profile;
 mod refused;

@@ -5,12 +5,12 @@ const MEDIA: &str = "belongs to media inputs (images, audio, video), which are n
 const SESSIONS: &str = "belongs to multi-turn sessions, which are not available";
 const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
 const PLOTS: &str = "belongs to plots, which are not available";
-const SWEEPS: &str = "belongs to sweeps and searches, which are not available: run one profile for each value";
+const SWEEPS: &str =
+    "belongs to sweeps and searches, which are not available: give --concurrency or --request-rate a list or a range";
 const METRICS: &str = "belongs to metrics of servers and GPUs, which are not available";
 const RANKINGS: &str = "belongs to ranking endpoints, which are not available";
 const CHECKPOINTS: &str = "belongs to checkpoints, which are not available";
 const CONFIG: &str = "belongs to configuration files, which are not available";
-const RUNS: &str = "belongs to repeated runs, which are not available";
 
 /// Flag and what it belongs to.
 const REFUSED: &[(&str, &str)] = &[
@@ -48,7 +48,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--no-gpu-telemetry", METRICS),
     ("--no-server-metrics", METRICS),
     ("--num-conversations", SESSIONS),
-    ("--num-profile-runs", RUNS),
     ("--num-sessions", SESSIONS),
     ("--public-dataset", FILES),
     ("--rankings-passages-mean", RANKINGS),

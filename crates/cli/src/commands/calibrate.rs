@@ -5,47 +5,42 @@ use crate::args::{self, CalibrateArgs};
 use crate::calibrated;
 use crate::commands::Usage;
 use crate::commands::grid::{Grid, Load};
-use crate::commands::profile::{self, Measured};
 use crate::exit::Exit;
+use crate::preparation::Preparation;
 use crate::printer::Printer;
+use crate::run::{self, Measured};
 use crate::settings::Settings;
-use crate::signals;
+use crate::signals::Signals;
 use anyhow::{Context, Result, anyhow};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::units::utc;
 use streamgauge_load::Control;
 use streamgauge_prompt::tokenizer::EMBEDDED;
-use streamgauge_report::artifacts::RECORDS;
+use streamgauge_report::artifacts::{RECORDS, directory_name};
 use streamgauge_report::{RecordReader, calibration, plot};
 use streamgauge_sim::{LogLine, SimProcess, log};
 use streamgauge_stats::calibration::{Calibration, Point, Seen, Served};
-
-/// How often a point under way asks whether somebody wants the end.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Calibrates this machine.
 pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     let output = output(&args).map_err(Usage)?;
     let grid = Grid::of(&args).map_err(Usage)?;
-    let wish = Control::default();
     let speaker = *printer;
-    signals::watch(wish.clone(), move || speaker.note("interrupted: waiting for the requests of this point"))
-        .context("signals cannot be watched")?;
+    let say = move || speaker.note("interrupted: waiting for the requests of this point");
+    let signals = Signals::watch(Control::default(), say).context("signals cannot be watched")?;
     calibration::try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
     streamgauge_load::raise_descriptor_limit(grid.most_streams())
         .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
     let mut points = Vec::new();
     for (index, load) in grid.loads.iter().enumerate() {
         printer.note(&format!("calibrating, {} of {}: {}", index + 1, grid.loads.len(), load.offered));
-        let point = measure(*load, &grid, &wish, printer).with_context(|| load.offered.to_string());
-        if wish.is_interrupted() {
+        let point = measure(*load, &grid, &signals, printer).with_context(|| load.offered.to_string());
+        if signals.have_come() {
             break;
         }
         points.push(point?);
@@ -55,7 +50,7 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     if !calibration.points.is_empty() {
         printer.result(&calibration::render(&calibration));
     }
-    if wish.is_interrupted() {
+    if signals.have_come() {
         printer.note("interrupted: nothing is stored");
         return Ok(Exit::Interrupted);
     }
@@ -91,7 +86,7 @@ fn store(calibration: &Calibration, output: &Path, printer: &Printer) -> Result<
 }
 
 /// Runs one load to its end and judges it.
-fn measure(load: Load, grid: &Grid, wish: &Control, printer: &Printer) -> Result<Point> {
+fn measure(load: Load, grid: &Grid, signals: &Signals, printer: &Printer) -> Result<Point> {
     let dir = tempfile::tempdir().context("there is no place for the files of a run")?;
     let log_file = dir.path().join("sim.log");
     let mut server = Command::new(std::env::current_exe()?);
@@ -105,20 +100,16 @@ fn measure(load: Load, grid: &Grid, wish: &Control, printer: &Printer) -> Result
     words.push(
         dir.path().to_str().context("the directory for temporary files has a name that is not UTF-8")?.to_owned(),
     );
-    let settings = Settings::resolve(*args::profile(words)?, &|_| None)?;
-    let (_under_way, over) = channel::<()>();
-    let follow = |control: &Control, _: &RunPlan, _: &Printer| {
-        let (wish, control) = (wish.clone(), control.clone());
-        std::thread::Builder::new().name("wish".into()).spawn(move || {
-            while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                if wish.is_interrupted() {
-                    return control.interrupt();
-                }
-            }
-        })?;
-        Ok(())
+    let mut settings = Settings::resolve(*args::profile(words)?, &|_| None)?;
+    let mut shared = Preparation::of(&mut settings, printer)?;
+    let mut plan = settings.plan.clone();
+    plan.artifacts.push(directory_name(&plan));
+    let control = |_: &RunPlan| {
+        let control = Control::default();
+        signals.follow(control.clone());
+        Ok(control)
     };
-    let measured = profile::measure(settings, follow, printer)?;
+    let measured = run::measure(plan, &settings, &mut shared, control, printer)?;
     server.stop().context("the simulated server did not end well")?;
     let served = log::read(&log_file).context("the simulated server's log cannot be read")?;
     judge(load, measured, &served)

@@ -30,6 +30,11 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
 #[error("{0:#}")]
 pub struct Usage(pub Error);
 
+/// `error` as one of the command line.
+pub fn usage(error: impl Into<Error>) -> Error {
+    Usage(error.into()).into()
+}
+
 fn settle(ended: Result<Exit, Error>, printer: &Printer) -> Exit {
     match ended {
         Ok(exit) => exit,

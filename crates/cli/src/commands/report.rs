@@ -3,7 +3,7 @@
 
 use crate::args::ReportArgs;
 use crate::books::Books;
-use crate::commands::Usage;
+use crate::commands::usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::results::Results;
@@ -137,8 +137,4 @@ impl Source {
             dir.display()
         )))
     }
-}
-
-fn usage(error: Error) -> Error {
-    Usage(error).into()
 }

@@ -4,7 +4,7 @@ use crate::args::SimArgs;
 use crate::commands::Usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::signals;
+use crate::signals::Signals;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Runs the server; its address is the one line on stdout, said once it listens.
 pub fn run(args: SimArgs, printer: &Printer) -> Result<Exit> {
     let control = Control::default();
-    signals::watch(control.clone(), || {}).context("signals cannot be watched")?;
+    Signals::watch(control.clone(), || {}).context("signals cannot be watched")?;
     let bind = SocketAddr::new(args.host, args.port);
     let config = config(args).map_err(Usage)?;
     let models = config.models.join(", ");

@@ -43,10 +43,9 @@ pub fn trace_part(args: &LoadArgs) -> TracePart {
     }
 }
 
-/// How load is offered. A schedule makes an open loop, whose cap the concurrency then is.
-pub fn load(args: &ProfileArgs) -> Result<Load> {
+/// How load is offered at each level. A schedule makes an open loop, whose cap the concurrency then is.
+pub fn loads(args: &ProfileArgs) -> Result<Vec<Load>> {
     let (flags, sim) = (&args.load, args.sim);
-    let places = flags.concurrency.map(|most| Places { most, ramp: ramp(flags, flags.concurrency_ramp_duration) });
     if let (Some(rate), Some(users)) = (flags.user_centric_rate, flags.num_users) {
         if rate.per_second().is_infinite() {
             bail!(
@@ -54,23 +53,34 @@ pub fn load(args: &ProfileArgs) -> Result<Load> {
             );
         }
         no_arrival(flags)?;
-        return Ok(Load::Users { users, rate });
+        return Ok(vec![Load::Users { users, rate }]);
     }
-    let Some(arrivals) = arrivals(args)? else {
+    let places = |most: &u32| Places { most: *most, ramp: ramp(flags, flags.concurrency_ramp_duration) };
+    let places: Option<Vec<Places>> =
+        flags.concurrency.as_ref().map(|levels| levels.values().iter().map(places).collect());
+    let schedules = arrivals(args)?;
+    if schedules.is_empty() {
         no_arrival(flags)?;
-        return Ok(Load::Concurrency(places.unwrap_or(Places::all(if sim { SIM_STREAMS } else { 1 }))));
-    };
-    Ok(Load::Open { arrivals, cap: places })
+        let places = places.unwrap_or_else(|| vec![Places::all(if sim { SIM_STREAMS } else { 1 })]);
+        return Ok(places.into_iter().map(Load::Concurrency).collect());
+    }
+    if schedules.len() > 1 && places.as_ref().is_some_and(|caps| caps.len() > 1) {
+        bail!("--concurrency and --request-rate are both given several levels; give one of them a single number");
+    }
+    let caps: Vec<Option<Places>> = places.map_or(vec![None], |caps| caps.into_iter().map(Some).collect());
+    let open = |arrivals: &Arrivals, cap: &Option<Places>| Load::Open { arrivals: arrivals.clone(), cap: *cap };
+    Ok(schedules.iter().flat_map(|arrivals| caps.iter().map(move |cap| open(arrivals, cap))).collect())
 }
 
-fn arrivals(args: &ProfileArgs) -> Result<Option<Arrivals>> {
+/// The schedules of an open loop; none in a closed one.
+fn arrivals(args: &ProfileArgs) -> Result<Vec<Arrivals>> {
     let flags = &args.load;
-    if let Some(rate) = flags.request_rate {
-        let ramp = ramp(flags, flags.request_rate_ramp_duration);
-        if ramp.is_some() && rate.per_second().is_infinite() {
+    if let Some(rates) = &flags.request_rate {
+        let (arrival, ramp) = (arrival(flags)?, ramp(flags, flags.request_rate_ramp_duration));
+        if ramp.is_some() && rates.values().iter().any(|rate| rate.per_second().is_infinite()) {
             bail!("--request-rate-ramp-duration: --request-rate inf is never reached; give a finite rate");
         }
-        return Ok(Some(Arrivals::Rate { rate, arrival: arrival(flags)?, ramp }));
+        return Ok(rates.values().iter().map(|&rate| Arrivals::Rate { rate, arrival, ramp }).collect());
     }
     if !flags.request_rate_series.is_empty() {
         let points = flags.request_rate_series.clone();
@@ -82,11 +92,11 @@ fn arrivals(args: &ProfileArgs) -> Result<Option<Arrivals>> {
         if points.iter().all(|point| point.per_second == 0.0) {
             bail!("--request-rate-series: every rate is 0, so nothing would be sent");
         }
-        return Ok(Some(Arrivals::Series { points, arrival: arrival(flags)? }));
+        return Ok(vec![Arrivals::Series { points, arrival: arrival(flags)? }]);
     }
     if let Some(file) = &flags.request_intervals {
         no_arrival(flags)?;
-        return Ok(Some(Arrivals::Intervals { file: file.clone(), gaps: Arc::default() }));
+        return Ok(vec![Arrivals::Intervals { file: file.clone(), gaps: Arc::default() }]);
     }
     match &args.input_file {
         Some(file) if flags.fixed_schedule => {
@@ -94,9 +104,9 @@ fn arrivals(args: &ProfileArgs) -> Result<Option<Arrivals>> {
             // GenAI-Perf's way to say that a file holds payloads.
             let file = file.to_str().and_then(|name| name.strip_prefix("payload:")).map_or(file.clone(), Into::into);
             let speedup = flags.replay_speedup.unwrap_or(1.0);
-            Ok(Some(Arrivals::Trace { file, speedup, dues: Arc::default() }))
+            Ok(vec![Arrivals::Trace { file, speedup, dues: Arc::default() }])
         }
-        _ => Ok(None),
+        _ => Ok(Vec::new()),
     }
 }
 

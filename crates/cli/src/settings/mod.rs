@@ -8,19 +8,24 @@ pub use load::TracePart;
 
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
 use anyhow::{Result, bail};
-use streamgauge_core::load::Load;
+use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
     EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
 };
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::StopRule;
 use streamgauge_report::Style;
 use streamgauge_stats::{Goodput, Grade};
 
 /// Everything a profile needs to know. The plan still lacks what only the server and the machine can say: the models where
 /// none was named, the tokenizer's name, and the directory that is named after the model.
 pub struct Settings {
-    /// The plan.
+    /// The plan of the first level; what the others have otherwise is in `levels`.
     pub plan: RunPlan,
+    /// The levels in their order, the first included.
+    pub levels: Vec<Level>,
+    /// How often each level is run, at least once.
+    pub repeat: u32,
     /// Start a simulated server and go there; the plan's target is then to be replaced.
     pub sim: bool,
     /// Which part of the trace is replayed, where the plan replays one.
@@ -37,6 +42,35 @@ pub struct Settings {
     pub verbose: bool,
     /// What the user should know before load.
     pub notes: Vec<String>,
+}
+
+/// What one level of a series has otherwise than the others.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// How load is offered.
+    pub load: Load,
+    /// When it ends.
+    pub stop: StopRule,
+    /// Load before the measured one.
+    pub warmup: Option<Warmup>,
+    /// Load threads.
+    pub threads: u16,
+}
+
+impl Level {
+    fn of(args: &ProfileArgs, load: Load, prefill: Option<Places>, streaming: bool) -> Result<Level> {
+        let stop = load::stop(&args.load, &load, args.sim)?;
+        let warmup = load::warmup(&args.load, &load, prefill, streaming)?;
+        load::check(args, &load, &stop)?;
+        let threads = args.load.threads.unwrap_or_else(default_threads).min(useful_threads(&load, warmup.as_ref()));
+        Ok(Level { load, stop, warmup, threads })
+    }
+
+    /// `plan` at this level.
+    pub fn of_plan(&self, plan: &RunPlan) -> RunPlan {
+        let Level { load, stop, warmup, threads } = self.clone();
+        RunPlan { load, stop, warmup, threads, ..plan.clone() }
+    }
 }
 
 impl Settings {
@@ -59,15 +93,15 @@ impl Settings {
         }
         let endpoint = endpoint::endpoint(&args, env, &mut notes)?;
         let goodput = goodput(&args.goodput)?;
-        let load = load::load(&args)?;
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
-        let stop = load::stop(&args.load, &load, args.sim)?;
-        let warmup = load::warmup(&args.load, &load, prefill, endpoint.streaming)?;
-        load::check(&args, &load, &stop)?;
+        let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
+        let levels = load::loads(&args)?.into_iter().map(level).collect::<Result<Vec<Level>>>()?;
+        // A flag's levels are at least one.
+        let Level { load, stop, warmup, threads } = levels[0].clone();
         let plan = RunPlan {
             prompts: prompts(&args),
             endpoint,
-            threads: args.load.threads.unwrap_or_else(default_threads).min(useful_threads(&load, warmup.as_ref())),
+            threads,
             load,
             stop,
             warmup,
@@ -103,6 +137,8 @@ impl Settings {
         };
         Ok(Settings {
             plan,
+            levels,
+            repeat: args.load.repeat,
             sim: args.sim,
             trace_part: load::trace_part(&args.load),
             tokenizer: args.tokenizer,

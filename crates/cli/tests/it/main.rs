@@ -12,6 +12,7 @@ mod faults;
 mod figures;
 mod files;
 mod flags;
+mod levels;
 mod machine;
 mod open_loop;
 mod recompute;

@@ -1,0 +1,186 @@
+//! One run: its prompts, the probe, load, and the books that its records are entered in.
+
+use crate::books::{Books, Recorded};
+use crate::commands::usage;
+use crate::preparation::Preparation;
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::recorder::Recorder;
+use crate::settings::Settings;
+use anyhow::{Context, Result, anyhow, bail};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{channel, sync_channel};
+use streamgauge_core::clock::{Clock, SystemClock};
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::prompt::Prompt;
+use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
+use streamgauge_load::{Control, Input, Job, Route, probe};
+use streamgauge_prompt::{Tokenizer, synthesize};
+use streamgauge_report::artifacts::{ArtifactError, Artifacts};
+use streamgauge_report::inputs_json;
+use streamgauge_wire::Codec;
+
+/// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
+/// report shows it, instead of filling the memory.
+const BATCHES: usize = 32;
+
+/// A run that is over, and its open files.
+pub struct Measured {
+    /// The plan, nothing missing.
+    pub plan: Arc<RunPlan>,
+    /// The prompts, each once.
+    pub prompts: Vec<Prompt>,
+    /// What the records came to.
+    pub recorded: Recorded,
+    /// What belongs to no single request.
+    pub facts: RunFacts,
+    /// The open files.
+    pub artifacts: Artifacts,
+}
+
+/// Runs `plan`, from its prompts to the end of its records. `control` is called just before load, for the handle on the run's
+/// end: until then a signal ends the process.
+///
+/// # Errors
+/// When the prompts or the files cannot be made, or the probe is not answered.
+pub fn measure(
+    mut plan: RunPlan,
+    settings: &Settings,
+    shared: &mut Preparation,
+    control: impl FnOnce(&RunPlan) -> Result<Control>,
+    printer: &Printer,
+) -> Result<Measured> {
+    let clock = SystemClock::start();
+    plan.endpoint.ask_usage = shared.probed.unwrap_or(plan.endpoint.ask_usage);
+    let endpoint = &plan.endpoint;
+    let prompts =
+        synthesize(&plan.prompts, &shared.rows, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
+            .map_err(usage)?;
+    let mut artifacts =
+        Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
+            ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
+            _ => error.into(),
+        })?;
+    if plan.probe
+        && shared.probed.is_none()
+        && let Err(error) = settle_probe(&mut plan, &prompts, &shared.route, clock, printer)
+    {
+        artifacts.commit(0)?;
+        return Err(error);
+    }
+    shared.probed = Some(plan.endpoint.ask_usage);
+    let (job, bodies) = prepare(Arc::new(plan), &prompts, shared.route.clone(), clock)?;
+    // Handed over at once: records that outlive a kill are of no use without their prompts.
+    if let Some(inputs) = &mut artifacts.inputs {
+        inputs_json::write(&mut *inputs, &bodies)
+            .and_then(|()| inputs.flush())
+            .context("inputs.json cannot be written")?;
+    }
+    if settings.verbose {
+        say_plan(&job.plan, printer);
+    }
+    let control = control(&job.plan)?;
+    let tokenizer = shared.tokenizer.clone();
+    let (recorded, facts) = load(settings, job.clone(), control, &bodies, tokenizer, &mut artifacts, printer)?;
+    Ok(Measured { plan: job.plan.clone(), prompts, recorded, facts, artifacts })
+}
+
+/// Everything the load threads need, and the bodies as they go into the files.
+fn prepare(
+    plan: Arc<RunPlan>,
+    prompts: &[Prompt],
+    route: Route,
+    clock: SystemClock,
+) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
+    let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
+    let bodies: Vec<_> = prompts.iter().map(|prompt| codec.body(prompt)).collect();
+    let inputs = prompts.iter().zip(&bodies).map(|(prompt, body)| input(prompt, body)).collect();
+    Ok((Arc::new(Job::new(plan, codec, inputs, route, clock)?), bodies))
+}
+
+fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
+    // A server takes the length for each text of a batch; a record is of them all.
+    let texts = u32::try_from(prompt.texts.len()).unwrap_or(u32::MAX);
+    let want_out = prompt.want_out.map(|tokens| tokens.saturating_mul(texts));
+    Input { body: body.to_string().into(), tokens: prompt.tokens, want_out }
+}
+
+/// One request ahead of the load, in no figure: a server that does not answer it ends the run here, with its own message.
+/// One that does not know `stream_options` is asked again without.
+fn settle_probe(
+    plan: &mut RunPlan,
+    prompts: &[Prompt],
+    route: &Route,
+    clock: SystemClock,
+    printer: &Printer,
+) -> Result<()> {
+    // The prompt that the load comes to last: asking it first warms no cache that is measured.
+    let Some(last) = prompts.last() else { return Ok(()) };
+    loop {
+        // A short answer is proof enough.
+        let prompt = Prompt { want_out: last.want_out.map(|_| 1), ..last.clone() };
+        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], route.clone(), clock)?;
+        let Outcome::Failed(failure) = probe(job)?.record.outcome else { return Ok(()) };
+        let target = &plan.endpoint.target;
+        if plan.endpoint.ask_usage
+            && failure.class == FailureClass::Status
+            && streamgauge_wire::names_field(failure.message.as_bytes(), "stream_options")
+        {
+            printer.note("note: the server does not know `stream_options`: it is left out, so its own token counts may be missing");
+            plan.endpoint.ask_usage = false;
+            continue;
+        }
+        // An answer without output is still an answer: the load will show whether that is the rule.
+        if failure.class == FailureClass::Empty {
+            return Ok(());
+        }
+        bail!("the probe of {target}{} failed: {failure} (--no-probe skips it)", plan.endpoint.path);
+    }
+}
+
+fn say_plan(plan: &RunPlan, printer: &Printer) {
+    let stop = match (plan.stop.requests, plan.stop.duration) {
+        (Some(requests), Some(duration)) => format!("{requests} requests or {} s", duration.as_secs_f64()),
+        (Some(requests), None) => format!("{requests} requests"),
+        (None, duration) => format!("{} s", duration.unwrap_or_default().as_secs_f64()),
+    };
+    printer.note(&format!(
+        "profiling {}{} with {} at {} on {} load thread(s), until {stop}, {} warm-up request(s) before",
+        plan.endpoint.target,
+        plan.endpoint.path,
+        plan.endpoint.models.join(", "),
+        plan.load,
+        plan.threads,
+        plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
+    ));
+}
+
+/// Offers the load and takes the records in.
+fn load(
+    settings: &Settings,
+    job: Arc<Job>,
+    control: Control,
+    bodies: &[serde_json::Value],
+    tokenizer: Tokenizer,
+    artifacts: &mut Artifacts,
+    printer: &Printer,
+) -> Result<(Recorded, RunFacts)> {
+    let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
+    let recorder = Recorder { books, tokenizer, clock: job.clock };
+    let (batches, incoming) = sync_channel(BATCHES);
+    let (tell_facts, facts) = channel();
+    std::thread::scope(|scope| {
+        let recorder = std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
+        let bar = Bar::new(job.plan.stop.clone(), settings.bar.unwrap_or(printer.is_terminal()));
+        let run = streamgauge_load::run(job.clone(), control, batches)?;
+        let facts = run.finish(|progress| bar.show(progress, job.clock.now()));
+        bar.clear();
+        // The recorder waits for it.
+        let _ = tell_facts.send(facts.clone());
+        let recorded = recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))?;
+        Ok((recorded, facts))
+    })
+}

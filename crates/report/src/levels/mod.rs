@@ -1,0 +1,221 @@
+//! A series of runs, level by level and each perhaps several times: the tables over them ([`console`]) and the two files
+//! ([`files`]). Every number is one of the runs' own, or their mean.
+
+pub mod console;
+pub mod files;
+
+use crate::artifacts::directory_name;
+use std::path::PathBuf;
+use streamgauge_core::RunPlan;
+use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::seed::Seed;
+use streamgauge_stats::{Across, Metric, Statistic, Summary};
+
+/// A series as far as it has come.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Whether answers came as streams.
+    pub streaming: bool,
+    /// How often each level is to be run.
+    pub repeat: u32,
+    /// The levels that were run, in their order.
+    pub levels: Vec<LevelRuns>,
+    /// The levels of the plan that were not.
+    pub not_run: Vec<Load>,
+    /// Why the series ended before its plan.
+    pub ended_early: Option<String>,
+}
+
+/// The runs of one level: at least one.
+#[derive(Clone, Debug)]
+pub struct LevelRuns {
+    /// How load was offered.
+    pub load: Load,
+    /// The runs, in their order.
+    pub runs: Vec<OneRun>,
+}
+
+/// One run of a series.
+#[derive(Clone, Debug)]
+pub struct OneRun {
+    /// Its directory, from where the series' own files are.
+    pub directory: PathBuf,
+    /// The seed that its prompts and its schedule were drawn from.
+    pub seed: Seed,
+    /// Its different prompts.
+    pub prompts: u32,
+    /// Those of them that an earlier run of the series had too.
+    pub prompts_known: u32,
+    /// Every figure of it.
+    pub summary: Summary,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+    /// Why it ended before its plan.
+    pub ended_early: Option<String>,
+}
+
+impl LevelRuns {
+    /// What its runs say together.
+    pub fn across(&self) -> Across {
+        Across::of(&self.runs.iter().map(|run| &run.summary).collect::<Vec<_>>())
+    }
+}
+
+/// Most levels that stand one by one in the names of a series' files.
+const NAMED_LEVELS: usize = 12;
+
+/// What the names of a series' files begin with: the levels' directories with every level's number in the place of the one
+/// (`m-openai-chat-concurrency1,4,8`), or the first and the last and how many there are (`concurrency1-64x20`), and
+/// `-repeat3` where each is run so often. So two series in one directory have two pairs of files.
+pub fn file_stem(plans: &[RunPlan], repeat: u32) -> String {
+    let names: Vec<String> = plans.iter().map(directory_name).collect();
+    let (first, last) = (names.first().map_or("", String::as_str), names.last().map_or("", String::as_str));
+    let number = |c: char| c.is_ascii_digit() || c == '.';
+    let shared: usize = first.chars().zip(last.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+    // Numbers are not cut in two.
+    let head = if names.len() > 1 { first[..shared].trim_end_matches(number) } else { first };
+    let tails: Vec<&str> = names.iter().map(|name| name.get(head.len()..).unwrap_or_default()).collect();
+    // What follows the number is the same for all.
+    let tail = tails.first().map_or("", |tail| tail.trim_start_matches(number));
+    let numbers: Vec<&str> = tails.iter().map(|text| text.strip_suffix(tail).unwrap_or(text)).collect();
+    let levels = match numbers.as_slice() {
+        [first, .., last] if numbers.len() > NAMED_LEVELS => format!("{first}-{last}x{}", numbers.len()),
+        numbers => numbers.join(","),
+    };
+    let repeats = if repeat > 1 { format!("-repeat{repeat}") } else { String::new() };
+    format!("{head}{levels}{tail}{repeats}")
+}
+
+/// What the first column of the tables is called, and each level in it: the number alone where nothing else differs.
+fn names(loads: &[&Load]) -> (&'static str, Vec<String>) {
+    let concurrency = |load: &&Load| match load {
+        Load::Concurrency(places) => Some(places.most.to_string()),
+        _ => None,
+    };
+    let rate = |load: &&Load| match load {
+        Load::Open { arrivals: Arrivals::Rate { rate, .. }, .. } | Load::Users { rate, .. } => Some(rate.to_string()),
+        _ => None,
+    };
+    let cap = |load: &&Load| match load {
+        Load::Open { cap: Some(cap), .. } => Some(cap.most.to_string()),
+        _ => None,
+    };
+    let all = |name: &dyn Fn(&&Load) -> Option<String>| loads.iter().map(name).collect::<Option<Vec<String>>>();
+    let differ = |names: &Vec<String>| (1..names.len()).all(|index| !names[..index].contains(&names[index]));
+    if let Some(names) = all(&concurrency) {
+        return ("Concurrency", names);
+    }
+    if let Some(names) = all(&rate).filter(differ) {
+        return ("Requests\nper sec\nasked for", names);
+    }
+    if let Some(names) = all(&cap).filter(differ) {
+        return ("Most\nat once", names);
+    }
+    ("Load", loads.iter().map(|load| load.to_string()).collect())
+}
+
+/// What the latency columns of a level are of: from due where there was a schedule, which is what a user waited.
+fn latencies(scheduled: bool) -> [(Metric, Statistic); 6] {
+    let (first, whole) = match scheduled {
+        true => (Metric::TimeToFirstTokenFromDue, Metric::RequestLatencyFromDue),
+        false => (Metric::TimeToFirstToken, Metric::RequestLatency),
+    };
+    let (p50, p99) = (Statistic::Percentile(50), Statistic::Percentile(99));
+    [
+        (first, p50),
+        (first, p99),
+        (Metric::InterTokenLatency, p50),
+        (Metric::InterTokenLatency, p99),
+        (whole, p50),
+        (whole, p99),
+    ]
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::testing::{distribution, empty_summary, plan};
+    use streamgauge_core::arrival::Arrival;
+    use streamgauge_core::load::Places;
+    use streamgauge_core::plan::EndpointKind;
+    use streamgauge_stats::{Grade, Interval};
+
+    /// A run whose times are `ms`, with an interval of ± `within`, and at p99 twice that, and whose rates are `1000 / ms`.
+    pub(crate) fn run(directory: &str, seed: u64, ms: f64, within: f64) -> OneRun {
+        let mut summary = empty_summary();
+        for metric in [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency] {
+            let mut d = distribution([ms, ms, ms, 0.0], |p| if p == 99 { 2.0 * ms } else { ms });
+            let around = |at: f64| Interval { low: at - within * at / ms, high: at + within * at / ms };
+            d.intervals.percentiles = d.percentiles.map(|at| Some(around(at)));
+            summary.distributions.push((metric, d));
+        }
+        summary
+            .distributions
+            .push((Metric::OutputTokenThroughputPerUser, distribution([1e3 / ms, 1.0, 1.0, 0.0], |_| 1.0)));
+        summary.scalars = vec![(Metric::OutputTokenThroughput, 1e4 / ms), (Metric::RequestThroughput, 1e3 / ms)];
+        summary.fidelity.verdict = Grade::Good;
+        OneRun {
+            directory: directory.into(),
+            seed: Seed(seed),
+            prompts: 100,
+            prompts_known: 0,
+            summary,
+            interrupted: false,
+            ended_early: None,
+        }
+    }
+
+    /// Two levels, each run once.
+    pub(crate) fn two_levels() -> Series {
+        let level = |n: u32, ms| LevelRuns {
+            load: Load::concurrency(n),
+            runs: vec![run(&format!("tinychat-openai-chat-concurrency{n}"), u64::from(n), ms, 1.0)],
+        };
+        Series {
+            streaming: true,
+            repeat: 1,
+            levels: vec![level(1, 10.0), level(4, 12.5)],
+            not_run: Vec::new(),
+            ended_early: None,
+        }
+    }
+
+    fn plans(loads: impl IntoIterator<Item = Load>) -> Vec<RunPlan> {
+        loads.into_iter().map(|load| RunPlan { load, ..plan(EndpointKind::Chat) }).collect()
+    }
+
+    fn open(rate: &str, cap: Option<u32>) -> Load {
+        Load::Open { arrivals: Arrivals::steady(rate.parse().unwrap(), Arrival::Constant), cap: cap.map(Places::all) }
+    }
+
+    #[test]
+    fn files_are_named_after_every_level() {
+        let stem = |loads: Vec<Load>, repeat| file_stem(&plans(loads), repeat);
+        let streams = |all: &[u32]| all.iter().copied().map(Load::concurrency).collect::<Vec<_>>();
+        assert_eq!(stem(streams(&[1, 4, 8]), 1), "tinychat-openai-chat-concurrency1,4,8");
+        assert_eq!(stem(streams(&[1, 10, 16]), 2), "tinychat-openai-chat-concurrency1,10,16-repeat2");
+        assert_eq!(stem(streams(&[16]), 3), "tinychat-openai-chat-concurrency16-repeat3");
+        assert_eq!(stem(streams(&(1..=64).collect::<Vec<_>>()), 1), "tinychat-openai-chat-concurrency1-64x64");
+        let rates = |cap| vec![open("10", cap), open("12.5", cap), open("100", cap)];
+        assert_eq!(stem(rates(None), 1), "tinychat-openai-chat-request_rate10.0,12.5,100.0");
+        assert_eq!(stem(rates(Some(8)), 1), "tinychat-openai-chat-concurrency8-request_rate10.0,12.5,100.0");
+        let caps = vec![open("10", Some(8)), open("10", Some(80))];
+        assert_eq!(stem(caps, 1), "tinychat-openai-chat-concurrency8,80-request_rate10.0");
+        assert_eq!(stem(vec![open("10", None), open("inf", None)], 1), "tinychat-openai-chat-request_rate10.0,inf");
+    }
+
+    #[test]
+    fn levels_are_named_by_what_differs() {
+        let names_of = |loads: &[Load]| names(&loads.iter().collect::<Vec<_>>());
+        assert_eq!(
+            names_of(&[Load::concurrency(1), Load::concurrency(4)]),
+            ("Concurrency", vec!["1".into(), "4".into()])
+        );
+        let (head, rows) = names_of(&[open("10", Some(8)), open("20", Some(8))]);
+        assert_eq!((head, rows), ("Requests\nper sec\nasked for", vec!["10.0".into(), "20.0".into()]));
+        let (head, rows) = names_of(&[open("10", Some(8)), open("10", Some(9))]);
+        assert_eq!((head, rows), ("Most\nat once", vec!["8".into(), "9".into()]));
+        let (head, rows) = names_of(&[open("10", None), Load::concurrency(2)]);
+        assert_eq!((head, rows.len(), rows[1].as_str()), ("Load", 2, "concurrency 2"));
+    }
+}

@@ -1,0 +1,205 @@
+//! What several runs of the same load say together: each main figure over them, and whether the runs differ by more than
+//! the intervals of each let expect.
+
+use crate::fidelity::Grade;
+use crate::interval::{Interval, NORMAL};
+use crate::metric::Metric;
+use crate::spread::{Spread, spread};
+use crate::summary::{Counts, Summary};
+
+/// One number of a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// Of which metric.
+    pub metric: Metric,
+    /// Which statistic of it.
+    pub statistic: Statistic,
+}
+
+/// Which number of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistic {
+    /// The mean, or the one number of the whole run.
+    Avg,
+    /// One of [`crate::PERCENTILES`].
+    Percentile(u8),
+}
+
+impl Figure {
+    const fn avg(metric: Metric) -> Figure {
+        Figure { metric, statistic: Statistic::Avg }
+    }
+
+    const fn percentile(metric: Metric, p: u8) -> Figure {
+        Figure { metric, statistic: Statistic::Percentile(p) }
+    }
+
+    /// The statistic's name in files: `avg`, `p50`.
+    pub fn name(self) -> String {
+        match self.statistic {
+            Statistic::Avg => "avg".into(),
+            Statistic::Percentile(p) => format!("p{p}"),
+        }
+    }
+
+    /// The number, in the metric's unit, when the run has it.
+    pub fn of(self, summary: &Summary) -> Option<f64> {
+        match (self.statistic, summary.distribution(self.metric)) {
+            (Statistic::Avg, Some(d)) => Some(d.avg),
+            (Statistic::Percentile(p), Some(d)) => Some(d.percentile(p)),
+            (Statistic::Avg, None) => summary.scalar(self.metric),
+            (Statistic::Percentile(_), None) => None,
+        }
+    }
+
+    /// How far chance may have moved it within the run.
+    pub fn interval(self, summary: &Summary) -> Option<Interval> {
+        match self.statistic {
+            Statistic::Avg => summary.interval(self.metric),
+            Statistic::Percentile(p) => summary.distribution(self.metric)?.interval(p),
+        }
+    }
+
+    /// Whether the run has enough values for it, where it is a percentile.
+    fn is_supported(self, summary: &Summary) -> bool {
+        match (self.statistic, summary.distribution(self.metric)) {
+            (Statistic::Percentile(p), Some(d)) => d.supports(p),
+            _ => true,
+        }
+    }
+}
+
+/// The figures by which levels and runs are compared, in the order of reports.
+pub const MAIN_FIGURES: [Figure; 14] = [
+    Figure::avg(Metric::RequestThroughput),
+    Figure::avg(Metric::RequestGoodput),
+    Figure::avg(Metric::OutputTokenThroughput),
+    Figure::avg(Metric::OutputTokenThroughputPerUser),
+    Figure::percentile(Metric::TimeToFirstToken, 50),
+    Figure::percentile(Metric::TimeToFirstToken, 99),
+    Figure::percentile(Metric::TimeToFirstTokenFromDue, 50),
+    Figure::percentile(Metric::TimeToFirstTokenFromDue, 99),
+    Figure::percentile(Metric::InterTokenLatency, 50),
+    Figure::percentile(Metric::InterTokenLatency, 99),
+    Figure::percentile(Metric::RequestLatency, 50),
+    Figure::percentile(Metric::RequestLatency, 99),
+    Figure::percentile(Metric::RequestLatencyFromDue, 50),
+    Figure::percentile(Metric::RequestLatencyFromDue, 99),
+];
+
+/// How rare a difference between runs must be, were the runs alike, to be told: one in a hundred, since a series has many
+/// figures that chance may move. As the normal distribution's 99th percentile.
+const RARE: f64 = 2.326_347_874;
+
+/// One figure over the runs of a load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FigureAcross {
+    /// Which.
+    pub figure: Figure,
+    /// Its mean over the runs that have it, and how much they differ.
+    pub spread: Spread,
+    /// The `±` that one of those runs has by itself, on average; none when one of them has none.
+    pub within: Option<f64>,
+    /// Whether each of those runs has enough values for it.
+    pub supported: bool,
+    /// Whether the runs differ by more than their own intervals let expect: then something changes from run to run that one
+    /// run cannot see, and its `±` understates what the next run may bring. Cochran's Q (the squared deviations over the
+    /// squared standard error that the intervals stand for) beyond the 99th percentile of its chi-square distribution.
+    pub beyond: bool,
+}
+
+/// The runs of one load together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Across {
+    /// Runs.
+    pub runs: u64,
+    /// Their requests together.
+    pub counts: Counts,
+    /// The worst of their verdicts.
+    pub verdict: Grade,
+    /// Those of [`MAIN_FIGURES`] that a run has.
+    pub figures: Vec<FigureAcross>,
+}
+
+impl Across {
+    /// Of these runs.
+    pub fn of(runs: &[&Summary]) -> Across {
+        let sum = |field: fn(&Counts) -> u64| runs.iter().map(|run| field(&run.counts)).sum();
+        Across {
+            runs: runs.len() as u64,
+            counts: Counts {
+                requests: sum(|counts| counts.requests),
+                ok: sum(|counts| counts.ok),
+                failed: sum(|counts| counts.failed),
+                cut_off: sum(|counts| counts.cut_off),
+                cancelled: sum(|counts| counts.cancelled),
+                warmup: sum(|counts| counts.warmup),
+                retried: sum(|counts| counts.retried),
+                sent_late: sum(|counts| counts.sent_late),
+                never_sent: sum(|counts| counts.never_sent),
+            },
+            verdict: runs.iter().map(|run| run.fidelity.verdict).max().unwrap_or(Grade::Good),
+            figures: MAIN_FIGURES.into_iter().filter_map(|figure| FigureAcross::of(figure, runs)).collect(),
+        }
+    }
+
+    /// One figure, when a run has it.
+    pub fn figure(&self, metric: Metric, statistic: Statistic) -> Option<&FigureAcross> {
+        self.figures.iter().find(|across| across.figure == Figure { metric, statistic })
+    }
+}
+
+impl FigureAcross {
+    fn of(figure: Figure, runs: &[&Summary]) -> Option<FigureAcross> {
+        let with = runs.iter().filter_map(|&run| Some((run, figure.of(run).filter(|value| value.is_finite())?)));
+        let (runs, values): (Vec<&Summary>, Vec<f64>) = with.unzip();
+        let spread = spread(&values)?;
+        let reach = |(run, value): (&&Summary, &f64)| Some(figure.interval(run)?.reach(*value));
+        let reaches: Option<Vec<f64>> = runs.iter().zip(&values).map(reach).collect();
+        let within = reaches.map(|reaches| reaches.iter().sum::<f64>() / values.len() as f64);
+        Some(FigureAcross {
+            figure,
+            spread,
+            within,
+            supported: runs.iter().all(|run| figure.is_supported(run)),
+            beyond: within.is_some_and(|within| is_beyond(&spread, within)),
+        })
+    }
+}
+
+/// Cochran (1954), with one standard error for all runs: their intervals' mean reach over that of the normal distribution.
+/// An interval by Student's t, or one that is lopsided, reaches farther, so that the test errs towards silence.
+fn is_beyond(spread: &Spread, within: f64) -> bool {
+    let freedom = spread.runs.saturating_sub(1) as f64;
+    freedom > 0.0 && freedom * (spread.std * NORMAL).powi(2) > chi_square(freedom) * within.powi(2)
+}
+
+/// The 99th percentile of the chi-square distribution, to 1 % (Wilson and Hilferty, Abramowitz and Stegun 26.4.17).
+fn chi_square(freedom: f64) -> f64 {
+    let part = 2.0 / (9.0 * freedom);
+    freedom * (1.0 - part + RARE * part.sqrt()).powi(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chi_square_percentiles_are_as_tabled() {
+        for (freedom, expected) in [(1.0, 6.635), (2.0, 9.210), (4.0, 13.277), (9.0, 21.666), (99.0, 134.642)] {
+            assert!((chi_square(freedom) / expected - 1.0).abs() < 0.01, "{freedom}: {}", chi_square(freedom));
+        }
+    }
+
+    #[test]
+    fn runs_differ_by_more_than_their_intervals_or_they_do_not() {
+        // Of 10, 12, 14 the squared deviations are 8; two degrees allow 9.21 squared standard errors.
+        let three = spread(&[10.0, 12.0, 14.0]).unwrap();
+        let limit = NORMAL * (8.0f64 / 9.21).sqrt();
+        assert!(is_beyond(&three, 0.98 * limit));
+        assert!(!is_beyond(&three, 1.02 * limit));
+        assert!(!is_beyond(&spread(&[10.0]).unwrap(), 0.0), "one run differs from none");
+        assert!(!is_beyond(&spread(&[3.0, 3.0]).unwrap(), 0.0), "runs that are all the same do not differ");
+        assert!(is_beyond(&spread(&[3.0, 3.1]).unwrap(), 0.0));
+    }
+}
