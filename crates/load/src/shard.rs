@@ -238,7 +238,9 @@ impl Shard {
             while let Some(ticket) = self.ticket(index, slot.number()).await {
                 let finished = slot.request(&ticket, *phase).await;
                 drop(ticket);
-                let pause = could_not_connect(&finished);
+                let target = usize::from(finished.record.target);
+                // Where another server may answer, the next request need not wait.
+                let pause = could_not_connect(&finished) && !self.common.job.has_other_than(target);
                 self.count(&finished);
                 self.outbox.push(finished);
                 if pause && !self.end.is_aborted() {

@@ -17,7 +17,7 @@ use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{FailureClass, Outcome, RunFacts, Stage};
-use streamgauge_load::{Control, Input, Job, ProbeError, Route, fetch, probe};
+use streamgauge_load::{Control, Input, Job, Limits, ProbeError, Routes, fetch, forecast, probe};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve, synthesize};
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, directory_name};
@@ -37,13 +37,15 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let clock = SystemClock::start();
     settings.notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
     let sim = start_sim(&mut settings)?;
-    let route = Route::find(&settings.plan.endpoint, settings.plan.stamps).map_err(|failure| match failure.stage {
-        // Nothing has been asked of the server yet: the certificates that were named cannot be used.
-        Stage::Tls => usage(anyhow!(failure.message)),
-        _ => anyhow!("{}: {failure}", settings.plan.endpoint.target),
-    })?;
+    let routes =
+        Routes::find(&settings.plan.endpoint, settings.plan.stamps).map_err(|error| match error.failure.stage {
+            // Nothing has been asked of the server yet: the certificates that were named cannot be used.
+            Stage::Tls => usage(anyhow!(error.failure.message)),
+            _ => error.into(),
+        })?;
+    let routes = if settings.sim { routes.served_here() } else { routes };
     if settings.plan.endpoint.models.is_empty() {
-        settings.plan.endpoint.models = vec![only_model(&settings.plan, &route, clock)?];
+        settings.plan.endpoint.models = vec![only_model(&settings.plan, &routes, clock)?];
     }
     let tokenizer = tokenizer(&settings, printer)?;
     let mut plan = settings.plan.clone();
@@ -57,14 +59,15 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
             ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
             _ => error.into(),
         })?;
-    streamgauge_load::raise_descriptor_limit(plan.load.most().unwrap_or(1)).map_err(usage)?;
+    let notes = forecast(&plan, &routes, &Limits::of_this_system()).map_err(usage)?;
+    notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
     if plan.probe
-        && let Err(error) = settle_probe(&mut plan, &prompts, &route, clock, printer)
+        && let Err(error) = settle_probe(&mut plan, &prompts, &routes, clock, printer)
     {
         artifacts.commit(0)?;
         return Err(error);
     }
-    let (job, bodies) = prepare(Arc::new(plan), &prompts, route, clock)?;
+    let (job, bodies) = prepare(Arc::new(plan), &prompts, routes, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
         inputs_json::write(&mut *inputs, &bodies)
@@ -96,13 +99,13 @@ fn start_sim(settings: &mut Settings) -> Result<Option<Sim>> {
     Ok(Some(sim))
 }
 
-fn only_model(plan: &RunPlan, route: &Route, clock: SystemClock) -> Result<String> {
+fn only_model(plan: &RunPlan, routes: &Routes, clock: SystemClock) -> Result<String> {
     let target = &plan.endpoint.target;
     let prefix = plan.endpoint.path.split("/v1/").next().filter(|prefix| *prefix != plan.endpoint.path);
     let path = format!("{}/v1/models", prefix.unwrap_or_default());
     let limit = MODELS_LIMIT.min(plan.timeouts.total);
     let (status, body) =
-        fetch(&plan.endpoint, route, clock, &path, limit).map_err(|error| unanswered(target, error))?;
+        fetch(&plan.endpoint, routes, clock, &path, limit).map_err(|error| unanswered(target, error))?;
     let hint = "name the model with --model";
     if status != 200 {
         let message = streamgauge_wire::server_message(&body).unwrap_or_default();
@@ -142,13 +145,13 @@ fn tokenizer(settings: &Settings, printer: &Printer) -> Result<Tokenizer> {
 fn prepare(
     plan: Arc<RunPlan>,
     prompts: &[Prompt],
-    route: Route,
+    routes: Routes,
     clock: SystemClock,
 ) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
     let bodies: Vec<_> = prompts.iter().map(|prompt| codec.body(prompt)).collect();
     let inputs = prompts.iter().zip(&bodies).map(|(prompt, body)| input(prompt, body)).collect();
-    Ok((Arc::new(Job::new(plan, codec, inputs, route, clock)?), bodies))
+    Ok((Arc::new(Job::new(plan, codec, inputs, routes, clock)?), bodies))
 }
 
 fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
@@ -163,7 +166,7 @@ fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
 fn settle_probe(
     plan: &mut RunPlan,
     prompts: &[Prompt],
-    route: &Route,
+    routes: &Routes,
     clock: SystemClock,
     printer: &Printer,
 ) -> Result<()> {
@@ -172,7 +175,7 @@ fn settle_probe(
     loop {
         // A short answer is proof enough.
         let prompt = Prompt { want_out: last.want_out.map(|_| 1), ..last.clone() };
-        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], route.clone(), clock)?;
+        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], routes.clone(), clock)?;
         let Outcome::Failed(failure) = probe(job)?.record.outcome else { return Ok(()) };
         let target = &plan.endpoint.target;
         if plan.endpoint.ask_usage
