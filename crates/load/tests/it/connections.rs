@@ -209,8 +209,11 @@ fn bytes_that_nobody_asked_for_end_a_kept_connection_and_nothing_else() {
     was_replaced(Trial::at(server.addr()));
 }
 
-/// The script of a server that answers `most` requests a connection, and tells how many each had and whether it was left in order.
-pub fn counting(most: usize) -> (impl Fn(&mut Peer) + Send + Sync + 'static, Receiver<(usize, usize, bool)>) {
+/// What a connection had: its number, its answered requests, and whether the client left it in order.
+pub type Had = (usize, usize, bool);
+
+/// The script of a server that answers `most` requests a connection, and what it tells of each.
+pub fn counting(most: usize) -> (impl Fn(&mut Peer) + Send + Sync + 'static, Receiver<Had>) {
     let (tell, told) = channel();
     let script = move |peer: &mut Peer| {
         let answered = (0..most).take_while(|_| answer(peer)).count();
@@ -222,7 +225,7 @@ pub fn counting(most: usize) -> (impl Fn(&mut Peer) + Send + Sync + 'static, Rec
 }
 
 /// What each connection had, in the order in which they were opened.
-pub fn counts(told: &Receiver<(usize, usize, bool)>, connections: usize) -> Vec<usize> {
+pub fn counts(told: &Receiver<Had>, connections: usize) -> Vec<usize> {
     let mut all: Vec<_> = told.iter().take(connections).collect();
     all.sort_unstable();
     assert!(all.iter().all(|(_, _, in_order)| *in_order), "{all:?}");
