@@ -1,7 +1,7 @@
 //! File descriptors: one at each end of a connection that is in this process, and the system's limit on them.
 
 /// Descriptors that the rest of the process needs.
-pub(crate) const OTHERS: u64 = 64;
+const OTHERS: u64 = 64;
 
 /// Raises the process's limit on open files as far as the system lets it, and says how high it is then; none where the
 /// system does not tell, which will tell it when it is reached.

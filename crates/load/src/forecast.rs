@@ -2,7 +2,7 @@
 //! may run out in the course of the run is a note. Both give the numbers and the setting to change.
 
 use crate::connect::Routes;
-use crate::descriptors::{self, OTHERS};
+use crate::descriptors;
 use crate::ports::Ports;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -174,10 +174,8 @@ fn open_files(phase: &PhasePlan, each: Each, limit: u64) -> Result<Option<String
         Some(streams) if streams > most => Err(Refusal::Descriptors { flag: flag(phase), streams, limit, each, most }),
         Some(_) => Ok(None),
         None => {
-            let there = format!(
-                "{limit} open files ({OTHERS} of them for other things, and {each} a stream) are enough for {most} connections"
-            );
-            Ok(all_in_use(phase, most, &there, "later ones wait", "raise the limit (ulimit -Hn)"))
+            let there = format!("this system allows the process {limit} open files, and each stream takes {each}");
+            Ok(all_in_use(phase, most, &there, "wait", "raise the limit (ulimit -Hn)"))
         }
     }
 }
@@ -192,9 +190,12 @@ fn ports_at_once(phase: &PhasePlan, spread: &Spread, ports: Ports) -> Result<Opt
         }
         Some(_) => Ok(None),
         None => {
-            let there = format!("{} ports for connections to {address} are enough for {most}", ports.count);
+            let there = format!(
+                "this system has {} ports for connections to {address}, and each stream takes one",
+                ports.count
+            );
             let change = "widen the range (sysctl net.ipv4.ip_local_port_range)";
-            Ok(all_in_use(phase, most, &there, "later ones fail", change))
+            Ok(all_in_use(phase, most, &there, "fail", change))
         }
     }
 }
@@ -206,13 +207,15 @@ fn all_in_use(phase: &PhasePlan, room: u32, there: &str, then: &str, change: &st
     }
     let rate = phase.load.peak_rate();
     let answer = f64::from(room) / rate;
-    (answer < LONG_ANSWER).then(|| {
-        format!(
-            "{}: {there}, all in use when answers take longer than {} s, and {then}; {change} or give --concurrency",
-            phase.load,
-            rounded(answer),
-        )
-    })
+    if answer >= LONG_ANSWER {
+        return None;
+    }
+    let when = match answer < 0.1 {
+        true => "at once".to_owned(),
+        false => format!("when answers take longer than {} s", rounded(answer)),
+    };
+    let load = &phase.load;
+    Some(format!("{load}: {there}; the {room} that fit are all in use {when}, and later requests {then}; {change}"))
 }
 
 /// Requests of a phase at most, where something bounds them.
@@ -365,12 +368,16 @@ mod tests {
         let note = |load, requests, limit| open_files(&phase(load, requests, None), PLAIN, limit).unwrap();
         assert_eq!(
             note(open(200.0, None), None, 1_024).unwrap(),
-            "200.0 requests/s (constant): 1024 open files (64 of them for other things, and one a stream) are enough for 960 connections, all in use when answers take longer than 4.8 s, and later ones wait; raise the limit (ulimit -Hn) or give --concurrency"
+            "200.0 requests/s (constant): this system allows the process 1024 open files, and each stream takes one; the 960 that fit are all in use when answers take longer than 4.8 s, and later requests wait; raise the limit (ulimit -Hn)"
         );
         assert_eq!(note(open(200.0, None), None, 20_000), None);
         // So few requests cannot fill them.
         assert_eq!(note(open(200.0, None), Some(960), 1_024), None);
-        assert!(note(open(f64::INFINITY, None), Some(961), 1_024).unwrap().contains("longer than 0.0 s"));
+        assert!(
+            note(open(f64::INFINITY, None), Some(961), 1_024)
+                .unwrap()
+                .contains("the 960 that fit are all in use at once, and later requests wait;")
+        );
     }
 
     #[test]
@@ -392,9 +399,9 @@ mod tests {
         let twice = Spread::new(&[addresses(&["10.0.0.1:80"]), addresses(&["10.0.0.1:80"])]);
         assert!(refused(14_117, &twice).unwrap_err().ends_with("at most 14116"));
         let uncapped = ports_at_once(&phase(open(1_000.0, None), None, None), &one(), PORTS).unwrap().unwrap();
-        assert!(
-            uncapped.contains("enough for 28232, all in use when answers take longer than 28.2 s, and later ones fail")
-        );
+        assert!(uncapped.contains(
+            "the 28232 that fit are all in use when answers take longer than 28.2 s, and later requests fail;"
+        ));
     }
 
     #[test]
