@@ -24,6 +24,8 @@ pub struct Routes {
 
 /// The way to one server: everything that a connection there needs.
 pub(crate) struct Route {
+    /// The server.
+    pub target: Target,
     addresses: Addresses,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     stamps: Stamps,
@@ -68,6 +70,11 @@ impl Routes {
         self.servers.iter().map(|route| route.addresses.iter().collect()).collect()
     }
 
+    /// The way to each server.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.servers.iter()
+    }
+
     /// How many servers there are, at least one.
     pub(crate) fn len(&self) -> usize {
         self.servers.len()
@@ -92,7 +99,7 @@ impl Route {
             true => Some(connector(endpoint, target, trust)?),
             false => None,
         };
-        Ok(Route { addresses, tls, stamps })
+        Ok(Route { target: target.clone(), addresses, tls, stamps })
     }
 
     /// Whether nothing has answered there lately, so that others are better asked.
@@ -165,7 +172,8 @@ mod tests {
         let closed = tokio::net::TcpSocket::new_v4().unwrap();
         closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let (refusing, at) = (closed.local_addr().unwrap(), listener.local_addr().unwrap());
-        let route = Route { addresses: Addresses::new([refusing, at]), tls: None, stamps: Stamps::Kernel };
+        let target = Target { tls: false, host: "twice".to_owned(), port: 1 };
+        let route = Route { target, addresses: Addresses::new([refusing, at]), tls: None, stamps: Stamps::Kernel };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let clock = SystemClock::start();
         LocalSet::new().block_on(&runtime, async {

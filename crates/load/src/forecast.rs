@@ -125,7 +125,7 @@ fn look_ahead(
     Ok(notes)
 }
 
-/// How connections and requests are spread over addresses.
+/// How connections and requests are spread over addresses: evenly, which by least in flight is only to be expected.
 #[derive(Debug, Default)]
 struct Spread(BTreeMap<SocketAddr, Share>);
 

@@ -87,10 +87,10 @@ pub enum JobError {
 }
 
 impl Job {
-    /// Puts a run together.
+    /// Puts a run together; `routes` are those of the plan's endpoint.
     ///
     /// # Errors
-    /// When one of the plan's headers is not one, or there are no inputs.
+    /// When one of the plan's headers is not one, there are no inputs, or there are too many servers.
     pub fn new(
         plan: Arc<RunPlan>,
         codec: Codec,
@@ -104,8 +104,7 @@ impl Job {
         if routes.len() > usize::from(u16::MAX) {
             return Err(JobError::TooManyTargets(routes.len()));
         }
-        let heads =
-            plan.endpoint.targets().map(|target| Head::new(&plan.endpoint, target)).collect::<Result<_, _>>()?;
+        let heads = routes.iter().map(|route| Head::new(&plan.endpoint, &route.target)).collect::<Result<_, _>>()?;
         let balancer = Balancer::new(plan.endpoint.balance, routes.len());
         Ok(Job { plan, codec, inputs, routes, clock, balancer, heads })
     }

@@ -138,3 +138,14 @@ fn a_job_without_inputs_is_refused() {
     let error = Job::new(Arc::new(trial.plan), codec, Vec::new(), routes, trial.clock).err().unwrap();
     assert_eq!(error.to_string(), "there is nothing to send");
 }
+
+#[test]
+fn more_servers_than_a_record_can_tell_apart_are_refused() {
+    let at = |port| ([127, 0, 0, 1], port).into();
+    let trial = Trial::at(at(1)).and_at(&vec![at(2); 65_535]);
+    let codec = Codec::new(&trial.plan.endpoint, false);
+    let routes = Routes::find(&trial.plan.endpoint, trial.plan.stamps).unwrap();
+    let input = Input { body: "{}".into(), tokens: 1, want_out: None };
+    let error = Job::new(Arc::new(trial.plan), codec, vec![input], routes, trial.clock).err().unwrap();
+    assert_eq!(error.to_string(), "--url: 65536 servers; give at most 65535");
+}
