@@ -60,13 +60,18 @@ impl Addresses {
         self.0.all.iter().all(|address| address.rests.load(Ordering::Relaxed) > now.0)
     }
 
-    /// A connection to the next address in turn. One that refuses is followed by the next at once; one that says nothing is
+    /// The address with this index took a connection and could do nothing with it: it stands back.
+    pub fn stand_back(&self, index: usize, now: Nanos) {
+        self.0.all[index].rest(now);
+    }
+
+    /// A connection to the next address in turn, and that address's index. One that refuses is followed by the next at once; one that says nothing is
     /// raced by the next. Those that stand back are tried last, and whether they are back is found out beside the load, so that
     /// no request pays for it. Says nothing of the whole time; the caller bounds it.
     ///
     /// # Errors
     /// The system's, for the address that failed last.
-    pub async fn connect(&self, clock: SystemClock) -> io::Result<TcpStream> {
+    pub async fn connect(&self, clock: SystemClock) -> io::Result<(usize, TcpStream)> {
         let mut waiting = self.order(clock).into_iter();
         let (mut tries, mut newest) = (Vec::new(), 0);
         let mut failed = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address");
@@ -83,7 +88,7 @@ impl Addresses {
             match first_to_end(&mut tries, patience).await {
                 Some((index, Ok(tcp))) => {
                     self.0.all[index].answers();
-                    return Ok(tcp);
+                    return Ok((index, tcp));
                 }
                 Some((index, Err(error))) => {
                     if !is_ours(&error) {
@@ -200,8 +205,9 @@ mod tests {
     async fn next<const N: usize>(addresses: &Addresses, clock: SystemClock) -> [usize; N] {
         let mut went = [0; N];
         for place in &mut went {
-            let peer = addresses.connect(clock).await.unwrap().peer_addr().unwrap();
-            *place = addresses.iter().position(|at| at == peer).unwrap();
+            let (index, tcp) = addresses.connect(clock).await.unwrap();
+            assert_eq!(addresses.iter().nth(index), tcp.peer_addr().ok());
+            *place = index;
         }
         went
     }

@@ -113,17 +113,18 @@ impl Route {
     /// # Errors
     /// The failure of the last address tried.
     pub async fn open(&self, clock: SystemClock) -> Result<Connection, Failure> {
-        let tcp = self.addresses.connect(clock).await.map_err(|error| failure::from_io(Stage::Connect, &error))?;
+        let (address, tcp) =
+            self.addresses.connect(clock).await.map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let stream =
             StampedStream::new(tcp, clock, self.stamps).map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let noted = Noted::new(stream);
         let transport = match &self.tls {
             None => Transport::Plain(noted),
             Some((connector, name)) => {
-                let stream = connector
-                    .connect(name.clone(), noted)
-                    .await
-                    .map_err(|error| Failure { class: FailureClass::Tls, ..failure::from_io(Stage::Tls, &error) })?;
+                let stream = connector.connect(name.clone(), noted).await.map_err(|error| {
+                    self.addresses.stand_back(address, clock.now());
+                    Failure { class: FailureClass::Tls, ..failure::from_io(Stage::Tls, &error) }
+                })?;
                 Transport::Tls(Box::new(stream))
             }
         };

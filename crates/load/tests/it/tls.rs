@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use std::sync::{Arc, Mutex};
 use streamgauge_core::clock::{Nanos, SystemClock};
-use streamgauge_core::plan::{ConnectionPolicy, Trust};
+use streamgauge_core::plan::{Balance, ConnectionPolicy, Trust};
 use streamgauge_core::record::{FailureClass, Stage};
 use tempfile::TempDir;
 
@@ -212,4 +212,17 @@ fn a_spent_connection_is_left_with_a_goodbye() {
     let ended = trial.connections(ConnectionPolicy::Rotate(2)).requests(4).run();
     ended.all_ok(4);
     assert_eq!(counts(&told, 2), [2, 2]);
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_not_the_least_busy() {
+    let certificates = Certificates::make(&["localhost"]);
+    let good = certificates.talker();
+    let bad = serve(|peer| peer.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"));
+    let mut trial = Trial::to(good.https("localhost")).trust(certificates.trust()).balance(Balance::LeastInFlight);
+    trial.plan.endpoint.others = vec![bad.https("localhost")];
+    let ended = trial.slots(3).requests(60).run();
+    let failed: Vec<_> = ended.records().into_iter().filter(|record| !record.is_ok()).collect();
+    assert!(failed.len() < 15, "{} of 60 failed", failed.len());
+    assert!(failed.iter().all(|record| record.target == 1 && failure(record).1 == FailureClass::Tls));
 }
