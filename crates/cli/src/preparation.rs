@@ -9,7 +9,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::record::Stage;
-use streamgauge_load::{ProbeError, Route, fetch};
+use streamgauge_load::{ProbeError, Routes, fetch};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, TraceRow, resolve};
 use streamgauge_sim::{Sim, SimConfig};
@@ -21,7 +21,7 @@ const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
 /// What all runs of a command share.
 pub struct Preparation {
     /// Where connections go.
-    pub route: Route,
+    pub routes: Routes,
     /// Counts tokens.
     pub tokenizer: Tokenizer,
     /// What a trace says of its requests' prompts.
@@ -41,18 +41,19 @@ impl Preparation {
         settings.notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
         let rows = schedules::read(settings, printer).map_err(usage)?;
         let sim = start_sim(settings)?;
-        let route =
-            Route::find(&settings.plan.endpoint, settings.plan.stamps).map_err(|failure| match failure.stage {
-                // Nothing has been asked of the server yet: the certificates that were named cannot be used.
-                Stage::Tls => usage(anyhow!(failure.message)),
-                _ => anyhow!("{}: {failure}", settings.plan.endpoint.target),
-            })?;
+        let found = Routes::find(&settings.plan.endpoint, settings.plan.stamps);
+        let routes = found.map_err(|error| match error.failure.stage {
+            // Nothing has been asked of the server yet: the certificates that were named cannot be used.
+            Stage::Tls => usage(anyhow!(error.failure.message)),
+            _ => error.into(),
+        })?;
+        let routes = if settings.sim { routes.served_here() } else { routes };
         if settings.plan.endpoint.models.is_empty() {
-            settings.plan.endpoint.models = vec![only_model(&settings.plan, &route, SystemClock::start())?];
+            settings.plan.endpoint.models = vec![only_model(&settings.plan, &routes, SystemClock::start())?];
         }
         let tokenizer = tokenizer(settings, printer)?;
         settings.plan.prompts.tokenizer = tokenizer.name().to_owned();
-        Ok(Preparation { route, tokenizer, rows, probed: None, _sim: sim })
+        Ok(Preparation { routes, tokenizer, rows, probed: None, _sim: sim })
     }
 }
 
@@ -73,13 +74,13 @@ fn start_sim(settings: &mut Settings) -> Result<Option<Sim>> {
     Ok(Some(sim))
 }
 
-fn only_model(plan: &RunPlan, route: &Route, clock: SystemClock) -> Result<String> {
+fn only_model(plan: &RunPlan, routes: &Routes, clock: SystemClock) -> Result<String> {
     let target = &plan.endpoint.target;
     let prefix = plan.endpoint.path.split("/v1/").next().filter(|prefix| *prefix != plan.endpoint.path);
     let path = format!("{}/v1/models", prefix.unwrap_or_default());
     let limit = MODELS_LIMIT.min(plan.timeouts.total);
     let (status, body) =
-        fetch(&plan.endpoint, route, clock, &path, limit).map_err(|error| unanswered(target, error))?;
+        fetch(&plan.endpoint, routes, clock, &path, limit).map_err(|error| unanswered(target, error))?;
     let hint = "name the model with --model";
     if status != 200 {
         let message = streamgauge_wire::server_message(&body).unwrap_or_default();

@@ -15,7 +15,7 @@ use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
-use streamgauge_load::{Control, Input, Job, Route, probe};
+use streamgauge_load::{Control, Input, Job, Routes, probe};
 use streamgauge_prompt::{Tokenizer, synthesize};
 use streamgauge_report::artifacts::{ArtifactError, Artifacts};
 use streamgauge_report::inputs_json;
@@ -64,13 +64,13 @@ pub fn measure(
         })?;
     if plan.probe
         && shared.probed.is_none()
-        && let Err(error) = settle_probe(&mut plan, &prompts, &shared.route, clock, printer)
+        && let Err(error) = settle_probe(&mut plan, &prompts, &shared.routes, clock, printer)
     {
         artifacts.commit(0)?;
         return Err(error);
     }
     shared.probed = Some(plan.endpoint.ask_usage);
-    let (job, bodies) = prepare(Arc::new(plan), &prompts, shared.route.clone(), clock)?;
+    let (job, bodies) = prepare(Arc::new(plan), &prompts, shared.routes.clone(), clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
         inputs_json::write(&mut *inputs, &bodies)
@@ -90,13 +90,13 @@ pub fn measure(
 fn prepare(
     plan: Arc<RunPlan>,
     prompts: &[Prompt],
-    route: Route,
+    routes: Routes,
     clock: SystemClock,
 ) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
     let bodies: Vec<_> = prompts.iter().map(|prompt| codec.body(prompt)).collect();
     let inputs = prompts.iter().zip(&bodies).map(|(prompt, body)| input(prompt, body)).collect();
-    Ok((Arc::new(Job::new(plan, codec, inputs, route, clock)?), bodies))
+    Ok((Arc::new(Job::new(plan, codec, inputs, routes, clock)?), bodies))
 }
 
 fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
@@ -111,7 +111,7 @@ fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
 fn settle_probe(
     plan: &mut RunPlan,
     prompts: &[Prompt],
-    route: &Route,
+    routes: &Routes,
     clock: SystemClock,
     printer: &Printer,
 ) -> Result<()> {
@@ -120,7 +120,7 @@ fn settle_probe(
     loop {
         // A short answer is proof enough.
         let prompt = Prompt { want_out: last.want_out.map(|_| 1), ..last.clone() };
-        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], route.clone(), clock)?;
+        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], routes.clone(), clock)?;
         let Outcome::Failed(failure) = probe(job)?.record.outcome else { return Ok(()) };
         let target = &plan.endpoint.target;
         if plan.endpoint.ask_usage

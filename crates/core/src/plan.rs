@@ -170,7 +170,8 @@ impl fmt::Display for ConnectionPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// The one with the fewest requests in flight; of several such, the next in turn.
+    /// The one with the fewest requests in flight; of several such, the next in turn. One that cannot be connected to is not
+    /// chosen while another can.
     LeastInFlight,
     /// In turn, by the request's number.
     RoundRobin,

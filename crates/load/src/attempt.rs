@@ -24,12 +24,13 @@ use tokio::time::Sleep;
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
-/// A connection and at most one request on it.
+/// A connection to each server, and at most one request on one of them.
 pub(crate) struct Slot {
     job: Arc<Job>,
     thread: u16,
     number: u32,
-    connection: Option<Connection>,
+    /// By the server's index.
+    connections: Vec<Option<Connection>>,
     previous_end: Option<Nanos>,
     watchdog: Watchdog,
     tally: Rc<Tally>,
@@ -72,22 +73,15 @@ impl From<Failure> for Ended {
 pub(crate) fn never_sent(job: &Job, thread: u16, ticket: &Ticket<'_>, phase: Phase) -> Finished {
     let mut draft = Draft::new(job, ticket, phase);
     draft.notes.record.thread = thread;
+    draft.set_target(job.balancer.by_number(ticket.seq));
     draft.finish(Outcome::CutOff, ticket.issued)
 }
 
 impl Slot {
     pub fn new(job: Arc<Job>, thread: u16, number: u32, end: Rc<LocalEnd>, tally: Rc<Tally>) -> Slot {
         let watchdog = Watchdog::new(job.clock, job.plan.timeouts, end);
-        Slot {
-            job,
-            thread,
-            number,
-            connection: None,
-            previous_end: None,
-            watchdog,
-            tally,
-            first_output_is_enough: false,
-        }
+        let connections = (0..job.routes.len()).map(|_| None).collect();
+        Slot { job, thread, number, connections, previous_end: None, watchdog, tally, first_output_is_enough: false }
     }
 
     /// Ends requests at their first output.
@@ -100,10 +94,12 @@ impl Slot {
         self.previous_end = None;
     }
 
-    /// Opens the connection before load. If that fails, the first request will try again and say why.
+    /// Opens the connections before load. Where that fails, the first request will try again and say why.
     pub async fn open_ahead(&mut self) {
-        self.watchdog.start(self.job.clock.now());
-        self.connection = self.open().await.ok();
+        for target in 0..self.connections.len() {
+            self.watchdog.start(self.job.clock.now());
+            self.connections[target] = self.open(target).await.ok();
+        }
     }
 
     /// Its number, counted over all threads.
@@ -119,8 +115,15 @@ impl Slot {
         let mut draft = Box::new(Draft::new(&job, ticket, phase));
         draft.notes.record.thread = self.thread;
         draft.notes.record.slot = self.number;
+        let seat = job.seat(ticket.seq);
+        draft.set_target(seat.target);
         let outcome = match self.attempts(job.input(ticket.seq).1, &mut draft).await {
-            Outcome::Failed(failure) => Outcome::Failed(Failure { message: job.scrub(failure.message), ..failure }),
+            Outcome::Failed(failure) => {
+                if phase == Phase::Profiling {
+                    job.balancer.note_failure(seat.target);
+                }
+                Outcome::Failed(Failure { message: job.scrub(failure.message), ..failure })
+            }
             outcome => outcome,
         };
         let record = &mut draft.notes.record;
@@ -155,23 +158,25 @@ impl Slot {
 
     /// Makes sure that there is a connection; whether it has served before.
     async fn usable_connection(&mut self, draft: &mut Draft) -> Result<bool, Ended> {
-        if let Some(connection) = &mut self.connection {
+        let target = draft.target();
+        if let Some(connection) = &mut self.connections[target] {
             if connection.is_usable().await {
                 return Ok(connection.is_kept());
             }
-            self.connection = None;
+            self.connections[target] = None;
             self.tally.replaced.update(|n| n + 1);
         }
         let begun = self.job.clock.now();
-        let opened = self.open().await;
+        let opened = self.open(target).await;
         draft.notes.record.connect = Some(self.job.clock.now() - begun);
-        self.connection = Some(opened?);
+        self.connections[target] = Some(opened?);
         Ok(false)
     }
 
-    async fn open(&mut self) -> Result<Connection, Ended> {
+    async fn open(&mut self, target: usize) -> Result<Connection, Ended> {
         self.watchdog.expect(Limit::Connect);
-        let connection = self.watchdog.guard(Box::pin(self.job.route.open(self.job.clock))).await??;
+        let route = self.job.routes.to(target);
+        let connection = self.watchdog.guard(Box::pin(route.open(self.job.clock))).await??;
         self.tally.opened.update(|n| n + 1);
         if !connection.kernel_stamps() {
             self.tally.unstamped.set(true);
@@ -179,22 +184,27 @@ impl Slot {
         Ok(connection)
     }
 
-    /// One request and its answer on the connection, which is kept unless the server said that it ends. If it ended all the
-    /// same, the next request finds out.
+    /// One request and its answer on the connection to its server, which is kept unless the server said that it ends or the
+    /// plan wants it closed. If it ended all the same, the next request finds out.
     async fn exchange(&mut self, input: &Input, draft: &mut Draft) -> Result<(), Ended> {
-        let Some(mut connection) = self.connection.take() else {
+        let target = draft.target();
+        let Some(mut connection) = self.connections[target].take() else {
             return Err(
                 Failure { stage: Stage::Connect, class: FailureClass::Io, message: "no connection".into() }.into()
             );
         };
-        let answer = connection.send(self.job.request(input));
+        let answer = connection.send(self.job.request(target, input));
         let read = self.read_answer(answer, &mut connection, draft).await;
         draft.notes.record.sent = connection.marks().sent();
         draft.notes.record.first_byte = connection.marks().first_byte();
         read?;
         if draft.body_is_whole && !draft.ends_connection {
             connection.finish();
-            self.connection = Some(connection);
+            if connection.is_spent(self.job.plan.connections) {
+                connection.close().await;
+            } else {
+                self.connections[target] = Some(connection);
+            }
         }
         draft.verdict()
     }
@@ -289,6 +299,15 @@ impl Draft {
             ends_connection: false,
             notes: Notes::new(record),
         }
+    }
+
+    /// Gives the request its server. No run has more servers than the number holds.
+    fn set_target(&mut self, target: usize) {
+        self.notes.record.target = target as u16;
+    }
+
+    fn target(&self) -> usize {
+        usize::from(self.notes.record.target)
     }
 
     fn is_unanswered(&self) -> bool {

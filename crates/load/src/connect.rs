@@ -1,75 +1,130 @@
-//! Opening connections: the name is resolved once, before load; every address is kept and tried in turn.
+//! How the servers of a run are reached: names are resolved once, before load, and certificates are read once.
 
+use crate::addresses::Addresses;
 use crate::connection::{Connection, Noted, Transport};
 use crate::failure;
-use crate::tls::{self, TlsError};
+use crate::tls;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use streamgauge_core::clock::SystemClock;
+use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::{Endpoint, Stamps, Target};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_net::StampedStream;
-use tokio::net::TcpStream;
+use thiserror::Error;
 use tokio_rustls::TlsConnector;
 
-/// Everything a connection needs, found out before load.
+/// The ways to all servers of an endpoint, found out before load. Copies share what is known of the addresses.
 #[derive(Clone)]
-pub struct Route {
-    addresses: Vec<SocketAddr>,
+pub struct Routes {
+    servers: Arc<[Route]>,
+    served_here: bool,
+}
+
+/// The way to one server: everything that a connection there needs.
+pub(crate) struct Route {
+    /// The server.
+    pub target: Target,
+    addresses: Addresses,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     stamps: Stamps,
-    /// Index of the address that answered last: the next connection tries it first.
-    preferred: Arc<AtomicUsize>,
+}
+
+/// There is no way to a server.
+#[derive(Debug, Error)]
+#[error("{target}: {failure}")]
+pub struct NoRoute {
+    /// Which server.
+    pub target: Target,
+    /// Why: at the stage of DNS or TLS.
+    pub failure: Failure,
+}
+
+impl Routes {
+    /// Resolves the names of the endpoint's servers and reads the certificates.
+    ///
+    /// # Errors
+    /// When a name has no address, or the certificates cannot be used.
+    pub fn find(endpoint: &Endpoint, stamps: Stamps) -> Result<Routes, NoRoute> {
+        let mut trust = None;
+        let routes = endpoint.targets().map(|target| {
+            Route::find(endpoint, target, stamps, &mut trust)
+                .map_err(|failure| NoRoute { target: target.clone(), failure })
+        });
+        Ok(Routes { servers: routes.collect::<Result<_, _>>()?, served_here: false })
+    }
+
+    /// Notes that the servers are in this process, so that the other end of each connection takes a descriptor here too.
+    pub fn served_here(self) -> Routes {
+        Routes { served_here: true, ..self }
+    }
+
+    /// Ends of a connection that are in this process.
+    pub(crate) fn ends(&self) -> u64 {
+        if self.served_here { 2 } else { 1 }
+    }
+
+    /// The addresses of each server, in the order of the endpoint's targets.
+    pub(crate) fn addresses(&self) -> Vec<Vec<SocketAddr>> {
+        self.servers.iter().map(|route| route.addresses.iter().collect()).collect()
+    }
+
+    /// The way to each server.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.servers.iter()
+    }
+
+    /// How many servers there are, at least one.
+    pub(crate) fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The way to target number `target` of the endpoint, which has it.
+    pub(crate) fn to(&self, target: usize) -> &Route {
+        &self.servers[target]
+    }
 }
 
 impl Route {
-    /// Resolves the endpoint's name and reads the certificates.
-    ///
-    /// # Errors
-    /// A failure at the stage of DNS or TLS.
-    pub fn find(endpoint: &Endpoint, stamps: Stamps) -> Result<Route, Failure> {
-        let target = &endpoint.target;
+    /// `trust` is made for the first server that needs it, and used by the others.
+    fn find(
+        endpoint: &Endpoint,
+        target: &Target,
+        stamps: Stamps,
+        trust: &mut Option<Arc<ClientConfig>>,
+    ) -> Result<Route, Failure> {
         let addresses = resolve(target)?;
         let tls = match target.tls {
-            true => Some(connector(endpoint)?),
+            true => Some(connector(endpoint, target, trust)?),
             false => None,
         };
-        Ok(Route { addresses, tls, stamps, preferred: Arc::default() })
+        Ok(Route { target: target.clone(), addresses, tls, stamps })
     }
 
-    /// Opens a connection: TCP, then TLS where the target wants it. Says nothing of time; the caller bounds it.
+    /// Whether nothing has answered there lately, so that others are better asked.
+    pub fn is_down(&self, clock: SystemClock) -> bool {
+        self.addresses.all_rest(clock.now())
+    }
+
+    /// Opens a connection: TCP to the next address that answers, then TLS where the target wants it. Says nothing of time; the
+    /// caller bounds it.
     ///
     /// # Errors
     /// The failure of the last address tried.
     pub async fn open(&self, clock: SystemClock) -> Result<Connection, Failure> {
-        let mut failed = None;
-        let first = self.preferred.load(Ordering::Relaxed);
-        for offset in 0..self.addresses.len() {
-            let index = (first + offset) % self.addresses.len();
-            match TcpStream::connect(self.addresses[index]).await {
-                Ok(tcp) => {
-                    self.preferred.store(index, Ordering::Relaxed);
-                    return self.converse(tcp, clock).await;
-                }
-                Err(error) => failed = Some(failure::from_io(Stage::Connect, &error)),
-            }
-        }
-        Err(failed.unwrap_or_else(|| unresolved("no address")))
-    }
-
-    async fn converse(&self, tcp: TcpStream, clock: SystemClock) -> Result<Connection, Failure> {
+        let (address, tcp) =
+            self.addresses.connect(clock).await.map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let stream =
             StampedStream::new(tcp, clock, self.stamps).map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let noted = Noted::new(stream);
         let transport = match &self.tls {
             None => Transport::Plain(noted),
             Some((connector, name)) => {
-                let stream = connector
-                    .connect(name.clone(), noted)
-                    .await
-                    .map_err(|error| Failure { class: FailureClass::Tls, ..failure::from_io(Stage::Tls, &error) })?;
+                let stream = connector.connect(name.clone(), noted).await.map_err(|error| {
+                    self.addresses.stand_back(address, clock.now());
+                    Failure { class: FailureClass::Tls, ..failure::from_io(Stage::Tls, &error) }
+                })?;
                 Transport::Tls(Box::new(stream))
             }
         };
@@ -77,46 +132,63 @@ impl Route {
     }
 }
 
-fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Failure> {
+fn resolve(target: &Target) -> Result<Addresses, Failure> {
     let found =
         (target.host.as_str(), target.port).to_socket_addrs().map_err(|error| unresolved(&error.to_string()))?;
-    let addresses: Vec<SocketAddr> = found.collect();
-    if addresses.is_empty() { Err(unresolved(&format!("{} has no address", target.host))) } else { Ok(addresses) }
+    let addresses = Addresses::new(found);
+    if addresses.iter().next().is_none() {
+        return Err(unresolved(&format!("{} has no address", target.host)));
+    }
+    Ok(addresses)
 }
 
 fn unresolved(message: &str) -> Failure {
     Failure { stage: Stage::Dns, class: FailureClass::Unresolved, message: message.to_owned() }
 }
 
-fn connector(endpoint: &Endpoint) -> Result<(TlsConnector, ServerName<'static>), Failure> {
+fn connector(
+    endpoint: &Endpoint,
+    target: &Target,
+    trust: &mut Option<Arc<ClientConfig>>,
+) -> Result<(TlsConnector, ServerName<'static>), Failure> {
     let refuse = |message: String| Failure { stage: Stage::Tls, class: FailureClass::Tls, message };
-    let config: Arc<_> = tls::client_config(&endpoint.trust).map_err(|error: TlsError| refuse(error.to_string()))?;
-    let name = ServerName::try_from(endpoint.target.host.clone()).map_err(|error| refuse(error.to_string()))?;
+    let config = match trust {
+        Some(config) => config.clone(),
+        None => trust.insert(tls::client_config(&endpoint.trust).map_err(|error| refuse(error.to_string()))?).clone(),
+    };
+    let name = ServerName::try_from(target.host.clone()).map_err(|error| refuse(error.to_string()))?;
     Ok((TlsConnector::from(config), name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamgauge_core::clock::Nanos;
     use tokio::task::LocalSet;
 
     #[test]
-    fn the_address_that_answered_is_tried_first_next_time() {
+    fn a_server_is_down_when_none_of_its_addresses_answers_and_until_one_does() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         // Bound and not listening: nobody else can take the address meanwhile.
         let closed = tokio::net::TcpSocket::new_v4().unwrap();
         closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let addresses = vec![closed.local_addr().unwrap(), listener.local_addr().unwrap()];
-        let route = Route { addresses, tls: None, stamps: Stamps::Kernel, preferred: Arc::default() };
+        let (refusing, at) = (closed.local_addr().unwrap(), listener.local_addr().unwrap());
+        let target = Target { tls: false, host: "twice".to_owned(), port: 1 };
+        let route = Route { target, addresses: Addresses::new([refusing, at]), tls: None, stamps: Stamps::Kernel };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let clock = SystemClock::start();
         LocalSet::new().block_on(&runtime, async {
-            for _ in 0..2 {
-                route.open(SystemClock::start()).await.map(drop).unwrap();
-                assert_eq!(route.preferred.load(Ordering::Relaxed), 1);
+            for _ in 0..3 {
+                route.open(clock).await.map(drop).unwrap();
+                assert!(!route.is_down(clock));
             }
             drop(listener);
-            let failure = route.open(SystemClock::start()).await.map(drop).unwrap_err();
+            let failure = route.open(clock).await.map(drop).unwrap_err();
             assert_eq!((failure.stage, failure.class), (Stage::Connect, FailureClass::Refused));
+            assert!(route.addresses.all_rest(Nanos::ZERO));
+            let _listener = std::net::TcpListener::bind(at).unwrap();
+            route.open(clock).await.map(drop).unwrap();
+            assert!(!route.is_down(clock));
         });
     }
 }

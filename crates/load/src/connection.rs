@@ -13,6 +13,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::ConnectionPolicy;
 use streamgauge_net::{Idle, Receipt, StampedStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
@@ -288,6 +289,30 @@ impl Connection {
     /// Notes that an exchange has ended well.
     pub fn finish(&mut self) {
         self.served += 1;
+    }
+
+    /// Whether it has had all the requests that `policy` allows a connection.
+    pub fn is_spent(&self, policy: ConnectionPolicy) -> bool {
+        match policy {
+            ConnectionPolicy::Reuse => false,
+            ConnectionPolicy::New => true,
+            ConnectionPolicy::Rotate(requests) => self.served >= u64::from(requests),
+        }
+    }
+
+    /// Ends it in order: over TLS with its goodbye, then the end of the stream. It waits for nobody; what cannot be
+    /// said at once is left to the kernel.
+    pub async fn close(self) {
+        let Connection { sender, motor, .. } = self;
+        // hyper closes a connection that can get no more requests.
+        drop(sender);
+        if let Some(mut motor) = motor {
+            poll_fn(|cx| {
+                let _ = Pin::new(&mut *motor).poll(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
     }
 
     /// Moves the connection until `work` is done.

@@ -1,61 +1,39 @@
-//! File descriptors: a connection each, and the system's limit on them.
-
-use thiserror::Error;
+//! File descriptors: one at each end of a connection that is in this process, and the system's limit on them.
 
 /// Descriptors that the rest of the process needs.
 const OTHERS: u64 = 64;
 
-/// The limit is too low for the streams asked for.
-#[derive(Debug, Error)]
-#[error(
-    "--concurrency {streams}: this system allows the process {limit} open files, and each stream takes one; raise the limit (ulimit -Hn) or give at most {most}"
-)]
-pub struct TooFewDescriptors {
-    streams: u32,
-    limit: u64,
-    most: u64,
-}
-
-/// Raises the process's limit on open files as far as the system lets it.
-///
-/// # Errors
-/// When even then it is too low for so many streams at once.
+/// Raises the process's limit on open files as far as the system lets it, and says how high it is then; none where the
+/// system does not tell, which will tell it when it is reached.
 #[cfg(unix)]
-pub fn raise_descriptor_limit(streams: u32) -> Result<(), TooFewDescriptors> {
+pub(crate) fn raise_limit() -> Option<u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    // A system that does not tell its limit will tell it when it is reached.
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
-    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
-    };
-    if u64::from(streams) + OTHERS <= limit {
-        return Ok(());
-    }
-    Err(TooFewDescriptors { streams, limit, most: limit.saturating_sub(OTHERS) })
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some(setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard))
 }
 
-/// Raises the process's limit on open files as far as the system lets it.
-///
-/// # Errors
-/// None here.
+/// Raises the process's limit on open files; there is none here.
 #[cfg(not(unix))]
-pub fn raise_descriptor_limit(_: u32) -> Result<(), TooFewDescriptors> {
-    Ok(())
+pub(crate) fn raise_limit() -> Option<u64> {
+    None
 }
 
-/// Connections that the limit as it is leaves room for.
+/// Streams of `each` descriptors that the limit as it is leaves room for.
 #[cfg(unix)]
-pub(crate) fn room() -> u32 {
+pub(crate) fn room(each: u64) -> u32 {
     use nix::sys::resource::{Resource, getrlimit};
-    let room = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft.saturating_sub(OTHERS));
-    u32::try_from(room).unwrap_or(u32::MAX)
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u32::MAX, |(soft, _)| room_within(soft, each))
 }
 
-/// Connections that the limit as it is leaves room for.
+/// Streams that the limit as it is leaves room for.
 #[cfg(not(unix))]
-pub(crate) fn room() -> u32 {
+pub(crate) fn room(_: u64) -> u32 {
     u32::MAX
+}
+
+/// Streams of `each` descriptors that a limit of `limit` leaves room for.
+pub(crate) fn room_within(limit: u64, each: u64) -> u32 {
+    u32::try_from(limit.saturating_sub(OTHERS) / each.max(1)).unwrap_or(u32::MAX)
 }
 
 #[cfg(all(test, unix))]
@@ -63,10 +41,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_streams_fit_and_too_many_are_refused_in_a_sentence() {
-        assert!(raise_descriptor_limit(1).is_ok());
-        if let Err(error) = raise_descriptor_limit(u32::MAX) {
-            assert!(error.to_string().starts_with("--concurrency 4294967295: this system allows"), "{error}");
-        }
+    fn a_stream_may_take_several() {
+        assert_eq!([room_within(80, 1), room_within(80, 3), room_within(80, 17), room_within(3, 1)], [16, 5, 0, 0]);
+        assert_eq!(room_within(u64::MAX, 1), u32::MAX);
+        let limit = raise_limit().unwrap();
+        assert_eq!(room(2), room_within(limit, 2));
     }
 }

@@ -48,7 +48,7 @@ pub struct Run {
 /// When a thread cannot be started.
 pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Result<Run> {
     let plan = job.plan.clone();
-    let room = descriptors::room();
+    let room = descriptors::room(job.routes.len() as u64 * job.routes.ends());
     let slots = match plan.load.most() {
         Some(_) => plan.load.slots(),
         // What is opened ahead is a help and not a promise.
@@ -174,7 +174,8 @@ impl Watch {
         let Common { job, control, .. } = &*run.common;
         let now = job.clock.now();
         let hopeless = HOPELESS.max(u64::from(job.plan.load.slots()));
-        if self.ended_early.is_none() && progress.completed >= hopeless && progress.failed == progress.completed {
+        let all_failed = progress.failed == progress.completed && job.balancer.each_has_failed();
+        if self.ended_early.is_none() && progress.completed >= hopeless && all_failed {
             self.ended_early = Some(format!("the first {} requests all failed", progress.completed));
             control.abort();
         }

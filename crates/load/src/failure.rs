@@ -51,7 +51,8 @@ fn source_io(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
-fn class_of(error: &io::Error) -> FailureClass {
+/// What kind of failure the system reports.
+pub fn class_of(error: &io::Error) -> FailureClass {
     if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
         return FailureClass::Tls;
     }

@@ -1,13 +1,14 @@
 //! What the load threads are given, and what they give back.
 
-use crate::connect::Route;
+use crate::balance::{Balancer, Seat};
+use crate::connect::Routes;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http_body_util::Full;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::event::OutputKind;
-use streamgauge_core::plan::{self, Endpoint, HIDDEN, RunPlan};
+use streamgauge_core::plan::{self, Endpoint, HIDDEN, RunPlan, Target};
 use streamgauge_core::record::{RawPiece, Record};
 use streamgauge_wire::Codec;
 use thiserror::Error;
@@ -21,10 +22,13 @@ pub struct Job {
     /// The requests' bodies; requests go round them in order.
     pub inputs: Vec<Input>,
     /// Where connections go.
-    pub route: Route,
+    pub routes: Routes,
     /// The run's clock.
     pub clock: SystemClock,
-    head: Head,
+    /// Gives requests their servers.
+    pub(crate) balancer: Balancer,
+    /// Of the requests to each server.
+    heads: Vec<Head>,
 }
 
 /// One prepared request.
@@ -77,25 +81,32 @@ pub enum JobError {
     /// No request was prepared.
     #[error("there is nothing to send")]
     NoInput,
+    /// More servers than a record can tell apart.
+    #[error("--url: {0} servers; give at most {most}", most = u16::MAX)]
+    TooManyTargets(usize),
 }
 
 impl Job {
-    /// Puts a run together.
+    /// Puts a run together; `routes` are those of the plan's endpoint.
     ///
     /// # Errors
-    /// When one of the plan's headers is not one, or there are no inputs.
+    /// When one of the plan's headers is not one, there are no inputs, or there are too many servers.
     pub fn new(
         plan: Arc<RunPlan>,
         codec: Codec,
         inputs: Vec<Input>,
-        route: Route,
+        routes: Routes,
         clock: SystemClock,
     ) -> Result<Job, JobError> {
         if inputs.is_empty() {
             return Err(JobError::NoInput);
         }
-        let head = Head::new(&plan.endpoint)?;
-        Ok(Job { plan, codec, inputs, route, clock, head })
+        if routes.len() > usize::from(u16::MAX) {
+            return Err(JobError::TooManyTargets(routes.len()));
+        }
+        let heads = routes.iter().map(|route| Head::new(&plan.endpoint, &route.target)).collect::<Result<_, _>>()?;
+        let balancer = Balancer::new(plan.endpoint.balance, routes.len());
+        Ok(Job { plan, codec, inputs, routes, clock, balancer, heads })
     }
 
     /// `message` without the values of secret headers, which a server may repeat in what it says.
@@ -115,19 +126,29 @@ impl Job {
         (index, &self.inputs[index as usize])
     }
 
-    /// The request for `input`.
-    pub(crate) fn request(&self, input: &Input) -> http::Request<Full<Bytes>> {
-        self.head.request(http::Method::POST, &self.plan.endpoint.path, input.body.clone())
+    /// The request for `input` at server number `target`.
+    pub(crate) fn request(&self, target: usize, input: &Input) -> http::Request<Full<Bytes>> {
+        self.heads[target].request(http::Method::POST, &self.plan.endpoint.path, input.body.clone())
+    }
+
+    /// A server for request number `seq`, which is issued now.
+    pub(crate) fn seat(&self, seq: u64) -> Seat<'_> {
+        self.balancer.seat(seq, |target| self.routes.to(target).is_down(self.clock))
+    }
+
+    /// Whether some server other than number `target` may answer.
+    pub(crate) fn has_other_than(&self, target: usize) -> bool {
+        (0..self.routes.len()).any(|other| other != target && !self.routes.to(other).is_down(self.clock))
     }
 }
 
-/// The head that all requests to an endpoint share.
+/// The head that all requests to a server share.
 pub(crate) struct Head(HeaderMap);
 
 impl Head {
-    pub(crate) fn new(endpoint: &Endpoint) -> Result<Head, JobError> {
+    pub(crate) fn new(endpoint: &Endpoint, target: &Target) -> Result<Head, JobError> {
         let mut map = HeaderMap::new();
-        map.insert(HOST, value("Host", &endpoint.target.authority())?);
+        map.insert(HOST, value("Host", &target.authority())?);
         map.insert(USER_AGENT, HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION"))));
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let accept = if endpoint.streaming { "text/event-stream" } else { "application/json" };

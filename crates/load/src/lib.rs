@@ -1,28 +1,32 @@
 //! Drives load and turns bytes into records.
 //!
-//! [`run`] starts load threads. Each has a current-thread runtime, and on it one task a slot; a slot has one connection and
-//! one request at a time, and asks for a ticket when it has none. In a closed loop tickets come from a counter that the
+//! [`run`] starts load threads. Each has a current-thread runtime, and on it one task a slot; a slot has one connection to each
+//! server and one request at a time, and asks for a ticket when it has none. In a closed loop tickets come from a counter that the
 //! threads share; in an open loop each thread has its own part of the schedule, and a ticket comes when it is due. Records
 //! leave in batches through a channel; whoever receives them (counting tokens, writing files, showing progress) does so on a
 //! thread of its own.
 
+mod addresses;
 mod attempt;
+mod balance;
 mod connect;
 mod connection;
 mod control;
 mod descriptors;
 mod driver;
 mod failure;
+mod forecast;
 mod job;
 mod lobby;
 mod pacer;
+mod ports;
 mod probe;
 mod shard;
 mod tls;
 
-pub use connect::Route;
+pub use connect::{NoRoute, Routes};
 pub use control::Control;
-pub use descriptors::{TooFewDescriptors, raise_descriptor_limit};
 pub use driver::{Progress, Run, run};
+pub use forecast::{Limits, Refusal, forecast};
 pub use job::{Batch, Finished, Input, Job, JobError, Output};
 pub use probe::{ProbeError, fetch, probe};

@@ -1,7 +1,7 @@
 //! Questions asked before load, in no figure: which models there are, and whether a request is answered at all.
 
 use crate::attempt::Slot;
-use crate::connect::Route;
+use crate::connect::Routes;
 use crate::connection::Connection;
 use crate::failure;
 use crate::job::{Finished, Head, Job, JobError};
@@ -34,13 +34,15 @@ pub enum ProbeError {
     Failed(Failure),
 }
 
-/// Sends the job's first request and waits for its first output, or for the whole answer where it does not stream.
+/// Sends the job's first request and waits for its first output, or for the whole answer where it does not stream. Of several
+/// servers the first is asked: one answer tells what there is to know of an endpoint, and the load shows who does not answer.
 ///
 /// # Errors
 /// When this machine cannot even try. What the server did with the request is in the record.
 pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(LocalSet::new().block_on(&runtime, async {
+        // Number 0 goes to the first server by either rule.
         let ticket = Ticket::at_once(0, job.clock.now());
         let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default());
         slot.stop_at_first_output();
@@ -48,22 +50,22 @@ pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
     }))
 }
 
-/// GETs `path` from the endpoint's server: status and body.
+/// GETs `path` from the endpoint's server, of several from the first: status and body.
 ///
 /// # Errors
 /// When there is no whole answer within `limit`.
 pub fn fetch(
     endpoint: &Endpoint,
-    route: &Route,
+    routes: &Routes,
     clock: SystemClock,
     path: &str,
     limit: Nanos,
 ) -> Result<(u16, Vec<u8>), ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let request = Head::new(endpoint)?.request(http::Method::GET, path, Bytes::new());
+    let request = Head::new(endpoint, &endpoint.target)?.request(http::Method::GET, path, Bytes::new());
     let deadline = clock.instant(clock.now() + limit).into();
     let asked = async {
-        let mut connection = route.open(clock).await?;
+        let mut connection = routes.to(0).open(clock).await?;
         let answer = connection.send(request);
         let answer = connection.drive(answer).await.map_err(|error| failure::from_hyper(Stage::FirstByte, &error))?;
         let status = answer.status().as_u16();

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
-use streamgauge_core::record::{Outcome, Phase, Stage, ThreadFacts};
+use streamgauge_core::record::{FailureClass, Outcome, Phase, Stage, ThreadFacts};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_net::Timer;
 use tokio::sync::{Barrier, Semaphore};
@@ -238,7 +238,7 @@ impl Shard {
             while let Some(ticket) = self.ticket(index, slot.number()).await {
                 let finished = slot.request(&ticket, *phase).await;
                 drop(ticket);
-                let pause = could_not_connect(&finished);
+                let pause = could_not_connect(&finished, &self.common.job);
                 self.count(&finished);
                 self.outbox.push(finished);
                 if pause && !self.end.is_aborted() {
@@ -319,8 +319,15 @@ impl Shard {
     }
 }
 
-fn could_not_connect(finished: &Finished) -> bool {
-    matches!(&finished.record.outcome, Outcome::Failed(failure) if failure.stage <= Stage::Tls)
+/// Whether the slot could not connect and the next request would fare no better: not where another server may answer, unless
+/// it is this machine that can open no more.
+fn could_not_connect(finished: &Finished, job: &Job) -> bool {
+    match &finished.record.outcome {
+        Outcome::Failed(failure) if failure.stage <= Stage::Tls => {
+            failure.class == FailureClass::Exhausted || !job.has_other_than(usize::from(finished.record.target))
+        }
+        _ => false,
+    }
 }
 
 /// Records on their way out.

@@ -15,7 +15,8 @@ pub struct Salvage {
     anchor_wall: i64,
     kernel_stamps: bool,
     span: Option<(Nanos, Nanos)>,
-    slots: HashSet<u32>,
+    /// Slots and the servers that they have sent to.
+    pairs: HashSet<(u32, u16)>,
     connections: u64,
 }
 
@@ -23,14 +24,14 @@ impl Salvage {
     /// From no records yet of the file that begins so.
     pub fn new(header: &Header) -> Salvage {
         let anchor_wall = header.anchor_wall_ns;
-        Salvage { anchor_wall, kernel_stamps: false, span: None, slots: HashSet::new(), connections: 0 }
+        Salvage { anchor_wall, kernel_stamps: false, span: None, pairs: HashSet::new(), connections: 0 }
     }
 
     /// Takes one record in.
     pub fn add(&mut self, record: &Record) {
         self.kernel_stamps |= record.chunks.iter().any(|chunk| chunk.lag.is_some());
-        // A slot opens its first connection ahead of the load; a later one is part of the request that needed it.
-        if record.sent.is_some() && (self.slots.insert(record.slot) | record.connect.is_some()) {
+        // A slot opens its first connection to a server ahead of the load; a later one is part of the request that needed it.
+        if record.sent.is_some() && (self.pairs.insert((record.slot, record.target)) | record.connect.is_some()) {
             self.connections += 1;
         }
         if record.phase == Phase::Profiling {
@@ -76,11 +77,14 @@ mod tests {
         let reconnected = Record { connect: Some(Nanos(2)), chunks: vec![chunk], ..at(0, 20, 40) };
         let refused = Record { sent: None, ..at(7, 12, 13) };
         let mut salvage = Salvage::new(&header);
-        [warmup, reconnected, at(1, 10, 30), at(1, 31, 35), refused].iter().for_each(|record| salvage.add(record));
+        let elsewhere = Record { target: 1, ..at(1, 31, 36) };
+        [warmup, reconnected, at(1, 10, 30), at(1, 31, 35), elsewhere, refused]
+            .iter()
+            .for_each(|record| salvage.add(record));
         let facts = salvage.facts();
         assert_eq!((facts.started, facts.ended, facts.anchor_wall), (Nanos(10), Nanos(40), 9));
         assert!(facts.kernel_stamps && !facts.interrupted && facts.threads.is_empty());
-        assert_eq!(facts.connections_opened, 3);
+        assert_eq!(facts.connections_opened, 4);
         assert!(facts.ended_early.unwrap().starts_with("killed"));
         let nothing = Salvage::new(&header).facts();
         assert_eq!((nothing.started, nothing.ended, nothing.kernel_stamps), (Nanos::ZERO, Nanos::ZERO, false));

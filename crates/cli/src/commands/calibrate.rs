@@ -19,7 +19,7 @@ use std::process::Command;
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::units::utc;
-use streamgauge_load::Control;
+use streamgauge_load::{Control, Limits, Routes, forecast};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_report::artifacts::{RECORDS, directory_name};
 use streamgauge_report::{RecordReader, calibration, plot};
@@ -34,8 +34,7 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     let say = move || speaker.note("interrupted: waiting for the requests of this point");
     let signals = Signals::watch(Control::default(), say).context("signals cannot be watched")?;
     calibration::try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
-    streamgauge_load::raise_descriptor_limit(grid.most_streams())
-        .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
+    check(&grid)?;
     let mut points = Vec::new();
     for (index, load) in grid.loads.iter().enumerate() {
         printer.note(&format!("calibrating, {} of {}: {}", index + 1, grid.loads.len(), load.offered));
@@ -55,6 +54,21 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     }
     store(&calibration, &output, printer)
+}
+
+/// Refuses a load that this system has no room for, before the first is tried.
+fn check(grid: &Grid) -> Result<()> {
+    let limits = Limits::of_this_system();
+    for load in &grid.loads {
+        let mut words = load.profile_words(grid.duration);
+        // Any address of this machine: nothing is sent there.
+        words.extend(["--url", "http://127.0.0.1:9"].map(str::to_owned));
+        let plan = Settings::resolve(*args::profile(words)?, &|_| None)?.plan;
+        let routes = Routes::find(&plan.endpoint, plan.stamps)?;
+        forecast(&plan, &routes, &limits)
+            .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
+    }
+    Ok(())
 }
 
 /// The file for the result. Its plot stands beside it, so it must have another name.

@@ -77,15 +77,6 @@ impl Grid {
         let open = rates.iter().map(|&per_second| Load { offered: Offered::Rate { per_second }, itl: SHORT.0.itl });
         Ok(Grid { loads: closed.chain(open).collect(), duration: args.duration.unwrap_or(duration) })
     }
-
-    /// The most streams of any load; of an open loop it is not known.
-    pub fn most_streams(&self) -> u32 {
-        let streams = self.loads.iter().map(|load| match load.offered {
-            Offered::Streams { streams, .. } => streams,
-            Offered::Rate { .. } => 1,
-        });
-        streams.max().unwrap_or(1)
-    }
 }
 
 impl Load {
@@ -154,7 +145,7 @@ mod tests {
         };
         let expected = ["1 stream at 5 ms a token", "2 streams at 5 ms a token", "1 stream at 0.5 ms a token"];
         assert_eq!(offered(&given)[..3], expected);
-        assert_eq!((offered(&given).len(), Grid::of(&given).unwrap().most_streams()), (4, 2));
+        assert_eq!(offered(&given).len(), 4);
         assert_eq!(Grid::of(&given).unwrap().duration, QUICK_DURATION);
     }
 

@@ -17,7 +17,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
-use streamgauge_load::Control;
+use streamgauge_load::{Control, Limits, forecast};
 use streamgauge_report::artifacts::directory_name;
 use streamgauge_stats::Summary;
 
@@ -30,8 +30,10 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let mut shared = Preparation::of(&mut settings, printer)?;
     let levels = levels(&settings);
     levels.check_directories()?;
+    let limits = Limits::of_this_system();
     for plan in &levels.plans {
-        streamgauge_load::raise_descriptor_limit(plan.load.most().unwrap_or(1)).map_err(usage)?;
+        let notes = forecast(plan, &shared.routes, &limits).map_err(usage)?;
+        notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
         advice::say(&plan.load, settings.verbose, printer);
     }
     if levels.are_several() && shared.rows.iter().all(|row| row.text.is_none()) {

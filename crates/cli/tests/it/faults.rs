@@ -252,6 +252,23 @@ fn running_out_of_descriptors_is_a_failure_of_this_machine() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_simulated_server_takes_as_many_descriptors_again() {
+    let simulated = |streams: u32, code: i32| {
+        let context = TestContext::new();
+        let args = format!("profile --sim --ui none {SMALL} --concurrency {streams} --request-count 40");
+        let run = context.run(context.prepared("ulimit -n 100", &args)).expect(code);
+        (run.stderr.clone(), (code == 0).then(|| run.records().ended("ok").len()))
+    };
+    let (refused, _) = simulated(19, 2);
+    assert!(
+        refused.contains("takes 2, the simulated server's included;") && refused.contains("at most 18"),
+        "{refused}"
+    );
+    assert_eq!(simulated(18, 0).1, Some(40));
+}
+
+#[test]
 fn a_request_to_terminate_is_ctrl_c() {
     let context = TestContext::faulty(&["stall-stream=1000s:every=8"]);
     let running = context.start(&format!("{SMALL} --benchmark-duration 10m --grace-period 1h"));

@@ -4,7 +4,9 @@ use crate::script::{Peer, serve, settle};
 use crate::trial::{Trial, failure};
 use crate::words::{STREAM_HEAD, chunk, document, stream, token};
 use std::sync::Barrier;
-use streamgauge_core::plan::Target;
+use std::sync::mpsc::{Receiver, channel};
+use streamgauge_core::arrival::Arrival;
+use streamgauge_core::plan::{ConnectionPolicy, Target};
 use streamgauge_core::record::{FailureClass, Record, Stage};
 
 /// Answers the request that waits on `peer`; false when there is none.
@@ -205,4 +207,97 @@ fn bytes_that_nobody_asked_for_end_a_kept_connection_and_nothing_else() {
         }
     });
     was_replaced(Trial::at(server.addr()));
+}
+
+/// What a connection had: its number, its answered requests, and whether the client left it in order.
+pub type Had = (usize, usize, bool);
+
+/// The script of a server that answers `most` requests a connection, and what it tells of each.
+pub fn counting(most: usize) -> (impl Fn(&mut Peer) + Send + Sync + 'static, Receiver<Had>) {
+    let (tell, told) = channel();
+    let script = move |peer: &mut Peer| {
+        let answered = (0..most).take_while(|_| answer(peer)).count();
+        // The client may have gone before the last of them.
+        let in_order = answered < most || peer.is_left_in_order();
+        let _ = tell.send((peer.number, answered, in_order));
+    };
+    (script, told)
+}
+
+/// What each connection had, in the order in which they were opened.
+pub fn counts(told: &Receiver<Had>, connections: usize) -> Vec<usize> {
+    let mut all: Vec<_> = told.iter().take(connections).collect();
+    all.sort_unstable();
+    assert!(all.iter().all(|(_, _, in_order)| *in_order), "{all:?}");
+    all.into_iter().map(|(_, answered, _)| answered).collect()
+}
+
+#[test]
+fn a_new_one_for_each_request_is_opened_before_it_is_sent_and_closed_after_it() {
+    let (script, told) = counting(1);
+    let server = serve(script);
+    let ended = Trial::at(server.addr()).connections(ConnectionPolicy::New).requests(5).run();
+    ended.all_ok(5);
+    assert_eq!((ended.facts.connections_opened, ended.facts.connections_replaced), (5, 0));
+    assert_eq!(counts(&told, 5), [1; 5]);
+    // The first was opened ahead of load.
+    let opened: Vec<bool> = ended.records().iter().map(|record| record.connect.is_some()).collect();
+    assert_eq!(opened, [false, true, true, true, true]);
+    assert!(ended.records().iter().all(|record| record.turnaround.is_none() && record.retries == 0));
+    assert_eq!(server.accepted(), 5);
+}
+
+#[test]
+fn a_rotated_one_is_closed_after_its_requests() {
+    let (script, told) = counting(3);
+    let server = serve(script);
+    let ended = Trial::at(server.addr()).connections(ConnectionPolicy::Rotate(3)).requests(7).run();
+    ended.all_ok(7);
+    assert_eq!((ended.facts.connections_opened, ended.facts.connections_replaced), (3, 0));
+    assert_eq!(counts(&told, 3), [3, 3, 1]);
+    let opened: Vec<u64> =
+        ended.records().iter().filter(|record| record.connect.is_some()).map(|record| record.seq).collect();
+    assert_eq!(opened, [3, 6]);
+    let kept: Vec<u64> =
+        ended.records().iter().filter(|record| record.turnaround.is_some()).map(|record| record.seq).collect();
+    assert_eq!(kept, [1, 2, 4, 5]);
+}
+
+#[test]
+fn one_that_the_server_ends_first_is_not_used_until_it_is_spent() {
+    let server = serve(|peer| {
+        peer.request().unwrap();
+        let head = STREAM_HEAD.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        peer.send(&stream(&["a"]).replace(STREAM_HEAD, &head));
+    });
+    let ended = Trial::at(server.addr()).connections(ConnectionPolicy::Rotate(3)).requests(3).run();
+    ended.all_ok(3);
+    assert_eq!((ended.facts.connections_opened, ended.facts.connections_replaced), (3, 0));
+}
+
+#[test]
+fn in_an_open_loop_opening_is_part_of_the_time_from_due() {
+    let (script, told) = counting(1);
+    let server = serve(script);
+    let trial = Trial::at(server.addr()).rate(500.0, Arrival::Constant, Some(1));
+    let ended = trial.connections(ConnectionPolicy::New).requests(6).run();
+    ended.all_ok(6);
+    assert_eq!(counts(&told, 6), [1; 6]);
+    for record in &ended.records()[1..] {
+        let (due, connect, sent) = (record.due.unwrap(), record.connect.unwrap(), record.sent.unwrap());
+        assert!(due + connect <= sent, "{record:?}");
+    }
+}
+
+#[test]
+fn a_new_one_that_dies_under_its_request_is_a_failure() {
+    let server = serve(|peer| {
+        let came = if peer.number == 1 { peer.request().is_some() } else { answer(peer) && peer.is_left_in_order() };
+        assert!(came);
+    });
+    let ended = Trial::at(server.addr()).connections(ConnectionPolicy::New).requests(3).run();
+    let records = ended.records();
+    assert!(records[0].is_ok() && records[2].is_ok());
+    assert_eq!((failure(records[1]).0, records[1].retries), (Stage::FirstByte, 0));
+    assert_eq!((ended.facts.connections_opened, server.accepted()), (3, 3));
 }

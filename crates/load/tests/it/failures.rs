@@ -61,7 +61,7 @@ fn nobody_listens() {
 #[test]
 fn a_name_that_is_none() {
     let target = Target { tls: false, host: "no such host.invalid".to_owned(), port: 80 };
-    let failure = Trial::to(target).route().err().unwrap();
+    let failure = Trial::to(target).routes().err().unwrap().failure;
     assert_eq!((failure.stage, failure.class), (Stage::Dns, FailureClass::Unresolved));
 }
 

@@ -10,7 +10,7 @@ use streamgauge_load::{ProbeError, fetch, probe};
 
 /// GETs `path` for `trial`.
 fn ask(trial: &Trial, path: &str, limit: Nanos) -> Result<(u16, Vec<u8>), ProbeError> {
-    fetch(&trial.plan.endpoint, &trial.route().unwrap(), trial.clock, path, limit)
+    fetch(&trial.plan.endpoint, &trial.routes().unwrap(), trial.clock, path, limit)
 }
 
 #[test]

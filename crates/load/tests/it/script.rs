@@ -188,6 +188,15 @@ impl Peer {
         nix::sys::socket::setsockopt(self.tcp(), nix::sys::socket::sockopt::Linger, &at_once).unwrap();
     }
 
+    /// Whether the client says no more and goes in order: by the end of its stream, over TLS after a goodbye.
+    pub fn is_left_in_order(&mut self) -> bool {
+        let read = match &mut self.wire {
+            Wire::Plain(tcp) => tcp.read(&mut [0]),
+            Wire::Tls(stream) => stream.read(&mut [0]),
+        };
+        matches!(read, Ok(0))
+    }
+
     /// Says nothing more until the client goes.
     pub fn hang(&mut self) {
         while self.read_into(&mut Vec::new()).is_some() {}

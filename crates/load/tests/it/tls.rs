@@ -1,6 +1,6 @@
 //! The same over TLS, against a server whose certificates are made here.
 
-use crate::connections::{close_the_first_while_idle, was_replaced};
+use crate::connections::{close_the_first_while_idle, counting, counts, was_replaced};
 use crate::script::{Server, serve, serve_tls, settle};
 use crate::trial::{Ended, Trial, failure, now};
 use crate::words::{LAST_CHUNK, STREAM_HEAD, chunk, finish, stream, token};
@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use std::sync::{Arc, Mutex};
 use streamgauge_core::clock::{Nanos, SystemClock};
-use streamgauge_core::plan::Trust;
+use streamgauge_core::plan::{Balance, ConnectionPolicy, Trust};
 use streamgauge_core::record::{FailureClass, Stage};
 use tempfile::TempDir;
 
@@ -145,7 +145,7 @@ fn a_file_without_certificates_is_refused_before_load() {
     let certificates = local();
     let trial = Trial::to(certificates.talker().https("localhost"));
     for name in ["none.pem", "missing.pem"] {
-        let failure = trial.clone().trust(certificates.file(name)).route().err().unwrap();
+        let failure = trial.clone().trust(certificates.file(name)).routes().err().unwrap().failure;
         assert_eq!((failure.stage, failure.class), (Stage::Tls, FailureClass::Tls));
         assert!(failure.message.starts_with("--ca-file ") && failure.message.contains(name), "{}", failure.message);
     }
@@ -217,4 +217,28 @@ fn what_tls_says_for_itself_is_no_first_byte_of_an_answer() {
     for (record, written) in ended.records().into_iter().zip(written.lock().unwrap().iter()) {
         assert!(record.first_byte.unwrap() + Nanos::from_millis(1) >= *written, "{written} {record:?}");
     }
+}
+
+#[test]
+fn a_spent_connection_is_left_with_a_goodbye() {
+    let certificates = Certificates::make(&["localhost"]);
+    let (script, told) = counting(2);
+    let server = serve_tls(certificates.server.clone(), script);
+    let trial = Trial::to(server.https("localhost")).trust(certificates.trust());
+    let ended = trial.connections(ConnectionPolicy::Rotate(2)).requests(4).run();
+    ended.all_ok(4);
+    assert_eq!(counts(&told, 2), [2, 2]);
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_not_the_least_busy() {
+    let certificates = Certificates::make(&["localhost"]);
+    let good = certificates.talker();
+    let bad = serve(|peer| peer.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"));
+    let mut trial = Trial::to(good.https("localhost")).trust(certificates.trust()).balance(Balance::LeastInFlight);
+    trial.plan.endpoint.others = vec![bad.https("localhost")];
+    let ended = trial.slots(3).requests(60).run();
+    let failed: Vec<_> = ended.records().into_iter().filter(|record| !record.is_ok()).collect();
+    assert!(failed.len() < 15, "{} of 60 failed", failed.len());
+    assert!(failed.iter().all(|record| record.target == 1 && failure(record).1 == FailureClass::Tls));
 }

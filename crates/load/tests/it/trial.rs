@@ -13,10 +13,10 @@ use streamgauge_core::plan::{
     Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
 };
 use streamgauge_core::prompt::Prompt;
-use streamgauge_core::record::{Failure, FailureClass, Outcome, Phase, Record, RunFacts, Stage};
+use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
-use streamgauge_load::{Control, Finished, Input, Job, Route};
+use streamgauge_load::{Control, Finished, Input, Job, NoRoute, Routes};
 use streamgauge_wire::Codec;
 
 /// A run before it starts. Without further words: one streamed chat request in one slot on one thread.
@@ -39,7 +39,7 @@ pub struct Ended {
 
 impl Trial {
     pub fn at(addr: SocketAddr) -> Trial {
-        Trial::to(Target { tls: false, host: addr.ip().to_string(), port: addr.port() })
+        Trial::to(plain(addr))
     }
 
     pub fn to(target: Target) -> Trial {
@@ -153,6 +153,22 @@ impl Trial {
         self
     }
 
+    pub fn connections(mut self, policy: ConnectionPolicy) -> Trial {
+        self.plan.connections = policy;
+        self
+    }
+
+    /// More servers beside the first.
+    pub fn and_at(mut self, others: &[SocketAddr]) -> Trial {
+        self.plan.endpoint.others = others.iter().map(|addr| plain(*addr)).collect();
+        self
+    }
+
+    pub fn balance(mut self, balance: Balance) -> Trial {
+        self.plan.endpoint.balance = balance;
+        self
+    }
+
     pub fn trust(mut self, trust: Trust) -> Trial {
         self.plan.endpoint.trust = trust;
         self
@@ -178,8 +194,8 @@ impl Trial {
         self
     }
 
-    pub fn route(&self) -> Result<Route, Failure> {
-        Route::find(&self.plan.endpoint, self.plan.stamps)
+    pub fn routes(&self) -> Result<Routes, NoRoute> {
+        Routes::find(&self.plan.endpoint, self.plan.stamps)
     }
 
     pub fn job(&self) -> Arc<Job> {
@@ -190,7 +206,7 @@ impl Trial {
             want_out: prompt.want_out,
         };
         let inputs = self.prompts.iter().map(input).collect();
-        let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.route().unwrap(), self.clock);
+        let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.routes().unwrap(), self.clock);
         Arc::new(job.unwrap())
     }
 
@@ -225,6 +241,11 @@ impl Ended {
         }
         self
     }
+}
+
+/// The server at `addr`, without TLS.
+fn plain(addr: SocketAddr) -> Target {
+    Target { tls: false, host: addr.ip().to_string(), port: addr.port() }
 }
 
 /// Stage, class and message of a request that failed.
