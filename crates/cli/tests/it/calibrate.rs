@@ -134,7 +134,7 @@ fn what_cannot_be_is_refused_before_any_load() {
         ("calibrate --itl 0", "at least 0.001 ms"),
         ("calibrate --request-rate inf", "above 0, or none"),
         ("calibrate --request-rate none,5", "`none` stands alone"),
-        ("calibrate --duration 0", "a time above 0"),
+        ("calibrate --duration 0", "longer than 0"),
         ("calibrate --output plot.svg", "the plot's"),
         ("calibrate --output .", "--output ."),
     ] {

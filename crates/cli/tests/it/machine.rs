@@ -116,7 +116,7 @@ fn running_out_of_ports_is_a_failure_of_this_machine() {
     }
     let context = TestContext::new();
     let script = "ip link set lo up && echo 20000 20007 >/proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
-    let args = "profile --sim --ui none --streaming --isl 10 --osl 3 --no-probe --concurrency 12 --request-count 60";
+    let args = "profile --sim --ui none --streaming --isl 10 --osl 3 --no-probe --request-rate inf --request-count 60";
     let run = networked(&context, script, args).expect(0);
     let records = run.records();
     let (ok, failed) = (records.ended("ok").len(), records.ended("failed"));
