@@ -6,6 +6,7 @@
 mod fidelity;
 mod genai_perf;
 mod properties;
+mod scope;
 mod summary;
 mod support;
 mod tokens;
