@@ -6,7 +6,9 @@
 //! Nothing here does input or output, waits, or reads a clock.
 
 mod answer;
+pub mod confidence;
 pub mod distribution;
+mod endings;
 pub mod fidelity;
 pub mod goodput;
 pub mod interval;
@@ -19,8 +21,10 @@ pub mod summary;
 pub mod thresholds;
 mod throughput;
 pub mod tokens;
+pub mod windows;
 mod with_failures;
 
+pub use confidence::{Confidence, ConfidenceError, Figure};
 pub use distribution::{Distribution, PERCENTILES, Sampler};
 pub use fidelity::{Fidelity, FidelityRow, Grade};
 pub use goodput::{Goodput, GoodputError};
@@ -31,4 +35,5 @@ pub use spread::{Spread, spread};
 pub use steady::Slots;
 pub use summary::{Accumulator, AccumulatorConfig, Counts, FailureGroup, Summary, TargetCounts};
 pub use tokens::{TokenSource, TokenSources, output_tokens};
+pub use windows::Windows;
 pub use with_failures::WithFailures;

@@ -1,6 +1,7 @@
 //! The fold over records: what a run's records come to.
 
 use crate::answer::Answer;
+use crate::confidence::{Figure, Wanted};
 use crate::distribution::{Distribution, Sampler};
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use streamgauge_core::plan::{Stamps, TokenCount};
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::{ConfidenceRule, StabilityRule};
 use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, RunPlan, Stage};
 
 /// What a run's records come to. Only successful measured requests are in a distribution or a rate, save the time
@@ -137,6 +139,10 @@ pub struct AccumulatorConfig {
     pub stamps: Stamps,
     /// Where chance comes from.
     pub seed: Seed,
+    /// By what a row of windows was to end.
+    pub stability: Option<StabilityRule>,
+    /// Which figure was to be known how well at the end.
+    pub confidence: Option<ConfidenceRule>,
 }
 
 impl AccumulatorConfig {
@@ -152,6 +158,8 @@ impl AccumulatorConfig {
             output_exact: plan.prompts.output_exact,
             stamps: plan.stamps,
             seed: plan.prompts.seed,
+            stability: plan.stop.stability,
+            confidence: plan.stop.confidence.clone(),
         })
     }
 }
@@ -373,10 +381,38 @@ impl Accumulator {
         self.flow += self.bins.add(answer, good, self.scope);
     }
 
+    /// Requests so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The `percentile` of a metric so far, or its mean, or its one figure; none while there is none. What it will be at the end
+    /// if nothing else comes, without ending anything.
+    pub(crate) fn figure(&mut self, metric: Metric, percentile: Option<u8>) -> Option<Figure> {
+        if !metric.is_system() {
+            let (value, interval) = self.sampler(metric)?.look(percentile)?;
+            return Some(Figure { value, interval });
+        }
+        let duration = self.span.map_or(Nanos::ZERO, |span| span.length());
+        let scalars = self.scalars(duration);
+        let &(_, value) = scalars.iter().find(|(known, _)| *known == metric)?;
+        let latency = self.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|(avg, _)| avg);
+        let intervals = rate_intervals(&self.bins, self.span, latency, &scalars, self.config.seed);
+        let interval = intervals.into_iter().find(|(known, _)| *known == metric).map(|(_, interval)| interval);
+        Some(Figure { value, interval })
+    }
+
+    fn sampler(&mut self, metric: Metric) -> Option<&mut Sampler> {
+        let mut samplers = PER_REQUEST.iter().zip(&mut self.samplers);
+        samplers.find(|(known, _)| **known == metric).map(|(_, sampler)| sampler)
+    }
+
     /// The summary of what was taken in, with the rest of the evidence about the run.
     pub fn close(mut self, facts: &RunFacts) -> Summary {
         let duration = self.span.map_or(Nanos::ZERO, |span| span.length());
         let scalars = self.scalars(duration);
+        let wanted = self.config.confidence.as_ref().and_then(|rule| Wanted::of(rule).ok());
+        let awaited = wanted.and_then(|wanted| self.figure(wanted.metric, wanted.percentile));
         let with_failures = self.with_failures();
         let pooled = [
             (Metric::SendLateness, self.lateness),
@@ -391,7 +427,8 @@ impl Accumulator {
             .filter_map(|(metric, sampler)| Some((metric, sampler.close()?)))
             .collect();
         distributions.sort_by_key(|&(metric, _)| metric);
-        let rate_intervals = rate_intervals(&self.bins, self.span, &distributions, &scalars, self.config.seed);
+        let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency).map(|(_, d)| d.avg);
+        let rate_intervals = rate_intervals(&self.bins, self.span, latency, &scalars, self.config.seed);
         let fidelity = Fidelity::judge(&Evidence {
             config: &self.config,
             facts,
@@ -401,6 +438,7 @@ impl Accumulator {
             distributions: &distributions,
             length: self.length,
             backward: self.backward,
+            awaited,
         });
         Summary {
             distributions,
@@ -424,10 +462,8 @@ impl Accumulator {
             return Vec::new();
         }
         let unfinished = std::mem::replace(&mut self.unfinished, WAITS.map(Unfinished::of));
-        let close = |(metric, unfinished): (Metric, Unfinished)| {
-            let (_, sampler) = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == metric)?;
-            Some((metric, unfinished.close(sampler)?))
-        };
+        let close =
+            |(metric, unfinished): (Metric, Unfinished)| Some((metric, unfinished.close(self.sampler(metric)?)?));
         WAITS.into_iter().zip(unfinished).filter_map(close).collect()
     }
 
@@ -448,18 +484,17 @@ impl Accumulator {
     }
 }
 
-/// The intervals of those rates that the run has.
+/// The intervals of those rates that the run has; `latency` is the mean request's, in milliseconds.
 fn rate_intervals(
     bins: &Bins,
     span: Option<Span>,
-    distributions: &[(Metric, Distribution)],
+    latency: Option<f64>,
     scalars: &[(Metric, f64)],
     seed: Seed,
 ) -> Vec<(Metric, Interval)> {
-    let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency);
-    let intervals = span.zip(latency).and_then(|(span, (_, latency))| {
-        bins.intervals(span.from, span.to, Nanos::from_secs_f64(latency.avg / 1e3), seed)
-    });
+    let intervals = span
+        .zip(latency)
+        .and_then(|(span, latency)| bins.intervals(span.from, span.to, Nanos::from_secs_f64(latency / 1e3), seed));
     let Some([requests, good, tokens]) = intervals else { return Vec::new() };
     [(Metric::OutputTokenThroughput, tokens), (Metric::RequestThroughput, requests), (Metric::RequestGoodput, good)]
         .into_iter()

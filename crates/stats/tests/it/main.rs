@@ -10,3 +10,4 @@ mod scope;
 mod summary;
 mod support;
 mod tokens;
+mod windows;

@@ -71,6 +71,8 @@ pub fn config() -> AccumulatorConfig {
         output_exact: false,
         stamps: Stamps::Kernel,
         seed: Seed(0),
+        stability: None,
+        confidence: None,
     }
 }
 
