@@ -3,6 +3,7 @@
 // Helpers of tests may unwrap too; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod confidence;
 mod fidelity;
 mod genai_perf;
 mod properties;
