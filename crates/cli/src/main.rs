@@ -7,7 +7,9 @@ mod exit;
 mod printer;
 mod progress;
 mod recorder;
+mod refold;
 mod results;
+mod rules;
 mod settings;
 mod signals;
 

@@ -18,7 +18,7 @@ pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         Some(window) => {
             (format!("the last {AGREE} of {} do not agree within {within}", window.windows), Grade::Degraded)
         }
-        None => ("none was over when the run ended: the figures are of the whole run".to_owned(), Grade::Degraded),
+        None => ("no whole one to take figures of: they are of the whole run".to_owned(), Grade::Degraded),
     };
     let number = evidence.facts.window.map(|window| f64::from(window.windows));
     let row = text_row("windows", "Windows", value, grade);

@@ -207,7 +207,7 @@ fn the_row_says_how_it_came_out() {
     assert_eq!(of(Some(window_facts(0, 1, 7, false))), (Grade::Degraded, differ, Some(7.0), true));
     let few = "2 before the end, 3 must agree".to_owned();
     assert_eq!(of(Some(window_facts(0, 1, 2, false))), (Grade::Degraded, few, Some(2.0), true));
-    let none = "none was over when the run ended: the figures are of the whole run".to_owned();
+    let none = "no whole one to take figures of: they are of the whole run".to_owned();
     assert_eq!(of(None), (Grade::Degraded, none, None, true));
     assert_eq!(row(&summary_of(config(), &facts(), &[]), "windows"), None);
 }
