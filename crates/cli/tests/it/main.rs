@@ -12,6 +12,7 @@ mod figures;
 mod files;
 mod flags;
 mod open_loop;
+mod parts;
 mod recompute;
 mod report;
 mod server;
