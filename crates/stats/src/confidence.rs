@@ -22,7 +22,7 @@ pub const LOOK_FROM: u64 = 100;
 /// ten percent more make it five percent narrower.
 pub const GROWTH: f64 = 0.1;
 
-/// Least time between two looks: one takes up to some twenty milliseconds (a quarter of a million values to sort, or a thousand
+/// Least time between two looks: one takes up to some ten milliseconds (a quarter of a million values to sort, or a thousand
 /// draws of a run), so that even then the recorder has nearly all of its time for records.
 pub const APART: Nanos = Nanos::from_millis(500);
 
