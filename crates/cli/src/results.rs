@@ -38,7 +38,9 @@ impl Results<'_> {
         if write_error.is_none() {
             write_error = write_summaries(plan, &summary, facts, &mut artifacts).err().map(Into::into);
         }
-        printer.result(&console::render(style, plan, &summary));
+        // Where the records could not be read again it is not known whether there was a steady time.
+        let shown = RunPlan { steady_state: plan.steady_state && write_error.is_none(), ..plan.clone() };
+        printer.result(&console::render(style, &shown, &summary));
         if let Some(early) = &facts.ended_early {
             printer.note(&format!("the run ended early: {early}"));
         }

@@ -47,13 +47,13 @@ const OF_THE_RUN: [Metric; 3] = [Metric::OutputTokenThroughput, Metric::RequestT
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ConfidenceError {
     /// No metric of that name, or one without an interval to stop by.
-    #[error("--until-ci: `{key}` has no interval to wait for; the metrics that have are {}", accepted())]
+    #[error("--ci-metric: `{key}` has no interval to wait for; the metrics that have are {}", accepted())]
     Metric {
         /// As given.
         key: String,
     },
     /// A percentile of a rate, or one out of range.
-    #[error("--until-ci: `{key}` has no p{percentile}; {}", percentiles(*.rate))]
+    #[error("--ci-metric: `{key}` has no p{percentile}; {}", percentiles(*.rate))]
     Percentile {
         /// The metric's key.
         key: &'static str,
@@ -69,7 +69,7 @@ pub enum ConfidenceError {
         within: f64,
     },
     /// The plan's requests never have that metric.
-    #[error("--until-ci: `{key}` is a figure of {needs} only")]
+    #[error("--ci-metric: `{key}` is a figure of {needs} only")]
     Never {
         /// The metric's key.
         key: &'static str,

@@ -139,16 +139,16 @@ fn rules_that_no_run_can_meet_are_refused_in_a_sentence() {
                    request_latency_from_due, inter_token_latency, output_token_throughput_per_user, \
                    output_sequence_length, time_to_first_byte, output_token_throughput, request_throughput, request_goodput";
     for key in ["ttft", "inter_chunk_latency", "request_count", ""] {
-        let expected = format!("--until-ci: `{key}` has no interval to wait for; the metrics that have are {metrics}");
+        let expected = format!("--ci-metric: `{key}` has no interval to wait for; the metrics that have are {metrics}");
         assert_eq!(refusal(rule(key, None, 2.0)), expected);
     }
     assert_eq!(
         refusal(rule("request_throughput", Some(50), 2.0)),
-        "--until-ci: `request_throughput` has no p50; it is one figure of the whole run: leave the percentile out"
+        "--ci-metric: `request_throughput` has no p50; it is one figure of the whole run: leave the percentile out"
     );
     assert_eq!(
         refusal(rule("request_latency", Some(100), 2.0)),
-        "--until-ci: `request_latency` has no p100; give one from p1 to p99"
+        "--ci-metric: `request_latency` has no p100; give one from p1 to p99"
     );
     assert!(refusal(rule("request_latency", Some(0), 2.0)).contains("has no p0"));
     for percent in [0.0, -1.0, 100.0, f64::NAN, f64::INFINITY] {
@@ -160,16 +160,16 @@ fn rules_that_no_run_can_meet_are_refused_in_a_sentence() {
     }
     assert_eq!(
         refusal(rule("request_goodput", None, 2.0)),
-        "--until-ci: `request_goodput` is a figure of runs with limits (--goodput) only"
+        "--ci-metric: `request_goodput` is a figure of runs with limits (--goodput) only"
     );
     assert_eq!(
         refusal(rule("request_latency_from_due", None, 2.0)),
-        "--until-ci: `request_latency_from_due` is a figure of runs with a schedule (--request-rate) only"
+        "--ci-metric: `request_latency_from_due` is a figure of runs with a schedule (--request-rate) only"
     );
     let mut plan = plan();
     plan.endpoint.streaming = false;
     plan.stop.confidence = Some(rule("inter_token_latency", None, 2.0));
-    let expected = "--until-ci: `inter_token_latency` is a figure of streams (--streaming) only";
+    let expected = "--ci-metric: `inter_token_latency` is a figure of streams (--streaming) only";
     assert_eq!(Confidence::of(&plan).unwrap_err().to_string(), expected);
     plan.stop.confidence = Some(rule("request_latency_from_due", None, 2.0));
     plan.load = Load::rate("10".parse().unwrap(), Arrival::Poisson);
