@@ -39,7 +39,8 @@ impl Results<'_> {
             write_error = write_summaries(plan, &summary, facts, &mut artifacts).err().map(Into::into);
         }
         // Where the records could not be read again it is not known whether there was a steady time.
-        let shown = RunPlan { steady_state: plan.steady_state && write_error.is_none(), ..plan.clone() };
+        let known = write_error.is_none() || summary.steady_state.is_some();
+        let shown = RunPlan { steady_state: plan.steady_state && known, ..plan.clone() };
         printer.result(&console::render(style, &shown, &summary));
         if let Some(early) = &facts.ended_early {
             printer.note(&format!("the run ended early: {early}"));
