@@ -1,17 +1,27 @@
 //! Where records are entered, whether a run has just made them or they are read back: the fold, and the files that hold
 //! a line for each.
 
+use crate::refold;
+use anyhow::{Result, anyhow};
 use std::io;
+use std::path::{Path, PathBuf};
 use streamgauge_core::Record;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_report::artifacts::{Artifacts, Spool};
 use streamgauge_report::{ExportWriter, RecordWriter, export};
-use streamgauge_stats::{Accumulator, AccumulatorConfig, GoodputError, Summary};
+use streamgauge_stats::{Accumulator, AccumulatorConfig, Scope, Slots, Span, Summary};
 
 /// The open books of a run.
 pub struct Books<'a> {
+    config: AccumulatorConfig,
     accumulator: Accumulator,
+    /// The slots of a closed loop, where the time in which all of them were busy is asked for.
+    slots: Option<Slots>,
+    /// How many records were entered.
+    entered: u64,
+    /// The file that they can be read from again.
+    source: Option<PathBuf>,
     /// The bodies as JSON strings, for the export; by prompt.
     payloads: Vec<String>,
     files: Option<Files<&'a mut Spool>>,
@@ -22,8 +32,9 @@ pub struct Books<'a> {
 pub struct Recorded {
     /// Every figure.
     pub summary: Summary,
-    /// The first failure to write a file; nothing was written after it.
-    pub write_error: Option<io::Error>,
+    /// The first failure to write a file, after which nothing was written, or to read the records again for figures of a part of
+    /// the run: where those are missing the summary is of the whole run.
+    pub write_error: Option<anyhow::Error>,
     /// Bytes of replies that the export had to leave out, since a JSON file cannot hold them.
     pub undecodable: u64,
 }
@@ -39,19 +50,41 @@ impl<'a> Books<'a> {
         bodies: &[serde_json::Value],
         anchor_wall: i64,
         artifacts: &'a mut Artifacts,
-    ) -> Result<Books<'a>, GoodputError> {
-        let accumulator = Accumulator::new(AccumulatorConfig::of(plan)?);
+    ) -> Result<Books<'a>> {
+        let config = AccumulatorConfig::of(plan)?;
+        let accumulator = Accumulator::new(config.clone());
+        let slots = plan.steady_state.then(Slots::default);
+        let source = artifacts.records.as_ref().map(|spool| spool.temporary().to_owned());
         let payloads = bodies.iter().map(|body| export::payload_string(&body.to_string())).collect();
         let (files, write_error) = match Files::open(artifacts, plan, anchor_wall) {
             Ok(files) => (Some(files), None),
             Err(error) => (None, Some(error)),
         };
-        Ok(Books { accumulator, payloads, files, write_error })
+        Ok(Books { config, accumulator, slots, entered: 0, source, payloads, files, write_error })
+    }
+
+    /// For records that are not written but read from that file.
+    pub fn read_from(self, source: &Path) -> Books<'a> {
+        Books { source: Some(source.to_owned()), ..self }
+    }
+
+    /// How many records were entered.
+    pub fn entered(&self) -> u64 {
+        self.entered
+    }
+
+    /// What the records come to so far.
+    pub fn so_far(&mut self) -> &mut Accumulator {
+        &mut self.accumulator
     }
 
     /// Enters a record, and the pieces of its reply where they are known.
     pub fn enter(&mut self, record: &Record, raw: &[RawPiece]) {
+        self.entered += 1;
         self.accumulator.add(record);
+        if let Some(slots) = &mut self.slots {
+            slots.add(record);
+        }
         let payload = self.payloads.get(record.prompt as usize).map_or("\"\"", String::as_str);
         keep(&mut self.files, &mut self.write_error, |files| files.write(record, payload, raw));
     }
@@ -63,15 +96,43 @@ impl<'a> Books<'a> {
 
     /// Closes the books with what belongs to no single request.
     pub fn close(mut self, facts: &RunFacts) -> Recorded {
-        let undecodable = match self.files.map_or(Ok(0), |files| files.finish(facts)) {
+        let undecodable = match self.files.take().map_or(Ok(0), |files| files.finish(facts)) {
             Ok(undecodable) => undecodable,
             Err(error) => {
                 self.write_error.get_or_insert(error);
                 0
             }
         };
-        Recorded { summary: self.accumulator.close(facts), write_error: self.write_error, undecodable }
+        let written = self.write_error.take().map_or(Ok(()), |error| Err(error.into()));
+        let (parts, write_error) = match written.and_then(|()| self.parts(facts)) {
+            Ok(parts) => (parts, None),
+            Err(error) => (Parts::default(), Some(error)),
+        };
+        let whole = |facts: &RunFacts| self.accumulator.close(facts);
+        let mut summary = parts.windows.unwrap_or_else(|| whole(&RunFacts { window: None, ..facts.clone() }));
+        summary.steady_state = parts.steady.map(Box::new);
+        Recorded { summary, write_error, undecodable }
     }
+
+    /// The figures of parts of the run: of its last windows where it was a row of them, and of the time in which all slots were
+    /// busy where that is asked for and there was one.
+    fn parts(&self, facts: &RunFacts) -> Result<Parts> {
+        let windows = facts.window.map(|window| Scope::Ended(Span { from: window.from, to: window.to }));
+        let steady = self.slots.as_ref().and_then(Slots::busy).map(Scope::Held);
+        if windows.is_none() && steady.is_none() {
+            return Ok(Parts::default());
+        }
+        let source = self.source.as_ref().ok_or_else(|| anyhow!("figures of a part of the run need its records"))?;
+        let [windows, steady] = refold::summaries(source, self.entered, &self.config, [windows, steady], facts)?;
+        Ok(Parts { windows, steady })
+    }
+}
+
+/// The figures of parts of a run.
+#[derive(Default)]
+struct Parts {
+    windows: Option<Summary>,
+    steady: Option<Summary>,
 }
 
 /// Does `work` on the files while they can be written.

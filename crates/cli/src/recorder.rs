@@ -2,14 +2,23 @@
 //! files, all on a thread of its own.
 
 use crate::books::{Books, Recorded};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use crate::rules::Rules;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::record::RunFacts;
-use streamgauge_load::{Batch, Finished};
+use streamgauge_load::{Batch, Control, Finished};
 use streamgauge_prompt::Tokenizer;
 
 /// Finished records are on disk after no longer than this, so that a kill loses no more.
 const FLUSH: Nanos = Nanos::from_millis(500);
+
+/// How often it is asked whether the run is to end by its figures, where nothing comes in: as often as load threads hand
+/// records over.
+const LOOK: Nanos = Nanos::from_millis(100);
+
+/// What ended longer ago than this has come in, also where the recorder is so far behind that there is always more: the
+/// channel is bounded, and holds the load up long before it holds so much.
+const BEHIND: Nanos = Nanos::from_millis(5_000);
 
 /// What turns finished requests into results.
 pub struct Recorder<'a> {
@@ -19,32 +28,60 @@ pub struct Recorder<'a> {
     pub tokenizer: Tokenizer,
     /// The run's clock.
     pub clock: SystemClock,
+    /// What may end the run by its figures.
+    pub rules: Rules,
+    /// Ends it.
+    pub control: Control,
 }
 
 impl Recorder<'_> {
-    /// Takes batches until their senders are gone, then closes the books with the run's facts.
-    pub fn run(mut self, batches: Receiver<Batch>, facts: Receiver<RunFacts>) -> Recorded {
+    /// Takes batches until their senders are gone, then closes the books with the run's facts, to which it adds which windows
+    /// the figures are of. Those are the facts that stand in every file.
+    pub fn run(mut self, batches: Receiver<Batch>, facts: Receiver<RunFacts>) -> (Recorded, RunFacts) {
         // The files' beginnings at once: records that outlive a kill are of no use without their plan.
         self.books.flush();
         let mut flushed = self.clock.now();
+        let mut known = flushed;
+        let wait = if self.rules.any() { LOOK } else { FLUSH };
         loop {
-            let batch = match batches.recv_timeout(FLUSH.to_duration()) {
+            let asked = self.clock.now();
+            let batch = match batches.try_recv() {
                 Ok(batch) => batch,
-                Err(RecvTimeoutError::Timeout) => Batch::new(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    known = asked;
+                    match batches.recv_timeout(wait.to_duration()) {
+                        Ok(batch) => batch,
+                        Err(RecvTimeoutError::Timeout) => Batch::new(),
+                        Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                }
+                Err(TryRecvError::Disconnected) => break,
             };
             for mut finished in batch {
                 self.count(&mut finished);
+                self.rules.add(&finished.record);
                 self.books.enter(&finished.record, &finished.raw);
             }
             let now = self.clock.now();
+            known = known.max(now - BEHIND);
+            self.look(known, now);
             if now - flushed >= FLUSH {
                 flushed = now;
                 self.books.flush();
             }
         }
         // The sender lives until the run is over; without it nothing was run.
-        self.books.close(&facts.recv().unwrap_or_default())
+        let mut facts = facts.recv().unwrap_or_default();
+        facts.window = self.rules.windows(facts.started);
+        (self.books.close(&facts), facts)
+    }
+
+    /// Asks whether the run is to end, while it is not ending anyway.
+    fn look(&mut self, known: Nanos, now: Nanos) {
+        let Some(started) = self.control.started().filter(|_| !self.control.is_draining()) else { return };
+        if let Some(why) = self.rules.look(self.books.so_far(), started, known, now) {
+            self.control.satisfy(why);
+        }
     }
 
     fn count(&self, finished: &mut Finished) {

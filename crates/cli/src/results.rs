@@ -36,11 +36,17 @@ impl Results<'_> {
         let Results { style, plan, facts, recorded, mut artifacts, dir } = self;
         let Recorded { summary, mut write_error, undecodable } = recorded;
         if write_error.is_none() {
-            write_error = write_summaries(plan, &summary, facts, &mut artifacts).err();
+            write_error = write_summaries(plan, &summary, facts, &mut artifacts).err().map(Into::into);
         }
-        printer.result(&console::render(style, plan, &summary));
+        // Where the records could not be read again it is not known whether there was a steady time.
+        let known = write_error.is_none() || summary.steady_state.is_some();
+        let shown = RunPlan { steady_state: plan.steady_state && known, ..plan.clone() };
+        printer.result(&console::render(style, &shown, &summary));
         if let Some(early) = &facts.ended_early {
             printer.note(&format!("the run ended early: {early}"));
+        }
+        if let Some(satisfied) = &facts.satisfied {
+            printer.note(&format!("the run ended: {satisfied}"));
         }
         if undecodable > 0 {
             printer.note(&format!(
@@ -50,11 +56,11 @@ impl Results<'_> {
         }
         if let Some(error) = write_error {
             // The files stay under their temporary names, readable as far as they go.
-            printer.error(&format!("the artifacts in {} are not complete: {error}", dir.display()));
+            printer.error(&format!("the artifacts in {} are not complete: {error:#}", dir.display()));
             return Ok(false);
         }
         // A run that measured nothing has nothing to put in the place of an earlier one.
-        if artifacts.commit(summary.counts.requests)? {
+        if artifacts.commit(summary.counts.requests + summary.counts.outside)? {
             printer.result(&format!("Artifacts: {}", dir.display()));
         }
         Ok(true)

@@ -6,6 +6,7 @@ use crate::preparation::Preparation;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::recorder::Recorder;
+use crate::rules::Rules;
 use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::Write;
@@ -167,7 +168,8 @@ fn load(
     printer: &Printer,
 ) -> Result<(Recorded, RunFacts)> {
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
-    let recorder = Recorder { books, tokenizer, clock: job.clock };
+    let rules = Rules::of(&job.plan)?;
+    let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
     let (batches, incoming) = sync_channel(BATCHES);
     let (tell_facts, facts) = channel();
     std::thread::scope(|scope| {
@@ -179,8 +181,7 @@ fn load(
         let facts = run.finish(|progress| bar.show(progress, job.clock.now()));
         bar.clear();
         // The recorder waits for it.
-        let _ = tell_facts.send(facts.clone());
-        let recorded = recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))?;
-        Ok((recorded, facts))
+        let _ = tell_facts.send(facts);
+        recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))
     })
 }

@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
+use streamgauge_core::Nanos;
 use tokio::sync::watch;
 
 /// The handle on a run's end. Clones are the same handle.
@@ -17,6 +18,8 @@ struct Inner {
     /// What `end` says, to look at before every request.
     draining: AtomicBool,
     interrupted: AtomicBool,
+    satisfied: OnceLock<String>,
+    started: OnceLock<Nanos>,
     end: watch::Sender<End>,
 }
 
@@ -37,6 +40,8 @@ impl Default for Control {
         Control(Arc::new(Inner {
             draining: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
+            satisfied: OnceLock::new(),
+            started: OnceLock::new(),
             end: watch::Sender::default(),
         }))
     }
@@ -56,6 +61,28 @@ impl Control {
     /// Somebody asked for the end: the first time it drains, the second time it aborts.
     pub fn interrupt(&self) {
         if self.0.interrupted.swap(true, Ordering::AcqRel) { self.abort() } else { self.drain() }
+    }
+
+    /// The run has found what it was to find, for that reason: it drains.
+    pub fn satisfy(&self, reason: String) {
+        if !self.is_draining() {
+            self.0.satisfied.get_or_init(|| reason);
+        }
+        self.drain();
+    }
+
+    /// What [`Control::satisfy`] was told.
+    pub fn satisfied(&self) -> Option<&str> {
+        self.0.satisfied.get().map(String::as_str)
+    }
+
+    /// When the measured phase started, once it has.
+    pub fn started(&self) -> Option<Nanos> {
+        self.0.started.get().copied()
+    }
+
+    pub(crate) fn start(&self, at: Nanos) {
+        self.0.started.get_or_init(|| at);
     }
 
     /// Whether no more requests are issued.

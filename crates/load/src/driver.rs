@@ -123,6 +123,7 @@ impl Run {
                 Err(RecvTimeoutError::Disconnected) => running = 0,
             }
             let progress = self.progress();
+            progress.started.into_iter().for_each(|at| self.common.control.start(at));
             watch.look(&self, progress);
             observe(progress);
         }
@@ -143,6 +144,7 @@ impl Run {
             kernel_stamps: true,
             interrupted: self.common.control.is_interrupted(),
             ended_early: watch.ended_early,
+            satisfied: self.common.control.satisfied().map(str::to_owned),
             ..RunFacts::default()
         };
         for thread in self.threads {

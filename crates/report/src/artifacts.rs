@@ -257,6 +257,11 @@ impl Spool {
         &self.path
     }
 
+    /// Where it is until then.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     fn hand_over(&mut self) -> Result<(), ArtifactError> {
         self.file.flush().map_err(|source| failure(&self.temporary, source))
     }

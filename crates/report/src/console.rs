@@ -10,7 +10,8 @@ use std::fmt::Write;
 use streamgauge_core::RunPlan;
 use streamgauge_core::plan::TokenCount;
 use streamgauge_stats::{
-    Counts, Distribution, FailureGroup, Fidelity, Grade, Interval, Metric, Summary, TokenSources, WithFailures,
+    Distribution, FailureGroup, Fidelity, Grade, Interval, Metric, Scope, Summary, TargetCounts, TokenSources,
+    WithFailures,
 };
 
 /// A layout of the console report.
@@ -142,20 +143,26 @@ fn native(plan: &RunPlan, summary: &Summary) -> String {
     // A closed loop has no schedule, and so no rows from due.
     let scheduled = |metric: Metric| !metric.is_from_due() || summary.distribution(metric).is_some();
     let rows: Vec<Metric> = REQUEST_ROWS.into_iter().filter(|&metric| shown(metric) && scheduled(metric)).collect();
-    let mut text = native_table(&rows, summary).render();
+    let mut text = native_table("Streamgauge | LLM Metrics", &rows, summary).render();
     notes(&mut text, &rows, summary);
     text.push('\n');
-    counts(&mut text, &summary.counts, summary.duration.as_secs_f64());
+    counts(&mut text, summary);
+    if !plan.endpoint.others.is_empty() {
+        targets(&mut text, plan, &summary.targets);
+    }
     token_sources(&mut text, plan.token_count, &summary.tokens, summary.distribution(Metric::TemplateTokens));
     failures(&mut text, &summary.failures);
     let waits: Vec<_> = summary.with_failures.iter().filter(|(metric, _)| shown(*metric)).collect();
     with_failures(&mut text, &waits);
+    if plan.steady_state {
+        steady_state(&mut text, &rows, summary.steady_state.as_deref());
+    }
     fidelity(&mut text, &summary.fidelity);
     text
 }
 
-fn native_table(rows: &[Metric], summary: &Summary) -> Table {
-    let mut table = Table::new("Streamgauge | LLM Metrics", [&["Statistic"], &COLUMNS[..], &OUR_COLUMNS[..]].concat());
+fn native_table(title: &'static str, rows: &[Metric], summary: &Summary) -> Table {
+    let mut table = Table::new(title, [&["Statistic"], &COLUMNS[..], &OUR_COLUMNS[..]].concat());
     for &metric in rows {
         let distribution = summary.distribution(metric);
         let mut cells = cells(distribution, marked_percentile);
@@ -203,21 +210,54 @@ fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
     }
 }
 
-fn counts(text: &mut String, counts: &Counts, seconds: f64) {
-    let n = grouped_count;
+fn counts(text: &mut String, summary: &Summary) {
+    let (n, counts, seconds) = (grouped_count, &summary.counts, summary.duration.as_secs_f64());
     put(
         text,
         format_args!("Requests: {} ok, {} failed, {} cut off", n(counts.ok), n(counts.failed), n(counts.cut_off)),
     );
+    if counts.cancelled > 0 {
+        put(text, format_args!(", {} cancelled", n(counts.cancelled)));
+    }
     put(text, format_args!(", {} retried", n(counts.retried)));
     // The time is that of the successful requests.
     if counts.ok > 0 {
         put(text, format_args!(", in {seconds:.2} s"));
     }
+    if let Scope::Ended(_) = summary.scope {
+        put(text, format_args!(" of windows; {} outside of them", n(counts.outside)));
+    }
     if counts.warmup > 0 {
         put(text, format_args!(" (and {} to warm up)", n(counts.warmup)));
     }
     text.push('\n');
+}
+
+/// One line a server.
+fn targets(text: &mut String, plan: &RunPlan, targets: &[TargetCounts]) {
+    let known = targets.iter().copied().chain(std::iter::repeat(TargetCounts::default()));
+    for (target, counts) in plan.endpoint.targets().zip(known) {
+        let (requests, ok, failed) =
+            (requests_of(counts.requests), grouped_count(counts.ok), grouped_count(counts.failed));
+        put(text, format_args!("  {target}: {requests}, {ok} ok, {failed} failed\n"));
+    }
+}
+
+/// Rows of the steady time: those most often compared.
+const STEADY_ROWS: [Metric; 3] = [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency];
+
+/// The figures of the time in which all slots were busy, or why there are none.
+fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&Summary>) {
+    let Some(steady) = steady else {
+        text.push_str("\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n");
+        return;
+    };
+    let rows: Vec<Metric> = STEADY_ROWS.into_iter().filter(|metric| rows.contains(metric)).collect();
+    text.push('\n');
+    text.push_str(&native_table("Steady state: all slots busy", &rows, steady).render());
+    let (sent, seconds) = (requests_of(steady.counts.requests), steady.duration.as_secs_f64());
+    put(text, format_args!("{seconds:.2} s with all slots busy: latencies of the {sent} sent in it, "));
+    text.push_str("rates of the output and the ends in it\n");
 }
 
 fn token_sources(text: &mut String, chosen: TokenCount, tokens: &TokenSources, template: Option<&Distribution>) {
@@ -329,9 +369,9 @@ fn put(text: &mut String, args: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use crate::testing::{add_ours, distribution, empty_summary, golden_runs, golden_summary, plan};
-    use streamgauge_core::plan::EndpointKind;
-    use streamgauge_core::{FailureClass, Stage};
-    use streamgauge_stats::PERCENTILES;
+    use streamgauge_core::plan::{EndpointKind, Target};
+    use streamgauge_core::{FailureClass, Nanos, Stage};
+    use streamgauge_stats::{Counts, PERCENTILES, Span};
 
     /// Cells of a box table, row by row, without the head.
     fn body(table: &str) -> Vec<Vec<&str>> {
@@ -481,6 +521,61 @@ Fidelity: degraded
         ];
         assert_eq!(shown(EndpointKind::Chat), expected);
         assert_eq!(shown(EndpointKind::Completions), expected[1..]);
+    }
+
+    #[test]
+    fn the_steady_time_has_a_table_of_its_own() {
+        let mut plan = plan(EndpointKind::Chat);
+        let mut summary = golden_summary(golden_runs()[0].1);
+        let mut steady = golden_summary(golden_runs()[0].1);
+        steady.distributions.iter_mut().for_each(|(_, d)| d.avg = 2_222.0);
+        steady.counts.requests = 1_006;
+        steady.duration = Nanos::from_millis(1_250);
+        summary.steady_state = Some(Box::new(steady));
+        assert!(!render(Style::Native, &plan, &summary).contains("Steady"), "it was not asked for");
+        plan.steady_state = true;
+        let text = render(Style::Native, &plan, &summary);
+        let (_, below) = text.split_once("Steady state: all slots busy").unwrap();
+        let labels: Vec<&str> = body(below).iter().map(|row| row[0]).collect();
+        let expected = [
+            "Time To First Token (ms)",
+            "Request Latency (ms)",
+            "Inter Token Latency (ms)",
+            "Output Token Throughput (tokens/sec)",
+            "Request Throughput (per sec)",
+            "Request Goodput (per sec)",
+            "Request Count (count)",
+        ];
+        assert_eq!(labels, expected);
+        assert_eq!(body(below)[0][1], "2,222.00");
+        let line = "\n1.25 s with all slots busy: latencies of the 1,006 requests sent in it, rates of the output and the ends in it\n";
+        assert!(below.contains(line), "{below}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120));
+        plan.endpoint.streaming = false;
+        assert_eq!(
+            body(render(Style::Native, &plan, &summary).split_once("Steady").unwrap().1)[0][0],
+            "Request Latency (ms)"
+        );
+        summary.steady_state = None;
+        let text = render(Style::Native, &plan, &summary);
+        assert!(text.contains(
+            "\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n"
+        ));
+    }
+
+    #[test]
+    fn what_an_ordinary_run_has_none_of_is_counted_where_there_was_some() {
+        let mut plan = plan(EndpointKind::Chat);
+        let mut summary = golden_summary(golden_runs()[0].1);
+        summary.counts = Counts { requests: 1_004, ok: 1_001, cancelled: 3, outside: 1_200, ..Counts::default() };
+        summary.scope = Scope::Ended(Span { from: Nanos(0), to: Nanos(1) });
+        summary.targets = vec![TargetCounts { requests: 1_004, ok: 1_001, failed: 0 }];
+        plan.endpoint.others = vec![Target { tls: false, host: "other".into(), port: 80 }];
+        let text = render(Style::Native, &plan, &summary);
+        let expected = "\nRequests: 1,001 ok, 0 failed, 0 cut off, 3 cancelled, 0 retried, in 0.26 s of windows; \
+                        1,200 outside of them\n  http://localhost:18700: 1,004 requests, 1,001 ok, 0 failed\n  \
+                        http://other: 0 requests, 0 ok, 0 failed\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

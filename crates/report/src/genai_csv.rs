@@ -35,13 +35,17 @@ pub fn write(mut out: impl Write, streaming: bool, summary: &Summary) -> io::Res
         }
     }
     let counts = &summary.counts;
-    for (name, count) in [
-        ("Failed Requests (count)", counts.failed),
-        ("Cut Off Requests (count)", counts.cut_off),
-        ("Retried Requests (count)", counts.retried),
-        ("Warmup Requests (count)", counts.warmup),
+    for (name, count, always) in [
+        ("Failed Requests (count)", counts.failed, true),
+        ("Cut Off Requests (count)", counts.cut_off, true),
+        ("Cancelled Requests (count)", counts.cancelled, false),
+        ("Retried Requests (count)", counts.retried, true),
+        ("Requests Outside Of Windows (count)", counts.outside, false),
+        ("Warmup Requests (count)", counts.warmup, true),
     ] {
-        block.write_record([name, &grouped(count as f64)])?;
+        if always || count > 0 {
+            block.write_record([name, &grouped(count as f64)])?;
+        }
     }
     block.write_record(["Fidelity", &summary.fidelity.verdict.to_string()])?;
     block.flush()?;
@@ -110,6 +114,15 @@ mod tests {
                             Retried Requests (count),0.00\r\nWarmup Requests (count),0.00\r\nFidelity,degraded\r\n";
             assert_eq!(numbers.strip_prefix(their_numbers).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn what_an_ordinary_run_has_none_of_stands_there_when_there_was_some() {
+        let mut summary = golden_summary(golden_runs()[0].1);
+        (summary.counts.cancelled, summary.counts.outside) = (3, 1_200);
+        let text = written(true, &summary);
+        assert!(text.contains("\r\nCancelled Requests (count),3.00\r\nRetried Requests"), "{text}");
+        assert!(text.contains("\r\nRequests Outside Of Windows (count),\"1,200.00\"\r\nWarmup"), "{text}");
     }
 
     #[test]

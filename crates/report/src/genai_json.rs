@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use streamgauge_core::RunPlan;
 use streamgauge_core::record::RunFacts;
-use streamgauge_stats::{Counts, Distribution, FailureGroup, Interval, Metric, PERCENTILES, Summary, WithFailures};
+use streamgauge_stats::{
+    Counts, Distribution, FailureGroup, Interval, Metric, PERCENTILES, Scope, Summary, TargetCounts, WithFailures,
+};
 
 /// Writes the summary of a run, without a newline at the end, as GenAI-Perf leaves it.
 ///
@@ -57,9 +59,15 @@ fn build(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Valu
     if !summary.with_failures.is_empty() {
         document.insert("with_failures".into(), with_failures(summary));
     }
-    document.insert("requests".into(), requests(&summary.counts));
+    document.insert("requests".into(), requests(summary));
+    if !plan.endpoint.others.is_empty() {
+        document.insert("targets".into(), targets(plan, summary));
+    }
     document.insert("errors".into(), summary.failures.iter().map(error).collect::<io::Result<Value>>()?);
     document.insert("token_counts".into(), token_counts(plan, summary)?);
+    if let Some(steady) = &summary.steady_state {
+        document.insert("steady_state".into(), steady_state(facts, steady));
+    }
     document.insert("run".into(), run(plan, facts, summary)?);
     document.insert("fidelity".into(), serde_json::to_value(&summary.fidelity)?);
     Ok(Value::Object(document))
@@ -136,17 +144,63 @@ fn with_failures(summary: &Summary) -> Value {
     Value::Object(entries.map(|(metric, waits)| (metric.key().into(), entry(*metric, waits))).collect())
 }
 
-fn requests(counts: &Counts) -> Value {
-    json!({
-        "measured": counts.requests,
-        "ok": counts.ok,
-        "failed": counts.failed,
-        "cut_off": counts.cut_off,
-        "retried": counts.retried,
-        "sent_late": counts.sent_late,
-        "never_sent": counts.never_sent,
-        "warmup": counts.warmup,
-    })
+/// What there cannot have been in an ordinary run is told where there was some.
+fn requests(summary: &Summary) -> Value {
+    let Counts { requests, ok, failed, cut_off, cancelled, warmup, retried, sent_late, never_sent, outside } =
+        summary.counts;
+    let mut members = Map::new();
+    let mut put = |key: &str, count: u64| members.insert(key.into(), json!(count));
+    put("measured", requests);
+    put("ok", ok);
+    put("failed", failed);
+    put("cut_off", cut_off);
+    if cancelled > 0 {
+        put("cancelled", cancelled);
+    }
+    put("retried", retried);
+    put("sent_late", sent_late);
+    put("never_sent", never_sent);
+    if summary.scope != Scope::Run {
+        put("outside", outside);
+    }
+    put("warmup", warmup);
+    Value::Object(members)
+}
+
+/// Requests by server, in the order of the plan.
+fn targets(plan: &RunPlan, summary: &Summary) -> Value {
+    let counts = summary.targets.iter().copied().chain(std::iter::repeat(TargetCounts::default()));
+    plan.endpoint
+        .targets()
+        .zip(counts)
+        .map(|(target, counts)| {
+            json!({
+                "url": target.to_string(),
+                "measured": counts.requests,
+                "ok": counts.ok,
+                "failed": counts.failed,
+            })
+        })
+        .collect()
+}
+
+/// The time in which all slots were busy, from the run's start, and the figures of it as the document has them of the whole run.
+fn steady_state(facts: &RunFacts, steady: &Summary) -> Value {
+    let mut members = Map::new();
+    if let Some(span) = steady.scope.span() {
+        members.insert("from_s".into(), json!((span.from - facts.started).as_secs_f64()));
+        members.insert("to_s".into(), json!((span.to - facts.started).as_secs_f64()));
+    }
+    members.insert("duration_s".into(), json!(steady.duration.as_secs_f64()));
+    members.insert("requests".into(), requests(steady));
+    put_metrics(&mut members, &THEIRS, steady);
+    put_metrics(&mut members, &OURS, steady);
+    members.insert("samples".into(), samples(steady));
+    members.insert("intervals".into(), intervals(steady));
+    if !steady.with_failures.is_empty() {
+        members.insert("with_failures".into(), with_failures(steady));
+    }
+    Value::Object(members)
 }
 
 fn error(group: &FailureGroup) -> io::Result<Value> {
@@ -173,6 +227,14 @@ fn token_counts(plan: &RunPlan, summary: &Summary) -> io::Result<Value> {
 }
 
 fn run(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Value> {
+    let windows = facts.window.map(|window| {
+        json!({
+            "from_s": (window.from - facts.started).as_secs_f64(),
+            "to_s": (window.to - facts.started).as_secs_f64(),
+            "count": window.windows,
+            "stable": window.stable,
+        })
+    });
     Ok(json!({
         "streamgauge": env!("CARGO_PKG_VERSION"),
         "started_ns": facts.anchor_wall.saturating_add(facts.started.0),
@@ -181,6 +243,8 @@ fn run(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Value>
         "kernel_stamps": facts.kernel_stamps,
         "interrupted": facts.interrupted,
         "ended_early": facts.ended_early,
+        "satisfied": facts.satisfied,
+        "windows": windows,
         "connections_opened": facts.connections_opened,
         "connections_replaced": facts.connections_replaced,
         "plan": serde_json::to_value(plan)?,
@@ -191,9 +255,11 @@ fn run(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Value>
 mod tests {
     use super::*;
     use crate::testing::{add_ours, distribution, facts, golden_runs, golden_summary, plan, secret_header};
-    use streamgauge_core::plan::EndpointKind;
+    use streamgauge_core::plan::{EndpointKind, Target};
+    use streamgauge_core::record::WindowFacts;
     use streamgauge_core::stop::StopRule;
     use streamgauge_core::{FailureClass, Nanos, Stage};
+    use streamgauge_stats::Span;
 
     fn written(plan: &RunPlan, summary: &Summary) -> String {
         let mut out = Vec::new();
@@ -287,6 +353,55 @@ mod tests {
         assert_eq!((&waits["unit"], &waits["p95"], &waits["p99"]), (&json!("ms"), &json!(7.5), &Value::Null));
         assert_eq!((&waits["requests"], &waits["failed"], &waits["cut_off"]), (&json!(11), &json!(2), &json!(1)));
         assert_eq!(document["with_failures"].as_object().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn windows_and_the_steady_time_are_told_from_the_start() {
+        let mut summary = golden_summary(golden_runs()[0].1);
+        let plain = read(&plan(EndpointKind::Chat), &summary);
+        assert!(plain.get("steady_state").is_none() && plain["requests"].get("outside").is_none());
+        assert_eq!((&plain["run"]["windows"], &plain["run"]["satisfied"]), (&Value::Null, &Value::Null));
+        let span = Span { from: Nanos(500_000_005), to: Nanos(1_750_000_005) };
+        summary.scope = Scope::Ended(span);
+        summary.counts.outside = 40;
+        let mut steady = golden_summary(golden_runs()[0].1);
+        (steady.scope, steady.duration) = (Scope::Held(span), span.length());
+        steady.counts = Counts { requests: 6, ok: 6, outside: 2, ..Counts::default() };
+        summary.steady_state = Some(Box::new(steady));
+        let window = WindowFacts { from: span.from, to: span.to, windows: 7, stable: true };
+        let facts = RunFacts { window: Some(window), satisfied: Some("they agree".into()), ..facts() };
+        let document = build(&plan(EndpointKind::Chat), &facts, &summary).unwrap();
+        let expected = json!({"from_s": 0.5, "to_s": 1.75, "count": 7, "stable": true});
+        assert_eq!((&document["run"]["windows"], &document["run"]["satisfied"]), (&expected, &json!("they agree")));
+        assert_eq!(document["requests"]["outside"], 40);
+        let steady = &document["steady_state"];
+        assert_eq!(
+            (&steady["from_s"], &steady["to_s"], &steady["duration_s"]),
+            (&json!(0.5), &json!(1.75), &json!(1.25))
+        );
+        assert_eq!((&steady["requests"]["ok"], &steady["requests"]["outside"]), (&json!(6), &json!(2)));
+        for key in ["request_latency", "output_token_throughput", "samples", "intervals"] {
+            assert_eq!(steady[key], document[key], "{key}");
+        }
+        let keys: Vec<&String> = document.as_object().unwrap().keys().collect();
+        assert_eq!(keys[keys.len() - 3..], ["steady_state", "run", "fidelity"]);
+    }
+
+    #[test]
+    fn cancelled_requests_and_several_servers_are_counted() {
+        let mut plan = plan(EndpointKind::Chat);
+        let mut summary = golden_summary(golden_runs()[0].1);
+        summary.targets = vec![TargetCounts { requests: 8, ok: 7, failed: 1 }];
+        assert!(read(&plan, &summary).get("targets").is_none());
+        plan.endpoint.others = vec![Target { tls: true, host: "::1".into(), port: 443 }];
+        summary.counts.cancelled = 3;
+        let document = read(&plan, &summary);
+        assert_eq!(document["requests"]["cancelled"], 3);
+        let expected = json!([
+            {"url": "http://localhost:18700", "measured": 8, "ok": 7, "failed": 1},
+            {"url": "https://[::1]", "measured": 0, "ok": 0, "failed": 0},
+        ]);
+        assert_eq!(document["targets"], expected);
     }
 
     #[test]

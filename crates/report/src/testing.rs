@@ -13,7 +13,7 @@ use streamgauge_core::stop::StopRule;
 use streamgauge_core::{Nanos, Outcome, Phase, Record};
 use streamgauge_stats::calibration::{Agreement, Calibration, Compared, Errors, Machine, Offered, Point};
 use streamgauge_stats::{
-    Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Summary, TokenSources,
+    Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Scope, Summary, TokenSources,
 };
 
 /// The plan of the golden run of that kind.
@@ -152,6 +152,9 @@ pub(crate) fn empty_summary() -> Summary {
         failures: Vec::new(),
         tokens: TokenSources { by_usage: 8, compared: 8, ..TokenSources::default() },
         duration: Nanos::from_millis(262),
+        scope: Scope::Run,
+        targets: Vec::new(),
+        steady_state: None,
         fidelity: Fidelity {
             verdict: Grade::Degraded,
             rows: vec![

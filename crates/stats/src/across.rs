@@ -137,6 +137,7 @@ impl Across {
                 retried: sum(|counts| counts.retried),
                 sent_late: sum(|counts| counts.sent_late),
                 never_sent: sum(|counts| counts.never_sent),
+                outside: sum(|counts| counts.outside),
             },
             verdict: runs.iter().map(|run| run.fidelity.verdict).max().unwrap_or(Grade::Good),
             figures: MAIN_FIGURES.into_iter().filter_map(|figure| FigureAcross::of(figure, runs)).collect(),

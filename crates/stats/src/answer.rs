@@ -20,6 +20,11 @@ pub(crate) struct Answer<'a> {
     pub output: Option<(u64, TokenSource)>,
 }
 
+/// When a request ended: a successful one with its last output event, any other when it was given up.
+pub(crate) fn ended(record: &Record) -> Nanos {
+    record.chunks.last().filter(|_| record.is_ok()).map_or(record.end, |chunk| chunk.at)
+}
+
 impl<'a> Answer<'a> {
     /// None unless the request was sent and something came back. `streaming` is whether an answer was asked for as a
     /// stream; otherwise all its events came at once and there is nothing between them to measure.

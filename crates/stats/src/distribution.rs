@@ -116,6 +116,8 @@ impl Sampler {
             return spill.add(value);
         }
         if self.values.len() >= self.exact_bound {
+            // In one order whether somebody looked meanwhile or not: the mean's last bits depend on it.
+            self.sort();
             self.spill = Spill::over(&self.values, value, self.steps_per_unit);
             if self.spill.is_some() {
                 self.values = Vec::new();
@@ -135,13 +137,53 @@ impl Sampler {
         if let Some(spill) = self.spill {
             return Some(spill.close());
         }
-        // Sorting first makes every statistic, also the last bits of the mean, independent of the order of arrival.
-        self.values.sort_unstable_by(f64::total_cmp);
-        let mut moments = Moments::default();
-        self.values.iter().for_each(|&value| moments.add(value));
+        let moments = self.moments();
         let range = [*self.values.first()?, *self.values.last()?];
         let places = Places::of(moments.count);
         Some(Distribution::of(true, moments, range, &places, |rank| self.values[rank as usize]))
+    }
+
+    /// The value so far at that rank, from 0; none where there is none.
+    pub(crate) fn at(&mut self, rank: u64) -> Option<f64> {
+        match &self.spill {
+            Some(spill) => spill.order_statistics(&[rank]).first().copied(),
+            None => {
+                self.sort();
+                self.values.get(usize::try_from(rank).ok()?).copied()
+            }
+        }
+    }
+
+    /// A figure of the values so far and where chance may have moved it, as they would be if there were no more: the
+    /// `p`-th percentile of 1 to 99, or the mean. None without values.
+    pub(crate) fn look(&mut self, p: Option<u8>) -> Option<(f64, Option<Interval>)> {
+        let (moments, p) = (self.moments(), p.map(|p| p.clamp(1, 99)));
+        let Some(p) = p else {
+            let (avg, count) = (moments.mean, moments.count);
+            return (count > 0).then(|| (avg, mean_interval(avg, moments.std(), count)));
+        };
+        let rank = Rank::of(p, moments.count);
+        let (low, high) = (self.at(rank.low)?, self.at(rank.high)?);
+        let interval = percentile_ranks(moments.count, p)
+            .and_then(|(low, high)| Some(Interval { low: self.at(low)?, high: self.at(high)? }));
+        Some((interpolate(rank, |at| if at == rank.low { low } else { high }), interval))
+    }
+
+    fn moments(&mut self) -> Moments {
+        match &self.spill {
+            Some(spill) => spill.moments,
+            None => {
+                // Sorting first makes every statistic, also the last bits of the mean, independent of the order of arrival.
+                self.sort();
+                let mut moments = Moments::default();
+                self.values.iter().for_each(|&value| moments.add(value));
+                moments
+            }
+        }
+    }
+
+    fn sort(&mut self) {
+        self.values.sort_unstable_by(f64::total_cmp);
     }
 
     /// The values so far, ascending, each with how many there are of it; from a histogram right to 0.1 %.
@@ -149,7 +191,7 @@ impl Sampler {
         if let Some(spill) = &self.spill {
             return spill.steps();
         }
-        self.values.sort_unstable_by(f64::total_cmp);
+        self.sort();
         self.values.iter().map(|&value| (value, 1)).collect()
     }
 }

@@ -1,7 +1,9 @@
 //! Fidelity: how far a run's figures can be trusted, as rows with a grade each and a verdict, which is the worst of
 //! them. The limits are in [`crate::thresholds`].
 
+use crate::confidence::Estimate;
 use crate::distribution::{Distribution, PERCENTILES, supports};
+use crate::endings;
 use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::sharing::Sharing;
@@ -76,6 +78,8 @@ pub(crate) struct Evidence<'a> {
     pub length: LengthAsked,
     /// Successful requests with a stamp before the one that it follows.
     pub backward: u64,
+    /// The figure that the run waited for, where it did.
+    pub awaited: Option<Estimate>,
 }
 
 impl Fidelity {
@@ -87,9 +91,11 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 20] = [
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 22] = [
     no_success,
     ended_early,
+    endings::windows,
+    endings::confidence,
     clock,
     backward_stamps,
     shared_reads,
@@ -386,12 +392,12 @@ impl Evidence<'_> {
 
 impl FidelityRow {
     /// With this remedy, if it needs one.
-    fn remedy(self, remedy: &str) -> FidelityRow {
+    pub(crate) fn remedy(self, remedy: &str) -> FidelityRow {
         FidelityRow { remedy: (self.grade > Grade::Good).then(|| remedy.to_owned()), ..self }
     }
 }
 
-fn text_row(key: &'static str, title: &'static str, value: String, grade: Grade) -> FidelityRow {
+pub(crate) fn text_row(key: &'static str, title: &'static str, value: String, grade: Grade) -> FidelityRow {
     FidelityRow { key, title, value, number: None, unit: "", grade, remedy: None }
 }
 

@@ -1,15 +1,17 @@
 //! The fold over records: what a run's records come to.
 
 use crate::answer::Answer;
+use crate::confidence::{Estimate, Wanted};
 use crate::distribution::{Distribution, Sampler};
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
 use crate::interval::Interval;
 use crate::late_tail::LateTail;
 use crate::metric::Metric;
+use crate::scope::{Scope, Span};
 use crate::sharing::Sharing;
 use crate::thresholds::SEND_LATENESS_GOOD;
-use crate::throughput::Bins;
+use crate::throughput::{Bins, Tally};
 use crate::tokens::{TokenSources, TokensPerEvent};
 use crate::with_failures::{Unfinished, WAITS, WithFailures};
 use serde::Serialize;
@@ -17,6 +19,7 @@ use std::collections::BTreeMap;
 use streamgauge_core::plan::{Stamps, TokenCount};
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::{ConfidenceRule, StabilityRule};
 use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, RunPlan, Stage};
 
 /// What a run's records come to. Only successful measured requests are in a distribution or a rate, save the time
@@ -37,8 +40,15 @@ pub struct Summary {
     pub failures: Vec<FailureGroup>,
     /// Whose token counts the figures use.
     pub tokens: TokenSources,
-    /// From the first successful request's `sent` to the last output event of any.
+    /// What the rates are over: of the whole run from the first successful request's `sent` to the last output event of any,
+    /// else the span's length.
     pub duration: Nanos,
+    /// Which part of the run all this is of.
+    pub scope: Scope,
+    /// Requests by server, by a record's `target`; as far as there were records.
+    pub targets: Vec<TargetCounts>,
+    /// The same of the time in which all slots were busy, where the plan asks for it and there was such a time.
+    pub steady_state: Option<Box<Summary>>,
     /// How far all this can be trusted.
     pub fidelity: Fidelity,
 }
@@ -85,6 +95,19 @@ pub struct Counts {
     pub sent_late: u64,
     /// Measured and due, but never sent before the run was over.
     pub never_sent: u64,
+    /// Measured, and not in the part of the run that the figures are of: in no other count.
+    pub outside: u64,
+}
+
+/// Requests of one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TargetCounts {
+    /// Measured, whatever became of them.
+    pub requests: u64,
+    /// Answered whole.
+    pub ok: u64,
+    /// Failed.
+    pub failed: u64,
 }
 
 /// Failures of one kind.
@@ -117,6 +140,10 @@ pub struct AccumulatorConfig {
     pub stamps: Stamps,
     /// Where chance comes from.
     pub seed: Seed,
+    /// By what a row of windows was to end.
+    pub stability: Option<StabilityRule>,
+    /// Which figure was to be known how well at the end.
+    pub confidence: Option<ConfidenceRule>,
 }
 
 impl AccumulatorConfig {
@@ -132,6 +159,8 @@ impl AccumulatorConfig {
             output_exact: plan.prompts.output_exact,
             stamps: plan.stamps,
             seed: plan.prompts.seed,
+            stability: plan.stop.stability,
+            confidence: plan.stop.confidence.clone(),
         })
     }
 }
@@ -159,7 +188,9 @@ const PER_REQUEST: [Metric; 15] = [
 #[derive(Debug)]
 pub struct Accumulator {
     config: AccumulatorConfig,
+    scope: Scope,
     counts: Counts,
+    targets: Vec<TargetCounts>,
     tokens: TokenSources,
     samplers: [Sampler; PER_REQUEST.len()],
     gaps: Sampler,
@@ -173,9 +204,11 @@ pub struct Accumulator {
     tokens_per_event: TokensPerEvent,
     length: LengthAsked,
     backward: u64,
-    output_tokens: Option<u64>,
-    good: u64,
-    span: Option<(Nanos, Nanos)>,
+    /// What the rates are of.
+    flow: Tally,
+    /// Whether any answer's tokens could be counted.
+    counted: bool,
+    span: Option<Span>,
 }
 
 /// Output lengths against the lengths asked for, in tokens over all requests that asked.
@@ -197,11 +230,18 @@ struct FailureKind {
 }
 
 impl Accumulator {
-    /// Of no records yet.
+    /// Of no records yet, for the whole run.
     pub fn new(config: AccumulatorConfig) -> Accumulator {
+        Accumulator::of(config, Scope::Run)
+    }
+
+    /// Of no records yet, for that part of the run.
+    pub fn of(config: AccumulatorConfig, scope: Scope) -> Accumulator {
         Accumulator {
             config,
+            scope,
             counts: Counts::default(),
+            targets: Vec::new(),
             tokens: TokenSources::default(),
             samplers: PER_REQUEST.map(Sampler::of),
             gaps: Sampler::of(Metric::InterChunkLatency),
@@ -215,9 +255,9 @@ impl Accumulator {
             tokens_per_event: TokensPerEvent::default(),
             length: LengthAsked::default(),
             backward: 0,
-            output_tokens: None,
-            good: 0,
-            span: None,
+            flow: Tally::default(),
+            counted: false,
+            span: scope.span(),
         }
     }
 
@@ -227,21 +267,53 @@ impl Accumulator {
             self.counts.warmup += 1;
             return;
         }
+        let answer =
+            record.is_ok().then(|| Answer::of(record, self.config.token_count, self.config.streaming)).flatten();
+        if !self.scope.counts(record) {
+            self.counts.outside += 1;
+            if let (Some(answer), Scope::Held(_)) = (&answer, self.scope) {
+                self.add_flow(answer);
+            }
+            return;
+        }
         self.counts.requests += 1;
         self.counts.retried += u64::from(record.retries > 0);
         self.add_lateness(record);
-        match &record.outcome {
-            Outcome::Cancelled => self.counts.cancelled += 1,
-            Outcome::CutOff => {
-                self.counts.cut_off += 1;
-                self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));
+        match (&record.outcome, &answer) {
+            (Outcome::Cancelled, _) => {
+                self.counts.cancelled += 1;
+                self.add_unfinished(record);
             }
-            Outcome::Failed(failure) => self.add_failure(record, failure),
-            Outcome::Ok => match Answer::of(record, self.config.token_count, self.config.streaming) {
-                Some(answer) => self.add_answer(record, &answer),
-                None => self.add_failure(record, &empty_success()),
-            },
+            (Outcome::CutOff, _) => {
+                self.counts.cut_off += 1;
+                self.add_unfinished(record);
+            }
+            (Outcome::Failed(failure), _) => self.add_failure(record, failure),
+            (Outcome::Ok, Some(answer)) => self.add_answer(record, answer),
+            (Outcome::Ok, None) => self.add_failure(record, &empty_success()),
         }
+        let failed = match record.outcome {
+            Outcome::Failed(_) => true,
+            Outcome::Ok => answer.is_none(),
+            Outcome::CutOff | Outcome::Cancelled => false,
+        };
+        self.add_target(record.target, answer.is_some(), failed);
+    }
+
+    fn add_target(&mut self, target: u16, ok: bool, failed: bool) {
+        let index = usize::from(target);
+        if self.targets.len() <= index {
+            self.targets.resize(index + 1, TargetCounts::default());
+        }
+        let counts = &mut self.targets[index];
+        counts.requests += 1;
+        counts.ok += u64::from(ok);
+        counts.failed += u64::from(failed);
+    }
+
+    /// A request that would have taken longer, had it been let: cut off by the run's end, or cancelled as the plan wanted.
+    fn add_unfinished(&mut self, record: &Record) {
+        self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));
     }
 
     /// A request that was due and not sent before the run was over is as late as it could be seen to be; one that failed
@@ -299,20 +371,52 @@ impl Accumulator {
             self.length.difference = self.length.difference.saturating_add(difference);
             self.length.asked = self.length.asked.saturating_add(asked);
         }
-        if let Some((count, _)) = answer.output {
-            self.output_tokens = Some(self.output_tokens.unwrap_or(0).saturating_add(count));
+        self.add_flow(answer);
+        if self.scope == Scope::Run {
+            let Span { from, to } = self.span.unwrap_or(Span { from: answer.sent, to: answer.last });
+            self.span = Some(Span { from: from.min(answer.sent), to: to.max(answer.last) });
         }
+    }
+
+    /// What an answer adds to the rates.
+    fn add_flow(&mut self, answer: &Answer<'_>) {
         let good = self.config.goodput.holds(answer);
-        self.good += u64::from(good);
-        self.bins.add(answer, good);
-        let (start, end) = self.span.unwrap_or((answer.sent, answer.last));
-        self.span = Some((start.min(answer.sent), end.max(answer.last)));
+        self.counted |= answer.output.is_some();
+        self.flow += self.bins.add(answer, good, self.scope);
+    }
+
+    /// Requests so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The `percentile` of a metric so far, or its mean, or its one figure; none while there is none. What it will be at the end
+    /// if nothing else comes, without ending anything.
+    pub(crate) fn figure(&mut self, metric: Metric, percentile: Option<u8>) -> Option<Estimate> {
+        if !metric.is_system() {
+            let (value, interval) = self.sampler(metric)?.look(percentile)?;
+            return Some(Estimate { value, interval });
+        }
+        let duration = self.span.map_or(Nanos::ZERO, |span| span.length());
+        let scalars = self.scalars(duration);
+        let &(_, value) = scalars.iter().find(|(known, _)| *known == metric)?;
+        let latency = self.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|(avg, _)| avg);
+        let intervals = rate_intervals(&self.bins, self.span, latency, &scalars, self.config.seed);
+        let interval = intervals.into_iter().find(|(known, _)| *known == metric).map(|(_, interval)| interval);
+        Some(Estimate { value, interval })
+    }
+
+    fn sampler(&mut self, metric: Metric) -> Option<&mut Sampler> {
+        let mut samplers = PER_REQUEST.iter().zip(&mut self.samplers);
+        samplers.find(|(known, _)| **known == metric).map(|(_, sampler)| sampler)
     }
 
     /// The summary of what was taken in, with the rest of the evidence about the run.
     pub fn close(mut self, facts: &RunFacts) -> Summary {
-        let duration = self.span.map_or(Nanos::ZERO, |(start, end)| end - start);
+        let duration = self.span.map_or(Nanos::ZERO, |span| span.length());
         let scalars = self.scalars(duration);
+        let wanted = self.config.confidence.as_ref().and_then(|rule| Wanted::of(rule).ok());
+        let awaited = wanted.and_then(|wanted| self.figure(wanted.metric, wanted.percentile));
         let with_failures = self.with_failures();
         let late_tails = self.late_tails();
         let pooled = [
@@ -328,7 +432,8 @@ impl Accumulator {
             .filter_map(|(metric, sampler)| Some((metric, sampler.close()?)))
             .collect();
         distributions.sort_by_key(|&(metric, _)| metric);
-        let rate_intervals = rate_intervals(&self.bins, self.span, &distributions, &scalars, self.config.seed);
+        let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency).map(|(_, d)| d.avg);
+        let rate_intervals = rate_intervals(&self.bins, self.span, latency, &scalars, self.config.seed);
         let fidelity = Fidelity::judge(&Evidence {
             config: &self.config,
             facts,
@@ -340,10 +445,22 @@ impl Accumulator {
             distributions: &distributions,
             length: self.length,
             backward: self.backward,
+            awaited,
         });
-        let (counts, tokens) = (self.counts, self.tokens);
-        let failures = groups(self.failures);
-        Summary { distributions, scalars, rate_intervals, with_failures, counts, failures, tokens, duration, fidelity }
+        Summary {
+            distributions,
+            scalars,
+            rate_intervals,
+            with_failures,
+            counts: self.counts,
+            failures: groups(self.failures),
+            tokens: self.tokens,
+            duration,
+            scope: self.scope,
+            targets: self.targets,
+            steady_state: None,
+            fidelity,
+        }
     }
 
     /// What late reads may have done to the times between events and to the first tokens.
@@ -361,20 +478,19 @@ impl Accumulator {
             return Vec::new();
         }
         let unfinished = std::mem::replace(&mut self.unfinished, WAITS.map(Unfinished::of));
-        let close = |(metric, unfinished): (Metric, Unfinished)| {
-            let (_, sampler) = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == metric)?;
-            Some((metric, unfinished.close(sampler)?))
-        };
+        let close =
+            |(metric, unfinished): (Metric, Unfinished)| Some((metric, unfinished.close(self.sampler(metric)?)?));
         WAITS.into_iter().zip(unfinished).filter_map(close).collect()
     }
 
     /// The figures of the whole run. A run without duration has no rates.
     fn scalars(&self, duration: Nanos) -> Vec<(Metric, f64)> {
         let rate = |count: u64| (duration > Nanos::ZERO).then(|| count as f64 / duration.as_secs_f64());
-        let good = (!self.config.goodput.is_empty()).then_some(self.good);
+        let tokens = self.counted.then_some(self.flow.tokens);
+        let good = (!self.config.goodput.is_empty()).then_some(self.flow.good);
         [
-            (Metric::OutputTokenThroughput, self.output_tokens.and_then(rate)),
-            (Metric::RequestThroughput, rate(self.counts.ok)),
+            (Metric::OutputTokenThroughput, tokens.and_then(rate)),
+            (Metric::RequestThroughput, rate(self.flow.requests)),
             (Metric::RequestGoodput, good.and_then(rate)),
             (Metric::RequestCount, Some(self.counts.ok as f64)),
         ]
@@ -384,18 +500,17 @@ impl Accumulator {
     }
 }
 
-/// The intervals of those rates that the run has.
+/// The intervals of those rates that the run has; `latency` is the mean request's, in milliseconds.
 fn rate_intervals(
     bins: &Bins,
-    span: Option<(Nanos, Nanos)>,
-    distributions: &[(Metric, Distribution)],
+    span: Option<Span>,
+    latency: Option<f64>,
     scalars: &[(Metric, f64)],
     seed: Seed,
 ) -> Vec<(Metric, Interval)> {
-    let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency);
-    let intervals = span.zip(latency).and_then(|((start, end), (_, latency))| {
-        bins.intervals(start, end, Nanos::from_secs_f64(latency.avg / 1e3), seed)
-    });
+    let intervals = span
+        .zip(latency)
+        .and_then(|(span, latency)| bins.intervals(span.from, span.to, Nanos::from_secs_f64(latency / 1e3), seed));
     let Some([requests, good, tokens]) = intervals else { return Vec::new() };
     [(Metric::OutputTokenThroughput, tokens), (Metric::RequestThroughput, requests), (Metric::RequestGoodput, good)]
         .into_iter()

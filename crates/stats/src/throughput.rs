@@ -5,6 +5,7 @@
 
 use crate::answer::Answer;
 use crate::interval::{Interval, NORMAL, student};
+use crate::scope::Scope;
 use rand::RngExt;
 use std::collections::VecDeque;
 use std::ops::AddAssign;
@@ -62,15 +63,30 @@ impl Bins {
         Bins { shift: FINEST, first: 0, bins: VecDeque::with_capacity(MOST_BINS) }
     }
 
-    /// Adds an answer: its tokens evenly over its output events, itself where it ended.
-    pub fn add(&mut self, answer: &Answer<'_>, good: bool) {
+    /// Adds what of an answer is in the scope, and says how much that is: its tokens evenly over its output events, itself
+    /// where it ended. In windows all of it counts where it ended, however much of it came before its window.
+    pub fn add(&mut self, answer: &Answer<'_>, good: bool, scope: Scope) -> Tally {
+        let end = Tally { requests: 1, good: u64::from(good), tokens: 0 };
+        let mut added = Tally::default();
+        let mut add = |at: Nanos, tally: Tally| {
+            *self.bin(at) += tally;
+            added += tally;
+        };
+        if let Scope::Ended(_) = scope {
+            add(answer.last, Tally { tokens: answer.output.map_or(0, |(count, _)| count), ..end });
+            return added;
+        }
+        let within = |at: Nanos| scope.span().is_none_or(|span| span.contains(at));
         let times = answer.output_times();
         let events = times.len() as u64;
         let (tokens, left) = answer.output.map_or((0, 0), |(count, _)| (count / events, count % events));
-        for (index, at) in times.enumerate() {
-            self.bin(at).tokens += tokens + u64::from((index as u64) < left);
+        for (index, at) in times.enumerate().filter(|&(_, at)| within(at)) {
+            add(at, Tally { tokens: tokens + u64::from((index as u64) < left), ..Tally::default() });
         }
-        *self.bin(answer.last) += Tally { requests: 1, good: u64::from(good), tokens: 0 };
+        if within(answer.last) {
+            add(answer.last, end);
+        }
+        added
     }
 
     fn bin(&mut self, at: Nanos) -> &mut Tally {

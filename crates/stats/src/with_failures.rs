@@ -10,14 +10,15 @@ use streamgauge_core::{Nanos, Record};
 /// the n values. There is no mean of such values.
 ///
 /// Of a request that was cut off it is only known that it would have taken longer. It counts as any of the requests that did
-/// take longer, each as likely (Kaplan and Meier 1958); among those are the failed ones.
+/// take longer, each as likely (Kaplan and Meier 1958); among those are the failed ones. The same holds of one that was
+/// cancelled as the plan wanted, which is decided before anything is known of its time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WithFailures {
     /// Requests that are in it.
     pub requests: u64,
     /// Those among them that failed.
     pub failed: u64,
-    /// Those that were cut off before the value was known.
+    /// Those that were cut off, or cancelled as the plan wanted, before the value was known.
     pub cut_off: u64,
     /// The percentiles of [`PERCENTILES`], in that order; none where it is a failed request.
     pub percentiles: [Option<f64>; 9],
@@ -56,7 +57,7 @@ impl Unfinished {
         self.failed += u64::from(!self.metric.is_from_due() || record.due.is_some());
     }
 
-    /// A request that was cut off. One that had not begun to wait is left out.
+    /// A request that was cut off or cancelled. One that had not begun to wait is left out.
     pub fn add_cut_off(&mut self, record: &Record, streaming: bool) {
         let Some(start) = (if self.metric.is_from_due() { record.due } else { record.sent }) else { return };
         let first = matches!(self.metric, Metric::TimeToFirstToken | Metric::TimeToFirstTokenFromDue);

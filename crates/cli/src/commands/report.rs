@@ -6,6 +6,7 @@ use crate::books::Books;
 use crate::commands::usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
+use crate::refold;
 use crate::results::Results;
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
@@ -35,8 +36,9 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
         _ => error.into(),
     })?;
     let anchor_wall = reader.header().anchor_wall_ns;
-    let mut books = Books::open(&plan, &bodies.unwrap_or_default(), anchor_wall, &mut artifacts)?;
-    let facts = match enter(&mut reader, &mut books) {
+    let mut books =
+        Books::open(&plan, &bodies.unwrap_or_default(), anchor_wall, &mut artifacts)?.read_from(&source.records);
+    let facts = match enter(&mut reader, &mut books, &source.records) {
         Ok(facts) => facts,
         Err(error) => {
             drop(books);
@@ -48,20 +50,31 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
         printer.note(&format!("note: {shown}: line {line}, the last, is torn and left out"));
     }
     let recorded = books.close(&facts);
-    let measured = recorded.summary.counts.requests > 0;
+    let measured = recorded.summary.counts.requests + recorded.summary.counts.outside > 0;
     let results = Results { style: args.style.into(), plan: &plan, facts: &facts, recorded, artifacts, dir: &dir };
     Ok(if results.publish(printer)? && measured { Exit::Done } else { Exit::Nothing })
 }
 
-/// Enters every record; the run's facts are those of its last line, or what the records themselves tell.
-fn enter(reader: &mut RecordReader<BufReader<File>>, books: &mut Books<'_>) -> Result<RunFacts, ReadError> {
+/// Enters every record; the run's facts are those of its last line, or what the records themselves, in that file, tell.
+fn enter(
+    reader: &mut RecordReader<BufReader<File>>,
+    books: &mut Books<'_>,
+    records: &Path,
+) -> Result<RunFacts, ReadError> {
     let mut salvage = Salvage::new(reader.header());
     for record in reader.by_ref() {
         let record = record?;
         salvage.add(&record);
         books.enter(&record, &[]);
     }
-    Ok(reader.facts().cloned().unwrap_or_else(|| salvage.facts()))
+    if let Some(facts) = reader.facts() {
+        return Ok(facts.clone());
+    }
+    let mut facts = salvage.facts();
+    if let Some(rule) = reader.header().plan.stop.stability {
+        facts.window = refold::windows(records, books.entered(), rule, facts.started)?;
+    }
+    Ok(facts)
 }
 
 /// The bodies that were sent, where the export can be made again.

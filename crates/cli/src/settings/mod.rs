@@ -15,7 +15,7 @@ use streamgauge_core::plan::{
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_report::Style;
-use streamgauge_stats::{Goodput, Grade};
+use streamgauge_stats::{Confidence, Goodput, Grade};
 
 /// Everything a profile needs to know. The plan still lacks what only the server and the machine can say: the models where
 /// none was named, the tokenizer's name, and the directory that is named after the model.
@@ -135,6 +135,7 @@ impl Settings {
             artifacts: args.artifact_dir,
             export_file: args.profile_export_file,
         };
+        Confidence::of(&plan)?;
         Ok(Settings {
             plan,
             levels,

@@ -15,6 +15,7 @@ mod flags;
 mod levels;
 mod machine;
 mod open_loop;
+mod parts;
 mod recompute;
 mod report;
 mod server;

@@ -5,9 +5,12 @@
 
 mod across;
 mod calibration;
+mod confidence;
 mod fidelity;
 mod genai_perf;
 mod properties;
+mod scope;
 mod summary;
 mod support;
 mod tokens;
+mod windows;

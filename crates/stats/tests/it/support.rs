@@ -1,8 +1,14 @@
 //! Records and runs to measure.
 
-use streamgauge_core::plan::{Stamps, TokenCount};
+use std::path::PathBuf;
+use streamgauge_core::load::Load;
+use streamgauge_core::plan::{
+    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan, RunPlan,
+    Stamps, Target, Timeouts, TokenCount, Trust,
+};
 use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::StopRule;
 use streamgauge_core::{Chunk, Failure, FailureClass, Nanos, Outcome, OutputKind, Phase, Record, Stage, Usage};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, FidelityRow, Goodput, Summary};
 
@@ -71,6 +77,8 @@ pub fn config() -> AccumulatorConfig {
         output_exact: false,
         stamps: Stamps::Kernel,
         seed: Seed(0),
+        stability: None,
+        confidence: None,
     }
 }
 
@@ -98,4 +106,53 @@ pub fn summary(records: &[Record]) -> Summary {
 /// The fidelity row of that key.
 pub fn row<'a>(summary: &'a Summary, key: &str) -> Option<&'a FidelityRow> {
     summary.fidelity.rows.iter().find(|row| row.key == key)
+}
+
+/// A closed loop of streams without limits.
+pub fn plan() -> RunPlan {
+    let second = Nanos::from_millis(1_000);
+    RunPlan {
+        endpoint: Endpoint {
+            kind: EndpointKind::Chat,
+            target: Target { tls: false, host: "localhost".into(), port: 80 },
+            others: Vec::new(),
+            balance: Balance::RoundRobin,
+            path: "/".into(),
+            models: vec!["m".into()],
+            model_selection: ModelSelection::RoundRobin,
+            streaming: true,
+            ask_usage: true,
+            headers: Vec::new(),
+            extra: serde_json::Map::new(),
+            trust: Trust::System,
+        },
+        prompts: PromptPlan {
+            count: 1,
+            input: Length { mean: 20.0, stddev: 0.0 },
+            output: None,
+            output_exact: false,
+            batch: 1,
+            prefixes: 0,
+            prefix_tokens: 0,
+            seed: Seed(0),
+            tokenizer: "t".into(),
+            tokenizer_revision: "main".into(),
+        },
+        load: Load::concurrency(2),
+        prefill: None,
+        stop: StopRule::after(8),
+        warmup: None,
+        cancel: None,
+        connections: ConnectionPolicy::Reuse,
+        steady_state: false,
+        timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
+        threads: 1,
+        stamps: Stamps::Kernel,
+        token_count: TokenCount::Auto,
+        export: ExportLevel::Records,
+        goodput: Vec::new(),
+        probe: true,
+        artifacts: PathBuf::from("a"),
+        export_file: "e.json".into(),
+    }
 }

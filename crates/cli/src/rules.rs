@@ -1,0 +1,141 @@
+//! Ends that depend on figures: asked of the records as they come in.
+
+use anyhow::Result;
+use streamgauge_core::Record;
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::record::WindowFacts;
+use streamgauge_stats::windows::LATE;
+use streamgauge_stats::{Accumulator, Confidence, Windows};
+
+/// The plan's rules that only records can keep.
+#[derive(Debug)]
+pub struct Rules {
+    windows: Option<Windows>,
+    confidence: Option<Confidence>,
+    /// When the plan stops issuing by the clock, from the start: what ends after that is no longer under the plan's load.
+    duration: Option<Nanos>,
+}
+
+impl Rules {
+    /// As the plan says.
+    ///
+    /// # Errors
+    /// When no run of this plan could meet one of them.
+    pub fn of(plan: &RunPlan) -> Result<Rules> {
+        Ok(Rules {
+            windows: plan.stop.stability.map(Windows::new),
+            confidence: Confidence::of(plan)?,
+            duration: plan.stop.duration,
+        })
+    }
+
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        self.windows.is_some() || self.confidence.is_some()
+    }
+
+    /// Takes a record in.
+    pub fn add(&mut self, record: &Record) {
+        if let Some(windows) = &mut self.windows {
+            windows.add(record);
+        }
+    }
+
+    /// Looks whether the run is to end, and says why. `known` is when every record that there was had come in, `now` the
+    /// time.
+    pub fn look(&mut self, so_far: &mut Accumulator, started: Nanos, known: Nanos, now: Nanos) -> Option<String> {
+        let until = self.duration.map_or(known - LATE, |duration| (known - LATE).min(started + duration));
+        let agreed = self.windows.as_mut().and_then(|windows| windows.look(started, until));
+        agreed.or_else(|| self.confidence.as_mut()?.look(so_far, now))
+    }
+
+    /// The windows that the figures are of, once the run is over.
+    pub fn windows(self, started: Nanos) -> Option<WindowFacts> {
+        self.windows?.close(started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamgauge_core::plan::{Stamps, TokenCount};
+    use streamgauge_core::seed::Seed;
+    use streamgauge_core::stop::{StabilityRule, Window};
+    use streamgauge_core::{Chunk, Outcome, OutputKind, Phase};
+    use streamgauge_stats::{AccumulatorConfig, Goodput};
+
+    /// Two windows of a second that are never stable; the run ends with the second.
+    fn rules(duration: Option<Nanos>) -> Rules {
+        let window = Window::Time(Nanos::from_millis(1_000));
+        let windows = Windows::new(StabilityRule { window, within: 0.1, percentile: None, most: 2 });
+        Rules { windows: Some(windows), confidence: None, duration }
+    }
+
+    fn so_far() -> Accumulator {
+        Accumulator::new(AccumulatorConfig {
+            token_count: TokenCount::Auto,
+            goodput: Goodput::default(),
+            streaming: true,
+            output_exact: false,
+            stamps: Stamps::Kernel,
+            seed: Seed(0),
+            stability: None,
+            confidence: None,
+        })
+    }
+
+    fn ended(seq: u64, at: Nanos) -> Record {
+        Record {
+            seq,
+            phase: Phase::Profiling,
+            thread: 0,
+            slot: 0,
+            prompt: 0,
+            target: 0,
+            input_tokens: 1,
+            want_out: None,
+            due: None,
+            issued: at - Nanos(10),
+            connect: None,
+            sent: Some(at - Nanos(5)),
+            first_byte: None,
+            first_event: None,
+            chunks: vec![Chunk { at, lag: None, shared: false, kind: OutputKind::Text }],
+            end: at,
+            turnaround: None,
+            retries: 0,
+            status: None,
+            finish: None,
+            usage: None,
+            text_tokens: None,
+            bytes: 0,
+            outcome: Outcome::Ok,
+        }
+    }
+
+    #[test]
+    fn a_window_is_judged_when_its_records_are_known_and_not_when_it_is_over() {
+        let (mut rules, start) = (rules(None), Nanos::from_millis(500));
+        let end = start + Nanos::from_millis(2_000);
+        let now = end + LATE + LATE;
+        assert_eq!(rules.look(&mut so_far(), start, end + LATE - Nanos(1), now), None);
+        let why = rules.look(&mut so_far(), start, end + LATE, now).unwrap();
+        assert_eq!(why, "all 2 windows are over, too few to agree");
+    }
+
+    #[test]
+    fn a_window_that_outlasts_the_load_is_none() {
+        let mut rules = rules(Some(Nanos::from_millis(1_999)));
+        for seq in 0..30 {
+            rules.add(&ended(seq, Nanos::from_millis(seq as i64 * 100)));
+        }
+        let late = Nanos::from_millis(60_000);
+        assert_eq!(rules.look(&mut so_far(), Nanos::ZERO, late, late), None);
+        // Requests were issued up to 2,899 ms, though, so it is told in the end.
+        assert_eq!(
+            rules.windows(Nanos::ZERO).map(|window| (window.to, window.windows)),
+            Some((Nanos::from_millis(2_000), 2))
+        );
+    }
+}

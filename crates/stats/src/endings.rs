@@ -1,0 +1,47 @@
+//! Fidelity rows of runs that end by their figures: whether they came to the end that was asked for.
+
+use crate::confidence::{Wanted, hundredths};
+use crate::fidelity::{Evidence, FidelityRow, Grade, text_row};
+use crate::windows::{AGREE, percent};
+
+/// Whether the last windows agree.
+pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let rule = evidence.config.stability?;
+    let within = percent(rule.within);
+    let (value, grade) = match evidence.facts.window {
+        Some(window) if window.stable => {
+            (format!("the last {AGREE} of {} agree within {within}", window.windows), Grade::Good)
+        }
+        Some(window) if window.windows < AGREE as u32 => {
+            (format!("{} before the end, {AGREE} must agree", window.windows), Grade::Degraded)
+        }
+        Some(window) => {
+            (format!("the last {AGREE} of {} do not agree within {within}", window.windows), Grade::Degraded)
+        }
+        None => ("no whole one to take figures of: they are of the whole run".to_owned(), Grade::Degraded),
+    };
+    let number = evidence.facts.window.map(|window| f64::from(window.windows));
+    let row = text_row("windows", "Windows", value, grade);
+    Some(FidelityRow { number, unit: if number.is_some() { "windows" } else { "" }, ..row }.remedy(
+        "the figures were still changing when the run ended; give it longer windows (--measurement-interval, \
+         --measurement-request-count) or more of them (--max-trials)",
+    ))
+}
+
+/// Whether the figure that the run waited for is known as well as asked. A run that ended because it was is judged by what
+/// it was then: the requests in flight, which came after, may move the figure once more.
+pub(crate) fn confidence(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let wanted = Wanted::of(evidence.config.confidence.as_ref()?).ok()?;
+    let precision = evidence.awaited.and_then(|figure| figure.precision());
+    let reached = precision.is_some_and(|precision| precision <= wanted.within);
+    let grade = if reached || evidence.facts.satisfied.is_some() { Grade::Good } else { Grade::Degraded };
+    let (name, within) = (wanted.name(), percent(wanted.within));
+    let value = match precision {
+        Some(precision) => format!("±{} of {name}, {within} was asked for", hundredths(precision)),
+        None => format!("too few requests for an interval of {name}, {within} was asked for"),
+    };
+    let number = precision.map(|precision| precision * 100.0);
+    let row = text_row("confidence", "Confidence", value, grade);
+    let row = FidelityRow { number, unit: if number.is_some() { "%" } else { "" }, ..row };
+    Some(row.remedy("the run ended before the figure was known so well; let it run longer, or ask for less"))
+}
