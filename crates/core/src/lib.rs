@@ -4,7 +4,9 @@
 //! Nothing here does input or output, waits, or knows a protocol.
 
 pub mod arrival;
+mod cancel;
 pub mod clock;
+pub mod curve;
 pub mod event;
 pub mod load;
 pub mod plan;
