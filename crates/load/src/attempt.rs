@@ -1,10 +1,10 @@
-//! One request, from the moment a slot takes it up until it is done, failed or cut off.
+//! One request, from the moment a slot takes it up until it is done, failed, given up or cut off.
 
-use crate::connection::{Connection, is_last};
+use crate::connection::{Connection, Written, is_last};
 use crate::control::LocalEnd;
 use crate::failure;
 use crate::job::{Finished, Input, Job, Output};
-use crate::pacer::Ticket;
+use crate::waits::Ticket;
 use http_body_util::BodyExt;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -19,6 +19,7 @@ use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, Raw
 use streamgauge_net::Receipt;
 use streamgauge_wire::Decoder;
 use streamgauge_wire::server_message;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Sleep;
 
 /// Bytes of an error answer that are kept for its message.
@@ -48,6 +49,7 @@ pub(crate) struct Tally {
 
 /// Why an exchange did not come to its end.
 enum Ended {
+    Cancelled,
     CutOff,
     Failed(Failure),
 }
@@ -109,6 +111,9 @@ impl Slot {
         let mut draft = Box::new(Draft::new(&job, ticket, phase));
         draft.notes.record.thread = self.thread;
         draft.notes.record.slot = self.number;
+        let cancel = job.plan.cancel.filter(|_| phase == Phase::Profiling);
+        draft.cancel =
+            cancel.filter(|cancel| cancel.picks(job.plan.prompts.seed, ticket.seq)).map(|cancel| cancel.delay);
         let outcome = match self.attempts(job.input(ticket.seq).1, &mut draft).await {
             Outcome::Failed(failure) => Outcome::Failed(Failure { message: job.scrub(failure.message), ..failure }),
             outcome => outcome,
@@ -116,6 +121,8 @@ impl Slot {
         let record = &mut draft.notes.record;
         // In an open loop the time between two requests of a slot is the schedule's.
         let previous_end = self.previous_end.filter(|_| record.connect.is_none() && record.due.is_none());
+        // What it waited for a place is the plan's pause, and ends where it was issued.
+        let previous_end = previous_end.map(|end| if ticket.waited { end.max(record.issued) } else { end });
         record.turnaround = previous_end.zip(record.sent).map(|(end, sent)| sent - end);
         let finished = draft.finish(outcome, job.clock.now());
         self.previous_end = Some(finished.record.end);
@@ -123,7 +130,7 @@ impl Slot {
     }
 
     /// Tries on the kept connection, and once more on a new one if it dies under the request before any byte of the answer.
-    async fn attempts(&mut self, input: &Input, draft: &mut Draft) -> Outcome {
+    async fn attempts(&mut self, input: &Input, draft: &mut Draft<'_>) -> Outcome {
         loop {
             let kept = match self.usable_connection(draft).await {
                 Ok(kept) => kept,
@@ -144,7 +151,7 @@ impl Slot {
     }
 
     /// Makes sure that there is a connection; whether it has served before.
-    async fn usable_connection(&mut self, draft: &mut Draft) -> Result<bool, Ended> {
+    async fn usable_connection(&mut self, draft: &mut Draft<'_>) -> Result<bool, Ended> {
         if let Some(connection) = &mut self.connection {
             if connection.is_usable().await {
                 return Ok(connection.is_kept());
@@ -171,14 +178,16 @@ impl Slot {
 
     /// One request and its answer on the connection, which is kept unless the server said that it ends. If it ended all the
     /// same, the next request finds out.
-    async fn exchange(&mut self, input: &Input, draft: &mut Draft) -> Result<(), Ended> {
+    async fn exchange(&mut self, input: &Input, draft: &mut Draft<'_>) -> Result<(), Ended> {
         let Some(mut connection) = self.connection.take() else {
             return Err(
                 Failure { stage: Stage::Connect, class: FailureClass::Io, message: "no connection".into() }.into()
             );
         };
         let answer = connection.send(self.job.request(input));
+        self.watchdog.cancel = draft.cancel.map(|delay| (delay, connection.written()));
         let read = self.read_answer(answer, &mut connection, draft).await;
+        self.watchdog.cancel = None;
         draft.notes.record.sent = connection.marks().sent();
         draft.notes.record.first_byte = connection.marks().first_byte();
         read?;
@@ -193,7 +202,7 @@ impl Slot {
         &mut self,
         answer: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
         connection: &mut Connection,
-        draft: &mut Draft,
+        draft: &mut Draft<'_>,
     ) -> Result<(), Ended> {
         self.watchdog.expect(Limit::FirstByte);
         let answer = self.watchdog.guard(connection.drive(answer)).await?;
@@ -222,6 +231,7 @@ impl Slot {
 impl From<Ended> for Outcome {
     fn from(ended: Ended) -> Outcome {
         match ended {
+            Ended::Cancelled => Outcome::Cancelled,
             Ended::CutOff => Outcome::CutOff,
             Ended::Failed(failure) => Outcome::Failed(failure),
         }
@@ -229,7 +239,11 @@ impl From<Ended> for Outcome {
 }
 
 /// A record in the making: the decoder of the answer, and what it has told so far.
-struct Draft {
+struct Draft<'a> {
+    /// How long after it was sent the request is given up, if it is to be.
+    cancel: Option<Nanos>,
+    /// Its place among requests without a first output, as long as it has none.
+    prefill: Option<SemaphorePermit<'a>>,
     decoder: Option<Decoder>,
     /// The answer's beginning, when its status was not a success.
     error_body: Option<Vec<u8>>,
@@ -240,8 +254,8 @@ struct Draft {
     notes: Notes,
 }
 
-impl Draft {
-    fn new(job: &Job, ticket: &Ticket<'_>, phase: Phase) -> Draft {
+impl<'a> Draft<'a> {
+    fn new(job: &Job, ticket: &Ticket<'a>, phase: Phase) -> Draft<'a> {
         let (prompt, input) = job.input(ticket.seq);
         let record = Record {
             seq: ticket.seq,
@@ -270,6 +284,8 @@ impl Draft {
             outcome: Outcome::CutOff,
         };
         Draft {
+            cancel: None,
+            prefill: ticket.take_prefill(),
             decoder: None,
             error_body: None,
             keep_raw: job.plan.export == ExportLevel::Raw,
@@ -307,6 +323,9 @@ impl Draft {
         }
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(data, &mut |event| self.notes.event(event, receipt, read));
+        }
+        if self.prefill.is_some() && !self.notes.record.chunks.is_empty() {
+            self.prefill = None;
         }
     }
 
@@ -439,7 +458,7 @@ enum Limit {
     Idle,
 }
 
-/// Ends a wait that takes too long, or when the run is aborted. One timer for the slot's whole life: it is moved only when
+/// Ends a wait that takes too long, or when what is in flight is cut off or given up. One timer for the slot's whole life: it is moved only when
 /// it fires early or a nearer limit begins, so that a request costs no timer of its own.
 struct Watchdog {
     clock: SystemClock,
@@ -449,6 +468,8 @@ struct Watchdog {
     armed: Nanos,
     total: Nanos,
     running: (Limit, Nanos),
+    /// Give the request up so long after all of it was written.
+    cancel: Option<(Nanos, Written)>,
     /// The timer was asked since it was set, and so wakes the slot's task. A slot lives in one task.
     asked: bool,
 }
@@ -457,7 +478,17 @@ impl Watchdog {
     fn new(clock: SystemClock, timeouts: Timeouts, end: Rc<LocalEnd>) -> Watchdog {
         let armed = clock.now() + timeouts.total;
         let sleep = Box::pin(tokio::time::sleep_until(clock.instant(armed).into()));
-        Watchdog { clock, timeouts, end, sleep, armed, total: armed, running: (Limit::Connect, armed), asked: false }
+        Watchdog {
+            clock,
+            timeouts,
+            end,
+            sleep,
+            armed,
+            total: armed,
+            running: (Limit::Connect, armed),
+            cancel: None,
+            asked: false,
+        }
     }
 
     /// A request begins.
@@ -478,7 +509,13 @@ impl Watchdog {
         }
     }
 
-    /// `work`, unless a limit runs out or the run is aborted first.
+    /// When the request is given up: known once the kernel has all of it.
+    fn given_up(&self) -> Option<Nanos> {
+        let (delay, written) = self.cancel.as_ref()?;
+        Some(written.at()? + *delay)
+    }
+
+    /// `work`, unless a limit runs out, or the request is given up or cut off first.
     async fn guard<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
         let mut work = pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -489,10 +526,16 @@ impl Watchdog {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if self.end.is_aborted() {
+        if self.end.is_cut() {
             return Poll::Ready(Ended::CutOff);
         }
-        let until = self.total.min(self.running.1);
+        let mut until = self.total.min(self.running.1);
+        if let Some(given_up) = self.given_up() {
+            if self.clock.now() >= given_up {
+                return Poll::Ready(Ended::Cancelled);
+            }
+            until = until.min(given_up);
+        }
         if until < self.armed {
             self.arm(until);
         }
@@ -502,7 +545,8 @@ impl Watchdog {
         }
         while self.sleep.as_mut().poll(cx).is_ready() {
             if self.clock.now() >= until {
-                return Poll::Ready(Ended::Failed(self.expired()));
+                let given_up = self.given_up().is_some_and(|at| at <= until);
+                return Poll::Ready(if given_up { Ended::Cancelled } else { Ended::Failed(self.expired()) });
             }
             self.arm(until);
         }

@@ -24,6 +24,7 @@ const READ_SIZE: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Marks {
     sent: Cell<Option<Nanos>>,
+    written: Cell<Option<Nanos>>,
     first: Cell<Option<Nanos>>,
     last: Cell<Option<Receipt>>,
     reads: Cell<u64>,
@@ -33,6 +34,7 @@ impl Marks {
     /// Forgets the exchange before, so that the next write is the next request's first.
     pub fn arm(&self) {
         self.sent.set(None);
+        self.written.set(None);
         self.first.set(None);
     }
 
@@ -129,7 +131,13 @@ impl AsyncWrite for Noted {
         true
     }
 
+    /// Asked for by hyper, and by TLS in between, only once they hold nothing back: a request's first flush is where the kernel
+    /// has all of it.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Line { marks, clock, .. } = &*self.0;
+        if marks.written.get().is_none() && marks.sent.get().is_some() {
+            marks.written.set(Some(clock.now()));
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -218,6 +226,16 @@ pub fn is_last<B>(answer: &http::Response<B>) -> bool {
     says("close") || !framed || (answer.version() == http::Version::HTTP_10 && !says("keep-alive"))
 }
 
+/// When the exchange under way was written, to be looked at while the connection is at work.
+pub struct Written(Rc<Line>);
+
+impl Written {
+    /// When the kernel had the whole request; none before.
+    pub fn at(&self) -> Option<Nanos> {
+        self.0.marks.written.get()
+    }
+}
+
 /// One HTTP/1.1 connection and the future that moves it.
 pub struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
@@ -241,6 +259,11 @@ impl Connection {
     /// The stamps of the exchange under way.
     pub fn marks(&self) -> &Marks {
         &self.line.marks
+    }
+
+    /// A look at when the request is written. It keeps the socket open as long as it lives.
+    pub fn written(&self) -> Written {
+        Written(self.line.clone())
     }
 
     /// Whether an exchange has ended on it before.

@@ -2,7 +2,8 @@
 //!
 //! [`run`] starts load threads. Each has a current-thread runtime, and on it one task a slot; a slot has one connection and
 //! one request at a time, and asks for a ticket when it has none. In a closed loop tickets come from a counter that the
-//! threads share; in an open loop each thread has its own part of the schedule, and a ticket comes when it is due. Records
+//! threads share; in an open loop each thread has its own part of the schedule, and a ticket comes when it is due; a user with
+//! a rhythm is a slot with dues of its own. The phases of a run each have a load, and follow each other on the same slots. Records
 //! leave in batches through a channel; whoever receives them (counting tokens, writing files, showing progress) does so on a
 //! thread of its own.
 
@@ -16,9 +17,13 @@ mod failure;
 mod job;
 mod lobby;
 mod pacer;
+mod part;
+mod places;
 mod probe;
 mod shard;
 mod tls;
+mod users;
+mod waits;
 
 pub use connect::Route;
 pub use control::Control;
