@@ -4,6 +4,7 @@
 // Helpers of tests may unwrap too; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod cancel;
 mod connections;
 mod endings;
 mod failures;
@@ -12,9 +13,13 @@ mod inputs;
 mod limits;
 mod open_loop;
 mod outputs;
+mod prefill;
 mod questions;
+mod ramps;
 mod script;
 mod tls;
 mod trial;
 mod truth;
+mod users;
+mod warmup;
 mod words;
