@@ -35,19 +35,22 @@ pub struct Schedule {
 
 /// What dues follow from.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one a thread, and what is drawn from is looked at for each due"
-)]
 enum Times {
+    /// One rate. The first request is due at once, each of the others a gap after the one before.
+    Steady { rate: Rate, sum: Sum },
+    /// Anything else.
+    Other(Other),
+}
+
+/// What dues follow from that have no one rate.
+#[derive(Clone, Debug)]
+enum Other {
+    /// A rate that changes. A request is due when the curve has brought as many as the sum of the gaps before it.
+    Changing { curve: Curve, piece: usize, sum: Sum, last: Nanos },
     /// A list of gaps, which begins again at its end. The first request comes after the first gap, as Perf Analyzer has it.
     Intervals { gaps: Arc<[Nanos]>, elapsed: Nanos },
     /// A list of times.
     Listed(Arc<[Nanos]>),
-    /// One rate. The first request is due at once, each of the others a gap after the one before.
-    Steady { rate: Rate, sum: Sum },
-    /// A rate that changes. A request is due when the curve has brought as many as the sum of the gaps before it.
-    Changing { curve: Curve, piece: usize, sum: Sum, last: Nanos },
 }
 
 /// The sum of the gaps so far, each in units of its mean. Their product with the mean is taken once for each due, so that
@@ -74,15 +77,17 @@ impl Schedule {
     /// The schedule of `arrivals`, by the chance of `seed` in the stream `name`. Lists without entries make one without dues.
     pub fn new(arrivals: &Arrivals, seed: Seed, name: &str) -> Schedule {
         let sum = |arrival: &Arrival| Sum::new(*arrival, seed.stream(name));
-        let changing = |curve, arrival| Times::Changing { curve, piece: 0, sum: sum(arrival), last: Nanos::ZERO };
-        let times = match arrivals {
-            Arrivals::Intervals { gaps, .. } => Times::Intervals { gaps: gaps.clone(), elapsed: Nanos::ZERO },
-            Arrivals::Rate { rate, arrival, ramp: None } => Times::Steady { rate: *rate, sum: sum(arrival) },
+        let changing = |curve, arrival| Other::Changing { curve, piece: 0, sum: sum(arrival), last: Nanos::ZERO };
+        let other = match arrivals {
+            Arrivals::Rate { rate, arrival, ramp: None } => {
+                return Schedule { seq: 0, times: Times::Steady { rate: *rate, sum: sum(arrival) } };
+            }
             Arrivals::Rate { rate, arrival, ramp: Some(ramp) } => changing(Curve::ramp(*rate, *ramp), arrival),
             Arrivals::Series { points, arrival } => changing(Curve::lines(points), arrival),
-            Arrivals::Trace { dues, .. } => Times::Listed(dues.clone()),
+            Arrivals::Intervals { gaps, .. } => Other::Intervals { gaps: gaps.clone(), elapsed: Nanos::ZERO },
+            Arrivals::Trace { dues, .. } => Other::Listed(dues.clone()),
         };
-        Schedule { seq: 0, times }
+        Schedule { seq: 0, times: Times::Other(other) }
     }
 
     /// Every due whose number leaves `part` when divided by `parts`: the union over all parts is the whole. Each part draws
@@ -98,20 +103,31 @@ impl Iterator for Schedule {
     fn next(&mut self) -> Option<Due> {
         let at = match &mut self.times {
             Times::Steady { rate, sum } => Nanos::from_secs_f64(sum.next() / rate.per_second()),
-            Times::Changing { curve, piece, sum, last } => {
-                // Two that are nearly at once must not change places by rounding.
-                *last = curve.passes(sum.next(), piece)?.max(*last);
-                *last
-            }
-            Times::Intervals { gaps, elapsed } => {
-                *elapsed += *gaps.get((self.seq % gaps.len().max(1) as u64) as usize)?;
-                *elapsed
-            }
-            Times::Listed(times) => *times.get(usize::try_from(self.seq).ok()?)?,
+            Times::Other(other) => other.at(self.seq)?,
         };
         let seq = self.seq;
         self.seq += 1;
         Some(Due { seq, at })
+    }
+}
+
+impl Other {
+    /// When request number `seq`, the next, is due. A function apart: the few instructions of a steady rate would otherwise pay
+    /// for the registers of all this.
+    #[inline(never)]
+    fn at(&mut self, seq: u64) -> Option<Nanos> {
+        match self {
+            Other::Changing { curve, piece, sum, last } => {
+                // Two that are nearly at once must not change places by rounding.
+                *last = curve.passes(sum.next(), piece)?.max(*last);
+                Some(*last)
+            }
+            Other::Intervals { gaps, elapsed } => {
+                *elapsed += *gaps.get((seq % gaps.len().max(1) as u64) as usize)?;
+                Some(*elapsed)
+            }
+            Other::Listed(times) => times.get(usize::try_from(seq).ok()?).copied(),
+        }
     }
 }
 
@@ -129,6 +145,7 @@ impl Sum {
     }
 
     /// The sum, to which the next gap is then added.
+    #[inline]
     fn next(&mut self) -> f64 {
         let elapsed = self.elapsed;
         self.elapsed += match &self.gaps {

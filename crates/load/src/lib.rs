@@ -24,6 +24,7 @@ mod shard;
 mod tls;
 mod users;
 mod waits;
+mod watchdog;
 
 pub use connect::Route;
 pub use control::Control;

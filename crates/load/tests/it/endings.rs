@@ -2,9 +2,11 @@
 
 use crate::script::{Peer, serve, settle};
 use crate::trial::{Trial, failure};
-use crate::words::{STREAM_HEAD, chunk, document, stream, token};
+use crate::words::{LIMIT, STREAM_HEAD, chunk, document, stream, token};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::load::{Load, Places, Ramp, RampShape};
 use streamgauge_core::record::{FailureClass, Outcome, Record};
 use streamgauge_load::Control;
 
@@ -72,7 +74,11 @@ fn fail_every_third() -> impl Fn(&mut Peer) + Send + Sync + 'static {
     let requests = AtomicUsize::new(0);
     move |peer| {
         while peer.request().is_some() {
-            if requests.fetch_add(1, Ordering::SeqCst) % 3 == 0 { fail(peer) } else { peer.send(&stream(&["a"])) }
+            if requests.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
+                fail(peer)
+            } else {
+                peer.send(&stream(&["a"]))
+            }
         }
     }
 }
@@ -102,7 +108,7 @@ fn what_is_given_up_or_cut_off_is_in_no_error_budget() {
     let requests = AtomicUsize::new(0);
     let server = serve(move |peer| {
         while peer.request().is_some() {
-            if requests.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            if requests.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                 return peer.hang();
             }
             fail(peer);
@@ -268,17 +274,27 @@ fn being_cut_off_is_not_failing() {
 
 #[test]
 fn a_drain_during_warm_up_leaves_no_measured_request() {
-    let control = Control::default();
-    let remote = control.clone();
-    let server = serve(move |peer| {
-        while peer.request().is_some() {
-            remote.drain();
-            peer.send(&stream(&["a"]));
-        }
-    });
-    let ended = Trial::at(server.addr()).warmup(50).requests(5).control(&control).run();
-    assert_eq!((ended.warmup.len(), ended.finished.len()), (1, 0));
-    assert_eq!(ended.facts.started, ended.facts.ended);
+    let inf = Rate::try_new(f64::INFINITY).unwrap();
+    let ramp = Some(Ramp { time: LIMIT, shape: RampShape::Linear });
+    for load in [
+        Load::concurrency(1),
+        Load::Concurrency(Places { most: 3, ramp }),
+        Load::rate(inf, Arrival::Constant),
+        Load::Users { users: 2, rate: Rate::try_new(1_000.0).unwrap() },
+    ] {
+        let control = Control::default();
+        let remote = control.clone();
+        let server = serve(move |peer| {
+            while peer.request().is_some() {
+                remote.drain();
+                peer.send(&stream(&["a"]));
+            }
+        });
+        let trial = Trial::at(server.addr()).load(load).warmup_load(Load::concurrency(1), 50).requests(5);
+        let ended = trial.control(&control).run();
+        assert_eq!((ended.warmup.len(), ended.finished.len()), (1, 0));
+        assert_eq!(ended.facts.started, ended.facts.ended);
+    }
 }
 
 #[test]

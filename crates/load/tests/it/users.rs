@@ -1,7 +1,7 @@
 //! Users with a rhythm: each has its requests at its own fixed times, one at a time, and none is left out.
 
 use crate::open_loop::unsent;
-use crate::script::{Peer, serve};
+use crate::script::{Peer, serve, settle};
 use crate::trial::Trial;
 use crate::truth::{quick, sim};
 use crate::words::stream;
@@ -89,6 +89,25 @@ fn a_drain_does_not_wait_for_what_is_not_yet_due() {
         }
     });
     Trial::at(server.addr()).users(3, 1e-3).threads(2).requests(50).control(&control).run().all_ok(1);
+}
+
+#[test]
+fn what_would_have_been_due_after_a_drain_is_not_put_down() {
+    let control = Control::default();
+    let remote = control.clone();
+    let server = serve(move |peer| {
+        while peer.request().is_some() {
+            remote.drain();
+            settle();
+            settle();
+            peer.send(&stream(&["a"]));
+        }
+    });
+    let ended = Trial::at(server.addr()).users(1, 20.0).endless().control(&control).run();
+    let records = ended.records();
+    assert!(records[0].is_ok() && records[1..].iter().all(|record| unsent(record)));
+    // A request each 50 ms while the answer took 300 ms; the thread has most of them to hear of the drain.
+    assert!(records[records.len() - 1].due.unwrap() + Nanos::from_millis(60) < records[0].end, "{}", records.len());
 }
 
 #[test]
