@@ -26,7 +26,7 @@ const HOPELESS: u64 = 20;
 /// How far a run has come: a snapshot for observers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// When the first measured request was issued.
+    /// When the measured phase started; of a schedule, its zero.
     pub started: Option<Nanos>,
     /// Measured requests that have ended, however.
     pub completed: u64,

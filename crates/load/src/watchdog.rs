@@ -72,7 +72,8 @@ impl Watchdog {
         }
     }
 
-    /// The request under way is given up so long after it was written, or no more.
+    /// The request under way is given up so long after it was written, kept to within the runtime's millisecond and never
+    /// before; or it is not.
     pub fn cancel(&mut self, after: Option<(Nanos, Written)>) {
         self.cancel = after;
     }
