@@ -44,6 +44,7 @@ enum Times {
 
 /// What dues follow from that have no one rate.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a thread and a phase")]
 enum Other {
     /// A rate that changes. A request is due when the curve has brought as many as the sum of the gaps before it.
     Changing { curve: Curve, piece: usize, sum: Sum, last: Nanos },

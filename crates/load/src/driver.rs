@@ -119,7 +119,7 @@ impl Run {
                 Err(RecvTimeoutError::Disconnected) => running = 0,
             }
             let progress = self.progress();
-            watch.look(&self, progress);
+            watch.look(&self, progress, running > 0);
             observe(progress);
         }
         self.gather(watch)
@@ -174,11 +174,13 @@ struct Watch {
 }
 
 impl Watch {
-    fn look(&mut self, run: &Run, progress: Progress) {
+    /// `running`: whether a thread still is. A run that came to its own end was not ended by its budget, used up or not.
+    fn look(&mut self, run: &Run, progress: Progress, running: bool) {
         let Common { job, control, phases, .. } = &*run.common;
         let now = job.clock.now();
         if self.ended_early.is_none() {
-            self.ended_early = hopeless(&job.plan, progress).or_else(|| over_budget(&job.plan.stop, run.judged()));
+            self.ended_early =
+                hopeless(&job.plan, progress).or_else(|| over_budget(&job.plan.stop, run.judged()).filter(|_| running));
             if self.ended_early.is_some() {
                 control.abort();
             }

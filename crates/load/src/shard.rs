@@ -239,21 +239,18 @@ impl Shard {
 
     /// Where slot `slot` gets its requests from in phase number `phase`, once it may; none if it gets none.
     async fn join(&self, phase: usize, slot: u32) -> Option<Source<'_>> {
-        let (part, pacer) = (&self.common.phases[phase], &self.pacers[phase]);
+        let part = &self.common.phases[phase];
         if !part.takes(slot) {
             return None;
         }
-        if let Some(pacer) = pacer {
-            return Some(Source::Pacer(pacer));
-        }
         match part.plan.load {
+            Load::Open { .. } => self.pacers[phase].as_ref().map(Source::Pacer),
             Load::Users { users, rate } => Some(Source::User(User::new(slot, users, rate, part.tickets.limits()))),
             Load::Concurrency(places) => {
                 let at = places.opens(slot);
                 let in_time = at == Nanos::ZERO || self.sound(self.ramp(part, at).await.map(Some))?;
                 in_time.then_some(Source::Counter)
             }
-            Load::Open { .. } => None,
         }
     }
 
