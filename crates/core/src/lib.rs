@@ -1,10 +1,12 @@
 //! The ground floor: what a run is (`plan`), what one request left behind (`record`), what a codec may say (`event`),
-//! how load is offered (`load`, `arrival`, `schedule`) and when it ends (`stop`), and the things everything else measures with: `clock`, `seed`, `units`.
+//! how load is offered (`load`, `arrival`, `schedule`, `curve`) and when it ends (`stop`), and the things everything else measures with: `clock`, `seed`, `units`.
 //!
 //! Nothing here does input or output, waits, or knows a protocol.
 
 pub mod arrival;
+mod cancel;
 pub mod clock;
+pub mod curve;
 pub mod event;
 pub mod load;
 pub mod plan;

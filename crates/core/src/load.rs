@@ -45,6 +45,18 @@ impl Places {
     pub fn all(most: u32) -> Places {
         Places { most, ramp: None }
     }
+
+    /// When place number `place` of them, from 0, opens after the phase's start: the first at once. Linear: after place/most of
+    /// the ramp's time. Exponential: there are most^(t/time) places at t, so it is after ln(place + 1)/ln(most) of that time.
+    pub fn opens(self, place: u32) -> Nanos {
+        let Some(Ramp { time, shape }) = self.ramp else { return Nanos::ZERO };
+        let share = match shape {
+            _ if place == 0 || self.most <= 1 => 0.0,
+            RampShape::Linear => f64::from(place) / f64::from(self.most),
+            RampShape::Exponential => (f64::from(place) + 1.0).ln() / f64::from(self.most).ln(),
+        };
+        Nanos((time.0 as f64 * share).round() as i64)
+    }
 }
 
 /// A growth over the first part of a phase.
@@ -260,6 +272,23 @@ mod tests {
         assert_eq!(load(10.0, Some(8)).to_string(), "10.0 requests/s (poisson), at most 8 at once");
         let json = serde_json::to_string(&load(2.0, None)).unwrap();
         assert_eq!(json, r#"{"open":{"arrivals":{"rate":{"rate":2.0,"arrival":"poisson","ramp":null}},"cap":null}}"#);
+    }
+
+    #[test]
+    fn places_open_one_by_one() {
+        let opens = |most, shape| {
+            let ramp = Some(Ramp { time: Nanos::from_millis(1_200), shape });
+            (0..most).map(|place| Places { most, ramp }.opens(place).0 / 1_000_000).collect::<Vec<_>>()
+        };
+        assert_eq!(opens(4, RampShape::Linear), [0, 300, 600, 900]);
+        // 8^(t/T) places: 1, 2, 4, 8 of them after equal times.
+        let exponential = opens(8, RampShape::Exponential);
+        assert_eq!([exponential[0], exponential[1], exponential[3], exponential[7]], [0, 400, 800, 1_200]);
+        assert!(exponential.is_sorted());
+        for shape in [RampShape::Linear, RampShape::Exponential] {
+            assert_eq!(opens(1, shape), [0]);
+        }
+        assert_eq!(Places::all(3).opens(2), Nanos::ZERO);
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub struct Record {
     pub want_out: Option<u32>,
     /// When an open loop's schedule wanted it sent.
     pub due: Option<Nanos>,
-    /// When the slot took it up: before connecting, if it had to. In an open loop never before it was due, and after the wait
-    /// for a place under a cap.
+    /// When the slot took it up: before connecting, if it had to, and after the wait for a place under a cap. In an open loop
+    /// never before it was due.
     pub issued: Nanos,
     /// How long opening a connection took, when this request had to.
     pub connect: Option<Nanos>,
@@ -49,7 +49,8 @@ pub struct Record {
     pub chunks: Vec<Chunk>,
     /// Receive stamp of the last byte, or when the request was given up.
     pub end: Nanos,
-    /// From the end of this slot's previous reply to `sent`: what the client itself took in between.
+    /// From the end of this slot's previous reply to `sent`: what the client itself took in between. Where the slot had to wait
+    /// for a place, from when it got it.
     pub turnaround: Option<Nanos>,
     /// Attempts that a dying kept connection cost before this one.
     pub retries: u8,

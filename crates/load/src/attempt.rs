@@ -1,25 +1,23 @@
-//! One request, from the moment a slot takes it up until it is done, failed or cut off.
+//! One request, from the moment a slot takes it up until it is done, failed, given up or cut off.
 
 use crate::connection::{Connection, is_last};
 use crate::control::LocalEnd;
 use crate::failure;
 use crate::job::{Finished, Input, Job, Output};
-use crate::pacer::Ticket;
+use crate::waits::Ticket;
+use crate::watchdog::{Limit, Watchdog};
 use http_body_util::BodyExt;
 use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::event::{Event, OutputKind, Usage};
-use streamgauge_core::plan::{ExportLevel, Timeouts};
+use streamgauge_core::plan::ExportLevel;
 use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
 use streamgauge_net::Receipt;
 use streamgauge_wire::Decoder;
 use streamgauge_wire::server_message;
-use tokio::time::Sleep;
+use tokio::sync::SemaphorePermit;
 
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
@@ -48,7 +46,8 @@ pub(crate) struct Tally {
 }
 
 /// Why an exchange did not come to its end.
-enum Ended {
+pub(crate) enum Ended {
+    Cancelled,
     CutOff,
     Failed(Failure),
 }
@@ -57,8 +56,8 @@ impl Ended {
     /// The same, at another stage.
     fn at(self, stage: Stage) -> Ended {
         match self {
-            Ended::CutOff => Ended::CutOff,
             Ended::Failed(failure) => Ended::Failed(Failure { stage, ..failure }),
+            ended => ended,
         }
     }
 }
@@ -117,6 +116,9 @@ impl Slot {
         draft.notes.record.slot = self.number;
         let seat = job.seat(ticket.seq);
         draft.set_target(seat.target);
+        let cancel = job.plan.cancel.filter(|_| phase == Phase::Profiling);
+        draft.cancel =
+            cancel.filter(|cancel| cancel.picks(job.plan.prompts.seed, ticket.seq)).map(|cancel| cancel.delay);
         let outcome = match self.attempts(job.input(ticket.seq).1, &mut draft).await {
             Outcome::Failed(failure) => {
                 if phase == Phase::Profiling {
@@ -129,6 +131,8 @@ impl Slot {
         let record = &mut draft.notes.record;
         // In an open loop the time between two requests of a slot is the schedule's.
         let previous_end = self.previous_end.filter(|_| record.connect.is_none() && record.due.is_none());
+        // What it waited for a place is the plan's pause, and ends where it was issued.
+        let previous_end = previous_end.map(|end| if ticket.waited { end.max(record.issued) } else { end });
         record.turnaround = previous_end.zip(record.sent).map(|(end, sent)| sent - end);
         let finished = draft.finish(outcome, job.clock.now());
         self.previous_end = Some(finished.record.end);
@@ -136,7 +140,7 @@ impl Slot {
     }
 
     /// Tries on the kept connection, and once more on a new one if it dies under the request before any byte of the answer.
-    async fn attempts(&mut self, input: &Input, draft: &mut Draft) -> Outcome {
+    async fn attempts(&mut self, input: &Input, draft: &mut Draft<'_>) -> Outcome {
         loop {
             let kept = match self.usable_connection(draft).await {
                 Ok(kept) => kept,
@@ -157,7 +161,7 @@ impl Slot {
     }
 
     /// Makes sure that there is a connection; whether it has served before.
-    async fn usable_connection(&mut self, draft: &mut Draft) -> Result<bool, Ended> {
+    async fn usable_connection(&mut self, draft: &mut Draft<'_>) -> Result<bool, Ended> {
         let target = draft.target();
         if let Some(connection) = &mut self.connections[target] {
             if connection.is_usable().await {
@@ -186,7 +190,7 @@ impl Slot {
 
     /// One request and its answer on the connection to its server, which is kept unless the server said that it ends or the
     /// plan wants it closed. If it ended all the same, the next request finds out.
-    async fn exchange(&mut self, input: &Input, draft: &mut Draft) -> Result<(), Ended> {
+    async fn exchange(&mut self, input: &Input, draft: &mut Draft<'_>) -> Result<(), Ended> {
         let target = draft.target();
         let Some(mut connection) = self.connections[target].take() else {
             return Err(
@@ -194,7 +198,9 @@ impl Slot {
             );
         };
         let answer = connection.send(self.job.request(target, input));
+        self.watchdog.cancel(draft.cancel.map(|delay| (delay, connection.written())));
         let read = self.read_answer(answer, &mut connection, draft).await;
+        self.watchdog.cancel(None);
         draft.notes.record.sent = connection.marks().sent();
         draft.notes.record.first_byte = connection.marks().first_byte();
         read?;
@@ -213,7 +219,7 @@ impl Slot {
         &mut self,
         answer: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
         connection: &mut Connection,
-        draft: &mut Draft,
+        draft: &mut Draft<'_>,
     ) -> Result<(), Ended> {
         self.watchdog.expect(Limit::FirstByte);
         let answer = self.watchdog.guard(connection.drive(answer)).await;
@@ -243,6 +249,7 @@ impl Slot {
 impl From<Ended> for Outcome {
     fn from(ended: Ended) -> Outcome {
         match ended {
+            Ended::Cancelled => Outcome::Cancelled,
             Ended::CutOff => Outcome::CutOff,
             Ended::Failed(failure) => Outcome::Failed(failure),
         }
@@ -250,7 +257,11 @@ impl From<Ended> for Outcome {
 }
 
 /// A record in the making: the decoder of the answer, and what it has told so far.
-struct Draft {
+struct Draft<'a> {
+    /// How long after it was sent the request is given up, if it is to be.
+    cancel: Option<Nanos>,
+    /// Its place among requests without a first output, as long as it has none.
+    prefill: Option<SemaphorePermit<'a>>,
     decoder: Option<Decoder>,
     /// The answer's beginning, when its status was not a success.
     error_body: Option<Vec<u8>>,
@@ -261,8 +272,8 @@ struct Draft {
     notes: Notes,
 }
 
-impl Draft {
-    fn new(job: &Job, ticket: &Ticket<'_>, phase: Phase) -> Draft {
+impl<'a> Draft<'a> {
+    fn new(job: &Job, ticket: &Ticket<'a>, phase: Phase) -> Draft<'a> {
         let (prompt, input) = job.input(ticket.seq);
         let record = Record {
             seq: ticket.seq,
@@ -291,6 +302,8 @@ impl Draft {
             outcome: Outcome::CutOff,
         };
         Draft {
+            cancel: None,
+            prefill: ticket.take_prefill(),
             decoder: None,
             error_body: None,
             keep_raw: job.plan.export == ExportLevel::Raw,
@@ -337,6 +350,9 @@ impl Draft {
         }
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(data, &mut |event| self.notes.event(event, receipt, read));
+        }
+        if self.prefill.is_some() && !self.notes.record.chunks.is_empty() {
+            self.prefill = None;
         }
     }
 
@@ -458,109 +474,6 @@ impl UsageFold {
         };
         let (completion_tokens, reasoning_tokens) = (sum(|u| u.completion_tokens), sum(|u| u.reasoning_tokens));
         Some(Usage { completion_tokens, reasoning_tokens, ..last })
-    }
-}
-
-/// Which limit is running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Limit {
-    Connect,
-    FirstByte,
-    Idle,
-}
-
-/// Ends a wait that takes too long, or when the run is aborted. One timer for the slot's whole life: it is moved only when
-/// it fires early or a nearer limit begins, so that a request costs no timer of its own.
-struct Watchdog {
-    clock: SystemClock,
-    timeouts: Timeouts,
-    end: Rc<LocalEnd>,
-    sleep: Pin<Box<Sleep>>,
-    armed: Nanos,
-    total: Nanos,
-    running: (Limit, Nanos),
-    /// The timer was asked since it was set, and so wakes the slot's task. A slot lives in one task.
-    asked: bool,
-}
-
-impl Watchdog {
-    fn new(clock: SystemClock, timeouts: Timeouts, end: Rc<LocalEnd>) -> Watchdog {
-        let armed = clock.now() + timeouts.total;
-        let sleep = Box::pin(tokio::time::sleep_until(clock.instant(armed).into()));
-        Watchdog { clock, timeouts, end, sleep, armed, total: armed, running: (Limit::Connect, armed), asked: false }
-    }
-
-    /// A request begins.
-    fn start(&mut self, issued: Nanos) {
-        self.total = issued + self.timeouts.total;
-    }
-
-    /// From now on `limit` runs.
-    fn expect(&mut self, limit: Limit) {
-        self.running = (limit, self.clock.now() + self.span(limit));
-    }
-
-    fn span(&self, limit: Limit) -> Nanos {
-        match limit {
-            Limit::Connect => self.timeouts.connect,
-            Limit::FirstByte => self.timeouts.first_byte,
-            Limit::Idle => self.timeouts.idle,
-        }
-    }
-
-    /// `work`, unless a limit runs out or the run is aborted first.
-    async fn guard<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
-        let mut work = pin!(work);
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending => self.poll_end(cx).map(Err),
-        })
-        .await
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if self.end.is_aborted() {
-            return Poll::Ready(Ended::CutOff);
-        }
-        let until = self.total.min(self.running.1);
-        if until < self.armed {
-            self.arm(until);
-        }
-        // A look at the clock is cheaper than asking the timer again.
-        if self.asked && self.clock.now() < self.armed {
-            return Poll::Pending;
-        }
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            if self.clock.now() >= until {
-                return Poll::Ready(Ended::Failed(self.expired()));
-            }
-            self.arm(until);
-        }
-        self.asked = true;
-        Poll::Pending
-    }
-
-    fn arm(&mut self, until: Nanos) {
-        (self.armed, self.asked) = (until, false);
-        self.sleep.as_mut().reset(self.clock.instant(until).into());
-    }
-
-    fn expired(&self) -> Failure {
-        let (limit, at) = self.running;
-        let stage = match limit {
-            Limit::Connect => Stage::Connect,
-            Limit::FirstByte => Stage::FirstByte,
-            Limit::Idle => Stage::Body,
-        };
-        if self.total < at {
-            return failure::timeout(stage, self.timeouts.total, "the request");
-        }
-        let what = match limit {
-            Limit::Connect => "opening the connection",
-            Limit::FirstByte => "the answer's first byte",
-            Limit::Idle => "the next piece of the answer",
-        };
-        failure::timeout(stage, self.span(limit), what)
     }
 }
 

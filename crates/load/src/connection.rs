@@ -25,8 +25,7 @@ const READ_SIZE: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Marks {
     sent: Cell<Option<Nanos>>,
-    /// The kernel has not taken all that it was last offered.
-    held_up: Cell<bool>,
+    written: Cell<Option<Nanos>>,
     first: Cell<Option<Nanos>>,
     last: Cell<Option<Receipt>>,
     reads: Cell<u64>,
@@ -36,7 +35,7 @@ impl Marks {
     /// Forgets the exchange before, so that the next write is the next request's first.
     pub fn arm(&self) {
         self.sent.set(None);
-        self.held_up.set(false);
+        self.written.set(None);
         self.first.set(None);
     }
 
@@ -47,7 +46,7 @@ impl Marks {
 
     /// Whether all of the request was handed to the kernel.
     pub fn is_sent_whole(&self) -> bool {
-        self.sent.get().is_some() && !self.held_up.get()
+        self.written.get().is_some()
     }
 
     /// Receive stamp of the answer's first byte.
@@ -131,17 +130,20 @@ impl AsyncWrite for Noted {
         if self.0.marks.sent.get().is_none() {
             self.0.marks.sent.set(Some(self.0.clock.now()));
         }
-        let taken = self.0.socket.borrow_mut().poll_send(cx, bytes);
-        let offered: usize = bytes.iter().map(|part| part.len()).sum();
-        self.0.marks.held_up.set(!matches!(taken, Poll::Ready(Ok(len)) if len == offered));
-        taken
+        self.0.socket.borrow_mut().poll_send(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
+    /// Asked for by hyper, and by TLS in between, only once they hold nothing back: a request's first flush is where the kernel
+    /// has all of it.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Line { marks, clock, .. } = &*self.0;
+        if marks.written.get().is_none() && marks.sent.get().is_some() {
+            marks.written.set(Some(clock.now()));
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -230,6 +232,16 @@ pub fn is_last<B>(answer: &http::Response<B>) -> bool {
     says("close") || !framed || (answer.version() == http::Version::HTTP_10 && !says("keep-alive"))
 }
 
+/// When the exchange under way was written, to be looked at while the connection is at work.
+pub struct Written(Rc<Line>);
+
+impl Written {
+    /// When the kernel had the whole request; none before.
+    pub fn at(&self) -> Option<Nanos> {
+        self.0.marks.written.get()
+    }
+}
+
 /// One HTTP/1.1 connection and the future that moves it.
 pub struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
@@ -253,6 +265,11 @@ impl Connection {
     /// The stamps of the exchange under way.
     pub fn marks(&self) -> &Marks {
         &self.line.marks
+    }
+
+    /// A look at when the request is written. It keeps the socket open as long as it lives.
+    pub fn written(&self) -> Written {
+        Written(self.line.clone())
     }
 
     /// Whether an exchange has ended on it before.

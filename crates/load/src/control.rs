@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
-use streamgauge_core::Nanos;
+use streamgauge_core::clock::Nanos;
 use tokio::sync::watch;
 
 /// The handle on a run's end. Clones are the same handle.
@@ -19,7 +19,8 @@ struct Inner {
     draining: AtomicBool,
     interrupted: AtomicBool,
     satisfied: OnceLock<String>,
-    started: OnceLock<Nanos>,
+    /// Where the run puts down its start.
+    started: Mutex<Arc<OnceLock<Nanos>>>,
     end: watch::Sender<End>,
 }
 
@@ -41,7 +42,7 @@ impl Default for Control {
             draining: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             satisfied: OnceLock::new(),
-            started: OnceLock::new(),
+            started: Mutex::default(),
             end: watch::Sender::default(),
         }))
     }
@@ -63,7 +64,8 @@ impl Control {
         if self.0.interrupted.swap(true, Ordering::AcqRel) { self.abort() } else { self.drain() }
     }
 
-    /// The run has found what it was to find, for that reason: it drains.
+    /// A figure that the plan waits for is there, which `reason` says in words: drains. The first reason stays, and none is
+    /// noted of a run that is being ended already.
     pub fn satisfy(&self, reason: String) {
         if !self.is_draining() {
             self.0.satisfied.get_or_init(|| reason);
@@ -76,13 +78,14 @@ impl Control {
         self.0.satisfied.get().map(String::as_str)
     }
 
-    /// When the measured phase started, once it has.
+    /// When the measured phase of the run that this belongs to started, once it has; of a schedule, its zero.
     pub fn started(&self) -> Option<Nanos> {
-        self.0.started.get().copied()
+        self.0.started.lock().unwrap_or_else(PoisonError::into_inner).get().copied()
     }
 
-    pub(crate) fn start(&self, at: Nanos) {
-        self.0.started.get_or_init(|| at);
+    /// A run begins, and will put its start into `start`.
+    pub(crate) fn follow(&self, start: Arc<OnceLock<Nanos>>) {
+        *self.0.started.lock().unwrap_or_else(PoisonError::into_inner) = start;
     }
 
     /// Whether no more requests are issued.
@@ -116,12 +119,22 @@ impl Control {
 #[derive(Debug, Default)]
 pub(crate) struct LocalEnd {
     end: Cell<End>,
+    /// When it first came nearer.
+    drained: Cell<Option<Nanos>>,
+    /// Whatever is in flight in the phase that is open is cut off, but the run goes on.
+    cut: Cell<bool>,
     wakers: RefCell<Vec<Waker>>,
 }
 
 impl LocalEnd {
-    pub fn is_aborted(&self) -> bool {
-        self.end.get() == End::Aborted
+    /// Whether what is in flight is cut off: with the run, or with the phase.
+    pub fn is_cut(&self) -> bool {
+        self.is_aborted() || self.cut.get()
+    }
+
+    /// When this thread learned that no more requests are issued in the run, if that is so.
+    pub fn drained(&self) -> Option<Nanos> {
+        self.drained.get()
     }
 
     /// Wakes this task whenever the end comes nearer. Once a task: its waker stays the same.
@@ -133,30 +146,53 @@ impl LocalEnd {
         .await;
     }
 
-    pub fn bring(&self, end: End) {
+    /// The run's end is as near as `end`, at `now`.
+    pub fn bring(&self, end: End, now: Nanos) {
         self.end.set(end);
-        self.wakers.borrow().iter().for_each(Waker::wake_by_ref);
+        if self.drained.get().is_none() {
+            self.drained.set(Some(now));
+        }
+        self.wake();
+    }
+
+    /// The time of the open phase is up.
+    pub fn cut_off(&self) {
+        self.cut.set(true);
+        self.wake();
+    }
+
+    /// Another phase opens.
+    pub fn begin_phase(&self) {
+        self.cut.set(false);
     }
 
     /// `work` of a registered task, unless the run is aborted first.
     pub async fn unless_aborted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.before(End::Aborted, work).await
+        before(work, || self.is_aborted()).await
     }
 
-    /// `work` of a registered task, unless the run is to end first.
-    pub async fn unless_draining<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.before(End::Draining, work).await
+    /// `work` of a registered task, unless nothing more is issued in the open phase first.
+    pub async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        before(work, || self.end.get() >= End::Draining || self.cut.get()).await
     }
 
-    async fn before<T>(&self, end: End, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending if self.end.get() >= end => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+    fn is_aborted(&self) -> bool {
+        self.end.get() == End::Aborted
     }
+
+    fn wake(&self) {
+        self.wakers.borrow().iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+async fn before<T>(work: impl Future<Output = T>, is_over: impl Fn() -> bool) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if is_over() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -171,5 +207,32 @@ mod tests {
         assert!(control.is_draining() && control.is_interrupted() && !control.is_aborted());
         control.clone().interrupt();
         assert!(control.is_aborted());
+    }
+
+    #[test]
+    fn the_first_reason_stays_unless_the_run_was_being_ended() {
+        let control = Control::default();
+        control.satisfy("three windows agree".to_owned());
+        control.satisfy("something else".to_owned());
+        assert!(control.is_draining() && !control.is_interrupted());
+        assert_eq!(control.satisfied(), Some("three windows agree"));
+        let interrupted = Control::default();
+        interrupted.interrupt();
+        interrupted.satisfy("too late".to_owned());
+        assert_eq!(interrupted.satisfied(), None);
+        assert!(!interrupted.is_aborted());
+    }
+
+    #[test]
+    fn a_start_is_the_newest_run_s() {
+        let control = Control::default();
+        assert_eq!(control.started(), None);
+        for start in [Nanos(5), Nanos(9)] {
+            let cell = Arc::new(OnceLock::new());
+            control.follow(cell.clone());
+            assert_eq!(control.started(), None);
+            cell.set(start).unwrap();
+            assert_eq!(control.started(), Some(start));
+        }
     }
 }

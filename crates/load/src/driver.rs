@@ -3,17 +3,19 @@
 use crate::control::Control;
 use crate::descriptors;
 use crate::job::{Batch, Job};
-use crate::shard::{self, Common, Live, ShardFacts, Tickets};
+use crate::part::Part;
+use crate::shard::{self, Common, Live, ShardFacts};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
-use streamgauge_core::record::{Phase, RunFacts};
-use tokio::sync::{Barrier, Semaphore};
+use streamgauge_core::record::RunFacts;
+use streamgauge_core::stop::{BUDGET_FROM, StopRule};
+use tokio::sync::Barrier;
 
 /// How often the watch looks up; limits are kept to within this.
 const WATCH: Duration = Duration::from_millis(20);
@@ -23,7 +25,7 @@ const HOPELESS: u64 = 20;
 /// How far a run has come: a snapshot for observers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// When the first measured request was issued.
+    /// When the measured phase started; of a schedule, its zero.
     pub started: Option<Nanos>,
     /// Measured requests that have ended, however.
     pub completed: u64,
@@ -47,19 +49,19 @@ pub struct Run {
 /// # Errors
 /// When a thread cannot be started.
 pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Result<Run> {
-    let plan = job.plan.clone();
     let room = descriptors::room(job.routes.len() as u64 * job.routes.ends());
-    let slots = match plan.load.most() {
-        Some(_) => plan.load.slots(),
+    let phases: Vec<Part> = job.plan.phases().into_iter().map(Part::new).collect();
+    let slots = |load: &Load| match load.most() {
+        Some(_) => load.slots(),
         // What is opened ahead is a help and not a promise.
-        None => plan.load.slots().min(room).max(1),
+        None => load.slots().min(room),
     };
-    let threads = u32::from(plan.threads).clamp(1, slots.max(1));
-    let cap = match plan.load {
-        // More permits than that it does not have, and nobody has so many descriptors.
-        Load::Open { cap: Some(cap), .. } => Some(Semaphore::new((cap.most as usize).min(Semaphore::MAX_PERMITS))),
-        Load::Concurrency(_) | Load::Open { .. } | Load::Users { .. } => None,
-    };
+    // The same for all phases: as many as the one that needs most.
+    let slots = phases.iter().map(|part| slots(&part.plan.load)).fold(1, u32::max);
+    let threads = u32::from(job.plan.threads).clamp(1, slots);
+    if let Some(measured) = phases.last() {
+        control.follow(measured.tickets.start());
+    }
     let common = Arc::new(Common {
         job,
         control,
@@ -67,14 +69,7 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
         threads,
         slots: AtomicU32::new(slots),
         room,
-        cap,
-        phases: [
-            (
-                Phase::Warmup,
-                Tickets::new(Some(plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0)), None),
-            ),
-            (Phase::Profiling, Tickets::new(plan.stop.requests, plan.stop.duration)),
-        ],
+        phases,
     });
     let (tell, done) = channel();
     let mut run = Run { common, threads: Vec::new(), live: Vec::new(), done };
@@ -104,7 +99,7 @@ impl Run {
         // Failures first: a request that ends meanwhile must not make it look as if all had failed.
         let failed = sum(|live| live.failed.load(Ordering::Acquire));
         Progress {
-            started: self.profiling().started(),
+            started: self.common.control.started(),
             completed: sum(|live| live.completed.load(Ordering::Relaxed)),
             failed,
             chunks: sum(|live| live.chunks.load(Ordering::Relaxed)),
@@ -123,22 +118,28 @@ impl Run {
                 Err(RecvTimeoutError::Disconnected) => running = 0,
             }
             let progress = self.progress();
-            progress.started.into_iter().for_each(|at| self.common.control.start(at));
-            watch.look(&self, progress);
+            watch.look(&self, progress, running > 0);
             observe(progress);
         }
         self.gather(watch)
     }
 
-    fn profiling(&self) -> &Tickets {
-        &self.common.phases[1].1
+    /// Failed requests and finished ones, both without what was cut off or given up on purpose.
+    fn judged(&self) -> (u64, u64) {
+        let sum = |field: fn(&Live) -> &AtomicU64| -> u64 {
+            self.live.iter().map(|live| field(live).load(Ordering::Acquire)).sum()
+        };
+        // In this order: what ends meanwhile may make the share too small for a moment, and never too large.
+        let (failed, undecided) = (sum(|live| &live.failed), sum(|live| &live.undecided));
+        (failed, sum(|live| &live.completed).saturating_sub(undecided))
     }
 
     fn gather(self, watch: Watch) -> RunFacts {
         let job = &self.common.job;
         let ended = job.clock.now();
         let mut facts = RunFacts {
-            started: self.profiling().started().unwrap_or(ended),
+            // A schedule's zero lies a little ahead, and a run may end before it.
+            started: self.common.control.started().map_or(ended, |started| started.min(ended)),
             ended,
             anchor_wall: job.clock.anchor_wall(),
             kernel_stamps: true,
@@ -172,21 +173,56 @@ struct Watch {
 }
 
 impl Watch {
-    fn look(&mut self, run: &Run, progress: Progress) {
-        let Common { job, control, .. } = &*run.common;
+    /// `running`: whether a thread still is. A run that came to its own end was not ended by its budget, used up or not.
+    fn look(&mut self, run: &Run, progress: Progress, running: bool) {
+        let Common { job, control, phases, .. } = &*run.common;
         let now = job.clock.now();
-        let hopeless = HOPELESS.max(u64::from(job.plan.load.slots()));
-        let all_failed = progress.failed == progress.completed && job.balancer.each_has_failed();
-        if self.ended_early.is_none() && progress.completed >= hopeless && all_failed {
-            self.ended_early = Some(format!("the first {} requests all failed", progress.completed));
-            control.abort();
+        if self.ended_early.is_none() {
+            self.ended_early =
+                hopeless(job, progress).or_else(|| over_budget(&job.plan.stop, run.judged()).filter(|_| running));
+            if self.ended_early.is_some() {
+                control.abort();
+            }
         }
-        let deadline = run.profiling().deadline().filter(|deadline| *deadline <= now);
+        let deadline =
+            phases.last().and_then(|measured| measured.tickets.deadline()).filter(|deadline| *deadline <= now);
         if self.issuing_ended.is_none() {
             self.issuing_ended = deadline.or(control.is_draining().then_some(now));
         }
         if self.issuing_ended.is_some_and(|ended| now - ended >= job.plan.stop.grace) {
             control.abort();
         }
+    }
+}
+
+/// Why a run that only fails is ended, if it does.
+fn hopeless(job: &Job, Progress { completed, failed, .. }: Progress) -> Option<String> {
+    let many = completed >= HOPELESS.max(u64::from(job.plan.load.slots()));
+    let hopeless = many && failed == completed && job.balancer.each_has_failed();
+    hopeless.then(|| format!("the first {completed} requests all failed"))
+}
+
+/// Why a run that fails too often is ended, if it does.
+fn over_budget(stop: &StopRule, (failed, finished): (u64, u64)) -> Option<String> {
+    let share = stop.failed_share?;
+    let over = finished >= BUDGET_FROM && failed as f64 > share * finished as f64;
+    // As many digits as such a share is given with.
+    let percent = |share: f64| (share * 1e6).round() / 1e4;
+    over.then(|| format!("{failed} of {finished} requests failed, more than the {} % allowed", percent(share)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_judged_from_enough_requests_on_and_may_be_used_up() {
+        let stop = StopRule { failed_share: Some(0.1), ..StopRule::after(1_000) };
+        assert_eq!(over_budget(&stop, (19, 19)), None);
+        assert_eq!([over_budget(&stop, (2, 20)), over_budget(&stop, (5, 50))], [None, None]);
+        let said = "3 of 20 requests failed, more than the 10 % allowed";
+        assert_eq!(over_budget(&stop, (3, 20)).as_deref(), Some(said));
+        assert_eq!(over_budget(&StopRule { failed_share: None, ..stop.clone() }, (50, 50)), None);
+        assert!(over_budget(&StopRule { failed_share: Some(0.0), ..stop }, (1, 1_000)).is_some());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`run`] starts load threads. Each has a current-thread runtime, and on it one task a slot; a slot has one connection to each
 //! server and one request at a time, and asks for a ticket when it has none. In a closed loop tickets come from a counter that the
-//! threads share; in an open loop each thread has its own part of the schedule, and a ticket comes when it is due. Records
+//! threads share; in an open loop each thread has its own part of the schedule, and a ticket comes when it is due; a user with
+//! a rhythm is a slot with dues of its own. The phases of a run each have a load, and follow each other on the same slots. Records
 //! leave in batches through a channel; whoever receives them (counting tokens, writing files, showing progress) does so on a
 //! thread of its own.
 
@@ -19,10 +20,15 @@ mod forecast;
 mod job;
 mod lobby;
 mod pacer;
+mod part;
+mod places;
 mod ports;
 mod probe;
 mod shard;
 mod tls;
+mod users;
+mod waits;
+mod watchdog;
 
 pub use connect::{NoRoute, Routes};
 pub use control::Control;

@@ -2,41 +2,18 @@
 //!
 //! One slot has the turn. It takes the next due of the thread's slice of the schedule, sleeps until then, hands the turn on,
 //! and sends. The turn goes to the slot that has been idle for the shortest time (its connection is the least likely to have
-//! been closed meanwhile), or to a new slot when all are busy. So busy slots never hold the schedule up; only a cap may, and
-//! a system without descriptors.
+//! been closed meanwhile), or to a new slot when all are busy. So busy slots never hold the schedule up; only a cap may (on
+//! what is in flight, or on what has no first output yet), and a system without descriptors.
 
-use crate::control::{Control, LocalEnd};
+use crate::part::{Limits, Part};
+use crate::waits::{Ticket, Waits};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::iter::Peekable;
-use std::rc::Rc;
 use std::task::{Poll, Waker};
-use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::schedule::{Due, Slice};
-use streamgauge_net::Timer;
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-/// A request to be sent now.
-#[derive(Debug)]
-pub(crate) struct Ticket<'a> {
-    /// Its number in the phase.
-    pub seq: u64,
-    /// When the schedule wanted it sent, where there is one.
-    pub due: Option<Nanos>,
-    /// When the slot took it up: at or after `due`.
-    pub issued: Nanos,
-    /// Its place under the cap, given back when this is dropped.
-    #[expect(dead_code, reason = "held, not read")]
-    pub place: Option<SemaphorePermit<'a>>,
-}
-
-impl Ticket<'_> {
-    /// A request of a closed loop: nothing but the slot itself was waited for.
-    pub fn at_once(seq: u64, issued: Nanos) -> Ticket<'static> {
-        Ticket { seq, due: None, issued, place: None }
-    }
-}
 
 /// Who waits for the next due request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +28,7 @@ enum Turn {
 
 /// One phase of an open loop in one load thread.
 pub(crate) struct Pacer {
-    clock: SystemClock,
-    timer: Timer,
-    control: Control,
-    end: Rc<LocalEnd>,
+    waits: Waits,
     slice: RefCell<Peekable<Slice>>,
     limits: Cell<Limits>,
     turn: Cell<Turn>,
@@ -64,27 +38,12 @@ pub(crate) struct Pacer {
     over: Cell<Option<Nanos>>,
 }
 
-/// Where a phase's part of the schedule lies, and where it ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// The schedule's zero.
-    pub start: Nanos,
-    /// Requests of the phase over all threads.
-    pub count: u64,
-    /// What is due so long after the start, or later, is not issued.
-    pub duration: Option<Nanos>,
-}
-
 impl Pacer {
-    pub fn new(clock: SystemClock, timer: Timer, control: Control, end: Rc<LocalEnd>, slice: Slice) -> Pacer {
-        let limits = Limits { start: Nanos::ZERO, count: 0, duration: None };
+    pub fn new(waits: Waits, slice: Slice) -> Pacer {
         Pacer {
-            clock,
-            timer,
-            control,
-            end,
+            waits,
             slice: RefCell::new(slice.peekable()),
-            limits: Cell::new(limits),
+            limits: Cell::default(),
             turn: Cell::new(Turn::Free),
             idle: RefCell::default(),
             over: Cell::new(None),
@@ -96,42 +55,34 @@ impl Pacer {
         self.limits.set(limits);
     }
 
-    /// Waits for slot `slot`'s next request and until it is due, and for a place if there is a cap; none when the phase is
-    /// over. `grow` is called when the turn is to go on and no slot is idle: it starts another and gives its number, or none
-    /// if there can be no more.
+    /// Waits for slot `slot`'s next request of `part` and until it is due, and for its places; none when the phase is over.
+    /// `grow` is called when the turn is to go on and no slot is idle: it starts another and gives its number, or none if there
+    /// can be no more.
     ///
     /// # Errors
     /// The timer's.
     pub async fn ticket<'a>(
         &self,
         slot: u32,
-        cap: Option<&'a Semaphore>,
+        part: &'a Part,
         grow: impl FnOnce() -> Option<u32>,
     ) -> io::Result<Option<Ticket<'a>>> {
         if !self.take_turn(slot).await {
             return Ok(None);
         }
         let Some(due) = self.peek() else { return Ok(self.finish()) };
-        match self.end.unless_draining(self.timer.sleep_until(due.at)).await {
-            None => return Ok(self.finish()),
-            Some(slept) => slept?,
+        if !self.waits.until(due.at).await? {
+            return Ok(self.finish());
         }
-        let place = match cap {
-            None => None,
-            Some(cap) => match self.end.unless_draining(cap.acquire()).await {
-                None => return Ok(self.finish()),
-                // Nobody closes it.
-                Some(place) => place.ok(),
-            },
-        };
-        // A drain is kept to from its moment on, before this thread's tasks have been told of it.
-        if self.control.is_draining() {
+        // Asked for by whoever has the turn: places go to requests in the order in which they are due.
+        let Some(held) = self.waits.places(part).await else { return Ok(self.finish()) };
+        if self.waits.is_over() {
             return Ok(self.finish());
         }
         // Only now is it out of the schedule: until here it counts as not sent.
         self.slice.borrow_mut().next();
         self.pass_on(grow);
-        Ok(Some(Ticket { seq: due.seq, due: Some(due.at), issued: self.clock.now(), place }))
+        Ok(Some(Ticket::free(due.seq, Some(due.at), self.waits.clock.now()).with(held)))
     }
 
     /// Requests that were due before the end was seen, and that nobody took up. To be asked for at the end, once.
@@ -146,17 +97,15 @@ impl Pacer {
 
     /// The next request on the run's clock, if it is within the phase.
     fn peek(&self) -> Option<Due> {
-        let Limits { start, count, duration } = self.limits.get();
         let next = self.slice.borrow_mut().peek().copied();
-        let next = next.filter(|due| due.seq < count && duration.is_none_or(|duration| due.at < duration));
-        next.map(|due| Due { at: start + due.at, ..due })
+        next.and_then(|due| self.limits.get().place(due))
     }
 
     /// Waits until slot `slot` has the turn; false when the phase is over.
     async fn take_turn(&self, slot: u32) -> bool {
         let mut waits = false;
         poll_fn(|cx| {
-            if self.over.get().is_some() || self.control.is_draining() {
+            if self.over.get().is_some() || self.waits.is_over() {
                 self.finish::<()>();
                 return Poll::Ready(false);
             }
@@ -190,7 +139,7 @@ impl Pacer {
     /// The phase is over: whoever is idle is sent on.
     fn finish<T>(&self) -> Option<T> {
         if self.over.get().is_none() {
-            self.over.set(Some(self.clock.now()));
+            self.over.set(Some(self.waits.over()));
         }
         self.idle.borrow_mut().drain(..).for_each(|(_, waker)| waker.wake());
         None

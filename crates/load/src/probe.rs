@@ -5,7 +5,7 @@ use crate::connect::Routes;
 use crate::connection::Connection;
 use crate::failure;
 use crate::job::{Finished, Head, Job, JobError};
-use crate::pacer::Ticket;
+use crate::waits::Ticket;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;

@@ -1,24 +1,30 @@
-//! One load thread: a current-thread runtime with a task for each of its slots. Threads share the gate before each phase and,
-//! in a closed loop, the tickets; in an open loop nothing, unless there is a cap.
+//! One load thread: a current-thread runtime with a task for each of its slots. Threads share the gate before each phase, the
+//! phases' tickets and places, and nothing else.
 
 use crate::attempt::{Slot, Tally, never_sent};
 use crate::control::{Control, End, LocalEnd};
 use crate::job::{Batch, Finished, Job};
 use crate::lobby::Lobby;
-use crate::pacer::{Limits, Pacer, Ticket};
+use crate::pacer::Pacer;
+use crate::part::Part;
+use crate::places::SharedPlaces;
+use crate::users::User;
+use crate::waits::{Ticket, Waits};
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
+use streamgauge_core::plan::PhasePlan;
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Stage, ThreadFacts};
-use streamgauge_core::schedule::Schedule;
+use streamgauge_core::schedule::{Due, Schedule};
 use streamgauge_net::Timer;
-use tokio::sync::{Barrier, Semaphore};
+use tokio::sync::Barrier;
 use tokio::task::LocalSet;
 
 /// Records that leave a thread together: one wake-up of the receiver for so many.
@@ -28,59 +34,13 @@ const BATCH_WAIT: Duration = Duration::from_millis(100);
 /// How long a slot waits after it could not connect, so that a dead server does not fill the records with refusals.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// An open loop's schedule begins so long after the gate has opened: time for every thread to wake up and wait for its first
-/// due, so that none begins late.
-const LEAD: Nanos = Nanos::from_millis(5);
-
-/// The requests of one phase: numbers handed out until the count or the time is up.
-#[derive(Debug)]
-pub(crate) struct Tickets {
-    next: AtomicU64,
-    limit: u64,
-    duration: Option<Nanos>,
-    started: OnceLock<Nanos>,
-}
-
-impl Tickets {
-    pub fn new(limit: Option<u64>, duration: Option<Nanos>) -> Tickets {
-        let limit = limit.unwrap_or(u64::MAX);
-        Tickets { next: AtomicU64::new(0), limit, duration, started: OnceLock::new() }
-    }
-
-    /// The next request's number and when it was issued; the first call starts the phase's time.
-    fn take(&self, now: Nanos) -> Option<Ticket<'static>> {
-        let started = *self.started.get_or_init(|| now);
-        // Another thread may have read the clock later and started the phase first.
-        let now = now.max(started);
-        if self.duration.is_some_and(|duration| now - started >= duration) {
-            return None;
-        }
-        let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        (seq < self.limit).then(|| Ticket::at_once(seq, now))
-    }
-
-    /// The start and the limits of an open loop's phase; the first thread to call sets its time.
-    fn schedule(&self, now: Nanos) -> Limits {
-        let start = *self.started.get_or_init(|| now + LEAD);
-        Limits { start, count: self.limit, duration: self.duration }
-    }
-
-    /// When the first request was issued; of an open loop, when the first was due.
-    pub fn started(&self) -> Option<Nanos> {
-        self.started.get().copied()
-    }
-
-    /// When no more are issued, if time decides.
-    pub fn deadline(&self) -> Option<Nanos> {
-        Some(self.started()? + self.duration?)
-    }
-}
-
 /// What everyone outside may see of a thread while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub completed: AtomicU64,
     pub failed: AtomicU64,
+    /// Neither failed nor well: cut off or given up on purpose.
+    pub undecided: AtomicU64,
     pub chunks: AtomicU64,
 }
 
@@ -95,9 +55,8 @@ pub(crate) struct Common {
     pub slots: AtomicU32,
     /// Slots that the system has descriptors for.
     pub room: u32,
-    /// Places under an open loop's cap. They go to whoever asks first, so requests of all threads get them in their order.
-    pub cap: Option<Semaphore>,
-    pub phases: [(Phase, Tickets); 2],
+    /// In their order; the last is the measured one.
+    pub phases: Vec<Part>,
 }
 
 /// What a thread leaves besides its records.
@@ -119,14 +78,17 @@ pub(crate) fn run(
 ) -> io::Result<ShardFacts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let end = Rc::<LocalEnd>::default();
+        let (control, end, clock) = (common.control.clone(), Rc::<LocalEnd>::default(), common.job.clock);
+        let waits = Waits { clock, timer: Timer::new(clock)?, control, end: end.clone() };
+        // It ends only by an error, which every sleeper gets too.
+        tokio::task::spawn_local(waits.timer.clone().run());
         let shard = Rc::new(Shard {
             thread,
-            pacers: pacers(common, thread, &end)?,
+            pacers: common.phases.iter().map(|part| pacer(common, thread, &part.plan, &waits)).collect(),
             common: common.clone(),
             live: live.clone(),
-            lobby: Lobby::new(end.clone()),
-            end,
+            lobby: Lobby::new(end),
+            waits,
             tally: Rc::default(),
             outbox: Outbox { batch: RefCell::default(), sink },
             cpu_at_start: Cell::new(None),
@@ -143,34 +105,26 @@ pub(crate) fn run(
     })
 }
 
-/// Of an open loop, who waits for what is due, phase by phase.
-fn pacers(common: &Common, thread: u16, end: &Rc<LocalEnd>) -> io::Result<Vec<Pacer>> {
-    let plan = &common.job.plan;
-    let Load::Open { arrivals, .. } = &plan.load else { return Ok(Vec::new()) };
-    let timer = Timer::new(common.job.clock)?;
-    // It ends only by an error, which every sleeper gets too.
-    tokio::task::spawn_local(timer.clone().run());
-    let pacer = |(phase, _): &(Phase, Tickets)| {
-        // Streams of their own: a warm-up does not change what is measured.
-        let name = match phase {
-            Phase::Warmup => "arrivals of the warm-up",
-            Phase::Profiling => "arrivals",
-        };
-        let schedule = Schedule::new(arrivals, plan.prompts.seed, name);
-        let slice = schedule.slice(usize::from(thread), common.threads as usize);
-        Pacer::new(common.job.clock, timer.clone(), common.control.clone(), end.clone(), slice)
+/// Of an open loop, who waits for what is due.
+fn pacer(common: &Common, thread: u16, phase: &PhasePlan, waits: &Waits) -> Option<Pacer> {
+    let Load::Open { arrivals, .. } = &phase.load else { return None };
+    // Streams of their own: a warm-up does not change what is measured.
+    let name = match phase.phase {
+        Phase::Warmup => "arrivals of the warm-up",
+        Phase::Profiling => "arrivals",
     };
-    Ok(common.phases.iter().map(pacer).collect())
+    let schedule = Schedule::new(arrivals, common.job.plan.prompts.seed, name);
+    Some(Pacer::new(waits.clone(), schedule.slice(usize::from(thread), common.threads as usize)))
 }
 
 struct Shard {
     thread: u16,
     common: Arc<Common>,
     live: Arc<Live>,
-    end: Rc<LocalEnd>,
+    waits: Waits,
     lobby: Lobby,
-    /// One a phase in an open loop, none in a closed one.
-    pacers: Vec<Pacer>,
+    /// One a phase where that is an open loop.
+    pacers: Vec<Option<Pacer>>,
     tally: Rc<Tally>,
     outbox: Outbox,
     cpu_at_start: Cell<Option<(Nanos, Nanos)>>,
@@ -178,32 +132,62 @@ struct Shard {
     trouble: Cell<Option<io::Error>>,
 }
 
+/// Where a slot gets its requests from in one phase.
+enum Source<'a> {
+    /// A counter that all slots share: the next as soon as the last has ended.
+    Counter,
+    /// The thread's part of a schedule.
+    Pacer(&'a Pacer),
+    /// Dues of its own.
+    User(User),
+}
+
 impl Shard {
     /// Opens phase after phase, each when all slots of all threads have done with the one before.
-    async fn open_phases(&self) {
-        self.end.register().await;
-        for (index, (phase, tickets)) in self.common.phases.iter().enumerate() {
+    async fn open_phases(self: &Rc<Shard>) {
+        let (Waits { clock, control, end, .. }, phases) = (&self.waits, &self.common.phases);
+        end.register().await;
+        for (index, part) in phases.iter().enumerate() {
             let gate = async {
-                self.lobby.full().await;
+                self.all_out(index.checked_sub(1).and_then(|before| phases.get(before))).await;
                 self.common.gate.wait().await
             };
-            if self.end.unless_aborted(gate).await.is_none() {
+            if end.unless_aborted(gate).await.is_none() {
                 return;
             }
-            if *phase == Phase::Profiling {
+            self.put_down_unsent();
+            if part.plan.phase == Phase::Profiling {
                 self.note_start();
             }
-            if let Some(pacer) = self.pacers.get(index) {
-                pacer.begin(tickets.schedule(self.common.job.clock.now()));
+            end.begin_phase();
+            if !control.is_draining() {
+                part.begin(clock.now());
+                self.open_places(index);
+            }
+            if let Some(pacer) = &self.pacers[index] {
+                pacer.begin(part.tickets.limits());
             }
             self.lobby.open(index);
         }
     }
 
+    /// Waits until all slots have done with the phase `before`; when its time and its grace are up, what is in flight is cut off.
+    async fn all_out(&self, before: Option<&Part>) {
+        let mut full = pin!(self.lobby.full());
+        if let Some(last) = before.and_then(Part::last_moment) {
+            let last = self.waits.clock.instant(last);
+            if tokio::time::timeout_at(last.into(), full.as_mut()).await.is_ok() {
+                return;
+            }
+            self.waits.end.cut_off();
+        }
+        full.await;
+    }
+
     /// Another slot, which begins with phase number `phase`.
     fn start_slot(self: &Rc<Shard>, number: u32, phase: usize) {
         let job = self.common.job.clone();
-        let slot = Slot::new(job, self.thread, number, self.end.clone(), self.tally.clone());
+        let slot = Slot::new(job, self.thread, number, self.waits.end.clone(), self.tally.clone());
         self.lobby.expect_one();
         // A slot ends early only by a panic, whose message is already on the screen; the others go on.
         tokio::task::spawn_local(self.clone().work(slot, phase));
@@ -212,7 +196,8 @@ impl Shard {
     /// Another slot for an open loop whose slots are all busy; none when it would be one too many.
     fn grow(self: &Rc<Shard>, phase: usize) -> Option<u32> {
         // With as many slots as places, the next request goes to whichever slot is done first.
-        if self.common.cap.is_some() && self.lobby.expected() >= self.common.job.plan.load.slots() {
+        let most = self.common.phases[phase].plan.load.most();
+        if most.is_some_and(|most| self.lobby.expected() >= most) {
             return None;
         }
         let (slots, room) = (&self.common.slots, self.common.room);
@@ -226,59 +211,125 @@ impl Shard {
     /// A slot's life: connect, then request after request, phase by phase.
     async fn work(self: Rc<Shard>, mut slot: Slot, from: usize) {
         let _present = self.lobby.presence();
-        self.end.register().await;
+        self.waits.end.register().await;
         if !self.lobby.is_open(from) {
             slot.open_ahead().await;
         }
-        for (index, (phase, _)) in self.common.phases.iter().enumerate().skip(from) {
+        for (index, part) in self.common.phases.iter().enumerate().skip(from) {
             if !self.lobby.pass(index).await {
                 return;
             }
             slot.begin_phase();
-            while let Some(ticket) = self.ticket(index, slot.number()).await {
-                let finished = slot.request(&ticket, *phase).await;
+            let Some(mut source) = self.join(index, slot.number()).await else { continue };
+            while let Some(ticket) = self.ticket(index, slot.number(), &mut source).await {
+                let finished = slot.request(&ticket, part.plan.phase).await;
                 drop(ticket);
                 let pause = could_not_connect(&finished, &self.common.job);
-                self.count(&finished);
-                self.outbox.push(finished);
-                if pause && !self.end.is_aborted() {
+                self.hand_over(finished);
+                if pause && !self.waits.end.is_cut() {
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
             }
+            if let Source::User(user) = &mut source {
+                let over = self.waits.over();
+                user.left_over(over).for_each(|due| self.put_down(part, due, over));
+            }
+        }
+    }
+
+    /// Where slot `slot` gets its requests from in phase number `phase`, once it may; none if it gets none.
+    async fn join(&self, phase: usize, slot: u32) -> Option<Source<'_>> {
+        let part = &self.common.phases[phase];
+        if !part.takes(slot) {
+            return None;
+        }
+        match part.plan.load {
+            Load::Open { .. } => self.pacers[phase].as_ref().map(Source::Pacer),
+            Load::Users { users, rate } => Some(Source::User(User::new(slot, users, rate, part.tickets.limits()))),
+            Load::Concurrency(places) => {
+                let at = places.opens(slot);
+                let in_time = at == Nanos::ZERO || self.sound(self.ramp(part, at).await.map(Some))?;
+                in_time.then_some(Source::Counter)
+            }
+        }
+    }
+
+    /// Waits until a place of a closed loop opens, so long after the phase's start; false when the phase is over before.
+    async fn ramp(&self, part: &Part, at: Nanos) -> io::Result<bool> {
+        let Some(start) = part.tickets.started() else { return Ok(false) };
+        if part.tickets.deadline().is_some_and(|deadline| start + at >= deadline) {
+            return Ok(false);
+        }
+        tokio::select! {
+            biased;
+            () = part.tickets.exhausted() => Ok(false),
+            in_time = self.waits.until(start + at) => in_time,
         }
     }
 
     /// What slot `slot` is to send next, once it is to be sent.
-    async fn ticket(self: &Rc<Shard>, phase: usize, slot: u32) -> Option<Ticket<'_>> {
-        let Common { job, control, cap, phases, .. } = &*self.common;
-        let Some(pacer) = self.pacers.get(phase) else {
-            return if control.is_draining() { None } else { phases[phase].1.take(job.clock.now()) };
-        };
-        pacer.ticket(slot, cap.as_ref(), || self.grow(phase)).await.unwrap_or_else(|error| {
+    async fn ticket<'a>(self: &'a Rc<Shard>, phase: usize, slot: u32, source: &mut Source<'_>) -> Option<Ticket<'a>> {
+        let part = &self.common.phases[phase];
+        match source {
+            Source::Counter => {
+                // A place first: a request is taken up when nothing keeps it from being sent.
+                let held = self.waits.places(part).await?;
+                if self.waits.control.is_draining() {
+                    return None;
+                }
+                let (seq, issued) = part.tickets.take(self.waits.clock.now())?;
+                Some(Ticket::at_once(seq, issued).with(held))
+            }
+            Source::Pacer(pacer) => self.sound(pacer.ticket(slot, part, || self.grow(phase)).await),
+            Source::User(user) => self.sound(user.ticket(part, &self.waits).await),
+        }
+    }
+
+    /// What was waited for, unless this thread cannot wait any more, which ends the run.
+    fn sound<T>(&self, waited: io::Result<Option<T>>) -> Option<T> {
+        waited.unwrap_or_else(|error| {
             self.trouble.set(Some(error));
-            control.abort();
+            self.common.control.abort();
             None
         })
     }
 
+    /// Opens the phase's places as their ramps go on, and wakes who waits for them.
+    fn open_places(self: &Rc<Shard>, phase: usize) {
+        let both: [fn(&Part) -> Option<&SharedPlaces>; 2] = [|part| part.cap.as_ref(), |part| part.prefill.as_ref()];
+        for which in both {
+            let shard = self.clone();
+            tokio::task::spawn_local(async move {
+                let part = &shard.common.phases[phase];
+                let (Some(places), Some(start)) = (which(part), part.tickets.started()) else { return };
+                while let Some(next) = places.open(shard.waits.clock.now() - start) {
+                    if shard.sound(shard.waits.timer.sleep_until(start + next).await.map(Some)).is_none() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
     /// Records of requests that were due before the end and never sent: nothing is dropped silently.
     fn put_down_unsent(&self) {
-        let job = &self.common.job;
-        for (pacer, (phase, _)) in self.pacers.iter().zip(&self.common.phases) {
-            for (due, issued) in pacer.left_over() {
-                let ticket = Ticket { seq: due.seq, due: Some(due.at), issued, place: None };
-                let finished = never_sent(job, self.thread, &ticket, *phase);
-                self.count(&finished);
-                self.outbox.push(finished);
+        for (pacer, part) in self.pacers.iter().zip(&self.common.phases) {
+            for (due, over) in pacer.iter().flat_map(Pacer::left_over) {
+                self.put_down(part, due, over);
             }
         }
+    }
+
+    fn put_down(&self, part: &Part, due: Due, over: Nanos) {
+        let ticket = Ticket::free(due.seq, Some(due.at), over);
+        self.hand_over(never_sent(&self.common.job, self.thread, &ticket, part.plan.phase));
     }
 
     async fn watch_end(self: Rc<Shard>) {
         let mut end = End::Open;
         while end < End::Aborted {
             end = self.common.control.nearer(end).await;
-            self.end.bring(end);
+            self.waits.end.bring(end, self.waits.clock.now());
         }
     }
 
@@ -289,15 +340,21 @@ impl Shard {
         }
     }
 
-    fn count(&self, finished: &Finished) {
-        if finished.record.phase == Phase::Warmup {
-            return;
+    fn hand_over(&self, finished: Finished) {
+        if finished.record.phase == Phase::Profiling {
+            self.count(&finished);
         }
+        self.outbox.push(finished);
+    }
+
+    fn count(&self, finished: &Finished) {
         self.live.chunks.fetch_add(finished.record.chunks.len() as u64, Ordering::Relaxed);
         self.live.completed.fetch_add(1, Ordering::Relaxed);
-        if matches!(finished.record.outcome, Outcome::Failed(_)) {
-            // After the count of all, and with it: whoever sees a failure sees every request up to it.
-            self.live.failed.fetch_add(1, Ordering::Release);
+        // After the count of all, and with it: whoever sees one of these sees every request up to it.
+        match finished.record.outcome {
+            Outcome::Ok => {}
+            Outcome::Failed(_) => _ = self.live.failed.fetch_add(1, Ordering::Release),
+            Outcome::Cancelled | Outcome::CutOff => _ = self.live.undecided.fetch_add(1, Ordering::Release),
         }
     }
 
@@ -363,22 +420,4 @@ fn thread_cpu() -> Nanos {
 #[cfg(not(target_os = "linux"))]
 fn thread_cpu() -> Nanos {
     Nanos::ZERO
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tickets_end_by_count_or_time() {
-        let counted = Tickets::new(Some(2), None);
-        let at = Nanos::from_millis;
-        let take = |tickets: &Tickets, now| tickets.take(now).map(|ticket| (ticket.seq, ticket.issued));
-        let expected = [Some((0, at(5))), Some((1, at(9))), None];
-        assert_eq!([take(&counted, at(5)), take(&counted, at(9)), take(&counted, at(9))], expected);
-        let timed = Tickets::new(None, Some(at(10)));
-        let expected = [Some((0, at(100))), Some((1, at(109))), Some((2, at(100))), None];
-        assert_eq!([at(100), at(109), at(99), at(110)].map(|now| take(&timed, now)), expected);
-        assert_eq!(timed.deadline(), Some(at(110)));
-    }
 }

@@ -2,9 +2,11 @@
 
 use crate::script::{Peer, serve, settle};
 use crate::trial::{Trial, failure};
-use crate::words::{STREAM_HEAD, chunk, document, stream, token};
+use crate::words::{LIMIT, STREAM_HEAD, chunk, document, stream, token};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::load::{Load, Places, Ramp, RampShape};
 use streamgauge_core::record::{FailureClass, Outcome, Record};
 use streamgauge_load::Control;
 
@@ -65,6 +67,81 @@ fn few_requests_that_all_fail_are_no_early_end() {
     });
     let ended = Trial::at(server.addr()).requests(19).run();
     assert_eq!((ended.finished.len(), ended.facts.ended_early), (19, None));
+}
+
+/// Fails every third request.
+fn fail_every_third() -> impl Fn(&mut Peer) + Send + Sync + 'static {
+    let requests = AtomicUsize::new(0);
+    move |peer| {
+        while peer.request().is_some() {
+            if requests.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
+                fail(peer)
+            } else {
+                peer.send(&stream(&["a"]))
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_over_its_error_budget_ends_and_says_so() {
+    let server = serve(fail_every_third());
+    let ended = Trial::at(server.addr()).slots(3).threads(2).failed_share(0.25).requests(10_000_000).run();
+    let early = ended.facts.ended_early.as_deref().unwrap();
+    let numbers: Vec<f64> = early.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [failed, finished, percent] = numbers[..] else { panic!("{early}") };
+    assert!(failed > 0.25 * finished && finished >= 20.0 && percent == 25.0, "{early}");
+    assert!(early.ends_with("more than the 25 % allowed"));
+    assert!(ended.finished.len() as f64 >= finished, "all records are kept");
+    assert!(!ended.facts.interrupted && ended.facts.satisfied.is_none());
+}
+
+#[test]
+fn a_run_within_its_error_budget_goes_on() {
+    let server = serve(fail_every_third());
+    let ended = Trial::at(server.addr()).slots(3).failed_share(0.5).requests(900).run();
+    assert_eq!((ended.finished.len(), ended.facts.ended_early), (900, None));
+}
+
+#[test]
+fn what_is_given_up_or_cut_off_is_in_no_error_budget() {
+    let requests = AtomicUsize::new(0);
+    let server = serve(move |peer| {
+        while peer.request().is_some() {
+            if requests.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+                return peer.hang();
+            }
+            fail(peer);
+        }
+    });
+    let trial = Trial::at(server.addr()).cancel(1.0, Nanos::from_millis(30)).failed_share(0.9);
+    let ended = trial.requests(300).run();
+    // Half of all requests failed, but all of those that were not given up.
+    assert!(ended.facts.ended_early.unwrap().ends_with("more than the 90 % allowed"));
+    let failed = ended.finished.iter().filter(|finished| matches!(finished.record.outcome, Outcome::Failed(_))).count();
+    assert!(failed >= 20 && failed * 10 < ended.finished.len() * 9);
+}
+
+#[test]
+fn a_run_that_is_satisfied_drains_and_says_why() {
+    let (control, requests) = (Control::default(), AtomicUsize::new(0));
+    let remote = control.clone();
+    let server = serve(move |peer| {
+        while peer.request().is_some() {
+            if requests.fetch_add(1, Ordering::SeqCst) == 9 {
+                remote.satisfy("known well enough".to_owned());
+                remote.satisfy("again".to_owned());
+                settle();
+            }
+            peer.send(&stream(&["a"]));
+        }
+    });
+    let ended = Trial::at(server.addr()).slots(2).warmup(3).endless().control(&control).run();
+    ended.all_ok(ended.finished.len() as u64);
+    assert_eq!(ended.facts.satisfied.as_deref(), Some("known well enough"));
+    assert!(!ended.facts.interrupted && ended.facts.ended_early.is_none());
+    assert_eq!(control.started(), Some(ended.facts.started));
+    assert!(ended.warmup.iter().all(|finished| finished.record.end <= ended.facts.started));
 }
 
 #[test]
@@ -197,17 +274,27 @@ fn being_cut_off_is_not_failing() {
 
 #[test]
 fn a_drain_during_warm_up_leaves_no_measured_request() {
-    let control = Control::default();
-    let remote = control.clone();
-    let server = serve(move |peer| {
-        while peer.request().is_some() {
-            remote.drain();
-            peer.send(&stream(&["a"]));
-        }
-    });
-    let ended = Trial::at(server.addr()).warmup(50).requests(5).control(&control).run();
-    assert_eq!((ended.warmup.len(), ended.finished.len()), (1, 0));
-    assert_eq!(ended.facts.started, ended.facts.ended);
+    let inf = Rate::try_new(f64::INFINITY).unwrap();
+    let ramp = Some(Ramp { time: LIMIT, shape: RampShape::Linear });
+    for load in [
+        Load::concurrency(1),
+        Load::Concurrency(Places { most: 3, ramp }),
+        Load::rate(inf, Arrival::Constant),
+        Load::Users { users: 2, rate: Rate::try_new(1_000.0).unwrap() },
+    ] {
+        let control = Control::default();
+        let remote = control.clone();
+        let server = serve(move |peer| {
+            while peer.request().is_some() {
+                remote.drain();
+                peer.send(&stream(&["a"]));
+            }
+        });
+        let trial = Trial::at(server.addr()).load(load).warmup_load(Load::concurrency(1), 50).requests(5);
+        let ended = trial.control(&control).run();
+        assert_eq!((ended.warmup.len(), ended.finished.len()), (1, 0));
+        assert_eq!(ended.facts.started, ended.facts.ended);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod balance;
+mod cancel;
 mod clock_steps;
 mod connections;
 mod endings;
@@ -14,9 +15,13 @@ mod inputs;
 mod limits;
 mod open_loop;
 mod outputs;
+mod prefill;
 mod questions;
+mod ramps;
 mod script;
 mod tls;
 mod trial;
 mod truth;
+mod users;
+mod warmup;
 mod words;

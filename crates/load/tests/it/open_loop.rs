@@ -2,7 +2,7 @@
 //! one wait for another.
 
 use crate::script::{Peer, serve, settle};
-use crate::trial::{Ended, Trial};
+use crate::trial::{Ended, Trial, in_flight, most_at_once};
 use crate::truth::{quick, sim};
 use crate::words::stream;
 use std::collections::BTreeSet;
@@ -38,19 +38,8 @@ fn keeps_to(ended: &Ended, rate: f64, arrival: Arrival) {
     }
 }
 
-/// The most requests in flight at one time.
-fn most_at_once(records: &[&Record]) -> i32 {
-    let mut changes: Vec<(Nanos, i32)> =
-        records.iter().flat_map(|record| [(record.sent.unwrap(), 1), (record.end, -1)]).collect();
-    changes.sort_unstable();
-    let in_flight = changes.iter().scan(0, |sum, (_, change)| {
-        *sum += change;
-        Some(*sum)
-    });
-    in_flight.max().unwrap()
-}
-
-fn unsent(record: &Record) -> bool {
+/// It was due, and then there was no more time for it.
+pub fn unsent(record: &Record) -> bool {
     record.outcome == Outcome::CutOff && record.sent.is_none()
 }
 
@@ -126,7 +115,7 @@ fn a_cap_is_kept_by_all_threads_together_and_every_request_is_sent_in_the_end() 
             let trial = Trial::at(sim.addr()).rate(rate, Arrival::Poisson, Some(cap)).threads(threads);
             let ended = trial.warmup(10).requests(90).run();
             keeps_to(ended.all_ok(90), rate, Arrival::Poisson);
-            assert_eq!(most_at_once(&ended.records()), cap as i32);
+            assert_eq!(most_at_once(ended.records().into_iter().map(in_flight)), cap as usize);
             if threads == 1 {
                 assert_eq!(ended.facts.connections_opened, u64::from(cap));
             }

@@ -9,8 +9,8 @@ use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
-    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan, RunPlan,
-    Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
+    Balance, Cancel, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
+    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
 };
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
@@ -116,6 +116,30 @@ impl Trial {
         self
     }
 
+    pub fn load(mut self, load: Load) -> Trial {
+        self.plan.load = load;
+        self
+    }
+
+    /// An open loop with these arrivals.
+    pub fn arrivals(self, arrivals: Arrivals) -> Trial {
+        self.load(Load::Open { arrivals, cap: None })
+    }
+
+    pub fn users(self, users: u32, rate: f64) -> Trial {
+        self.load(Load::Users { users, rate: Rate::try_new(rate).unwrap() })
+    }
+
+    pub fn prefill(mut self, places: Places) -> Trial {
+        self.plan.prefill = Some(places);
+        self
+    }
+
+    pub fn cancel(mut self, share: f64, delay: Nanos) -> Trial {
+        self.plan.cancel = Some(Cancel { share, delay });
+        self
+    }
+
     pub fn requests(mut self, requests: u64) -> Trial {
         self.plan.stop.requests = Some(requests);
         self
@@ -132,14 +156,30 @@ impl Trial {
         self.endless()
     }
 
+    pub fn failed_share(mut self, share: f64) -> Trial {
+        self.plan.stop.failed_share = Some(share);
+        self
+    }
+
     pub fn grace(mut self, grace: Nanos) -> Trial {
         self.plan.stop.grace = grace;
         self
     }
 
-    pub fn warmup(mut self, requests: u64) -> Trial {
+    pub fn warmup(self, requests: u64) -> Trial {
         let load = self.plan.load.clone();
+        self.warmup_load(load, requests)
+    }
+
+    /// A warm-up with a load of its own.
+    pub fn warmup_load(mut self, load: Load, requests: u64) -> Trial {
         self.plan.warmup = Some(Warmup { load, prefill: None, requests: Some(requests), duration: None, grace: LIMIT });
+        self
+    }
+
+    /// A warm-up of so long and so much grace.
+    pub fn warmup_time(mut self, load: Load, duration: Nanos, grace: Nanos) -> Trial {
+        self.plan.warmup = Some(Warmup { load, prefill: None, requests: None, duration: Some(duration), grace });
         self
     }
 
@@ -246,6 +286,23 @@ impl Ended {
 /// The server at `addr`, without TLS.
 fn plain(addr: SocketAddr) -> Target {
     Target { tls: false, host: addr.ip().to_string(), port: addr.port() }
+}
+
+/// The most spans that hold one moment; one that ends where another begins is over.
+pub fn most_at_once(spans: impl IntoIterator<Item = (Nanos, Nanos)>) -> usize {
+    let mut changes: Vec<(Nanos, isize)> = spans.into_iter().flat_map(|(from, to)| [(from, 1), (to, -1)]).collect();
+    changes.sort_unstable();
+    let mut sum = 0;
+    let sums = changes.iter().map(|(_, change)| {
+        sum += change;
+        sum
+    });
+    sums.max().unwrap_or(0) as usize
+}
+
+/// From when a request was sent until it ended.
+pub fn in_flight(record: &Record) -> (Nanos, Nanos) {
+    (record.sent.unwrap(), record.end)
 }
 
 /// Stage, class and message of a request that failed.

@@ -1,0 +1,177 @@
+//! One phase of a run as all load threads share it: its plan, its tickets and its places.
+
+use crate::places::SharedPlaces;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::load::Load;
+use streamgauge_core::plan::PhasePlan;
+use streamgauge_core::schedule::Due;
+use tokio::sync::Notify;
+
+/// A schedule begins so long after the gate has opened: time for every thread to wake up and wait for its first due, so that
+/// none begins late.
+const LEAD: Nanos = Nanos::from_millis(5);
+
+/// One phase of a run.
+pub(crate) struct Part {
+    pub plan: PhasePlan,
+    pub tickets: Tickets,
+    /// Places under an open loop's cap.
+    pub cap: Option<SharedPlaces>,
+    /// Places for requests without a first output.
+    pub prefill: Option<SharedPlaces>,
+}
+
+impl Part {
+    pub fn new(plan: PhasePlan) -> Part {
+        let cap = match plan.load {
+            Load::Open { cap, .. } => cap,
+            Load::Concurrency(_) | Load::Users { .. } => None,
+        };
+        Part {
+            tickets: Tickets::new(plan.requests, plan.duration),
+            cap: cap.map(SharedPlaces::new),
+            prefill: plan.prefill.map(SharedPlaces::new),
+            plan,
+        }
+    }
+
+    /// The gate has opened: the first thread to call sets the phase's start.
+    pub fn begin(&self, now: Nanos) {
+        let lead = if matches!(self.plan.load, Load::Concurrency(_)) { Nanos::ZERO } else { LEAD };
+        self.tickets.begin(now + lead);
+    }
+
+    /// Whether slot `slot` ever has a request in this phase. In an open loop any may have one: a cap is kept by its places.
+    pub fn takes(&self, slot: u32) -> bool {
+        match self.plan.load {
+            Load::Concurrency(places) => slot < places.most,
+            Load::Users { users, .. } => slot < users,
+            Load::Open { .. } => true,
+        }
+    }
+
+    /// When requests in flight are cut off, if time ends the phase.
+    pub fn last_moment(&self) -> Option<Nanos> {
+        Some(self.tickets.deadline()? + self.plan.grace)
+    }
+}
+
+/// The requests of one phase: their numbers, handed out until the count or the time is up.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    next: AtomicU64,
+    limit: u64,
+    duration: Option<Nanos>,
+    started: Arc<OnceLock<Nanos>>,
+    /// The last number is out.
+    exhausted: Notify,
+}
+
+/// Where a phase's schedule lies, and where it ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// The schedule's zero.
+    start: Nanos,
+    /// Requests of the phase over all threads.
+    count: u64,
+    /// What is due so long after the start, or later, is not issued.
+    duration: Option<Nanos>,
+}
+
+impl Limits {
+    /// A request of the schedule on the run's clock, if it is within the phase.
+    pub fn place(self, due: Due) -> Option<Due> {
+        let within = due.seq < self.count && self.duration.is_none_or(|duration| due.at < duration);
+        within.then(|| Due { at: self.start + due.at, ..due })
+    }
+}
+
+impl Tickets {
+    pub fn new(limit: Option<u64>, duration: Option<Nanos>) -> Tickets {
+        let limit = limit.unwrap_or(u64::MAX);
+        Tickets { next: AtomicU64::new(0), limit, duration, started: Arc::default(), exhausted: Notify::new() }
+    }
+
+    /// The phase's time starts at `at`, unless it has started before.
+    fn begin(&self, at: Nanos) {
+        self.started.get_or_init(|| at);
+    }
+
+    /// The next request's number and when it was issued; none when there are no more, or before the start.
+    pub fn take(&self, now: Nanos) -> Option<(u64, Nanos)> {
+        let started = *self.started.get()?;
+        // Another thread may have read the clock later and started the phase first.
+        let now = now.max(started);
+        if self.duration.is_some_and(|duration| now - started >= duration) {
+            return None;
+        }
+        let seq = self.next.fetch_add(1, Ordering::Relaxed);
+        if seq.saturating_add(1) == self.limit {
+            self.exhausted.notify_waiters();
+        }
+        (seq < self.limit).then_some((seq, now))
+    }
+
+    /// Waits until a count of requests is used up.
+    pub async fn exhausted(&self) {
+        let mut notified = std::pin::pin!(self.exhausted.notified());
+        notified.as_mut().enable();
+        if self.next.load(Ordering::Relaxed) < self.limit {
+            notified.await;
+        }
+    }
+
+    /// The limits of the phase's schedule; before its start none is within them.
+    pub fn limits(&self) -> Limits {
+        let limits = |start| Limits { start, count: self.limit, duration: self.duration };
+        self.started().map(limits).unwrap_or_default()
+    }
+
+    /// When the phase started: of a schedule, its zero.
+    pub fn started(&self) -> Option<Nanos> {
+        self.started.get().copied()
+    }
+
+    /// What will hold the start.
+    pub fn start(&self) -> Arc<OnceLock<Nanos>> {
+        self.started.clone()
+    }
+
+    /// When no more are issued, if time decides.
+    pub fn deadline(&self) -> Option<Nanos> {
+        Some(self.started()? + self.duration?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_end_by_count_or_time() {
+        let counted = Tickets::new(Some(2), None);
+        let at = Nanos::from_millis;
+        assert_eq!(counted.take(at(4)), None, "before the start");
+        counted.begin(at(5));
+        counted.begin(at(6));
+        let expected = [Some((0, at(5))), Some((1, at(9))), None];
+        assert_eq!([counted.take(at(5)), counted.take(at(9)), counted.take(at(9))], expected);
+        let timed = Tickets::new(None, Some(at(10)));
+        timed.begin(at(100));
+        let expected = [Some((0, at(100))), Some((1, at(109))), Some((2, at(100))), None];
+        assert_eq!([at(100), at(109), at(99), at(110)].map(|now| timed.take(now)), expected);
+        assert_eq!(timed.deadline(), Some(at(110)));
+    }
+
+    #[test]
+    fn limits_are_on_the_run_s_clock_and_before_the_start_hold_nothing() {
+        let at = Nanos::from_millis;
+        let tickets = Tickets::new(Some(3), Some(at(10)));
+        let place = |seq, millis| tickets.limits().place(Due { seq, at: at(millis) }).map(|due| due.at);
+        assert_eq!(place(0, 0), None);
+        tickets.begin(at(100));
+        assert_eq!([place(0, 0), place(2, 9), place(3, 9), place(2, 10)], [Some(at(100)), Some(at(109)), None, None]);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a request waits for before it is sent: its time, its places. Each wait ends with the phase.
+
+use crate::control::{Control, LocalEnd};
+use crate::part::Part;
+use crate::places::SharedPlaces;
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_net::Timer;
+use tokio::sync::SemaphorePermit;
+
+/// A request to be sent now.
+pub(crate) struct Ticket<'a> {
+    /// Its number in the phase.
+    pub seq: u64,
+    /// When the schedule wanted it sent, where there is one.
+    pub due: Option<Nanos>,
+    /// When the slot took it up: at or after `due`.
+    pub issued: Nanos,
+    /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
+    pub waited: bool,
+    /// Its place under the cap, given back when this is dropped.
+    _cap: Option<SemaphorePermit<'a>>,
+    /// Its place among those without a first output.
+    prefill: Cell<Option<SemaphorePermit<'a>>>,
+}
+
+impl<'a> Ticket<'a> {
+    /// A request that holds no place.
+    pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
+        Ticket { seq, due, issued, waited: false, _cap: None, prefill: Cell::new(None) }
+    }
+
+    /// A request of a closed loop: nothing but the slot itself was waited for.
+    pub fn at_once(seq: u64, issued: Nanos) -> Ticket<'a> {
+        Ticket::free(seq, None, issued)
+    }
+
+    /// This request with the places that it got.
+    pub fn with(self, held: Held<'a>) -> Ticket<'a> {
+        Ticket { waited: held.waited, _cap: held.cap, prefill: Cell::new(held.prefill), ..self }
+    }
+
+    /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.
+    pub fn take_prefill(&self) -> Option<SemaphorePermit<'a>> {
+        self.prefill.take()
+    }
+}
+
+/// The places of one request.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    cap: Option<SemaphorePermit<'a>>,
+    prefill: Option<SemaphorePermit<'a>>,
+    waited: bool,
+}
+
+/// How the slots of one load thread wait.
+#[derive(Clone)]
+pub(crate) struct Waits {
+    pub clock: SystemClock,
+    pub timer: Timer,
+    pub control: Control,
+    pub end: Rc<LocalEnd>,
+}
+
+impl Waits {
+    /// Whether nothing more is issued in the phase. A drain is kept to from its moment on, before this thread's tasks have been
+    /// told of it.
+    pub fn is_over(&self) -> bool {
+        self.control.is_draining() || self.end.is_cut()
+    }
+
+    /// When the phase's end came, where something but the plan's own limits ended it; otherwise now.
+    pub fn over(&self) -> Nanos {
+        self.end.drained().unwrap_or_else(|| self.clock.now())
+    }
+
+    /// Waits until `at`; false when the phase is over before.
+    ///
+    /// # Errors
+    /// The timer's.
+    pub async fn until(&self, at: Nanos) -> io::Result<bool> {
+        self.end.unless_over(self.timer.sleep_until(at)).await.map_or(Ok(false), |slept| slept.map(|()| true))
+    }
+
+    /// Waits for the places that a request of `part` needs; none when the phase is over before.
+    pub async fn places<'a>(&self, part: &'a Part) -> Option<Held<'a>> {
+        let mut waited = false;
+        // The one that bounds what is in flight first: whoever has it needs nothing but the other, and gets it in turn.
+        let cap = self.place(part.cap.as_ref(), &mut waited).await?;
+        let prefill = self.place(part.prefill.as_ref(), &mut waited).await?;
+        Some(Held { cap, prefill, waited })
+    }
+
+    async fn place<'a>(
+        &self,
+        places: Option<&'a SharedPlaces>,
+        waited: &mut bool,
+    ) -> Option<Option<SemaphorePermit<'a>>> {
+        let Some(places) = places else { return Some(None) };
+        if let Some(place) = places.try_take() {
+            return Some(Some(place));
+        }
+        *waited = true;
+        self.end.unless_over(places.take()).await
+    }
+}

@@ -1,0 +1,148 @@
+//! What ends a request before its answer does: limits on its waits, the end of the run or the phase, a plan to give it up.
+
+use crate::attempt::Ended;
+use crate::connection::Written;
+use crate::control::LocalEnd;
+use crate::failure;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::plan::Timeouts;
+use streamgauge_core::record::{Failure, Stage};
+use tokio::time::Sleep;
+
+/// Which limit is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Connect,
+    FirstByte,
+    Idle,
+}
+
+/// Ends a wait that takes too long, or when what is in flight is cut off or given up. One timer for the slot's whole life: it is moved only when
+/// it fires early or a nearer limit begins, so that a request costs no timer of its own.
+pub(crate) struct Watchdog {
+    clock: SystemClock,
+    timeouts: Timeouts,
+    end: Rc<LocalEnd>,
+    sleep: Pin<Box<Sleep>>,
+    armed: Nanos,
+    total: Nanos,
+    running: (Limit, Nanos),
+    /// Give the request up so long after all of it was written.
+    cancel: Option<(Nanos, Written)>,
+    /// The timer was asked since it was set, and so wakes the slot's task. A slot lives in one task.
+    asked: bool,
+}
+
+impl Watchdog {
+    pub fn new(clock: SystemClock, timeouts: Timeouts, end: Rc<LocalEnd>) -> Watchdog {
+        let armed = clock.now() + timeouts.total;
+        let sleep = Box::pin(tokio::time::sleep_until(clock.instant(armed).into()));
+        Watchdog {
+            clock,
+            timeouts,
+            end,
+            sleep,
+            armed,
+            total: armed,
+            running: (Limit::Connect, armed),
+            cancel: None,
+            asked: false,
+        }
+    }
+
+    /// A request begins.
+    pub fn start(&mut self, issued: Nanos) {
+        self.total = issued + self.timeouts.total;
+    }
+
+    /// From now on `limit` runs.
+    pub fn expect(&mut self, limit: Limit) {
+        self.running = (limit, self.clock.now() + self.span(limit));
+    }
+
+    fn span(&self, limit: Limit) -> Nanos {
+        match limit {
+            Limit::Connect => self.timeouts.connect,
+            Limit::FirstByte => self.timeouts.first_byte,
+            Limit::Idle => self.timeouts.idle,
+        }
+    }
+
+    /// The request under way is given up so long after it was written, kept to within the runtime's millisecond and never
+    /// before; or it is not.
+    pub fn cancel(&mut self, after: Option<(Nanos, Written)>) {
+        self.cancel = after;
+    }
+
+    /// `work`, unless a limit runs out, or the request is given up or cut off first.
+    pub async fn guard<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.poll_end(cx).map(Err),
+        })
+        .await
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.end.is_cut() {
+            return Poll::Ready(Ended::CutOff);
+        }
+        let mut until = self.total.min(self.running.1);
+        if let Some(given_up) = self.given_up() {
+            if self.clock.now() >= given_up {
+                return Poll::Ready(Ended::Cancelled);
+            }
+            until = until.min(given_up);
+        }
+        if until < self.armed {
+            self.arm(until);
+        }
+        // A look at the clock is cheaper than asking the timer again.
+        if self.asked && self.clock.now() < self.armed {
+            return Poll::Pending;
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            if self.clock.now() >= until {
+                let given_up = self.given_up().is_some_and(|at| at <= until);
+                return Poll::Ready(if given_up { Ended::Cancelled } else { Ended::Failed(self.expired()) });
+            }
+            self.arm(until);
+        }
+        self.asked = true;
+        Poll::Pending
+    }
+
+    /// When the request is given up: known once the kernel has all of it.
+    fn given_up(&self) -> Option<Nanos> {
+        let (delay, written) = self.cancel.as_ref()?;
+        Some(written.at()? + *delay)
+    }
+
+    fn arm(&mut self, until: Nanos) {
+        (self.armed, self.asked) = (until, false);
+        self.sleep.as_mut().reset(self.clock.instant(until).into());
+    }
+
+    fn expired(&self) -> Failure {
+        let (limit, at) = self.running;
+        let stage = match limit {
+            Limit::Connect => Stage::Connect,
+            Limit::FirstByte => Stage::FirstByte,
+            Limit::Idle => Stage::Body,
+        };
+        if self.total < at {
+            return failure::timeout(stage, self.timeouts.total, "the request");
+        }
+        let what = match limit {
+            Limit::Connect => "opening the connection",
+            Limit::FirstByte => "the answer's first byte",
+            Limit::Idle => "the next piece of the answer",
+        };
+        failure::timeout(stage, self.span(limit), what)
+    }
+}
