@@ -10,10 +10,20 @@ use streamgauge_stats::{Distribution, Metric, Sampler};
 
 /// One line of the log.
 #[derive(Debug, Deserialize)]
-struct Line {
-    recv_ns: i64,
+pub struct Line {
+    /// When the request arrived, wall-clock nanoseconds.
+    pub recv_ns: i64,
+    /// Tokens of its prompt, template included.
+    pub prompt_tokens: u64,
     /// When, and how many output events.
-    writes: Vec<(i64, u64)>,
+    pub writes: Vec<(i64, u64)>,
+}
+
+impl Line {
+    /// Output events of the whole reply.
+    pub fn events(&self) -> u64 {
+        self.writes.iter().map(|(_, events)| events).sum()
+    }
 }
 
 /// What truly happened.
@@ -22,8 +32,8 @@ pub struct Truth {
     pub ttft: Distribution,
     /// Between tokens, pooled, in ms.
     pub gaps: Distribution,
-    /// When each request arrived, in order, wall-clock nanoseconds.
-    pub arrivals: Vec<i64>,
+    /// Each request, in the order of arrival.
+    pub requests: Vec<Line>,
     /// Tokens written.
     pub tokens: u64,
     /// When the first request of all arrived, wall-clock nanoseconds.
@@ -50,7 +60,8 @@ impl Truth {
         };
         let (mut ttft, mut gaps) = (Sampler::of(Metric::TimeToFirstToken), Sampler::of(Metric::InterChunkLatency));
         let (mut tokens, mut last_write) = (0, first);
-        for line in &lines[skip..] {
+        let lines = lines.split_off(skip);
+        for line in &lines {
             let mut previous = None;
             for &(at, events) in &line.writes {
                 for _ in 0..events {
@@ -66,7 +77,7 @@ impl Truth {
         Ok(Truth {
             ttft: ttft.close().context("no first tokens in the server's log")?,
             gaps: gaps.close().context("no gaps between tokens in the server's log")?,
-            arrivals: lines[skip..].iter().map(|line| line.recv_ns).collect(),
+            requests: lines,
             tokens,
             first_request: first,
             last_write,
