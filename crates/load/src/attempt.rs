@@ -24,6 +24,11 @@ use tokio::time::Sleep;
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
+/// What a slot's first request allocates besides its connection's buffers, about. The memory is taken from the system before load,
+/// and given back to the allocator as the slot begins: the first events of many streams come together, and each would have
+/// to wait until the heap has grown for all before it.
+const FIRST_REQUEST: usize = 4 * 1024;
+
 /// A connection and at most one request on it.
 pub(crate) struct Slot {
     job: Arc<Job>,
@@ -31,6 +36,8 @@ pub(crate) struct Slot {
     number: u32,
     connection: Option<Connection>,
     previous_end: Option<Nanos>,
+    /// See [`FIRST_REQUEST`].
+    spare: Vec<u8>,
     watchdog: Watchdog,
     tally: Rc<Tally>,
     /// End as soon as the server has shown that it answers; for the probe.
@@ -74,6 +81,7 @@ impl Slot {
             number,
             connection: None,
             previous_end: None,
+            spare: Vec::new(),
             watchdog,
             tally,
             first_output_is_enough: false,
@@ -87,6 +95,7 @@ impl Slot {
 
     /// A phase of the run begins: what lay before it is no turnaround.
     pub fn begin_phase(&mut self) {
+        self.spare = Vec::new();
         self.previous_end = None;
     }
 
@@ -94,6 +103,8 @@ impl Slot {
     pub async fn open_ahead(&mut self) {
         self.watchdog.start(self.job.clock.now());
         self.connection = self.open().await.ok();
+        // Not zeros, which the system would promise and not give.
+        self.spare = vec![1; FIRST_REQUEST];
     }
 
     /// Its number, counted over all threads.
@@ -198,13 +209,15 @@ impl Slot {
         self.watchdog.expect(Limit::FirstByte);
         let answer = self.watchdog.guard(connection.drive(answer)).await?;
         let stage = if connection.marks().sent().is_none() { Stage::Send } else { Stage::FirstByte };
-        let mut answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
+        let answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
         draft.ends_connection = is_last(&answer);
         let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         draft.begin_body(answer.status(), self.job.codec.decoder(content_type));
+        // The head lies in the connection's read buffer, and while it is there the next read needs another.
+        let mut body = answer.into_body();
         loop {
             self.watchdog.expect(Limit::Idle);
-            let frame = self.watchdog.guard(connection.drive(answer.body_mut().frame())).await?;
+            let frame = self.watchdog.guard(connection.drive(body.frame())).await?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| failure::from_hyper(Stage::Body, &error))?;
             if let (Some(data), Some(receipt)) = (frame.data_ref(), connection.marks().last()) {

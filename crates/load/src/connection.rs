@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_net::{Idle, Receipt, StampedStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +19,10 @@ use tokio_rustls::client::TlsStream;
 
 /// Bytes one read may bring.
 const READ_SIZE: usize = 64 * 1024;
+
+/// Of a buffer that nothing has been read into yet, so much is written to while there is nothing to read: memory that the
+/// system has yet to give costs more than a first event's work, and first events of many streams come together.
+const FIRST_TOUCH: usize = 1024;
 
 /// What the socket noted while hyper worked: the stamps of the request and answer under way.
 #[derive(Debug, Default)]
@@ -94,7 +98,15 @@ impl AsyncRead for Noted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let room = buf.remaining().min(READ_SIZE);
-            let receipt = ready!(self.0.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]))?;
+            let receipt = match self.0.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
+                Poll::Ready(receipt) => receipt?,
+                Poll::Pending => {
+                    if self.0.marks.reads.get() == 0 {
+                        buf.initialize_unfilled_to(room.min(FIRST_TOUCH));
+                    }
+                    return Poll::Pending;
+                }
+            };
             buf.put_slice(&scratch[..receipt.len]);
             if receipt.len > 0 {
                 let marks = &self.0.marks;
@@ -235,7 +247,10 @@ impl Connection {
     pub async fn new(transport: Transport) -> hyper::Result<Connection> {
         let line = transport.noted().0.clone();
         let (sender, motor) = http1::handshake(TokioIo::new(transport)).await?;
-        Ok(Connection { sender, motor: Some(Box::new(motor)), line, served: 0 })
+        let mut connection = Connection { sender, motor: Some(Box::new(motor)), line, served: 0 };
+        // It makes its buffers now and not under the first request.
+        connection.turn().await;
+        Ok(connection)
     }
 
     /// The stamps of the exchange under way.

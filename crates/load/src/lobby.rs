@@ -5,6 +5,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use tokio::sync::Notify;
 
+/// Slots that begin a phase together. Each wakes another as it passes, so that between them the thread sees to what has come:
+/// if thousands were woken at once, the first answers would wait until the last request is sent.
+const TOGETHER: u32 = 16;
+
 /// Counts a thread's slots, those that wait for the next phase, and the phases that were opened.
 pub(crate) struct Lobby {
     end: Rc<LocalEnd>,
@@ -43,15 +47,18 @@ impl Lobby {
 
     /// Waits until phase number `phase` is open; false when the run was aborted before.
     pub async fn pass(&self, phase: usize) -> bool {
-        if !self.is_open(phase) {
-            self.waiting.update(|slots| slots + 1);
-            self.changed.notify_one();
+        if self.is_open(phase) {
+            return true;
         }
+        self.waiting.update(|slots| slots + 1);
+        self.changed.notify_one();
         while !self.is_open(phase) {
             if self.end.unless_aborted(self.opening.notified()).await.is_none() {
                 return false;
             }
         }
+        // All that wait here wait for one phase, in a queue; whom the last of them wakes waits for the next and goes on so.
+        self.opening.notify_one();
         true
     }
 
@@ -64,7 +71,7 @@ impl Lobby {
     pub fn open(&self, phase: usize) {
         self.waiting.set(0);
         self.opened.set(phase + 1);
-        self.opening.notify_waiters();
+        (0..TOGETHER).for_each(|_| self.opening.notify_one());
     }
 
     /// Waits until all slots wait for the next phase.
