@@ -95,3 +95,62 @@ impl Drop for Presence<'_> {
         self.0.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use tokio::task::{LocalSet, spawn_local};
+
+    /// Slots that put down their number whenever they pass, through so many phases.
+    fn slots(lobby: &Rc<Lobby>, count: usize, phases: usize) -> Rc<RefCell<Vec<usize>>> {
+        let passed = Rc::<RefCell<Vec<usize>>>::default();
+        for slot in 0..count {
+            lobby.expect_one();
+            let (lobby, passed) = (lobby.clone(), passed.clone());
+            spawn_local(async move {
+                let _present = lobby.presence();
+                for phase in 0..phases {
+                    assert!(lobby.pass(phase).await);
+                    passed.borrow_mut().push(slot);
+                }
+            });
+        }
+        passed
+    }
+
+    fn on_runtime(work: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        LocalSet::new().block_on(&runtime, work);
+    }
+
+    #[test]
+    fn all_slots_pass_phase_after_phase() {
+        on_runtime(async {
+            let lobby = Rc::new(Lobby::new(Rc::default()));
+            let passed = slots(&lobby, 100, 3);
+            for phase in 0..3 {
+                lobby.full().await;
+                assert_eq!(passed.borrow().len(), 100 * phase);
+                lobby.open(phase);
+            }
+            lobby.deserted().await;
+            assert_eq!(passed.borrow().len(), 300);
+        });
+    }
+
+    #[test]
+    fn what_comes_meanwhile_does_not_wait_for_the_last_slot() {
+        on_runtime(async {
+            let lobby = Rc::new(Lobby::new(Rc::default()));
+            let passed = slots(&lobby, 1_000, 1);
+            lobby.full().await;
+            lobby.open(0);
+            let before = passed.clone();
+            let seen = spawn_local(async move { before.borrow().len() }).await.unwrap();
+            assert!(seen < 100, "{seen}");
+            lobby.deserted().await;
+            assert_eq!(passed.borrow().len(), 1_000);
+        });
+    }
+}
