@@ -103,6 +103,9 @@ impl Slot {
     pub async fn open_ahead(&mut self) {
         self.watchdog.start(self.job.clock.now());
         self.connection = self.open().await.ok();
+        if let Some(connection) = &mut self.connection {
+            connection.turn().await;
+        }
         // Not zeros, which the system would promise and not give.
         self.spare = vec![1; FIRST_REQUEST];
     }

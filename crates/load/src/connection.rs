@@ -247,10 +247,7 @@ impl Connection {
     pub async fn new(transport: Transport) -> hyper::Result<Connection> {
         let line = transport.noted().0.clone();
         let (sender, motor) = http1::handshake(TokioIo::new(transport)).await?;
-        let mut connection = Connection { sender, motor: Some(Box::new(motor)), line, served: 0 };
-        // It makes its buffers now and not under the first request.
-        connection.turn().await;
-        Ok(connection)
+        Ok(Connection { sender, motor: Some(Box::new(motor)), line, served: 0 })
     }
 
     /// The stamps of the exchange under way.
@@ -304,8 +301,8 @@ impl Connection {
         .await
     }
 
-    /// Lets the connection do whatever it can without waiting.
-    async fn turn(&mut self) {
+    /// Lets the connection do whatever it can without waiting. The first time it makes its buffers.
+    pub async fn turn(&mut self) {
         poll_fn(|cx| {
             self.poll_motor(cx);
             Poll::Ready(())
