@@ -9,13 +9,15 @@ use std::path::PathBuf;
 use streamgauge_core::Nanos;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::event::{Event, OutputKind, Usage};
+use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{
-    Endpoint, EndpointKind, ExportLevel, Length, Load, ModelSelection, PromptPlan, RunPlan, Stamps, StopRule, Target,
-    Timeouts, TokenCount, Trust,
+    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan, RunPlan,
+    Stamps, Target, Timeouts, TokenCount, Trust,
 };
 use streamgauge_core::record::{Chunk, Outcome, Phase, Record};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::StopRule;
 use streamgauge_report::export::payload_string;
 use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::distribution::EXACT_VALUES;
@@ -76,7 +78,7 @@ const ESCAPED: &[&str] = &["\\n", " \\\"quoted\\\"", "\\tcell", " back\\\\slash"
 fn dues(rounds: u64, arrival: Arrival) -> Result<u64> {
     let mut done = 0;
     for round in 0..rounds {
-        let schedule = Schedule::new(Rate::try_new(2_000.0)?, arrival, Seed(round), "icount");
+        let schedule = Schedule::new(&Arrivals::steady(Rate::try_new(2_000.0)?, arrival), Seed(round), "icount");
         done += schedule.slice(0, 1).take(DUES as usize).map(black_box).count() as u64;
     }
     Ok(done)
@@ -182,6 +184,7 @@ fn record(seq: u64) -> Record {
         thread: 0,
         slot: (seq % 64) as u32,
         prompt: (seq % 100) as u32,
+        target: 0,
         input_tokens: 550,
         want_out: Some(CHUNKS as u32),
         due: None,
@@ -210,6 +213,8 @@ fn plan() -> RunPlan {
         endpoint: Endpoint {
             kind: EndpointKind::Chat,
             target: Target { tls: false, host: "localhost".into(), port: 8_000 },
+            others: Vec::new(),
+            balance: Balance::RoundRobin,
             path: EndpointKind::Chat.default_path().into(),
             models: vec!["model".into()],
             model_selection: ModelSelection::RoundRobin,
@@ -231,9 +236,13 @@ fn plan() -> RunPlan {
             tokenizer: "cl100k_base".into(),
             tokenizer_revision: "main".into(),
         },
-        load: Load::Concurrency(64),
-        stop: StopRule { requests: Some(RECORDS), duration: None, grace: second },
-        warmup: 0,
+        load: Load::concurrency(64),
+        stop: StopRule { grace: second, ..StopRule::after(RECORDS) },
+        warmup: None,
+        prefill: None,
+        cancel: None,
+        connections: ConnectionPolicy::Reuse,
+        steady_state: false,
         timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
         threads: 1,
         stamps: Stamps::Kernel,

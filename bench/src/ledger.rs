@@ -1,9 +1,9 @@
 //! The client's records against the server's log, one for one.
 
-use crate::truth::Line;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::BufRead;
+use streamgauge_bench::truth::Line;
 use streamgauge_core::record::Phase;
 use streamgauge_report::RecordReader;
 

@@ -2,16 +2,14 @@
 //! reported against what the server's log knows to be true.
 
 mod ledger;
-mod pair;
-mod truth;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use pair::{Pair, Place, Ran};
-use streamgauge_core::plan::Load;
+use streamgauge_bench::pair::{Pair, Place, Ran};
+use streamgauge_bench::truth::Truth;
+use streamgauge_core::load::Load;
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
-use truth::Truth;
 
 /// Accuracy and cost of the measurement itself.
 #[derive(Debug, Parser)]
@@ -174,7 +172,7 @@ fn main() -> Result<()> {
     for case in CASES.iter().filter(|case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name)) {
         println!("{} ({}): {}", case.name, case.profile, case.columns);
         for _ in 0..args.rounds {
-            let ran = pair.run(case.place, case.sim, case.profile)?;
+            let ran = pair.run_at(case.place, case.sim, case.profile)?;
             let truth = Truth::read(&ran.log, ran.requests())?;
             println!("| {} |", (case.row)(&ran, &truth)?);
         }
@@ -227,8 +225,8 @@ fn start(ran: &Ran, truth: &Truth) -> Result<String> {
 
 /// What arrived at the server against the schedule that the client followed, which has the chance of its own few thousand gaps.
 fn open(ran: &Ran, truth: &Truth) -> Result<String> {
-    let Load::Rate { rate, arrival, .. } = ran.load()? else { bail!("the client did not keep to a rate") };
-    let schedule = Schedule::new(rate, arrival, Seed(0), "arrivals").take(truth.requests.len());
+    let Load::Open { arrivals, .. } = ran.load()? else { bail!("the client did not keep to a rate") };
+    let schedule = Schedule::new(&arrivals, Seed(0), "arrivals").take(truth.requests.len());
     let planned = Gaps::of(&schedule.map(|due| due.at.0).collect::<Vec<_>>());
     let offered = Gaps::of(&truth.requests.iter().map(|request| request.recv_ns).collect::<Vec<_>>());
     let late = |percentile| ran.reported("send_lateness", percentile);

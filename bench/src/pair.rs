@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, SystemClock};
-use streamgauge_core::plan::Load;
+use streamgauge_core::load::Load;
 use streamgauge_report::RecordReader;
 
 /// How client and server share the two processors.
@@ -54,14 +54,40 @@ impl Pair {
     ///
     /// # Errors
     /// When one of them cannot be run or the client finds nothing to measure.
-    pub fn run(&self, place: Place, sim: &str, profile: &str) -> Result<Ran> {
+    pub fn run(&self, sim: &str, profile: &str) -> Result<Ran> {
+        self.run_at(Place::Apart, sim, profile)
+    }
+
+    /// The same, in that place.
+    ///
+    /// # Errors
+    /// As [`Pair::run`].
+    pub fn run_at(&self, place: Place, sim: &str, profile: &str) -> Result<Ran> {
+        self.start(place, sim, profile, Ok)
+    }
+
+    /// The same as [`Pair::run`], with the client sent to the URL that `route` makes of the server's.
+    ///
+    /// # Errors
+    /// As [`Pair::run`], and those of `route`.
+    pub fn run_through(&self, sim: &str, profile: &str, route: impl FnOnce(String) -> Result<String>) -> Result<Ran> {
+        self.start(Place::Apart, sim, profile, route)
+    }
+
+    fn start(
+        &self,
+        place: Place,
+        sim: &str,
+        profile: &str,
+        route: impl FnOnce(String) -> Result<String>,
+    ) -> Result<Ran> {
         let dir = std::env::temp_dir().join(format!("streamgauge-bench-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         let log = dir.join("sim.log");
         let mut server = self.pinned(place, self.server_cpu, "sim");
         server.args(["--port", "0", "--log"]).arg(&log).args(sim.split_whitespace()).stdout(Stdio::piped());
         let mut server = Server(server.spawn().context("the server cannot be started")?);
-        let url = server.url()?;
+        let url = route(server.url()?)?;
 
         let clock = SystemClock::start();
         let before = children()?;
@@ -123,6 +149,11 @@ impl Ran {
         self.summary[metric]["avg"].as_f64().with_context(|| format!("no {metric} in the client's summary"))
     }
 
+    /// The client's own word on how far its figures can be trusted, as in its summary.
+    pub fn fidelity(&self) -> &Value {
+        &self.summary["fidelity"]
+    }
+
     /// How load was offered, as the client noted it.
     ///
     /// # Errors
@@ -141,7 +172,7 @@ impl Ran {
 
     /// The verdict on the run, and what was not good.
     pub fn verdict(&self) -> String {
-        let fidelity = &self.summary["fidelity"];
+        let fidelity = self.fidelity();
         let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
         let rows = fidelity["rows"].as_array().into_iter().flatten().filter(|row| row["grade"] != "good");
         let reasons: Vec<_> = rows.map(|row| format!("{}: {}", text(&row["title"]), text(&row["value"]))).collect();

@@ -15,6 +15,8 @@ pub struct Line {
     pub recv_ns: i64,
     /// Tokens of its prompt, template included.
     pub prompt_tokens: u64,
+    /// As planned when its service began.
+    output_tokens: u64,
     /// When, and how many output events.
     pub writes: Vec<(i64, u64)>,
 }
@@ -23,6 +25,14 @@ impl Line {
     /// Output events of the whole reply.
     pub fn events(&self) -> u64 {
         self.writes.iter().map(|(_, events)| events).sum()
+    }
+
+    /// The first event has its share of the tokens, and the time to the last is that of all others.
+    fn tokens_apart(&self) -> Option<Nanos> {
+        let output = || self.writes.iter().filter(|(_, events)| *events > 0);
+        let (&(first, _), &(last, _)) = (output().next()?, output().next_back()?);
+        let later = self.output_tokens as f64 * (1.0 - 1.0 / self.events() as f64);
+        (later > 0.0).then(|| Nanos(((last - first) as f64 / later) as i64))
     }
 }
 
@@ -34,6 +44,8 @@ pub struct Truth {
     pub gaps: Distribution,
     /// Each request, in the order of arrival.
     pub requests: Vec<Line>,
+    /// Per request: the time between the first and the last write of output, by the tokens that came after the first, in ms.
+    pub tokens_apart: Distribution,
     /// Tokens written.
     pub tokens: u64,
     /// When the first request of all arrived, wall-clock nanoseconds.
@@ -59,9 +71,13 @@ impl Truth {
             bail!("the server saw {} requests, the client {requests}", lines.len());
         };
         let (mut ttft, mut gaps) = (Sampler::of(Metric::TimeToFirstToken), Sampler::of(Metric::InterChunkLatency));
+        let mut tokens_apart = Sampler::of(Metric::InterTokenLatency);
         let (mut tokens, mut last_write) = (0, first);
         let lines = lines.split_off(skip);
         for line in &lines {
+            if let Some(apart) = line.tokens_apart() {
+                tokens_apart.add_nanos(apart);
+            }
             let mut previous = None;
             for &(at, events) in &line.writes {
                 for _ in 0..events {
@@ -78,6 +94,7 @@ impl Truth {
             ttft: ttft.close().context("no first tokens in the server's log")?,
             gaps: gaps.close().context("no gaps between tokens in the server's log")?,
             requests: lines,
+            tokens_apart: tokens_apart.close().context("no reply of several events in the server's log")?,
             tokens,
             first_request: first,
             last_write,

@@ -8,6 +8,7 @@ mod printer;
 mod progress;
 mod recorder;
 mod results;
+mod schedules;
 mod settings;
 mod signals;
 

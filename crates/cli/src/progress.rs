@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::StopRule;
+use streamgauge_core::stop::StopRule;
 use streamgauge_load::Progress;
 
 /// A bar on stderr, or nothing.

@@ -2,13 +2,14 @@
 //!
 //! The kernel stamps received bytes on the wall clock. [`Reading::place`] moves such a stamp onto the run's clock by its
 //! distance from a pair of readings taken at the same moment, so that a step of the wall clock between two reads does
-//! no harm.
+//! no harm. [`Reading::place_after`] does so too when the step came while the bytes waited to be read. (Slewing moves
+//! neither: Linux slews both clocks alike.)
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, AddAssign, Neg, Sub};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds: an instant on the run's clock (since its anchor), or the difference of two such instants.
@@ -100,7 +101,42 @@ impl Reading {
     pub fn place(self, stamp: i64) -> Nanos {
         self.run - Nanos(self.wall.saturating_sub(stamp).max(0))
     }
+
+    /// [`Reading::place`] for bytes that were read just before this reading and had not come at `before`: both clocks when
+    /// they came. A wall clock that was stepped between the two readings may have stamped them on either side of the step;
+    /// the side is told by the bytes' having come between the readings. Where either could be, the later is taken: it is wrong
+    /// by no more than the step, and never further off than the time of the read. None when neither can be.
+    pub fn place_after(self, before: Reading, stamp: i64) -> Option<Reading> {
+        let step = self.ahead().saturating_sub(before.ahead());
+        if step.saturating_abs() <= STEP {
+            return Some(self.moved_to(self.place(stamp)));
+        }
+        let sides = [self, before].map(|side| self.place_beside_step(before, side, stamp));
+        sides.into_iter().flatten().max_by_key(|placed| placed.run)
+    }
+
+    /// Where the bytes came if the wall clock was ahead by as much as at `side`, unless they cannot have come there.
+    #[cold]
+    fn place_beside_step(self, before: Reading, side: Reading, stamp: i64) -> Option<Reading> {
+        let at = Nanos(stamp.saturating_sub(side.ahead()));
+        let possible = before.run - Nanos(STEP)..=self.run + Nanos(STEP);
+        possible.contains(&at).then(|| side.moved_to(at.min(self.run)))
+    }
+
+    /// The pair that would have been read at `run`.
+    pub fn moved_to(self, run: Nanos) -> Reading {
+        Reading { run, wall: self.wall.saturating_sub((self.run - run).0) }
+    }
+
+    /// How far the wall clock is ahead of the run's.
+    fn ahead(self) -> i64 {
+        self.wall.saturating_sub(self.run.0)
+    }
 }
+
+/// By less than this, in nanoseconds, the distance of the two clocks changes from reading to reading without a step: ten
+/// times the time within which both are read.
+const STEP: i64 = 10 * READ_WIDTH.0;
 
 /// Where stamps come from. The real one is [`SystemClock`]; tests set a [`ManualClock`].
 pub trait Clock: Clone + Send + Sync + 'static {
@@ -126,15 +162,49 @@ const READ_ATTEMPTS: u32 = 4;
 pub struct SystemClock {
     anchor: Instant,
     anchor_wall: i64,
+    /// What a test has done to the wall clock; nothing but a test has any.
+    steps: Option<WallSteps>,
+}
+
+/// Steps of the wall clock as one [`SystemClock`] and its copies see them; the machine's goes on as it is. For tests: with
+/// it real sockets can be read while the wall clock moves.
+#[derive(Clone, Copy, Debug)]
+pub struct WallSteps(&'static RwLock<Vec<(i64, Nanos)>>);
+
+impl WallSteps {
+    /// Steps the wall clock.
+    pub fn step(self, by: Nanos) {
+        let mut steps = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: whoever reads a later time waits for it and sees the step.
+        steps.push((wall_now(), by));
+    }
+
+    /// What the stepped wall clock showed when the machine's showed `wall`.
+    fn shown(self, wall: i64) -> i64 {
+        let steps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        steps.iter().filter(|(at, _)| *at <= wall).fold(wall, |wall, (_, by)| wall.saturating_add(by.0))
+    }
 }
 
 impl SystemClock {
     /// A clock whose zero is now.
     #[allow(clippy::disallowed_methods)]
     pub fn start() -> SystemClock {
-        let unanchored = SystemClock { anchor: Instant::now(), anchor_wall: 0 };
+        let unanchored = SystemClock { anchor: Instant::now(), anchor_wall: 0, steps: None };
         let reading = unanchored.read();
         SystemClock { anchor_wall: reading.wall - reading.run.0, ..unanchored }
+    }
+
+    /// A clock whose zero is now and whose wall clock a test can step.
+    pub fn with_steps() -> (SystemClock, WallSteps) {
+        // Leaked, since clocks are copied freely; a test has few of them.
+        let steps = WallSteps(Box::leak(Box::default()));
+        (SystemClock { steps: Some(steps), ..SystemClock::start() }, steps)
+    }
+
+    /// A stamp of the kernel's on this clock's wall clock: the stamp itself, unless a test has stepped that.
+    pub fn kernel_stamp(&self, stamp: i64) -> i64 {
+        self.steps.map_or(stamp, |steps| steps.shown(stamp))
     }
 
     /// The standard instant of `at`, for timers.
@@ -164,7 +234,7 @@ impl Clock for SystemClock {
                 break;
             }
         }
-        best.1
+        Reading { wall: self.kernel_stamp(best.1.wall), ..best.1 }
     }
 
     fn anchor_wall(&self) -> i64 {
@@ -259,18 +329,86 @@ mod tests {
         }
     }
 
-    /// The one case in which a step does harm, and how far: bytes that wait to be read while it happens.
-    #[test]
-    fn a_step_while_bytes_wait_moves_their_stamp_alone() {
+    /// Bytes that wait to be read while the wall clock is stepped: they come 50 ms after the reader's last look, and are read
+    /// `wait` later, the step in the middle of that time or, if not `before`, in the middle of the 50 ms.
+    fn waiting(step: Nanos, wait: Nanos, before: bool) -> (Option<Nanos>, Nanos) {
         let clock = ManualClock::default();
         clock.advance(Nanos::from_millis(100));
-        let waiting = clock.read().wall;
-        clock.step_wall(Nanos::from_millis(5_000));
-        clock.advance(Nanos::from_millis(1));
-        // Into the past, before the request was sent: what the row of stamps in the wrong order counts.
-        assert_eq!(clock.read().place(waiting), Nanos::from_millis(-4_900));
-        let next = clock.read().wall;
-        assert_eq!(clock.read().place(next), clock.now());
+        let last = clock.read();
+        let part = |span: Nanos, stepped: bool| {
+            clock.advance(Nanos(span.0 / 2));
+            if stepped {
+                clock.step_wall(step);
+            }
+            clock.advance(Nanos(span.0 / 2));
+        };
+        part(Nanos::from_millis(50), !before);
+        let (came, stamp) = (clock.now(), clock.read().wall);
+        part(wait, before);
+        (clock.read().place_after(last, stamp).map(|placed| placed.run), came)
+    }
+
+    #[test]
+    fn a_step_while_bytes_wait_is_told_from_one_before_them() {
+        for step in [60, -60, 5_000, -5_000, 86_400_000, -86_400_000].map(Nanos::from_millis) {
+            for before in [true, false] {
+                let (placed, came) = waiting(step, Nanos::from_millis(8), before);
+                assert_eq!(placed, Some(came), "{step} {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_places_that_a_small_step_leaves_the_later_is_taken() {
+        let ms = Nanos::from_millis;
+        // Forward by less than the bytes waited: they may have waited less.
+        let (placed, came) = waiting(ms(3), ms(8), false);
+        assert_eq!(placed, Some(came + ms(3)));
+        let (placed, came) = waiting(ms(3), ms(8), true);
+        assert_eq!(placed, Some(came));
+        // Forward by more: they cannot have come after they were read.
+        let (placed, came) = waiting(ms(9), ms(8), false);
+        assert_eq!(placed, Some(came));
+        // Back by less than the time since the last look.
+        let (placed, came) = waiting(ms(-3), ms(8), false);
+        assert_eq!(placed, Some(came));
+        let (placed, came) = waiting(ms(-3), ms(8), true);
+        assert_eq!(placed, Some(came + ms(3)));
+    }
+
+    #[test]
+    fn a_stamp_that_fits_neither_side_of_a_step_has_no_place() {
+        let clock = ManualClock::default();
+        let last = clock.read();
+        clock.advance(Nanos::from_millis(10));
+        // There and back again and there: stamped in between, when neither end of the wait was.
+        clock.step_wall(Nanos::from_millis(70_000));
+        let stamp = clock.read().wall;
+        clock.step_wall(Nanos::from_millis(-50_000));
+        assert_eq!(clock.read().place_after(last, stamp), None);
+        // Without a step seen, what is known of the bytes is no reason to doubt a stamp.
+        let still = clock.read();
+        let placed = clock.read().place_after(still, still.wall - 5_000_000).unwrap();
+        assert_eq!(placed, still.moved_to(Nanos::from_millis(5)));
+    }
+
+    #[test]
+    fn a_pair_can_be_moved_along_both_clocks() {
+        let reading = Reading { run: Nanos(50), wall: 1_000 };
+        assert_eq!(reading.moved_to(Nanos(20)), Reading { run: Nanos(20), wall: 970 });
+    }
+
+    #[test]
+    fn steps_by_hand_move_the_wall_clock_and_later_stamps_alone() {
+        let (clock, steps) = SystemClock::with_steps();
+        let (copy, before) = (clock, clock.read());
+        std::thread::sleep(Duration::from_millis(2));
+        steps.step(Nanos::from_millis(-60_000));
+        let after = copy.read();
+        assert!(after.run > before.run && after.wall < before.wall - 50_000_000_000);
+        assert_eq!(clock.kernel_stamp(before.wall), before.wall);
+        assert_eq!(clock.kernel_stamp(before.wall + 3_600_000_000_000), before.wall + 3_540_000_000_000);
+        assert_eq!(SystemClock::start().kernel_stamp(7), 7);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! The ground floor: what a run is (`plan`), what one request left behind (`record`), what a codec may say (`event`),
-//! when requests are due (`arrival`, `schedule`), and the things everything else measures with: `clock`, `seed`, `units`.
+//! how load is offered (`load`, `arrival`, `schedule`) and when it ends (`stop`), and the things everything else measures with: `clock`, `seed`, `units`.
 //!
 //! Nothing here does input or output, waits, or knows a protocol.
 
 pub mod arrival;
 pub mod clock;
 pub mod event;
+pub mod load;
 pub mod plan;
 pub mod prompt;
 pub mod record;
 pub mod schedule;
 pub mod seed;
+pub mod stop;
 pub mod units;
 
 pub use clock::{Clock, Nanos, SystemClock};

@@ -1,9 +1,11 @@
 //! The plan: what a run will do, with every default resolved. It is written into every result, so nothing secret can
 //! stand in it in the clear.
 
-use crate::arrival::{Arrival, Rate};
 use crate::clock::Nanos;
+use crate::load::{Load, Places};
+use crate::record::Phase;
 use crate::seed::Seed;
+use crate::stop::StopRule;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
@@ -17,10 +19,18 @@ pub struct RunPlan {
     pub prompts: PromptPlan,
     /// How load is offered.
     pub load: Load,
+    /// Most requests at once that have no first token yet.
+    pub prefill: Option<Places>,
     /// When it ends.
     pub stop: StopRule,
-    /// Requests sent and thrown away before the measured ones.
-    pub warmup: u64,
+    /// Load before the measured one, in no figure.
+    pub warmup: Option<Warmup>,
+    /// Requests that are given up on purpose.
+    pub cancel: Option<Cancel>,
+    /// How long a connection is kept.
+    pub connections: ConnectionPolicy,
+    /// Report the time in which the whole concurrency was held by itself, beside the whole run.
+    pub steady_state: bool,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Load threads.
@@ -46,8 +56,12 @@ pub struct RunPlan {
 pub struct Endpoint {
     /// The protocol's shape.
     pub kind: EndpointKind,
-    /// Server.
+    /// Server: the first where there are several, which is asked before load and named in reports.
     pub target: Target,
+    /// The other servers, with the same path.
+    pub others: Vec<Target>,
+    /// How a request gets its server when there are several.
+    pub balance: Balance,
     /// Path of the endpoint, beginning with a slash.
     pub path: String,
     /// Models, one or several.
@@ -64,6 +78,109 @@ pub struct Endpoint {
     pub extra: serde_json::Map<String, serde_json::Value>,
     /// How a TLS server is trusted.
     pub trust: Trust,
+}
+
+impl RunPlan {
+    /// The parts of the run, in their order.
+    pub fn phases(&self) -> Vec<PhasePlan> {
+        let measured = PhasePlan {
+            phase: Phase::Profiling,
+            load: self.load.clone(),
+            prefill: self.prefill,
+            requests: self.stop.requests,
+            duration: self.stop.duration,
+            grace: self.stop.grace,
+        };
+        let warmup = self.warmup.as_ref().map(|warmup| PhasePlan {
+            phase: Phase::Warmup,
+            load: warmup.load.clone(),
+            prefill: warmup.prefill,
+            requests: warmup.requests,
+            duration: warmup.duration,
+            grace: warmup.grace,
+        });
+        warmup.into_iter().chain([measured]).collect()
+    }
+}
+
+/// One part of a run, as the load threads see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhasePlan {
+    /// Which part.
+    pub phase: Phase,
+    /// How load is offered in it.
+    pub load: Load,
+    /// Most requests at once that have no first token yet.
+    pub prefill: Option<Places>,
+    /// Issue no more after so many requests.
+    pub requests: Option<u64>,
+    /// Issue no more after so long.
+    pub duration: Option<Nanos>,
+    /// How long requests in flight may take after that time.
+    pub grace: Nanos,
+}
+
+/// Load before the measured one. It ends as a run does, whichever comes first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Warmup {
+    /// How load is offered.
+    pub load: Load,
+    /// Most requests at once that have no first token yet.
+    pub prefill: Option<Places>,
+    /// After so many requests.
+    pub requests: Option<u64>,
+    /// After so long.
+    pub duration: Option<Nanos>,
+    /// How long requests in flight may then still take before they are cut off; only where time was the end.
+    pub grace: Nanos,
+}
+
+/// Requests that are given up on purpose, as users do who close the window.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Share of the requests, over 0 and up to 1. Which ones is drawn by the run's seed.
+    pub share: f64,
+    /// How long after the whole request was handed to the kernel.
+    pub delay: Nanos,
+}
+
+/// How long a connection is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionPolicy {
+    /// As long as the server keeps it.
+    Reuse,
+    /// For one request.
+    New,
+    /// For so many requests, at least 1.
+    Rotate(u32),
+}
+
+impl fmt::Display for ConnectionPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectionPolicy::Reuse => f.write_str("reuse"),
+            ConnectionPolicy::New => f.write_str("new"),
+            ConnectionPolicy::Rotate(requests) => write!(f, "rotate:{requests}"),
+        }
+    }
+}
+
+/// How a request gets its server when there are several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The one with the fewest requests in flight; of several such, the next in turn.
+    LeastInFlight,
+    /// In turn, by the request's number.
+    RoundRobin,
+}
+
+impl Endpoint {
+    /// All servers; a record's `target` is an index here.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        std::iter::once(&self.target).chain(&self.others)
+    }
 }
 
 /// A server's address.
@@ -236,70 +353,6 @@ pub struct Length {
     pub stddev: f64,
 }
 
-/// How load is offered.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Load {
-    /// A closed loop: so many requests at once, each followed by the next as soon as it has ended.
-    Concurrency(u32),
-    /// An open loop: each request is due at a time that no answer moves.
-    Rate {
-        /// Requests per second.
-        rate: Rate,
-        /// How evenly they come.
-        arrival: Arrival,
-        /// Most requests in flight at once. One that is due while so many are waits, and that is part of its time from due.
-        cap: Option<u32>,
-    },
-}
-
-/// Connections that an open loop opens ahead of load at most. What they save is the handshake of the first requests;
-/// beyond them, each is opened when all others are busy.
-const AHEAD: f64 = 64.0;
-
-impl Load {
-    /// Most requests in flight at once, where there is a bound.
-    pub fn most(self) -> Option<u32> {
-        match self {
-            Load::Concurrency(slots) => Some(slots),
-            Load::Rate { cap, .. } => cap,
-        }
-    }
-
-    /// Connections opened ahead of load. Of an open loop: as many as may be in flight, or else as requests of one second
-    /// would be, up to 64.
-    pub fn slots(self) -> u32 {
-        match self {
-            // Between 1 and 64.
-            Load::Rate { rate, cap: None, .. } => rate.per_second().ceil().clamp(1.0, AHEAD) as u32,
-            Load::Concurrency(slots) | Load::Rate { cap: Some(slots), .. } => slots,
-        }
-    }
-}
-
-impl fmt::Display for Load {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Load::Concurrency(slots) => write!(f, "concurrency {slots}"),
-            Load::Rate { rate, arrival, cap } => {
-                write!(f, "{rate} requests/s ({arrival})")?;
-                cap.map_or(Ok(()), |cap| write!(f, ", at most {cap} at once"))
-            }
-        }
-    }
-}
-
-/// When a run ends: whichever comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StopRule {
-    /// After so many requests.
-    pub requests: Option<u64>,
-    /// After so long.
-    pub duration: Option<Nanos>,
-    /// How long requests in flight may then still take; only where the end was not a count.
-    pub grace: Nanos,
-}
-
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
@@ -359,17 +412,6 @@ mod tests {
         assert_eq!(target(false, "::1", 8000).to_string(), "http://[::1]:8000");
         assert_eq!(target(true, "api.example", 443).to_string(), "https://api.example");
         assert_eq!(target(false, "localhost", 443).authority(), "localhost:443");
-    }
-
-    #[test]
-    fn an_open_loop_opens_a_second_of_connections_ahead() {
-        let load = |rate, cap| Load::Rate { rate: Rate::try_new(rate).unwrap(), arrival: Arrival::Poisson, cap };
-        let slots = |rate, cap| load(rate, cap).slots();
-        assert_eq!([slots(0.1, None), slots(9.5, None), slots(1e4, None), slots(f64::INFINITY, None)], [1, 10, 64, 64]);
-        assert_eq!([slots(0.1, Some(8)), slots(1e4, Some(500))], [8, 500]);
-        assert_eq!(load(10.0, Some(8)).to_string(), "10.0 requests/s (poisson), at most 8 at once");
-        let json = serde_json::to_string(&load(2.0, None)).unwrap();
-        assert_eq!(json, r#"{"rate":{"rate":2.0,"arrival":"poisson","cap":null}}"#);
     }
 
     #[test]

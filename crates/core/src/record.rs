@@ -25,6 +25,9 @@ pub struct Record {
     pub slot: u32,
     /// Index of the prompt in `inputs.json`.
     pub prompt: u32,
+    /// Index of its server in the plan.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub target: u16,
     /// Tokens of the prompt by our tokenizer, without special tokens.
     pub input_tokens: u32,
     /// The output length asked for, in tokens.
@@ -104,10 +107,17 @@ pub enum Phase {
     Warmup,
 }
 
+/// For serde: the only server, where there is one, need not be said.
+fn is_first(target: &u16) -> bool {
+    *target == 0
+}
+
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
+    /// Given up on purpose, as the plan wanted: neither a success nor a failure.
+    Cancelled,
     /// Unfinished when the run was over.
     CutOff,
     /// It failed.
@@ -230,12 +240,29 @@ pub struct RunFacts {
     pub interrupted: bool,
     /// Why the run ended before its plan, when it did.
     pub ended_early: Option<String>,
+    /// What ended the run by its plan, where that was a figure: windows that agree, or a figure known well enough.
+    pub satisfied: Option<String>,
+    /// Where the run was a row of windows: the time that its figures are of.
+    pub window: Option<WindowFacts>,
     /// Each load thread's use of its processor over the measured part.
     pub threads: Vec<ThreadFacts>,
     /// Connections opened, warm-up included.
     pub connections_opened: u64,
     /// Kept connections that the server had closed while they were idle and that were replaced before a request was written.
     pub connections_replaced: u64,
+}
+
+/// The last windows of a run that was a row of them, on the run's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowFacts {
+    /// Where they begin.
+    pub from: Nanos,
+    /// Where they end.
+    pub to: Nanos,
+    /// Windows that there were in all.
+    pub windows: u32,
+    /// Whether they agree.
+    pub stable: bool,
 }
 
 /// One load thread's use of its processor over the measured part.

@@ -3,6 +3,7 @@
 
 use crate::arrival::{Arrival, Rate};
 use crate::clock::Nanos;
+use crate::load::Arrivals;
 use crate::seed::Seed;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp1, Gamma};
@@ -41,8 +42,9 @@ enum Gaps {
 pub type Slice = StepBy<Skip<Schedule>>;
 
 impl Schedule {
-    /// The schedule of `arrival` at `rate`, by the chance of `seed` in the stream `name`.
-    pub fn new(rate: Rate, arrival: Arrival, seed: Seed, name: &str) -> Schedule {
+    /// The schedule of `arrivals`, by the chance of `seed` in the stream `name`.
+    pub fn new(arrivals: &Arrivals, seed: Seed, name: &str) -> Schedule {
+        let Arrivals::Rate { rate, arrival, ramp: None } = *arrivals else { todo!("the other arrivals") };
         let gaps = match arrival {
             Arrival::Constant => Gaps::Constant,
             Arrival::Poisson => Gaps::Exponential,
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     fn schedule(rate: f64, arrival: Arrival, seed: u64) -> Schedule {
-        Schedule::new(Rate::try_new(rate).unwrap(), arrival, Seed(seed), "arrivals")
+        Schedule::new(&Arrivals::steady(Rate::try_new(rate).unwrap(), arrival), Seed(seed), "arrivals")
     }
 
     fn gamma(shape: f64) -> Arrival {
@@ -169,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_seed_and_a_name_give_the_same_schedule_again() {
-        let poisson = |seed, name| Schedule::new(Rate::try_new(5.0).unwrap(), Arrival::Poisson, Seed(seed), name);
+        let arrivals = Arrivals::steady(Rate::try_new(5.0).unwrap(), Arrival::Poisson);
+        let poisson = |seed, name| Schedule::new(&arrivals, Seed(seed), name);
         assert_eq!(at(poisson(1, "a"), 50), at(poisson(1, "a"), 50));
         assert_ne!(at(poisson(1, "a"), 50), at(poisson(2, "a"), 50));
         assert_ne!(at(poisson(1, "a"), 50), at(poisson(1, "b"), 50));

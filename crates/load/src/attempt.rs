@@ -59,6 +59,16 @@ enum Ended {
     Failed(Failure),
 }
 
+impl Ended {
+    /// The same, at another stage.
+    fn at(self, stage: Stage) -> Ended {
+        match self {
+            Ended::CutOff => Ended::CutOff,
+            Ended::Failed(failure) => Ended::Failed(Failure { stage, ..failure }),
+        }
+    }
+}
+
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Ended {
         Ended::Failed(failure)
@@ -210,8 +220,9 @@ impl Slot {
         draft: &mut Draft,
     ) -> Result<(), Ended> {
         self.watchdog.expect(Limit::FirstByte);
-        let answer = self.watchdog.guard(connection.drive(answer)).await?;
-        let stage = if connection.marks().sent().is_none() { Stage::Send } else { Stage::FirstByte };
+        let answer = self.watchdog.guard(connection.drive(answer)).await;
+        let stage = if connection.marks().is_sent_whole() { Stage::FirstByte } else { Stage::Send };
+        let answer = answer.map_err(|ended| ended.at(stage))?;
         let answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
         draft.ends_connection = is_last(&answer);
         let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -265,6 +276,7 @@ impl Draft {
             thread: 0,
             slot: 0,
             prompt,
+            target: 0,
             input_tokens: input.tokens,
             want_out: input.want_out,
             due: ticket.due,

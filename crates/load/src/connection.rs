@@ -28,6 +28,8 @@ const FIRST_TOUCH: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Marks {
     sent: Cell<Option<Nanos>>,
+    /// The kernel has not taken all that it was last offered.
+    held_up: Cell<bool>,
     first: Cell<Option<Nanos>>,
     last: Cell<Option<Receipt>>,
     reads: Cell<u64>,
@@ -37,12 +39,18 @@ impl Marks {
     /// Forgets the exchange before, so that the next write is the next request's first.
     pub fn arm(&self) {
         self.sent.set(None);
+        self.held_up.set(false);
         self.first.set(None);
     }
 
     /// Just before the request's first byte was handed to the kernel.
     pub fn sent(&self) -> Option<Nanos> {
         self.sent.get()
+    }
+
+    /// Whether all of the request was handed to the kernel.
+    pub fn is_sent_whole(&self) -> bool {
+        self.sent.get().is_some() && !self.held_up.get()
     }
 
     /// Receive stamp of the answer's first byte.
@@ -134,7 +142,10 @@ impl AsyncWrite for Noted {
         if self.0.marks.sent.get().is_none() {
             self.0.marks.sent.set(Some(self.0.clock.now()));
         }
-        self.0.socket.borrow_mut().poll_send(cx, bytes)
+        let taken = self.0.socket.borrow_mut().poll_send(cx, bytes);
+        let offered: usize = bytes.iter().map(|part| part.len()).sum();
+        self.0.marks.held_up.set(!matches!(taken, Poll::Ready(Ok(len)) if len == offered));
+        taken
     }
 
     fn is_write_vectored(&self) -> bool {

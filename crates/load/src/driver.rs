@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
-use streamgauge_core::plan::Load;
+use streamgauge_core::load::Load;
 use streamgauge_core::record::{Phase, RunFacts};
 use tokio::sync::{Barrier, Semaphore};
 
@@ -56,9 +56,9 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
     };
     let threads = u32::from(plan.threads).clamp(1, slots.max(1));
     let cap = match plan.load {
-        Load::Concurrency(_) | Load::Rate { cap: None, .. } => None,
         // More permits than that it does not have, and nobody has so many descriptors.
-        Load::Rate { cap: Some(cap), .. } => Some(Semaphore::new((cap as usize).min(Semaphore::MAX_PERMITS))),
+        Load::Open { cap: Some(cap), .. } => Some(Semaphore::new((cap.most as usize).min(Semaphore::MAX_PERMITS))),
+        Load::Concurrency(_) | Load::Open { .. } | Load::Users { .. } => None,
     };
     let common = Arc::new(Common {
         job,
@@ -69,7 +69,10 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
         room,
         cap,
         phases: [
-            (Phase::Warmup, Tickets::new(Some(plan.warmup), None)),
+            (
+                Phase::Warmup,
+                Tickets::new(Some(plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0)), None),
+            ),
             (Phase::Profiling, Tickets::new(plan.stop.requests, plan.stop.duration)),
         ],
     });

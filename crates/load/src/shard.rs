@@ -14,7 +14,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
-use streamgauge_core::plan::Load;
+use streamgauge_core::load::Load;
 use streamgauge_core::record::{Outcome, Phase, Stage, ThreadFacts};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_net::Timer;
@@ -146,7 +146,7 @@ pub(crate) fn run(
 /// Of an open loop, who waits for what is due, phase by phase.
 fn pacers(common: &Common, thread: u16, end: &Rc<LocalEnd>) -> io::Result<Vec<Pacer>> {
     let plan = &common.job.plan;
-    let Load::Rate { rate, arrival, .. } = plan.load else { return Ok(Vec::new()) };
+    let Load::Open { arrivals, .. } = &plan.load else { return Ok(Vec::new()) };
     let timer = Timer::new(common.job.clock)?;
     // It ends only by an error, which every sleeper gets too.
     tokio::task::spawn_local(timer.clone().run());
@@ -156,7 +156,7 @@ fn pacers(common: &Common, thread: u16, end: &Rc<LocalEnd>) -> io::Result<Vec<Pa
             Phase::Warmup => "arrivals of the warm-up",
             Phase::Profiling => "arrivals",
         };
-        let schedule = Schedule::new(rate, arrival, plan.prompts.seed, name);
+        let schedule = Schedule::new(arrivals, plan.prompts.seed, name);
         let slice = schedule.slice(usize::from(thread), common.threads as usize);
         Pacer::new(common.job.clock, timer.clone(), common.control.clone(), end.clone(), slice)
     };

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
-use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::clock::{Clock, Nanos, Reading, SystemClock};
 use streamgauge_core::plan::Stamps;
 use tokio::io::AsyncWrite;
 use tokio::io::Interest;
@@ -20,7 +20,8 @@ pub struct Receipt {
     pub len: usize,
     /// When they came, on the run's clock: by the kernel's stamp where there is one, else the time of the read.
     pub at: Nanos,
-    /// How much later than the kernel we read them; absent without a kernel stamp.
+    /// How much later than the kernel we read them; absent without a kernel stamp, and with one that steps of the wall clock
+    /// have left without a place on the run's.
     pub lag: Option<Nanos>,
 }
 
@@ -30,6 +31,8 @@ pub struct StampedStream {
     tcp: TcpStream,
     clock: SystemClock,
     kernel: bool,
+    /// Both clocks at a moment before whatever is unread came: what stamps are placed by when the wall clock is stepped.
+    before: Reading,
     /// The next read asks the kernel at once, whatever the runtime knows; see [`StampedStream::idle`].
     eager: bool,
 }
@@ -54,7 +57,7 @@ impl StampedStream {
     pub fn new(tcp: TcpStream, clock: SystemClock, stamps: Stamps) -> io::Result<StampedStream> {
         tcp.set_nodelay(true)?;
         let kernel = stamps == Stamps::Kernel && system::enable(&tcp);
-        Ok(StampedStream { tcp, clock, kernel, eager: false })
+        Ok(StampedStream { tcp, clock, kernel, before: clock.read(), eager: false })
     }
 
     /// Whether reads carry the kernel's stamps.
@@ -132,7 +135,11 @@ impl StampedStream {
     /// What became of a connection on which nothing is expected. Asks the kernel itself, since the runtime learns of a
     /// close only at its next turn; where bytes wait, the next read will find them without that turn.
     pub fn idle(&mut self) -> Idle {
+        let reading = self.clock.read();
         let idle = system::idle(&self.tcp);
+        if idle == Idle::Quiet {
+            self.before = reading;
+        }
         self.eager = idle == Idle::Pending;
         idle
     }
@@ -145,9 +152,13 @@ impl StampedStream {
         self.tcp.set_zero_linger()
     }
 
-    fn receipt(&self, len: usize, stamp: Option<i64>) -> Receipt {
+    fn receipt(&mut self, len: usize, stamp: Option<i64>) -> Receipt {
         let now = self.clock.read();
-        let at = stamp.filter(|_| self.kernel).map(|stamp| now.place(stamp));
+        let stamp = stamp.filter(|_| self.kernel).map(|stamp| self.clock.kernel_stamp(stamp));
+        let placed = stamp.and_then(|stamp| now.place_after(self.before, stamp));
+        // What is read next came after these bytes, but perhaps before the clocks were read.
+        self.before = placed.unwrap_or_else(|| now.moved_to(self.before.run));
+        let at = placed.map(|placed| placed.run);
         Receipt { len, at: at.unwrap_or(now.run), lag: at.map(|at| now.run - at) }
     }
 
@@ -238,10 +249,14 @@ mod tests {
     }
 
     async fn pair(stamps: Stamps) -> (StampedStream, std::net::TcpStream) {
+        pair_on(SystemClock::start(), stamps).await
+    }
+
+    async fn pair_on(clock: SystemClock, stamps: Stamps) -> (StampedStream, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (theirs, _) = listener.accept().unwrap();
-        (StampedStream::new(ours, SystemClock::start(), stamps).unwrap(), theirs)
+        (StampedStream::new(ours, clock, stamps).unwrap(), theirs)
     }
 
     #[test]
@@ -267,6 +282,85 @@ mod tests {
                 return;
             }
             panic!("no read was stamped");
+        });
+    }
+
+    /// When a step of the wall clock comes.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[cfg(target_os = "linux")]
+    enum Moment {
+        /// Before the bytes, after the read of those before them.
+        Between,
+        /// While the bytes wait to be read.
+        Waiting,
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_step_of_the_wall_clock_moves_no_stamp() {
+        use std::time::Duration;
+        on_runtime(async {
+            let hour = Nanos::from_millis(3_600_000);
+            for (step, moment) in
+                [(hour, Moment::Between), (-hour, Moment::Between), (hour, Moment::Waiting), (-hour, Moment::Waiting)]
+            {
+                let (clock, steps) = SystemClock::with_steps();
+                let (mut ours, mut theirs) = pair_on(clock, Stamps::Kernel).await;
+                let mut buf = [0; 64];
+                let mut stamped = 0;
+                for number in 0..30 {
+                    let steps_now = |at: Moment| (at == moment && number % 3 == 2).then(|| steps.step(step));
+                    std::thread::sleep(Duration::from_millis(2));
+                    steps_now(Moment::Between);
+                    let before = clock.now();
+                    theirs.write_all(b"token").unwrap();
+                    let after = clock.now();
+                    std::thread::sleep(Duration::from_millis(6));
+                    steps_now(Moment::Waiting);
+                    std::thread::sleep(Duration::from_millis(6));
+                    let receipt = ours.receive(&mut buf).await.unwrap();
+                    let Some(lag) = receipt.lag else { continue };
+                    stamped += 1;
+                    // Nothing of the hour, and not the read's own time either.
+                    let moment = Nanos::from_millis(3);
+                    assert!(
+                        receipt.at + moment >= before && receipt.at <= after + moment,
+                        "{step} {number} {receipt:?} {before}"
+                    );
+                    assert!(lag >= Nanos::from_millis(9), "{step} {number} {lag}");
+                }
+                assert!(stamped >= 20, "{stamped} of 30 reads were stamped");
+            }
+        });
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn bytes_of_several_reads_from_before_a_step_keep_their_time() {
+        on_runtime(async {
+            let (clock, steps) = SystemClock::with_steps();
+            let (mut ours, mut theirs) = pair_on(clock, Stamps::Kernel).await;
+            for step in [Nanos::from_millis(90_000), Nanos::from_millis(-90_000)] {
+                // The kernel starts to stamp a moment after the machine's first socket asks for it.
+                while ours.idle() != Idle::Quiet {}
+                for _ in 0..4 {
+                    theirs.write_all(b"four").unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                let written = clock.now();
+                steps.step(step);
+                let mut receipts = Vec::new();
+                for _ in 0..4 {
+                    receipts.push(ours.receive(&mut [0; 4]).await.unwrap());
+                }
+                let stamped: Vec<Nanos> =
+                    receipts.iter().filter(|read| read.lag.is_some()).map(|read| read.at).collect();
+                assert!(
+                    stamped.is_sorted() && stamped.iter().all(|at| *at <= written),
+                    "{step} {receipts:?} {written}"
+                );
+                assert!(stamped.iter().all(|at| *at >= written - Nanos::from_millis(5_000)), "{step} {receipts:?}");
+            }
         });
     }
 

@@ -5,6 +5,7 @@
 
 use crate::lexicon::{Lexicon, survives};
 use crate::tokenizer::Tokenizer;
+use crate::trace::TraceRow;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 use std::collections::HashSet;
@@ -60,10 +61,13 @@ pub enum SynthesisError {
 /// prefixes it is one of them, a space, and words; the whole then has the prefix's tokens more. The same plan, models
 /// and tokenizer give the same prompts.
 ///
+/// With `rows` there is one prompt for each of them: of its text, or of its lengths as far as it has them.
+///
 /// # Errors
 /// When a length is no number or no text of that length exists, or `models` is empty.
 pub fn synthesize(
     plan: &PromptPlan,
+    rows: &[TraceRow],
     models: &[String],
     selection: ModelSelection,
     tokenizer: &Tokenizer,
@@ -82,11 +86,18 @@ pub fn synthesize(
 
     let prefixes = prefixes(plan, &mut writer, &mut prefix_choice)?;
     let mut prompts = Vec::new();
-    for i in 0..plan.count {
-        let mut texts = Vec::new();
+    let count = if rows.is_empty() { plan.count as usize } else { rows.len() };
+    for i in 0..count {
+        let row = rows.get(i);
+        let mut texts: Vec<String> = Vec::new();
         let mut tokens = 0u32;
-        for _ in 0..plan.batch {
-            let own = input.draw(&mut lengths);
+        if let Some(text) = row.and_then(|row| row.text.as_ref()) {
+            tokens = tokenizer.count(text);
+            texts.push(text.clone());
+        }
+        for _ in texts.len()..plan.batch as usize {
+            let known = row.and_then(|row| row.input_length);
+            let own = known.unwrap_or_else(|| input.draw(&mut lengths)).min(LONGEST);
             let (prefix, whole) = match prefixes.len() {
                 0 => ("", own),
                 n => (prefixes[prefix_choice.random_range(0..n)].as_str(), plan.prefix_tokens + own),
@@ -96,9 +107,10 @@ pub fn synthesize(
         }
         let model = match selection {
             ModelSelection::Random => model_choice.random_range(0..models.len()),
-            ModelSelection::RoundRobin => i as usize % models.len(),
+            ModelSelection::RoundRobin => i % models.len(),
         };
-        let want_out = output.as_ref().map(|lengths| lengths.draw(&mut outputs));
+        let asked = row.and_then(|row| row.output_length);
+        let want_out = asked.or_else(|| output.as_ref().map(|lengths| lengths.draw(&mut outputs)));
         prompts.push(Prompt { texts, tokens, want_out, model: models[model].clone() });
     }
     Ok(prompts)
@@ -272,7 +284,7 @@ mod tests {
     }
 
     fn made(plan: &PromptPlan) -> Vec<Prompt> {
-        synthesize(plan, &["m".to_owned()], ModelSelection::RoundRobin, &Tokenizer::embedded()).unwrap()
+        synthesize(plan, &[], &["m".to_owned()], ModelSelection::RoundRobin, &Tokenizer::embedded()).unwrap()
     }
 
     #[test]
@@ -299,7 +311,7 @@ mod tests {
         let with_outputs = PromptPlan { output: Some(Length { mean: 50.0, stddev: 9.0 }), ..plan() };
         assert_eq!(texts(&plan()), texts(&with_outputs));
         let models = ["a".to_owned(), "b".to_owned()];
-        let random = synthesize(&plan(), &models, ModelSelection::Random, &Tokenizer::embedded()).unwrap();
+        let random = synthesize(&plan(), &[], &models, ModelSelection::Random, &Tokenizer::embedded()).unwrap();
         assert_eq!(texts(&plan()), random.into_iter().map(|prompt| prompt.texts).collect::<Vec<_>>());
     }
 
@@ -354,7 +366,7 @@ mod tests {
         // 34 texts of one character exist at the most; 60 are asked for all the same.
         let plan = PromptPlan { count: 60, ..plan };
         let prompts =
-            synthesize(&plan, &["m".to_owned()], ModelSelection::Random, &fixture::tokenizer("characters.json"))
+            synthesize(&plan, &[], &["m".to_owned()], ModelSelection::Random, &fixture::tokenizer("characters.json"))
                 .unwrap();
         assert_eq!(prompts.len(), 60);
     }
@@ -364,7 +376,7 @@ mod tests {
         let models = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
         let plan = PromptPlan { count: 60, ..plan() };
         let of = |selection| -> Vec<String> {
-            let prompts = synthesize(&plan, &models, selection, &Tokenizer::embedded()).unwrap();
+            let prompts = synthesize(&plan, &[], &models, selection, &Tokenizer::embedded()).unwrap();
             prompts.into_iter().map(|prompt| prompt.model).collect()
         };
         assert_eq!(of(ModelSelection::RoundRobin)[..4], ["a", "b", "c", "a"]);
@@ -376,7 +388,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_flag() {
         let refused = |plan: PromptPlan, models: &[String]| {
-            synthesize(&plan, models, ModelSelection::Random, &Tokenizer::embedded()).unwrap_err().to_string()
+            synthesize(&plan, &[], models, ModelSelection::Random, &Tokenizer::embedded()).unwrap_err().to_string()
         };
         let models = ["m".to_owned()];
         for (mean, stddev) in [(f64::NAN, 0.0), (-1.0, 0.0), (5.0, -1.0), (5.0, f64::INFINITY), (1e12, 0.0)] {
@@ -402,7 +414,7 @@ mod tests {
         let tokenizer = fixture::made(&json);
         let make = |mean| {
             let plan = PromptPlan { input: Length { mean, stddev: 0.0 }, ..plan() };
-            synthesize(&plan, &["m".to_owned()], ModelSelection::Random, &tokenizer)
+            synthesize(&plan, &[], &["m".to_owned()], ModelSelection::Random, &tokenizer)
         };
         assert_eq!(tokenizer.count(&make(2.0).unwrap()[0].texts[0]), 2);
         assert_eq!(

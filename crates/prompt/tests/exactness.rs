@@ -49,7 +49,7 @@ proptest! {
     fn every_text_has_its_tokens(which in 0..FILES.len() + 1, seed: u64, mean in 1u32..400, stddev in 0u32..100) {
         let tokenizer = &TOKENIZERS[which];
         let plan = plan(seed, mean.into(), stddev.into());
-        for prompt in synthesize(&plan, &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
+        for prompt in synthesize(&plan, &[], &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
             assert_exact(tokenizer, &prompt.texts[0], prompt.tokens);
             prop_assert!(stddev > 0 || prompt.tokens == mean);
         }
@@ -59,7 +59,7 @@ proptest! {
     fn a_prefix_adds_its_tokens(which in 0..FILES.len() + 1, seed: u64, mean in 1u32..60, prefix_tokens in 1u32..60) {
         let tokenizer = &TOKENIZERS[which];
         let plan = PromptPlan { batch: 2, prefixes: 2, prefix_tokens, ..plan(seed, mean.into(), 0.0) };
-        for prompt in synthesize(&plan, &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
+        for prompt in synthesize(&plan, &[], &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
             prop_assert_eq!(prompt.tokens, 2 * (mean + prefix_tokens));
             for text in &prompt.texts {
                 assert_exact(tokenizer, text, mean + prefix_tokens);
@@ -73,7 +73,7 @@ fn every_short_length_can_be_had() {
     for tokenizer in TOKENIZERS.iter() {
         for tokens in 1..24 {
             let plan = plan(5, tokens.into(), 0.0);
-            for prompt in synthesize(&plan, &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
+            for prompt in synthesize(&plan, &[], &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
                 assert_exact(tokenizer, &prompt.texts[0], tokens);
             }
         }

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use streamgauge_core::plan::{ExportLevel, Load, RunPlan};
+use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::plan::{ExportLevel, RunPlan};
 
 /// Buffer of each file; large enough for a write a few times a second at full load.
 const BUFFER: usize = 256 * 1024;
@@ -29,16 +30,24 @@ pub fn directory_name(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
     let model = endpoint.models.first().map_or(String::new(), |model| model.replace('/', "_"));
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
-    format!("{model}{multi}-openai-{}-{}", endpoint.kind.name(), stimulus(plan.load))
+    format!("{model}{multi}-openai-{}-{}", endpoint.kind.name(), stimulus(&plan.load))
 }
 
-/// `concurrency{n}` or `request_rate{r}`; a rate with a cap has both, as AIPerf writes it, so that two caps have two
-/// directories.
-fn stimulus(load: Load) -> String {
+/// `concurrency{n}`, `request_rate{r}` or the like; a rate with a cap has both, as AIPerf writes it, so that two caps have
+/// two directories.
+fn stimulus(load: &Load) -> String {
     match load {
-        Load::Concurrency(n) => format!("concurrency{n}"),
-        Load::Rate { rate, cap: None, .. } => format!("request_rate{rate}"),
-        Load::Rate { rate, cap: Some(cap), .. } => format!("concurrency{cap}-request_rate{rate}"),
+        Load::Concurrency(places) => format!("concurrency{}", places.most),
+        Load::Users { users, rate } => format!("users{users}-request_rate{rate}"),
+        Load::Open { arrivals, cap } => {
+            let arrivals = match arrivals {
+                Arrivals::Intervals { .. } => "request_intervals".to_owned(),
+                Arrivals::Rate { rate, .. } => format!("request_rate{rate}"),
+                Arrivals::Series { .. } => "request_rate_series".to_owned(),
+                Arrivals::Trace { .. } => "fixed_schedule".to_owned(),
+            };
+            cap.map_or_else(|| arrivals.clone(), |cap| format!("concurrency{}-{arrivals}", cap.most))
+        }
     }
 }
 
@@ -254,6 +263,7 @@ mod tests {
     use super::*;
     use crate::testing::plan;
     use streamgauge_core::arrival::Arrival;
+    use streamgauge_core::load::Places;
     use streamgauge_core::plan::EndpointKind;
 
     fn names(dir: &Path) -> Vec<String> {
@@ -269,7 +279,7 @@ mod tests {
         assert_eq!(directory_name(&plan), "tinychat-openai-chat-concurrency2");
         plan.endpoint.kind = EndpointKind::Completions;
         plan.endpoint.models = vec!["org/m".into(), "n".into()];
-        plan.load = Load::Concurrency(64);
+        plan.load = Load::concurrency(64);
         assert_eq!(directory_name(&plan), "org_m_multi-openai-completions-concurrency64");
         for (rate, cap, stimulus) in [
             ("10", None, "request_rate10.0"),
@@ -277,7 +287,8 @@ mod tests {
             ("inf", None, "request_rateinf"),
             ("10", Some(64), "concurrency64-request_rate10.0"),
         ] {
-            plan.load = Load::Rate { rate: rate.parse().unwrap(), arrival: Arrival::Poisson, cap };
+            let arrivals = Arrivals::steady(rate.parse().unwrap(), Arrival::Poisson);
+            plan.load = Load::Open { arrivals, cap: cap.map(Places::all) };
             assert_eq!(directory_name(&plan), format!("org_m_multi-openai-completions-{stimulus}"));
         }
     }

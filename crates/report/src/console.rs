@@ -209,7 +209,11 @@ fn counts(text: &mut String, counts: &Counts, seconds: f64) {
         text,
         format_args!("Requests: {} ok, {} failed, {} cut off", n(counts.ok), n(counts.failed), n(counts.cut_off)),
     );
-    put(text, format_args!(", {} retried, in {seconds:.2} s", n(counts.retried)));
+    put(text, format_args!(", {} retried", n(counts.retried)));
+    // The time is that of the successful requests.
+    if counts.ok > 0 {
+        put(text, format_args!(", in {seconds:.2} s"));
+    }
     if counts.warmup > 0 {
         put(text, format_args!(" (and {} to warm up)", n(counts.warmup)));
     }

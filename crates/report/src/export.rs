@@ -5,7 +5,8 @@
 
 use crate::compact::{push_escaped, push_int, push_string};
 use std::io::{self, Write};
-use streamgauge_core::plan::{ExportLevel, Load, RunPlan};
+use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::plan::{ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
 use streamgauge_core::{Nanos, Phase, Record};
 
@@ -26,11 +27,12 @@ impl<W: Write> ExportWriter<W> {
     /// # Errors
     /// When `out` cannot be written.
     pub fn new(mut out: W, plan: &RunPlan, anchor_wall: i64) -> io::Result<ExportWriter<W>> {
-        let (mode, value) = match plan.load {
-            Load::Concurrency(slots) => ("concurrency", slots.to_string()),
-            // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
-            Load::Rate { rate, .. } if rate.per_second().is_infinite() => ("request_rate", "0.0".to_owned()),
-            Load::Rate { rate, .. } => ("request_rate", rate.to_string()),
+        // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
+        let rate = |rate: f64| format!("{:?}", if rate.is_finite() { rate } else { 0.0 });
+        let (mode, value) = match &plan.load {
+            Load::Concurrency(places) => ("concurrency", places.most.to_string()),
+            Load::Open { arrivals: Arrivals::Trace { .. }, .. } => ("request_rate", rate(0.0)),
+            load => ("request_rate", rate(load.peak_rate())),
         };
         write!(out, r#"{{"experiments":[{{"experiment":{{"mode":"{mode}","value":{value}}},"requests":["#)?;
         let endpoint = plan.endpoint.path.trim_start_matches('/').to_owned();
@@ -202,7 +204,7 @@ mod tests {
                 .collect();
             let mut plan = plan(kind);
             plan.export = ExportLevel::Raw;
-            plan.load = Load::Concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
+            plan.load = Load::concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
             let window = &experiment["window_boundaries"];
             assert_eq!(export(&plan, &requests, [at(&window[0]), at(&window[1])]), (golden.to_owned(), 0));
         }
@@ -229,7 +231,7 @@ mod tests {
     fn an_open_loop_is_named_by_its_rate() {
         let mut plan = plan(EndpointKind::Chat);
         for (rate, value) in [("10", "10.0"), ("0.5", "0.5"), ("inf", "0.0")] {
-            plan.load = Load::Rate { rate: rate.parse().unwrap(), arrival: Arrival::Constant, cap: Some(3) };
+            plan.load = Load::rate(rate.parse().unwrap(), Arrival::Constant);
             let text = export(&plan, &[], [0, 10]).0;
             let start = format!(r#"{{"experiments":[{{"experiment":{{"mode":"request_rate","value":{value}}},"#);
             assert!(text.starts_with(&start), "{text}");

@@ -191,7 +191,8 @@ fn run(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Value>
 mod tests {
     use super::*;
     use crate::testing::{add_ours, distribution, facts, golden_runs, golden_summary, plan, secret_header};
-    use streamgauge_core::plan::{EndpointKind, StopRule};
+    use streamgauge_core::plan::EndpointKind;
+    use streamgauge_core::stop::StopRule;
     use streamgauge_core::{FailureClass, Nanos, Stage};
 
     fn written(plan: &RunPlan, summary: &Summary) -> String {
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!(document["fidelity"]["rows"][1]["remedy"], "give it more threads");
         assert_eq!(document["run"]["started_ns"], 1_795_314_657_000_000_005_i64);
         assert_eq!(document["run"]["duration_s"], 0.262);
-        assert_eq!(document["run"]["plan"]["load"]["concurrency"], 2);
+        assert_eq!(document["run"]["plan"]["load"]["concurrency"]["most"], 2);
         assert_eq!(document["requests"]["ok"], 8);
     }
 
@@ -296,7 +297,7 @@ mod tests {
         plan.endpoint.target.tls = true;
         plan.prompts.output = None;
         plan.prompts.input.stddev = 2.5;
-        plan.stop = StopRule { requests: None, duration: Some(Nanos::from_millis(4_000)), grace: Nanos::ZERO };
+        plan.stop = StopRule { requests: None, duration: Some(Nanos::from_millis(4_000)), ..StopRule::after(1) };
         plan.artifacts = "elsewhere".into();
         let text = written(&plan, &golden_summary(golden_runs()[0].1));
         assert!(!text.contains("sk-secret"));

@@ -2,7 +2,9 @@
 //! here (audio, images, sessions) carry that tool's defaults, since its readers expect them all.
 
 use serde_json::{Map, Value, json};
-use streamgauge_core::plan::{Endpoint, EndpointKind, Length, Load, ModelSelection, PromptPlan, RunPlan, StopRule};
+use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::plan::{Endpoint, EndpointKind, Length, ModelSelection, PromptPlan, RunPlan};
+use streamgauge_core::stop::{StopRule, Window};
 
 /// The whole block.
 pub(crate) fn build(plan: &RunPlan) -> Value {
@@ -16,10 +18,10 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
         "perf_analyzer": {
             "path": "streamgauge",
             "verbose": false,
-            "stimulus": stimulus(plan.load),
-            "stability_percentage": 999,
-            "measurement": measurement(plan.stop),
-            "warmup_request_count": plan.warmup,
+            "stimulus": stimulus(&plan.load),
+            "stability_percentage": whole(plan.stop.stability.map_or(999.0, |rule| rule.within * 100.0)),
+            "measurement": measurement(&plan.stop),
+            "warmup_request_count": plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
         },
         "input": input(plan),
         "output": {
@@ -62,15 +64,25 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     })
 }
 
-/// That tool has no cap on a rate, so a cap stands in our own files only.
-fn stimulus(load: Load) -> Value {
+/// That tool knows a concurrency, a rate and a schedule from a file; what it has no key for stands in our own plan only.
+fn stimulus(load: &Load) -> Value {
     match load {
-        Load::Concurrency(slots) => json!({"concurrency": slots}),
-        Load::Rate { rate, .. } => json!({"request_rate": rate}),
+        Load::Concurrency(places) => json!({"concurrency": places.most}),
+        Load::Open { arrivals: Arrivals::Rate { rate, .. }, .. } | Load::Users { rate, .. } => {
+            json!({"request_rate": rate})
+        }
+        Load::Open { arrivals: Arrivals::Trace { .. }, .. } => json!({"fixed_schedule": true}),
+        Load::Open { arrivals, .. } => json!({"request_rate": arrivals.peak_rate()}),
     }
 }
 
-fn measurement(stop: StopRule) -> Value {
+fn measurement(stop: &StopRule) -> Value {
+    if let Some(rule) = stop.stability {
+        return match rule.window {
+            Window::Requests(requests) => json!({"mode": "request_count", "num": requests}),
+            Window::Time(time) => json!({"mode": "interval", "num": time.0 / 1_000_000}),
+        };
+    }
     match (stop.requests, stop.duration) {
         (Some(requests), _) => json!({"mode": "request_count", "num": requests}),
         (None, Some(duration)) => json!({"mode": "interval", "num": duration.0 / 1_000_000}),

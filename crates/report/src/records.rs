@@ -83,6 +83,7 @@ fn push_record(line: &mut Vec<u8>, record: &Record) {
     member(line, "thread", Some(i64::from(record.thread)));
     member(line, "slot", Some(i64::from(record.slot)));
     member(line, "prompt", Some(i64::from(record.prompt)));
+    member(line, "target", (record.target > 0).then_some(i64::from(record.target)));
     member(line, "input_tokens", Some(i64::from(record.input_tokens)));
     member(line, "want_out", record.want_out.map(i64::from));
     member(line, "due_ns", record.due.map(|at| at.0));
@@ -163,6 +164,7 @@ fn push_outcome(line: &mut Vec<u8>, outcome: &Outcome) {
     key(line, "outcome");
     match outcome {
         Outcome::Ok => line.extend_from_slice(b"\"ok\""),
+        Outcome::Cancelled => line.extend_from_slice(b"\"cancelled\""),
         Outcome::CutOff => line.extend_from_slice(b"\"cut_off\""),
         Outcome::Failed(failure) => {
             line.extend_from_slice(b"\"failed\"");
@@ -351,6 +353,8 @@ struct Flat {
     thread: u16,
     slot: u32,
     prompt: u32,
+    #[serde(default)]
+    target: u16,
     input_tokens: u32,
     want_out: Option<u32>,
     due_ns: Option<Nanos>,
@@ -387,6 +391,7 @@ impl Flat {
             thread: self.thread,
             slot: self.slot,
             prompt: self.prompt,
+            target: self.target,
             input_tokens: self.input_tokens,
             want_out: self.want_out,
             due: self.due_ns,
@@ -471,6 +476,7 @@ mod tests {
         prop_oneof![
             Just(Outcome::Ok),
             Just(Outcome::CutOff),
+            Just(Outcome::Cancelled),
             any::<String>().prop_map(|message| {
                 Outcome::Failed(Failure { stage: Stage::FirstByte, class: FailureClass::InBand, message })
             }),
@@ -489,7 +495,8 @@ mod tests {
 
     prop_compose! {
         fn records()(
-            (seq, warmup, thread, slot, prompt, input_tokens) in any::<(u64, bool, u16, u32, u32, u32)>(),
+            (seq, warmup, thread, slot, prompt, target, input_tokens) in
+                any::<(u64, bool, u16, u32, u32, u16, u32)>(),
             (want_out, text_tokens, status, finish) in any::<(Option<u32>, Option<u32>, Option<u16>, Option<String>)>(),
             (due, connect, sent, first_byte, first_event, turnaround) in
                 (nanos(), nanos(), nanos(), nanos(), nanos(), nanos()),
@@ -499,7 +506,7 @@ mod tests {
             outcome in outcomes(),
         ) -> Record {
             Record {
-                seq, thread, slot, prompt, input_tokens, want_out, text_tokens, status, finish, due, connect, sent,
+                seq, thread, slot, prompt, target, input_tokens, want_out, text_tokens, status, finish, due, connect, sent,
                 first_byte, first_event, turnaround, retries, bytes, chunks, outcome,
                 phase: if warmup { Phase::Warmup } else { Phase::Profiling },
                 issued: Nanos(issued),

@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value};
 use std::path::PathBuf;
+use streamgauge_core::load::Load;
 use streamgauge_core::plan::{
-    Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, Load, ModelSelection, PromptPlan, RunPlan,
-    Stamps, StopRule, Target, Timeouts, TokenCount, Trust,
+    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, ModelSelection,
+    PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
 };
 use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::StopRule;
 use streamgauge_core::{Nanos, Outcome, Phase, Record};
 use streamgauge_stats::{
     Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Summary, TokenSources,
@@ -25,6 +27,8 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
         endpoint: Endpoint {
             kind,
             target: Target { tls: false, host: "localhost".into(), port: 18700 },
+            others: Vec::new(),
+            balance: Balance::RoundRobin,
             path: kind.default_path().into(),
             models: vec!["tinychat".into()],
             model_selection: ModelSelection::RoundRobin,
@@ -46,9 +50,13 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
             tokenizer: "/models/tok".into(),
             tokenizer_revision: "main".into(),
         },
-        load: Load::Concurrency(slots),
-        stop: StopRule { requests: Some(8), duration: None, grace: second },
-        warmup: 0,
+        load: Load::concurrency(slots),
+        stop: StopRule { grace: second, ..StopRule::after(8) },
+        warmup: None,
+        prefill: None,
+        cancel: None,
+        connections: ConnectionPolicy::Reuse,
+        steady_state: false,
         timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
         threads: 1,
         stamps: Stamps::Kernel,
@@ -74,6 +82,7 @@ pub(crate) fn record() -> Record {
         thread: 0,
         slot: 0,
         prompt: 0,
+        target: 0,
         input_tokens: 20,
         want_out: Some(8),
         due: None,

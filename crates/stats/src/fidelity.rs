@@ -2,11 +2,12 @@
 //! them. The limits are in [`crate::thresholds`].
 
 use crate::distribution::{Distribution, PERCENTILES, supports};
+use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::sharing::Sharing;
 use crate::summary::{AccumulatorConfig, Counts, LengthAsked};
 use crate::thresholds as limit;
-use crate::tokens::TokenSources;
+use crate::tokens::{TokenSources, TokensPerEvent};
 use serde::Serialize;
 use std::fmt;
 use streamgauge_core::plan::{Stamps, TokenCount};
@@ -69,6 +70,8 @@ pub(crate) struct Evidence<'a> {
     pub counts: Counts,
     pub tokens: TokenSources,
     pub sharing: &'a Sharing,
+    pub late_tails: &'a [LateTail],
+    pub tokens_per_event: TokensPerEvent,
     pub distributions: &'a [(Metric, Distribution)],
     pub length: LengthAsked,
     /// Successful requests with a stamp before the one that it follows.
@@ -84,13 +87,15 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 17] = [
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 20] = [
     no_success,
     ended_early,
     clock,
     backward_stamps,
     shared_reads,
     late_firsts,
+    late_tails,
+    events_together,
     client_lag,
     turnaround,
     send_lateness,
@@ -100,6 +105,7 @@ const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 17] = [
     connections,
     output_length,
     token_counts,
+    tokens_per_event,
     uncounted,
     samples,
 ];
@@ -175,6 +181,40 @@ fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     Some(row.remedy(
         "these times to first token are too long, by up to the gap to the next token; give the client more processors, \
          raise --threads or lower --concurrency",
+    ))
+}
+
+/// However small the shares of the two rows above, what a p99 rests on may be made of them.
+fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let mut worst: Option<f64> = None;
+    let mut found = Vec::new();
+    for tail in evidence.late_tails {
+        let reported = evidence.distribution(tail.metric)?.percentile(99);
+        let least = tail.least.min(reported);
+        let share = if reported > 0.0 { (reported - least) / reported } else { 0.0 };
+        worst = Some(worst.unwrap_or(0.0).max(share));
+        let title = tail.metric.title().to_lowercase();
+        found.push(format!("{title} {reported:.3} ms, truly about {least:.3} or more"));
+    }
+    let (share, value) = (worst?, found.join("; "));
+    let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "late reads may have made this p99 of what it is; give the client more processors, raise --threads or lower \
+         --concurrency",
+    ))
+}
+
+/// What arrived together did so, and its stamps are true; but the model did not make it then. A client cannot tell a server
+/// that writes several events at once from something on the way that gathers them, so it is a caveat and never a verdict.
+fn events_together(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Sharing { events, together, late_unseen, .. } = *evidence.sharing;
+    // Late reads that the lag does not show look like this too.
+    let share = share(together.saturating_sub(late_unseen.div_ceil(1_000_000)), events).filter(|&share| share > 0.0)?;
+    let value = format!("{} of {events} events, with the one before", percent(share));
+    let row = share_row("events_together", "Events that arrived together", share, caveat(share, limit::TOGETHER_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "the server, or something on the way that buffers, sends several events at once: inter chunk latencies are its \
+         bundles', and first tokens waited for the rest of theirs; turn buffering off to see the model's own times",
     ))
 }
 
@@ -280,6 +320,31 @@ fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against ours", share, grade) };
     Some(row.remedy("if --tokenizer is not the model's own, give that one: prompt lengths are off by as much; if it is, the model writes \
          text that no tokenizer would split so"))
+}
+
+/// An event is not a token. Where the two differ in number, inter chunk latency is no time of a token, and the tokens that
+/// came with the first event count in inter token latency as if they had come after it.
+fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let TokensPerEvent { requests, tokens, events, apart } = evidence.tokens_per_event;
+    let share = share(apart, events).filter(|_| apart > 0)?;
+    let mean = tokens as f64 / events as f64;
+    // Of (tokens - 1) times a token's latency, the first event's other tokens took none.
+    let low = (mean - 1.0) / (tokens as f64 / requests as f64 - 1.0);
+    let row = text_row(
+        "tokens_per_event",
+        "Output tokens an event",
+        format!("{mean:.2} on average"),
+        caveat(share, limit::TOKENS_PER_EVENT_GOOD),
+    );
+    let row = FidelityRow { number: Some(mean), unit: "tokens", ..row };
+    Some(match mean > 1.0 {
+        true => row.remedy(&format!(
+            "inter chunk latency is of events, not of tokens, and inter token latency is {} low if all events have so many \
+             tokens, and lower yet if some tokens were never shown",
+            percent(low)
+        )),
+        false => row.remedy("inter chunk latency is of events, not of tokens; inter token latency is of tokens as counted"),
+    })
 }
 
 /// Requests without the count that the figures are meant to use, or under `auto` with no count better than chunks.

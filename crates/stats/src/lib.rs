@@ -10,6 +10,7 @@ pub mod distribution;
 pub mod fidelity;
 pub mod goodput;
 pub mod interval;
+mod late_tail;
 pub mod metric;
 mod sharing;
 pub mod summary;

@@ -3,9 +3,12 @@
 //!
 //! A server may well write several events at once; then they arrive together, their one stamp is true, and the
 //! client's lag is small beside the stream's pace. Only where the lag is not small may the events have arrived
-//! apart.
+//! apart. Those that did arrive together are counted too: their times are true, and are not those at which the model
+//! made its tokens.
 
-use crate::thresholds::{LATE_SHARE_OF_GAP, LATE_WITHOUT_GAP};
+use crate::thresholds::{
+    LATE_SHARE_OF_GAP, LATE_SHARE_OF_SHORT_GAP, LATE_WITHOUT_GAP, TOGETHER, TOGETHER_SHARE_OF_GAP,
+};
 use streamgauge_core::{Chunk, Nanos};
 
 /// Counts of events over a run.
@@ -15,13 +18,20 @@ pub(crate) struct Sharing {
     pub events: u64,
     /// Those that shared a read to which the client was late.
     pub late: u64,
+    /// How many more were late by all odds, though the lag that was seen did not show it; in millionths, so that the sum is the
+    /// same in any order of streams.
+    pub late_unseen: u64,
     /// Those that shared a read of which it is not known how late the client was.
     pub unknown: u64,
+    /// Those that arrived together with the one before, by the kernel's stamps and with a client that was in time.
+    pub together: u64,
     /// Successful streams.
     pub streams: u64,
     /// Those whose first event shared a late read with the second: their first token has the second's stamp, or a later
     /// one.
     pub late_firsts: u64,
+    /// How many more of those there are by all odds, in millionths.
+    pub late_firsts_unseen: u64,
     scratch: Vec<i64>,
 }
 
@@ -30,15 +40,31 @@ impl Sharing {
     pub fn add(&mut self, chunks: &[Chunk]) {
         self.events += chunks.len() as u64;
         self.streams += 1;
-        // The rule for nearly every stream: nothing shared, nothing to judge, no pace needed.
+        // The rule for nearly every stream: nothing shared, no lateness to judge, no pace needed.
         if !chunks.iter().any(|chunk| chunk.shared) {
+            self.together += together(chunks, |_| false);
             return;
         }
-        let limit = self.pace(chunks).map_or(LATE_WITHOUT_GAP.0 as f64, |gap| gap as f64 * LATE_SHARE_OF_GAP);
+        let (limit, unseen) = late_limit(self.pace(chunks));
         let is_late = |chunk: &Chunk| chunk.shared && chunk.lag.is_some_and(|Nanos(lag)| lag as f64 > limit);
-        self.late += chunks.iter().filter(|chunk| is_late(chunk)).count() as u64;
+        let late = chunks.iter().filter(|chunk| is_late(chunk)).count() as u64;
+        self.late += late;
+        self.late_unseen += late * unseen;
+        self.together += together(chunks, is_late);
         self.unknown += chunks.iter().filter(|chunk| chunk.shared && chunk.lag.is_none()).count() as u64;
-        self.late_firsts += u64::from(chunks.get(1).is_some_and(is_late));
+        let late_first = chunks.get(1).is_some_and(is_late);
+        self.late_firsts += u64::from(late_first);
+        self.late_firsts_unseen += u64::from(late_first) * unseen;
+    }
+
+    /// Events of late reads, with those that no lag shows.
+    pub fn all_late(&self) -> f64 {
+        self.late as f64 + self.late_unseen as f64 / 1e6
+    }
+
+    /// First tokens of late reads, with those that no lag shows.
+    pub fn all_late_firsts(&self) -> f64 {
+        self.late_firsts as f64 + self.late_firsts_unseen as f64 / 1e6
     }
 
     /// The stream's median gap, in nanoseconds, with the gap before a read shared out evenly among the events that the
@@ -57,6 +83,28 @@ impl Sharing {
         let middle = self.scratch.len() / 2;
         (!self.scratch.is_empty()).then(|| *self.scratch.select_nth_unstable(middle).1)
     }
+}
+
+/// Beyond which lag, in nanoseconds, a shared read of a stream with this gap was late, and how many millionths of a late one
+/// below it there are for each beyond: the lag lies anywhere in the gap.
+fn late_limit(gap: Option<i64>) -> (f64, u64) {
+    let punctual = LATE_WITHOUT_GAP.0 as f64;
+    let Some(gap) = gap.filter(|&gap| gap > 0).map(|gap| gap as f64) else { return (punctual, 0) };
+    let limit = punctual.min(gap * LATE_SHARE_OF_SHORT_GAP).max(gap * LATE_SHARE_OF_GAP);
+    (limit, (1e6 * limit / (gap - limit)).round() as u64)
+}
+
+/// How many of a stream's events have a stamp so near to that of the event before, in one read or in two, that they were
+/// not made apart. Of a late read, and of all without kernel stamps, it is not known when they arrived.
+fn together(chunks: &[Chunk], is_late: impl Fn(&Chunk) -> bool) -> u64 {
+    let [first, .., last] = chunks else { return 0 };
+    let mean = (last.at - first.at).0 as f64 / (chunks.len() - 1) as f64;
+    let limit = (mean * TOGETHER_SHARE_OF_GAP).min(TOGETHER.0 as f64);
+    let is_near = |pair: &&[Chunk]| {
+        let Nanos(gap) = pair[1].at - pair[0].at;
+        pair[1].lag.is_some() && gap >= 0 && gap as f64 <= limit && !is_late(&pair[1])
+    };
+    chunks.windows(2).filter(is_near).count() as u64
 }
 
 #[cfg(test)]
@@ -104,11 +152,64 @@ mod tests {
         assert_eq!(judge(&[(30, 5, Some(40)), (80, 5, Some(60)), (130, 5, Some(30))]), (15, 0, 0));
     }
 
+    /// Stamps in µs, each event in a read of its own to which the client came at once.
+    fn apart(stamps: &[i64]) -> Vec<Chunk> {
+        let chunk = |&at: &i64| Chunk {
+            at: Nanos(at * 1_000),
+            lag: Some(Nanos(10_000)),
+            shared: false,
+            kind: OutputKind::Text,
+        };
+        stamps.iter().map(chunk).collect()
+    }
+
+    fn came_together(chunks: &[Chunk]) -> u64 {
+        let mut sharing = Sharing::default();
+        sharing.add(chunks);
+        sharing.together
+    }
+
+    #[test]
+    fn events_that_arrived_together_are_counted_in_one_read_and_in_several() {
+        assert_eq!(came_together(&stream(&[(30, 5, Some(40)), (80, 5, Some(60)), (130, 5, Some(30))])), 12);
+        assert_eq!(came_together(&apart(&[0, 40, 90, 50_000, 50_100, 100_000, 100_101])), 3);
+        assert_eq!(came_together(&stream(&[(30, 4, Some(40))])), 3);
+        assert_eq!(came_together(&stream(&[(30, 1, Some(40))])), 0);
+    }
+
+    #[test]
+    fn a_fast_stream_or_one_with_a_stall_is_no_bundle() {
+        assert_eq!(came_together(&apart(&[0, 50, 100, 150, 200, 250])), 0);
+        assert_eq!(came_together(&apart(&[0, 10_000, 20_000, 9_000_000, 9_010_000])), 0);
+    }
+
+    #[test]
+    fn late_unknown_and_backward_stamps_are_no_bundle() {
+        assert_eq!(came_together(&stream(&[(30, 1, Some(10)), (80, 5, Some(4_000)), (130, 5, Some(4_000))])), 0);
+        assert_eq!(came_together(&stream(&[(30, 1, None), (80, 5, None)])), 0);
+        assert_eq!(came_together(&apart(&[0, 10_000, 9_990, 20_000])), 0);
+        let mut torn = stream(&[(30, 1, Some(10)), (80, 5, Some(4_000))]);
+        torn[4].at = Nanos::from_millis(70);
+        assert_eq!(came_together(&torn), 0);
+    }
+
     #[test]
     fn a_stall_of_the_server_does_not_hide_late_reads() {
         let reads =
             [(30, 1, Some(0)), (40, 1, Some(0)), (50, 1, Some(0)), (5_000, 1, Some(0)), (5_020, 2, Some(3_000))];
         assert_eq!(judge(&reads), (6, 1, 0));
+    }
+
+    #[test]
+    fn what_is_late_depends_on_the_gap() {
+        let ms = |ms: f64| late_limit(Some((ms * 1e6) as i64));
+        assert_eq!(ms(20.0), (1e6, 52_632));
+        assert_eq!(ms(2.0), (1e5, 52_632));
+        assert_eq!(ms(1.0), (1e5, 111_111));
+        assert_eq!(ms(0.1), (25e3, 333_333));
+        assert_eq!((late_limit(Some(0)), late_limit(None)), ((1e5, 0), (1e5, 0)));
+        let one = [(30, 1, Some(10)), (50, 2, Some(450)), (60, 1, Some(10)), (80, 2, Some(550)), (90, 1, Some(10))];
+        assert_eq!(judge(&one), (7, 1, 0));
     }
 
     #[test]

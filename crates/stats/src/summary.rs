@@ -5,11 +5,12 @@ use crate::distribution::{Distribution, Sampler};
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
 use crate::interval::Interval;
+use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::sharing::Sharing;
 use crate::thresholds::SEND_LATENESS_GOOD;
 use crate::throughput::Bins;
-use crate::tokens::TokenSources;
+use crate::tokens::{TokenSources, TokensPerEvent};
 use crate::with_failures::{Unfinished, WAITS, WithFailures};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -73,6 +74,8 @@ pub struct Counts {
     pub failed: u64,
     /// Unfinished when the run was over.
     pub cut_off: u64,
+    /// Given up on purpose, as the plan wanted.
+    pub cancelled: u64,
     /// Sent before the measured ones, in no other count.
     pub warmup: u64,
     /// Measured and sent again after a kept connection died, whatever became of them.
@@ -167,6 +170,7 @@ pub struct Accumulator {
     bins: Bins,
     failures: BTreeMap<(Stage, FailureClass), FailureKind>,
     sharing: Sharing,
+    tokens_per_event: TokensPerEvent,
     length: LengthAsked,
     backward: u64,
     output_tokens: Option<u64>,
@@ -208,6 +212,7 @@ impl Accumulator {
             bins: Bins::new(),
             failures: BTreeMap::new(),
             sharing: Sharing::default(),
+            tokens_per_event: TokensPerEvent::default(),
             length: LengthAsked::default(),
             backward: 0,
             output_tokens: None,
@@ -226,6 +231,7 @@ impl Accumulator {
         self.counts.retried += u64::from(record.retries > 0);
         self.add_lateness(record);
         match &record.outcome {
+            Outcome::Cancelled => self.counts.cancelled += 1,
             Outcome::CutOff => {
                 self.counts.cut_off += 1;
                 self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));
@@ -287,6 +293,7 @@ impl Accumulator {
         answer.lags().for_each(|lag| self.lags.add_nanos(lag));
         if self.config.streaming {
             self.sharing.add(&record.chunks);
+            self.tokens_per_event.add(record, answer.output);
         }
         if let Some((difference, asked)) = answer.length_against_asked() {
             self.length.difference = self.length.difference.saturating_add(difference);
@@ -307,6 +314,7 @@ impl Accumulator {
         let duration = self.span.map_or(Nanos::ZERO, |(start, end)| end - start);
         let scalars = self.scalars(duration);
         let with_failures = self.with_failures();
+        let late_tails = self.late_tails();
         let pooled = [
             (Metric::SendLateness, self.lateness),
             (Metric::InterChunkLatency, self.gaps),
@@ -327,6 +335,8 @@ impl Accumulator {
             counts: self.counts,
             tokens: self.tokens,
             sharing: &self.sharing,
+            late_tails: &late_tails,
+            tokens_per_event: self.tokens_per_event,
             distributions: &distributions,
             length: self.length,
             backward: self.backward,
@@ -334,6 +344,15 @@ impl Accumulator {
         let (counts, tokens) = (self.counts, self.tokens);
         let failures = groups(self.failures);
         Summary { distributions, scalars, rate_intervals, with_failures, counts, failures, tokens, duration, fidelity }
+    }
+
+    /// What late reads may have done to the times between events and to the first tokens.
+    fn late_tails(&mut self) -> Vec<LateTail> {
+        let (late, late_firsts) = (self.sharing.all_late(), self.sharing.all_late_firsts());
+        let gaps = LateTail::of(Metric::InterChunkLatency, &mut self.gaps, late);
+        let firsts = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
+        let firsts = firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts));
+        gaps.into_iter().chain(firsts).collect()
     }
 
     /// The waiting times with failures counted in, if there were any.

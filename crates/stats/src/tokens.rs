@@ -50,6 +50,31 @@ impl TokenSources {
     }
 }
 
+/// Output tokens against output events, over the requests whose tokens were counted otherwise than by events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TokensPerEvent {
+    /// Those requests.
+    pub requests: u64,
+    /// Their output tokens.
+    pub tokens: u64,
+    /// Their output events.
+    pub events: u64,
+    /// Sum of the differences between the two, each without its sign and less one.
+    pub apart: u64,
+}
+
+impl TokensPerEvent {
+    /// Counts one successful request in.
+    pub fn add(&mut self, record: &Record, output: Option<(u64, TokenSource)>) {
+        let Some((tokens, TokenSource::Usage | TokenSource::Tokenizer)) = output else { return };
+        let events = record.chunks.len() as u64;
+        self.requests += 1;
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.events += events;
+        self.apart = self.apart.saturating_add(tokens.abs_diff(events).saturating_sub(1));
+    }
+}
+
 /// The request's output tokens, and whose count that is; none when the count that was asked for is not there.
 pub fn output_tokens(record: &Record, policy: TokenCount) -> Option<(u64, TokenSource)> {
     let usage = usage(record).map(|count| (count, TokenSource::Usage));

@@ -1,11 +1,14 @@
 //! What was typed. clap's structs only; what it means is settled in [`crate::settings`].
 
+mod load;
 mod profile;
 mod refused;
 mod report;
 mod sim;
+mod values;
 
-pub use profile::{Clock, Export, Pattern, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
+pub use load::{Clock, LoadArgs, MeasurementMode, Pattern, Shapes};
+pub use profile::{Export, ProfileArgs, Report, Selection, TokenCounting, Ui, UrlStrategy, Wanted};
 pub use report::ReportArgs;
 pub use sim::SimArgs;
 
@@ -14,8 +17,6 @@ use crate::printer::Printer;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::str::FromStr;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -82,17 +83,6 @@ fn command() -> clap::Command {
             argument.allow_negative_numbers(takes_value)
         })
     })
-}
-
-/// A parser of whole numbers from `least` to `most`.
-fn whole<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
-where
-    T: Copy + Display + FromStr + PartialOrd + Send + Sync + 'static,
-{
-    move |text| match text.parse::<T>() {
-        Ok(number) if number >= least && number <= most => Ok(number),
-        _ => Err(format!("give a whole number from {least} to {most}")),
-    }
 }
 
 fn explain(error: clap::Error) -> Stop {

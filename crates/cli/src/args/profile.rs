@@ -1,11 +1,11 @@
 //! Arguments of `profile`, in all the spellings that GenAI-Perf's two generations and AIPerf have for them.
 
-use crate::args::whole;
+use crate::args::load::LoadArgs;
+use crate::args::values::{at_least_one, at_least_zero, limit, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use streamgauge_core::arrival::{Rate, Shape};
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::units::{Bare, parse_duration};
+use streamgauge_core::plan::ConnectionPolicy;
 
 /// Arguments of `profile`.
 #[derive(Args, Debug)]
@@ -28,9 +28,15 @@ pub struct ProfileArgs {
     /// Ask for answers as streams
     #[arg(long, help_heading = "Endpoint")]
     pub streaming: bool,
-    /// Server [default: http://localhost:8000]
-    #[arg(short, long, value_name = "URL", help_heading = "Endpoint", conflicts_with = "sim")]
-    pub url: Option<String>,
+    /// Server, or several with the same path that requests are spread over [default: http://localhost:8000]
+    #[arg(short, long, value_name = "URL", num_args = 1.., help_heading = "Endpoint", conflicts_with = "sim")]
+    pub url: Vec<String>,
+    /// How a request gets its server when there are several
+    #[arg(long, value_enum, default_value = "round_robin", help_heading = "Endpoint")]
+    pub url_strategy: UrlStrategy,
+    /// How long a connection is kept: reuse, new (one a request) or rotate:N (for N requests); also pooled and never
+    #[arg(long, visible_alias = "connection-reuse-strategy", value_name = "POLICY", default_value = "reuse", value_parser = connections, help_heading = "Endpoint")]
+    pub connections: ConnectionPolicy,
     /// Start a simulated server inside this process and profile that: streaming, 8 streams, ten seconds, unless told otherwise
     #[arg(long, help_heading = "Endpoint")]
     pub sim: bool,
@@ -65,6 +71,9 @@ pub struct ProfileArgs {
     /// Different prompts; requests go round them
     #[arg(long, visible_alias = "num-prompts", value_name = "N", default_value = "100", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub num_dataset_entries: u32,
+    /// Trace of requests, a line of JSON each with `timestamp` (ms), and `input_length`, `output_length` or `text` where they are known; with --fixed-schedule
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub input_file: Option<PathBuf>,
     /// Mean input length in tokens
     #[arg(long, visible_aliases = ["synthetic-input-tokens-mean", "prompt-input-tokens-mean"], value_name = "TOKENS", default_value = "550", value_parser = at_least_one, help_heading = "Input")]
     pub isl: f64,
@@ -99,42 +108,8 @@ pub struct ProfileArgs {
     #[arg(short, long, value_name = "LIMIT", num_args = 1.., help_heading = "Input")]
     pub goodput: Vec<String>,
 
-    /// Requests in flight at once [default: 1]; beside --request-rate the most there may be [default: no limit]
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
-    pub concurrency: Option<u32>,
-    /// Requests per second, each sent when it is due whatever became of those before; inf sends all at once
-    #[arg(long, value_name = "RATE", help_heading = "Load")]
-    pub request_rate: Option<Rate>,
-    /// How requests arrive at that rate: constant, poisson or gamma [default: constant; gamma with --arrival-smoothness]
-    #[arg(long, visible_aliases = ["request-rate-mode", "request-distribution"], value_enum, requires = "request_rate", hide_possible_values = true, value_name = "PATTERN", help_heading = "Load")]
-    pub arrival_pattern: Option<Pattern>,
-    /// Shape of gamma arrivals: their gaps vary by 1/sqrt(shape); 1 is poisson, less is burstier [default: 1]
-    #[arg(long, visible_aliases = ["burstiness", "vllm-burstiness"], value_name = "SHAPE", requires = "request_rate", help_heading = "Load")]
-    pub arrival_smoothness: Option<Shape>,
-    /// Requests to measure [default: max(10, 2 x concurrency)]
-    #[arg(long, visible_alias = "num-requests", value_name = "N", value_parser = whole(1, u64::MAX), help_heading = "Load")]
-    pub request_count: Option<u64>,
-    /// How long to measure; a bare number is in seconds
-    #[arg(long, value_name = "TIME", value_parser = run_time, conflicts_with = "measurement_interval", help_heading = "Load")]
-    pub benchmark_duration: Option<Nanos>,
-    /// How long to measure; a bare number is in milliseconds
-    #[arg(short = 'p', long, value_name = "TIME", value_parser = interval, conflicts_with = "request_count", help_heading = "Load")]
-    pub measurement_interval: Option<Nanos>,
-    /// How long requests in flight may take once time is up; a bare number is in seconds
-    #[arg(long, visible_alias = "benchmark-grace-period", value_name = "TIME", default_value = "30s", value_parser = grace, help_heading = "Load")]
-    pub grace_period: Nanos,
-    /// Requests sent before the measured ones, in no figure
-    #[arg(long, visible_alias = "num-warmup-requests", value_name = "N", default_value = "0", value_parser = whole(0, u64::MAX), help_heading = "Load")]
-    pub warmup_request_count: u64,
-    /// Perf Analyzer's stability limit; only 999 (off)
-    #[arg(short, long, value_name = "PERCENT", value_parser = stability, help_heading = "Load")]
-    pub stability_percentage: Option<f64>,
-    /// Load threads [default: processors - 1, at least 1]
-    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 1024), help_heading = "Load")]
-    pub threads: Option<u16>,
-    /// Where receive stamps come from
-    #[arg(long, value_enum, default_value = "kernel", help_heading = "Load")]
-    pub clock: Clock,
+    #[command(flatten)]
+    pub load: LoadArgs,
 
     /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Tokens")]
@@ -194,26 +169,6 @@ pub enum Selection {
     Random,
 }
 
-/// How requests arrive at a rate.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Pattern {
-    /// With gaps that are all alike
-    Constant,
-    /// Like those of many users who know nothing of each other
-    Poisson,
-    /// In bursts, or more evenly
-    Gamma,
-}
-
-/// Where receive stamps come from.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Clock {
-    /// The kernel's receive stamps, where the system has them
-    Kernel,
-    /// The time of the read
-    User,
-}
-
 /// Which count of output tokens the figures use.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum TokenCounting {
@@ -269,6 +224,27 @@ pub enum Wanted {
     Degraded,
 }
 
+/// How a request gets its server when there are several.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum UrlStrategy {
+    /// In turn
+    RoundRobin,
+    /// The one with the fewest requests in flight
+    LeastInFlight,
+}
+
+fn connections(text: &str) -> Result<ConnectionPolicy, String> {
+    let rotate =
+        text.strip_prefix("rotate:").and_then(|requests| requests.parse().ok()).filter(|requests| *requests > 0);
+    match (text, rotate) {
+        ("reuse" | "pooled", _) => Ok(ConnectionPolicy::Reuse),
+        ("new" | "never", _) => Ok(ConnectionPolicy::New),
+        (_, Some(requests)) => Ok(ConnectionPolicy::Rotate(requests)),
+        _ => Err("give reuse, new, or rotate:N with N from 1".to_owned()),
+    }
+}
+
 fn endpoint_type(text: &str) -> Result<streamgauge_core::plan::EndpointKind, String> {
     use streamgauge_core::plan::EndpointKind::{Chat, Completions};
     match text {
@@ -283,51 +259,6 @@ fn service_kind(text: &str) -> Result<String, String> {
         "openai" => Ok(text.to_owned()),
         _ => Err("this service kind is not available; accepted: openai".to_owned()),
     }
-}
-
-fn stability(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(percent) if percent >= 999.0 => Ok(percent),
-        _ => Err("stability windows are not available; accepted: 999 (off)".to_owned()),
-    }
-}
-
-fn number(text: &str, least: f64) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && number >= least && number <= 1e7 => Ok(number),
-        _ => Err(format!("give a number of tokens from {least} to 10000000")),
-    }
-}
-
-fn at_least_one(text: &str) -> Result<f64, String> {
-    number(text, 1.0)
-}
-
-fn at_least_zero(text: &str) -> Result<f64, String> {
-    number(text, 0.0)
-}
-
-fn positive(text: &str, bare: Bare) -> Result<Nanos, String> {
-    match parse_duration(text, bare)? {
-        Nanos::ZERO => Err("the time must be longer than 0".to_owned()),
-        time => Ok(time),
-    }
-}
-
-fn limit(text: &str) -> Result<Nanos, String> {
-    positive(text, Bare::Seconds)
-}
-
-fn run_time(text: &str) -> Result<Nanos, String> {
-    positive(text, Bare::Seconds)
-}
-
-fn interval(text: &str) -> Result<Nanos, String> {
-    positive(text, Bare::Millis)
-}
-
-fn grace(text: &str) -> Result<Nanos, String> {
-    parse_duration(text, Bare::Seconds)
 }
 
 fn export_file(text: &str) -> Result<String, String> {

@@ -4,7 +4,6 @@ const TRITON: &str = "belongs to Triton endpoints, which are not available";
 const MEDIA: &str = "belongs to media inputs (images, audio, video), which are not available";
 const SESSIONS: &str = "belongs to multi-turn sessions, which are not available";
 const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
-const SCHEDULES: &str = "belongs to schedules of several rates, which are not available: load is offered with --concurrency or --request-rate";
 const PLOTS: &str = "belongs to plots, which are not available";
 const SWEEPS: &str = "belongs to sweeps and searches, which are not available: run one profile for each value";
 const METRICS: &str = "belongs to metrics of servers and GPUs, which are not available";
@@ -12,8 +11,6 @@ const RANKINGS: &str = "belongs to ranking endpoints, which are not available";
 const CHECKPOINTS: &str = "belongs to checkpoints, which are not available";
 const CONFIG: &str = "belongs to configuration files, which are not available";
 const RUNS: &str = "belongs to repeated runs, which are not available";
-const PREFILL: &str = "belongs to a cap on prefills, which is not available";
-const RAMPS: &str = "belongs to ramps, which are not available";
 
 /// Flag and what it belongs to.
 const REFUSED: &[(&str, &str)] = &[
@@ -28,7 +25,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--batch-size-audio", MEDIA),
     ("--batch-size-image", MEDIA),
     ("--checkpoint-dir", CHECKPOINTS),
-    ("--concurrency-ramp-duration", RAMPS),
     ("--config", CONFIG),
     ("--conversation-num", SESSIONS),
     ("--conversation-turn-delay-mean", SESSIONS),
@@ -39,7 +35,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--custom-dataset-type", FILES),
     ("--dataset-sampling-strategy", FILES),
     ("--enable-checkpointing", CHECKPOINTS),
-    ("--fixed-schedule", SCHEDULES),
     ("--generate-plots", PLOTS),
     ("--gpu-telemetry", METRICS),
     ("--grpc-method", TRITON),
@@ -50,18 +45,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("--image-width-mean", MEDIA),
     ("--image-width-stddev", MEDIA),
     ("--input-dataset", FILES),
-    ("--input-file", FILES),
     ("--no-gpu-telemetry", METRICS),
     ("--no-server-metrics", METRICS),
     ("--num-conversations", SESSIONS),
     ("--num-profile-runs", RUNS),
     ("--num-sessions", SESSIONS),
-    ("--prefill-concurrency", PREFILL),
     ("--public-dataset", FILES),
     ("--rankings-passages-mean", RANKINGS),
     ("--rankings-passages-stddev", RANKINGS),
-    ("--request-rate-ramp-duration", RAMPS),
-    ("--request-rate-series", SCHEDULES),
     ("--seq-dist", FILES),
     ("--server-metrics", METRICS),
     ("--server-metrics-url", METRICS),
@@ -75,14 +66,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("--sweep-list", SWEEPS),
     ("--sweep-range", SWEEPS),
     ("--sweep-type", SWEEPS),
-    ("--user-centric-rate", SCHEDULES),
     ("--video-batch-size", MEDIA),
     ("--video-duration", MEDIA),
     ("--video-format", MEDIA),
     ("--video-fps", MEDIA),
     ("--video-height", MEDIA),
     ("--video-width", MEDIA),
-    ("--warmup-duration", "belongs to warm-up by time, which is not available: give --warmup-request-count"),
     ("-f", CONFIG),
 ];
 

@@ -1,11 +1,10 @@
 //! Arguments of `sim`.
 
-use crate::args::whole;
+use crate::args::values::{millis, whole};
 use clap::Args;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::units::{Bare, parse_duration};
 use streamgauge_sim::Fault;
 
 /// Arguments of `sim`. Times without a unit are in milliseconds.
@@ -62,10 +61,6 @@ pub struct SimArgs {
     /// Write a line of JSON for each request: when the kernel received it, and the instant before each write
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-}
-
-fn millis(text: &str) -> Result<Nanos, String> {
-    parse_duration(text, Bare::Millis)
 }
 
 fn share(text: &str) -> Result<f64, String> {

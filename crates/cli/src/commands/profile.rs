@@ -7,6 +7,7 @@ use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::recorder::Recorder;
 use crate::results::Results;
+use crate::schedules;
 use crate::settings::Settings;
 use crate::signals;
 use anyhow::{Context, Error, Result, anyhow, bail};
@@ -45,13 +46,15 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     if settings.plan.endpoint.models.is_empty() {
         settings.plan.endpoint.models = vec![only_model(&settings.plan, &route, clock)?];
     }
+    let rows = schedules::read(&mut settings, printer).map_err(usage)?;
     let tokenizer = tokenizer(&settings, printer)?;
     let mut plan = settings.plan.clone();
     plan.prompts.tokenizer = tokenizer.name().to_owned();
     plan.artifacts = plan.artifacts.join(directory_name(&plan));
 
     let endpoint = &plan.endpoint;
-    let prompts = synthesize(&plan.prompts, &endpoint.models, endpoint.model_selection, &tokenizer).map_err(usage)?;
+    let prompts =
+        synthesize(&plan.prompts, &rows, &endpoint.models, endpoint.model_selection, &tokenizer).map_err(usage)?;
     let mut artifacts =
         Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
             ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
@@ -204,7 +207,7 @@ fn say_plan(plan: &RunPlan, printer: &Printer) {
         plan.endpoint.models.join(", "),
         plan.load,
         plan.threads,
-        plan.warmup,
+        plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
     ));
 }
 
@@ -231,7 +234,7 @@ fn load(
         let recorder = std::thread::Builder::new()
             .name("recorder".into())
             .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
-        let bar = Bar::new(job.plan.stop, settings.bar.unwrap_or(printer.is_terminal()));
+        let bar = Bar::new(job.plan.stop.clone(), settings.bar.unwrap_or(printer.is_terminal()));
         let run = streamgauge_load::run(job.clone(), control, batches)?;
         let facts = run.finish(|progress| bar.show(progress, job.clock.now()));
         bar.clear();

@@ -180,6 +180,15 @@ impl<'a> Running<'a> {
         child.wait().unwrap();
     }
 
+    /// Sockets that it has open.
+    #[cfg(target_os = "linux")]
+    pub fn sockets(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.as_ref().unwrap().id())).unwrap();
+        // One that is closed while we look is none.
+        let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// Ctrl-C, again and again: two that come too soon after each other may count as one.
     pub fn interrupt_until_it_ends(mut self) -> Run {
         wait_until("the end of the run", || {

@@ -137,6 +137,7 @@ fn ctrl_c_waits_no_longer_than_the_grace_period() {
     assert_eq!(run.summary()["requests"]["cut_off"], cut_off.len());
     assert!(cut_off.iter().all(|record| record["at_ns"].as_array().unwrap().len() == 3), "{cut_off:?}");
     crate::figures::verify(&run);
+    crate::report::comes_out_again(&context, &run);
 }
 
 #[test]
@@ -149,6 +150,8 @@ fn a_second_ctrl_c_ends_at_once() {
     let records = run.records();
     assert_eq!((records.ended("ok").len(), records.ended("cut_off").len()), (6, 1));
     assert!(run.stdout.contains("Requests: 6 ok, 0 failed, 1 cut off"), "{}", run.stdout);
+    crate::figures::verify(&run);
+    crate::report::comes_out_again(&context, &run);
 }
 
 #[test]

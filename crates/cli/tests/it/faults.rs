@@ -51,10 +51,13 @@ fn every_fault_of_an_answer_has_its_place_and_class() {
             let run = context.profile(&args).expect(0);
             assert_eq!(failures(&run), failed_as(stage, class, 4), "{fault} {streaming}");
             assert_eq!(run.records().ended("ok").len(), 8, "{fault} {streaming}");
+            assert_eq!(run.summary()["requests"]["failed"], 4);
+            assert!(run.stdout.contains("4 x ") && run.stdout.contains("Requests: 8 ok, 4 failed"), "{}", run.stdout);
             if more.is_empty() {
                 assert!(run.records().ended("failed").iter().all(|record| record["seq"].as_u64().unwrap() % 3 == 2));
             }
             crate::figures::verify(&run);
+            crate::report::comes_out_again(&context, &run);
         }
     }
 }
@@ -147,13 +150,21 @@ fn a_server_that_does_not_read_a_long_request_is_a_timeout() {
     let args = "--streaming --no-probe --isl 2500000 --num-prompts 1 -m any --request-count 1 --first-byte-timeout 1s";
     let run = context.run(context.command_to(&url, args)).expect(1);
     assert!(run.bodies()[0].to_string().len() > 11_000_000);
-    assert_eq!(failures(&run), failed_as("first_byte", "timeout", 1));
+    assert_eq!(failures(&run), failed_as("send", "timeout", 1));
     let long = context.run(context.command_to(&url, &args.replace("--first-byte-timeout", "--request-timeout")));
-    assert_eq!(failures(&long.expect(1)), failed_as("first_byte", "timeout", 1));
+    assert_eq!(failures(&long.expect(1)), failed_as("send", "timeout", 1));
 }
 
 #[test]
 fn a_server_that_dies_and_comes_back_is_measured_again() {
+    for (load, name) in
+        [("--concurrency 2", "concurrency2"), ("--request-rate 40 --arrival-pattern constant", "request_rate40.0")]
+    {
+        dies_and_comes_back(load, name);
+    }
+}
+
+fn dies_and_comes_back(load: &str, name: &str) {
     let context = TestContext::new();
     let start = |addr: std::net::SocketAddr| {
         let mut config = SimConfig::new(Tokenizer::embedded());
@@ -163,15 +174,22 @@ fn a_server_that_dies_and_comes_back_is_measured_again() {
     let first = start(([127, 0, 0, 1], 0).into());
     let addr = first.addr();
     let running = context.start_bare(&format!(
-        "profile --url {} --ui none --streaming --isl 10 --osl 6 --concurrency 2 --benchmark-duration 10m",
+        "profile --url {} --ui none --streaming --isl 10 --osl 6 {load} --benchmark-duration 10m",
         first.url()
     ));
     wait_until("answers", || first.log().len() > 10);
+    #[cfg(target_os = "linux")]
+    let sockets = running.sockets();
     first.stop().unwrap();
-    let records = context.path().join("artifacts/sim-model-openai-chat-concurrency2/.records.jsonl.partial");
+    let records = context.path().join(format!("artifacts/sim-model-openai-chat-{name}/.records.jsonl.partial"));
     wait_until("refusals", || fs::read_to_string(&records).is_ok_and(|text| text.contains("\"refused\"")));
     let second = start(addr);
-    wait_until("answers again", || second.log().len() > 10);
+    wait_until("answers again", || second.log().len() > 20);
+    #[cfg(target_os = "linux")]
+    if load.starts_with("--concurrency") {
+        // A connection a stream, as before.
+        assert_eq!(running.sockets(), sockets);
+    }
     running.interrupt();
     let run = running.wait().expect(130);
     assert!(run.summary()["run"]["ended_early"].is_null());
@@ -186,7 +204,17 @@ fn a_server_that_dies_and_comes_back_is_measured_again() {
         records.ended("ok").into_iter().map(seq).partition(|&seq| seq < last_failed);
     assert!(before.len() >= 9 && after.len() >= 9, "{before:?} {after:?}");
     assert_eq!(run.summary()["requests"]["failed"], failed.len());
+    // None is missing between the first and the last.
+    let mut all: Vec<u64> = records.all.iter().map(seq).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..all.len() as u64).collect::<Vec<_>>());
+    // The schedule went on as if nothing had happened.
+    let dues = records.all.iter().filter_map(|record| Some((seq(record), record["due_ns"].as_i64()?)));
+    let dues: std::collections::BTreeMap<u64, i64> = dues.collect();
+    assert_eq!(dues.len(), if load.starts_with("--concurrency") { 0 } else { all.len() });
+    assert!(dues.iter().all(|(seq, due)| (due - dues[&0] - *seq as i64 * 25_000_000).abs() <= 1), "{dues:?}");
     crate::figures::verify(&run);
+    crate::report::comes_out_again(&context, &run);
 }
 
 #[test]
@@ -220,6 +248,7 @@ fn running_out_of_descriptors_is_a_failure_of_this_machine() {
     assert_eq!(run.records().ended("ok").len() + failed.len(), 90);
     assert!(run.stdout.contains("no port or descriptor left here (connect)"), "{}", run.stdout);
     crate::figures::verify(&run);
+    crate::report::comes_out_again(&context, &run);
 }
 
 #[test]
@@ -232,6 +261,7 @@ fn a_request_to_terminate_is_ctrl_c() {
     let run = running.interrupt_until_it_ends().expect(130);
     assert!(run.stderr.contains("interrupted: waiting up to 3600 s"), "{}", run.stderr);
     assert_eq!((run.records().ended("ok").len(), run.records().ended("cut_off").len()), (7, 1));
+    crate::report::comes_out_again(&context, &run);
     let context = TestContext::new();
     let running = context.start(&format!("{SMALL} --concurrency 2 --benchmark-duration 10m"));
     wait_until("answers", || context.requests().len() > 10);
@@ -241,4 +271,5 @@ fn a_request_to_terminate_is_ctrl_c() {
     assert_eq!((&summary["run"]["interrupted"], &summary["requests"]["cut_off"]), (&json!(true), &json!(0)));
     assert!(run.stdout.contains("Artifacts: "));
     crate::figures::verify(&run);
+    crate::report::comes_out_again(&context, &run);
 }

@@ -11,9 +11,19 @@ mod faults;
 mod figures;
 mod files;
 mod flags;
+mod machine;
 mod open_loop;
 mod recompute;
 mod report;
 mod server;
+mod stages;
 mod tap;
 mod tls;
+
+// Scripted servers are those of the engine's tests.
+#[allow(dead_code, reason = "the engine's tests need more of them")]
+#[path = "../../../load/tests/it/script.rs"]
+mod script;
+#[allow(dead_code, reason = "the engine's tests need more of them")]
+#[path = "../../../load/tests/it/words.rs"]
+mod words;

@@ -23,13 +23,23 @@ fn unchanged(dir: &Path, before: &BTreeMap<String, String>) {
     assert!(differing.is_empty(), "{differing:?}");
 }
 
+/// The run's files and table come out of its records once more, to the last byte.
+#[track_caller]
+pub fn comes_out_again(context: &TestContext, run: &Run) {
+    let before = contents(&run.dir());
+    let again = report(context, run.dir().strip_prefix(context.path()).unwrap().to_str().unwrap());
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.stdout, run.stdout);
+    unchanged(&run.dir(), &before);
+}
+
 fn report(context: &TestContext, args: &str) -> Run {
     context.run(context.bare(&format!("report {args}")))
 }
 
-/// A run that is killed once it has so many records on disk; where it wrote.
-fn killed(context: &TestContext, args: &str, records: usize) -> PathBuf {
-    let dir = context.path().join(DIR);
+/// A run into `dir` that is killed once it has so many records on disk; where it wrote.
+fn killed(context: &TestContext, dir: &str, args: &str, records: usize) -> PathBuf {
+    let dir = context.path().join(dir);
     let run = context.start(&format!("{args} --benchmark-duration 10m"));
     wait_until("records on disk", || {
         fs::read_to_string(dir.join(".records.jsonl.partial")).is_ok_and(|text| text.lines().count() > records)
@@ -92,21 +102,24 @@ fn an_interrupted_run_is_reported_as_that_and_the_report_is_all_well() {
     wait_until("some answers", || context.requests().len() > 5);
     running.interrupt();
     let original = running.wait().expect(130);
-    let before = contents(&original.dir());
-    let again = report(&context, DIR).expect(0);
-    unchanged(&original.dir(), &before);
-    assert_eq!(again.stdout, original.stdout);
+    comes_out_again(&context, &original);
 }
 
 #[test]
 fn a_killed_run_gets_its_report_from_what_it_had_finished() {
+    kill_and_report("--concurrency 1", "concurrency1");
+    kill_and_report("--request-rate 40", "request_rate40.0");
+}
+
+fn kill_and_report(load: &str, name: &str) {
     let context = TestContext::faulty(&["status=500:every=7"]);
-    let dir = killed(&context, &format!("{SMALL} --no-probe --concurrency 1"), 9);
+    let place = &format!("artifacts/sim-model-openai-chat-{name}");
+    let dir = killed(&context, place, &format!("{SMALL} --no-probe {load}"), 9);
     let records = Records::read(&fs::read_to_string(dir.join(".records.jsonl.partial")).unwrap());
-    let run = report(&context, DIR).expect(0);
+    let run = report(&context, place).expect(0);
     assert!(run.stderr.contains("the run ended early: killed"), "{}", run.stderr);
     assert!(run.stdout.contains("Ended before its plan"), "{}", run.stdout);
-    assert!(run.stdout.ends_with(&format!("Artifacts: {DIR}\n")), "{}", run.stdout);
+    assert!(run.stdout.ends_with(&format!("Artifacts: {place}\n")), "{}", run.stdout);
     let summary = run.summary();
     let [ok, failed] = ["ok", "failed"].map(|outcome| records.ended(outcome).len());
     assert!(ok > 0 && failed > 0);
@@ -127,7 +140,7 @@ fn a_killed_run_gets_its_report_from_what_it_had_finished() {
     }
     // Once more gives the same: nothing of the run was used up.
     let before = contents(&dir);
-    assert_eq!(report(&context, DIR).expect(0).stdout, run.stdout);
+    assert_eq!(report(&context, place).expect(0).stdout, run.stdout);
     unchanged(&dir, &before);
     // The figures, by formulas of the tests' own.
     fs::copy(dir.join(".records.jsonl.partial"), dir.join("records.jsonl")).unwrap();
@@ -179,7 +192,7 @@ fn an_old_file_that_knows_fewer_facts_is_read() {
 fn a_killed_run_is_kept_apart_from_the_one_before_it() {
     let context = TestContext::new();
     context.profile(&format!("{SMALL} --request-count 10")).expect(0);
-    let dir = killed(&context, SMALL, 3);
+    let dir = killed(&context, DIR, SMALL, 3);
     let before = contents(&dir);
     let first = report(&context, DIR).expect(0);
     assert!(first.stdout.contains("Requests: 10 ok") && !first.stdout.contains("killed"), "{}", first.stdout);

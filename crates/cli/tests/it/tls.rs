@@ -2,8 +2,9 @@
 
 use crate::context::TestContext;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use tokio_rustls::TlsAcceptor;
 
 const ARGS: &str = "--streaming --concurrency 2 --request-count 6 --isl 10 --osl 3";
 
-/// An https relay to `server`; the authority of its certificate is in `directory` as ca.pem.
-fn relay(server: SocketAddr, directory: &Path) -> String {
+/// What a server needs to speak TLS as 127.0.0.1; the authority of its certificate is in `directory` as ca.pem. Clients
+/// must show a certificate of that authority's where `mutual` says so.
+pub fn server_config(directory: &Path, mutual: bool) -> Arc<ServerConfig> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "authority of these tests");
@@ -22,9 +24,23 @@ fn relay(server: SocketAddr, directory: &Path) -> String {
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let config = match mutual {
+        false => config.with_no_client_auth(),
+        true => {
+            let mut roots = RootCertStore::empty();
+            roots.add(authority.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            config.with_client_cert_verifier(verifier)
+        }
+    };
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
+    Arc::new(config.with_single_cert(vec![leaf.der().clone()], key).unwrap())
+}
+
+/// An https relay to `server`; the authority of its certificate is in `directory` as ca.pem.
+fn relay(server: SocketAddr, directory: &Path) -> String {
+    let config = server_config(directory, false);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -32,7 +48,7 @@ fn relay(server: SocketAddr, directory: &Path) -> String {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (listener, acceptor) = (TcpListener::from_std(listener).unwrap(), TlsAcceptor::from(Arc::new(config)));
+            let (listener, acceptor) = (TcpListener::from_std(listener).unwrap(), TlsAcceptor::from(config));
             loop {
                 let (client, acceptor) = (listener.accept().await.unwrap().0, acceptor.clone());
                 tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use crate::script::{Peer, nobody, serve};
 use crate::trial::{Ended, Trial, failure};
 use crate::truth::{quick, sim};
-use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, document, finish, stream, token};
+use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, document, finish, prompt, stream, token};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Target;
 use streamgauge_core::plan::{Header, HeaderValue};
@@ -144,6 +144,28 @@ fn a_reset_in_the_middle() {
     assert_eq!((stage, class), (Stage::Body, FailureClass::Reset), "{message}");
     let record = ended.records()[0];
     assert_eq!((record.chunks.len(), record.status, record.retries), (1, Some(200), 0));
+}
+
+#[test]
+fn a_request_that_was_not_taken_whole() {
+    let server = serve(|peer| match peer.number {
+        0 => {
+            peer.glance();
+            peer.reset_at_end();
+        }
+        _ => {
+            while peer.request().is_some() {
+                peer.send(&stream(&["a"]));
+            }
+        }
+    });
+    let mut long = prompt(5);
+    // More bytes than the buffers of both sockets hold.
+    long.texts = vec!["word ".repeat(4_000_000)];
+    let ended = Trial::at(server.addr()).prompts(vec![long]).requests(2).run();
+    let (stage, class, message) = first(&ended);
+    assert_eq!((stage, class), (Stage::Send, FailureClass::Reset), "{message}");
+    assert!(ended.records()[0].sent.is_some() && ended.records()[1].is_ok());
 }
 
 #[test]

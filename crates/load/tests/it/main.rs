@@ -4,6 +4,7 @@
 // Helpers of tests may unwrap too; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod clock_steps;
 mod connections;
 mod endings;
 mod failures;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier};
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::load::Arrivals;
 use streamgauge_core::record::{Outcome, Record};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
@@ -23,7 +24,8 @@ fn bursts() -> Arrival {
 /// When the measured requests of a plan without a seed are due, on the run's clock.
 fn planned(ended: &Ended, rate: f64, arrival: Arrival) -> impl Iterator<Item = Nanos> {
     let start = ended.facts.started;
-    Schedule::new(Rate::try_new(rate).unwrap(), arrival, Seed(0), "arrivals").map(move |due| start + due.at)
+    Schedule::new(&Arrivals::steady(Rate::try_new(rate).unwrap(), arrival), Seed(0), "arrivals")
+        .map(move |due| start + due.at)
 }
 
 /// The records are those of the schedule, one for one, and none was taken up or sent before it was due.

@@ -125,6 +125,22 @@ fn a_server_that_does_not_speak_tls() {
 }
 
 #[test]
+fn a_stream_whose_seal_is_broken() {
+    let certificates = local();
+    let server = serve_tls(certificates.server.clone(), |peer| {
+        peer.request();
+        peer.send(&format!("{STREAM_HEAD}{}", chunk(&token("a"))));
+        settle();
+        peer.garble();
+        peer.hang();
+    });
+    let ended = Trial::to(server.https("localhost")).trust(certificates.trust()).run();
+    let (stage, class, message) = failure(&ended.only().record);
+    assert_eq!((stage, class), (Stage::Body, FailureClass::Tls), "{message}");
+    assert_eq!(ended.only().record.chunks.len(), 1);
+}
+
+#[test]
 fn a_file_without_certificates_is_refused_before_load() {
     let certificates = local();
     let trial = Trial::to(certificates.talker().https("localhost"));

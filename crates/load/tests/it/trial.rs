@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
-    Endpoint, EndpointKind, ExportLevel, Length, Load, ModelSelection, PromptPlan, RunPlan, Stamps, StopRule, Target,
-    Timeouts, TokenCount, Trust,
+    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan, RunPlan,
+    Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
 };
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, FailureClass, Outcome, Phase, Record, RunFacts, Stage};
 use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::StopRule;
 use streamgauge_load::{Control, Finished, Input, Job, Route};
 use streamgauge_wire::Codec;
 
@@ -44,6 +46,8 @@ impl Trial {
         let endpoint = Endpoint {
             kind: EndpointKind::Chat,
             target,
+            others: Vec::new(),
+            balance: Balance::RoundRobin,
             path: EndpointKind::Chat.default_path().to_owned(),
             models: vec!["sim-model".to_owned()],
             model_selection: ModelSelection::RoundRobin,
@@ -68,9 +72,13 @@ impl Trial {
         let plan = RunPlan {
             endpoint,
             prompts,
-            load: Load::Concurrency(1),
-            stop: StopRule { requests: Some(1), duration: None, grace: LIMIT },
-            warmup: 0,
+            load: Load::concurrency(1),
+            stop: StopRule { grace: LIMIT, ..StopRule::after(1) },
+            warmup: None,
+            prefill: None,
+            cancel: None,
+            connections: ConnectionPolicy::Reuse,
+            steady_state: false,
             timeouts: Timeouts { connect: LIMIT, first_byte: LIMIT, idle: LIMIT, total: LIMIT },
             threads: 1,
             stamps: Stamps::Kernel,
@@ -97,13 +105,14 @@ impl Trial {
     }
 
     pub fn slots(mut self, slots: u32) -> Trial {
-        self.plan.load = Load::Concurrency(slots);
+        self.plan.load = Load::concurrency(slots);
         self
     }
 
     /// An open loop.
     pub fn rate(mut self, rate: f64, arrival: Arrival, cap: Option<u32>) -> Trial {
-        self.plan.load = Load::Rate { rate: Rate::try_new(rate).unwrap(), arrival, cap };
+        let arrivals = Arrivals::steady(Rate::try_new(rate).unwrap(), arrival);
+        self.plan.load = Load::Open { arrivals, cap: cap.map(Places::all) };
         self
     }
 
@@ -129,7 +138,8 @@ impl Trial {
     }
 
     pub fn warmup(mut self, requests: u64) -> Trial {
-        self.plan.warmup = requests;
+        let load = self.plan.load.clone();
+        self.plan.warmup = Some(Warmup { load, prefill: None, requests: Some(requests), duration: None, grace: LIMIT });
         self
     }
 

@@ -12,14 +12,15 @@ use streamgauge_prompt::Tokenizer;
 use streamgauge_sim::{RequestLog, Service, Sim, SimConfig};
 
 /// Two stamps of one moment, taken by readings of two clocks on one machine, differ by less.
-const READINGS: Nanos = Nanos::from_millis(1);
+pub const READINGS: Nanos = Nanos::from_millis(1);
 
 /// A simulated server with these faults, written as its command line takes them.
 pub fn sim(service: Service, faults: &[&str]) -> Sim {
     sim_on(SystemClock::start(), service, faults)
 }
 
-fn sim_on(clock: SystemClock, service: Service, faults: &[&str]) -> Sim {
+/// The same on a clock that it shares with a run.
+pub fn sim_on(clock: SystemClock, service: Service, faults: &[&str]) -> Sim {
     let mut config = SimConfig::new(tokenizer());
     config.service = service;
     config.faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
@@ -43,7 +44,7 @@ pub fn slow() -> Service {
 }
 
 /// Each request with the server's account of it, found by the identifier in the answer.
-fn matched<'a>(finished: &'a [Finished], logs: &'a [RequestLog]) -> Vec<(&'a Finished, &'a RequestLog)> {
+pub fn matched<'a>(finished: &'a [Finished], logs: &'a [RequestLog]) -> Vec<(&'a Finished, &'a RequestLog)> {
     let mut logs: BTreeMap<String, &RequestLog> = logs.iter().map(|log| (log.id(), log)).collect();
     let pairs = finished.iter().map(|finished| {
         let body: Vec<u8> = finished.raw.iter().flat_map(|piece| piece.bytes.clone()).collect();
@@ -57,7 +58,7 @@ fn matched<'a>(finished: &'a [Finished], logs: &'a [RequestLog]) -> Vec<(&'a Fin
 }
 
 /// The client's stamps of a request lie where the server's log allows.
-fn fits(finished: &Finished, log: &RequestLog) {
+pub fn fits(finished: &Finished, log: &RequestLog) {
     let record = &finished.record;
     assert!(log.complete);
     assert!(record.sent.unwrap() <= log.received + READINGS, "{record:?} {log:?}");

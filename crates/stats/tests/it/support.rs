@@ -16,6 +16,7 @@ pub fn answer(seq: u64, sent: i64, at: &[i64]) -> Record {
         thread: 0,
         slot: 0,
         prompt: 0,
+        target: 0,
         input_tokens: 20,
         want_out: None,
         due: None,

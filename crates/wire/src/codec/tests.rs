@@ -4,12 +4,14 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use streamgauge_core::OutputKind;
-use streamgauge_core::plan::{ModelSelection, Target, Trust};
+use streamgauge_core::plan::{Balance, ModelSelection, Target, Trust};
 
 fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     Endpoint {
         kind,
         target: Target { tls: false, host: "localhost".into(), port: 8000 },
+        others: Vec::new(),
+        balance: Balance::RoundRobin,
         path: kind.default_path().into(),
         models: vec!["tinychat".into()],
         model_selection: ModelSelection::RoundRobin,

@@ -10,7 +10,7 @@ use fixture::{Answer, Section};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use streamgauge_core::plan::{Endpoint, EndpointKind, ModelSelection, Target, Trust};
+use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
 use streamgauge_core::{Event, OutputKind};
 use streamgauge_wire::{Codec, model_ids, server_message};
 
@@ -19,6 +19,8 @@ fn codec(kind: EndpointKind) -> Codec {
     let endpoint = Endpoint {
         kind,
         target: Target { tls: false, host: "localhost".into(), port: 8000 },
+        others: Vec::new(),
+        balance: Balance::RoundRobin,
         path: kind.default_path().into(),
         models: vec!["tiny".into()],
         model_selection: ModelSelection::RoundRobin,

@@ -1,143 +1,31 @@
-//! What was typed, made into what is meant: every default resolved, every refusal a sentence that names the flag. Nothing
-//! here asks the server or opens a file.
+//! Where requests go and in what form: `--url` and what belongs to it.
 
-use crate::args::{Clock, Export, Pattern, ProfileArgs, Report, Selection, TokenCounting, Ui, Wanted};
+use crate::args::{ProfileArgs, Selection, UrlStrategy};
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
-use streamgauge_core::arrival::{Arrival, Shape};
-use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::{
-    Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, Load, ModelSelection, PromptPlan, RunPlan,
-    Stamps, StopRule, Target, Timeouts, TokenCount, Trust,
-};
-use streamgauge_core::seed::Seed;
-use streamgauge_report::Style;
-use streamgauge_stats::{Goodput, Grade};
+use streamgauge_core::plan::{Balance, Endpoint, Header, HeaderValue, ModelSelection, Target, Trust};
 
 /// Where servers are looked for.
 const DEFAULT_URL: &str = "http://localhost:8000";
-/// What `--sim` runs unless told otherwise.
-const SIM_STREAMS: u32 = 8;
-/// How long `--sim` runs unless told otherwise.
-const SIM_DURATION: Nanos = Nanos::from_millis(10_000);
 /// An environment variable that other clients of such servers read too.
 const COMMON_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 
-/// Everything a profile needs to know. The plan still lacks what only the server and the machine can say: the models where
-/// none was named, the tokenizer's name, and the directory that is named after the model.
-pub struct Settings {
-    /// The plan.
-    pub plan: RunPlan,
-    /// Start a simulated server and go there; the plan's target is then to be replaced.
-    pub sim: bool,
-    /// What was asked for as tokenizer.
-    pub tokenizer: Option<String>,
-    /// Layout of the table.
-    pub style: Style,
-    /// Progress bar: asked for, refused, or whatever the terminal allows.
-    pub bar: Option<bool>,
-    /// The worst verdict that is good enough.
-    pub require_fidelity: Option<Grade>,
-    /// Say more.
-    pub verbose: bool,
-    /// What the user should know before load.
-    pub notes: Vec<String>,
-}
-
-impl Settings {
-    /// Settles what `args` mean. `env` reads an environment variable.
-    ///
-    /// # Errors
-    /// A sentence that names the flag and what is accepted.
-    pub fn resolve(args: ProfileArgs, env: &impl Fn(&str) -> Option<String>) -> Result<Settings> {
-        let mut notes = Vec::new();
-        if args.tokenizer_trust_remote_code {
-            notes.push(
-                "--tokenizer-trust-remote-code has no effect: code that comes with a tokenizer is never run".into(),
-            );
-        }
-        if args.endpoint_type == EndpointKind::Chat && args.batch_size > 1 {
-            bail!(
-                "--batch-size {}: chat takes one text a request; give 1, or --endpoint-type completions",
-                args.batch_size
-            );
-        }
-        let (target, path) = destination(&args)?;
-        let endpoint = endpoint(&args, target, path, env, &mut notes)?;
-        let goodput = goodput(&args.goodput)?;
-        let load = load(&args)?;
-        let stop = stop_rule(&args, load)?;
-        let plan = RunPlan {
-            prompts: prompts(&args),
-            endpoint,
-            load,
-            stop,
-            warmup: args.warmup_request_count,
-            timeouts: Timeouts {
-                connect: args.connect_timeout,
-                first_byte: args.first_byte_timeout,
-                idle: args.idle_timeout,
-                total: args.request_timeout,
-            },
-            // A thread without a slot would have nothing to do.
-            threads: args.threads.unwrap_or_else(default_threads).min(u16::try_from(load.slots()).unwrap_or(u16::MAX)),
-            stamps: match args.clock {
-                Clock::Kernel => Stamps::Kernel,
-                Clock::User => Stamps::User,
-            },
-            token_count: match args.token_count {
-                TokenCounting::Auto => TokenCount::Auto,
-                TokenCounting::Usage => TokenCount::Usage,
-                TokenCounting::Tokenizer => TokenCount::Tokenizer,
-                TokenCounting::Chunks => TokenCount::Chunks,
-            },
-            export: match args.export_level {
-                Export::Summary => ExportLevel::Summary,
-                Export::Records => ExportLevel::Records,
-                Export::Raw => ExportLevel::Raw,
-            },
-            goodput,
-            probe: !args.no_probe,
-            artifacts: args.artifact_dir,
-            export_file: args.profile_export_file,
-        };
-        Ok(Settings {
-            plan,
-            sim: args.sim,
-            tokenizer: args.tokenizer,
-            style: args.report.into(),
-            bar: args.ui.map(|ui| ui == Ui::Bar),
-            require_fidelity: args.require_fidelity.map(|wanted| match wanted {
-                Wanted::Good => Grade::Good,
-                Wanted::Degraded => Grade::Degraded,
-            }),
-            verbose: args.verbose,
-            notes,
-        })
-    }
-}
-
-impl From<Report> for Style {
-    fn from(report: Report) -> Style {
-        match report {
-            Report::Native => Style::Native,
-            Report::GenaiPerf2024 => Style::GenaiPerf2024,
-            Report::GenaiPerf2024Early => Style::GenaiPerf2024Early,
-        }
-    }
-}
-
-fn endpoint(
+/// Where requests go, and in what form.
+pub fn endpoint(
     args: &ProfileArgs,
-    target: Target,
-    path: String,
     env: &impl Fn(&str) -> Option<String>,
     notes: &mut Vec<String>,
 ) -> Result<Endpoint> {
+    let (target, others, path) = destinations(args)?;
     let streaming = args.streaming || args.sim;
     Ok(Endpoint {
         kind: args.endpoint_type,
         target,
+        others,
+        balance: match args.url_strategy {
+            UrlStrategy::RoundRobin => Balance::RoundRobin,
+            UrlStrategy::LeastInFlight => Balance::LeastInFlight,
+        },
         path,
         models: args.model.clone(),
         model_selection: match args.model_selection_strategy {
@@ -156,74 +44,24 @@ fn endpoint(
     })
 }
 
-fn prompts(args: &ProfileArgs) -> PromptPlan {
-    PromptPlan {
-        count: args.num_dataset_entries,
-        input: Length { mean: args.isl, stddev: args.isl_stddev },
-        output: args.osl.map(|mean| Length { mean, stddev: args.osl_stddev.unwrap_or(0.0) }),
-        output_exact: args.output_tokens_mean_deterministic,
-        batch: args.batch_size,
-        prefixes: args.num_prefix_prompts,
-        prefix_tokens: args.prefix_prompt_length,
-        seed: Seed(args.random_seed),
-        tokenizer: String::new(),
-        tokenizer_revision: args.tokenizer_revision.clone(),
-    }
-}
-
-/// A rate makes an open loop, whose cap the concurrency then is.
-fn load(args: &ProfileArgs) -> Result<Load> {
-    let Some(rate) = args.request_rate else {
-        return Ok(Load::Concurrency(args.concurrency.unwrap_or(if args.sim { SIM_STREAMS } else { 1 })));
-    };
-    let arrival = match (args.arrival_pattern, args.arrival_smoothness) {
-        (Some(Pattern::Gamma), shape) => Arrival::Gamma { shape: shape.unwrap_or(Shape::POISSON) },
-        (None, Some(shape)) => Arrival::Gamma { shape },
-        // GenAI-Perf's only one; AIPerf's default is poisson.
-        (None | Some(Pattern::Constant), None) => Arrival::Constant,
-        (Some(Pattern::Poisson), None) => Arrival::Poisson,
-        (Some(_), Some(shape)) => bail!(
-            "--arrival-smoothness {}: only gamma arrivals have a shape; give --arrival-pattern gamma, or leave one out",
-            shape.value()
-        ),
-    };
-    Ok(Load::Rate { rate, arrival, cap: args.concurrency })
-}
-
-fn stop_rule(args: &ProfileArgs, load: Load) -> Result<StopRule> {
-    let duration = args.benchmark_duration.or(args.measurement_interval);
-    let (streams, all_at_once) = match load {
-        Load::Concurrency(slots) => {
-            if let Some(count) = args.request_count.filter(|count| *count < u64::from(slots)) {
-                bail!(
-                    "--request-count {count} is less than --concurrency {slots}, which could then never be reached; give at least {slots}"
-                );
-            }
-            (slots, false)
+/// Servers and their path: of each `--url`, which may have a path in front of the endpoint's, and of `--endpoint`.
+fn destinations(args: &ProfileArgs) -> Result<(Target, Vec<Target>, String)> {
+    let (first, path) = destination(args, args.url.first().map_or(DEFAULT_URL, String::as_str))?;
+    let mut others = Vec::new();
+    for url in args.url.iter().skip(1) {
+        let (other, its_path) = destination(args, url)?;
+        if its_path != path {
+            bail!("--url {url}: its path is {its_path}, and that of the first is {path}; give URLs with the same path");
         }
-        // Like the replaced tools: their default counts a rate without a cap as one stream.
-        Load::Rate { rate, cap, .. } => (cap.unwrap_or(1), rate.per_second().is_infinite()),
-    };
-    if all_at_once && duration.is_some() && args.request_count.is_none() {
-        bail!("--request-rate inf: a time makes no end of requests that are all due at once; give --request-count");
+        if other == first || others.contains(&other) {
+            bail!("--url {url}: given twice; give each server once");
+        }
+        others.push(other);
     }
-    let (requests, duration) = match (args.request_count, duration) {
-        (None, None) if args.sim && !all_at_once => (None, Some(SIM_DURATION)),
-        (None, None) => (Some(10.max(2 * u64::from(streams))), None),
-        given => given,
-    };
-    Ok(StopRule { requests, duration, grace: args.grace_period })
+    Ok((first, others, path))
 }
 
-/// Processors less one, which is left to the observers and to the system.
-fn default_threads() -> u16 {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    u16::try_from(processors.saturating_sub(1)).unwrap_or(u16::MAX).max(1)
-}
-
-/// Server and path: of `--url`, which may have a path in front of the endpoint's, and of `--endpoint`.
-fn destination(args: &ProfileArgs) -> Result<(Target, String)> {
-    let url = args.url.as_deref().unwrap_or(DEFAULT_URL);
+fn destination(args: &ProfileArgs, url: &str) -> Result<(Target, String)> {
     let (target, base) = target(url)?;
     let path = match &args.endpoint {
         Some(path) => format!("/{}", path.trim_start_matches([' ', '/'])),
@@ -371,18 +209,6 @@ fn scalar(text: &str) -> Value {
         (None, Some(_)) => text.parse::<f64>().map_or_else(|_| text.into(), Value::from),
         (None, None) => text.into(),
     }
-}
-
-fn goodput(limits: &[String]) -> Result<Vec<(String, f64)>> {
-    let mut parsed = Vec::new();
-    for limit in limits {
-        match limit.split_once(':').map(|(key, value)| (key, value.parse::<f64>())) {
-            Some((key, Ok(value))) => parsed.push((key.to_owned(), value)),
-            _ => bail!("--goodput {limit}: give `metric:value`, such as time_to_first_token:200"),
-        }
-    }
-    Goodput::parse(&parsed)?;
-    Ok(parsed)
 }
 
 #[cfg(test)]

@@ -1,0 +1,168 @@
+//! What was typed, made into what is meant: every default resolved, every refusal a sentence that names the flag. Nothing
+//! here asks the server or opens a file.
+
+mod endpoint;
+mod load;
+
+pub use load::TracePart;
+
+use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
+use anyhow::{Result, bail};
+use streamgauge_core::load::Load;
+use streamgauge_core::plan::{
+    EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
+};
+use streamgauge_core::seed::Seed;
+use streamgauge_report::Style;
+use streamgauge_stats::{Goodput, Grade};
+
+/// Everything a profile needs to know. The plan still lacks what only the server and the machine can say: the models where
+/// none was named, the tokenizer's name, and the directory that is named after the model.
+pub struct Settings {
+    /// The plan.
+    pub plan: RunPlan,
+    /// Start a simulated server and go there; the plan's target is then to be replaced.
+    pub sim: bool,
+    /// Which part of the trace is replayed, where the plan replays one.
+    pub trace_part: TracePart,
+    /// What was asked for as tokenizer.
+    pub tokenizer: Option<String>,
+    /// Layout of the table.
+    pub style: Style,
+    /// Progress bar: asked for, refused, or whatever the terminal allows.
+    pub bar: Option<bool>,
+    /// The worst verdict that is good enough.
+    pub require_fidelity: Option<Grade>,
+    /// Say more.
+    pub verbose: bool,
+    /// What the user should know before load.
+    pub notes: Vec<String>,
+}
+
+impl Settings {
+    /// Settles what `args` mean. `env` reads an environment variable.
+    ///
+    /// # Errors
+    /// A sentence that names the flag and what is accepted.
+    pub fn resolve(args: ProfileArgs, env: &impl Fn(&str) -> Option<String>) -> Result<Settings> {
+        let mut notes = Vec::new();
+        if args.tokenizer_trust_remote_code {
+            notes.push(
+                "--tokenizer-trust-remote-code has no effect: code that comes with a tokenizer is never run".into(),
+            );
+        }
+        if args.endpoint_type == EndpointKind::Chat && args.batch_size > 1 {
+            bail!(
+                "--batch-size {}: chat takes one text a request; give 1, or --endpoint-type completions",
+                args.batch_size
+            );
+        }
+        let endpoint = endpoint::endpoint(&args, env, &mut notes)?;
+        let goodput = goodput(&args.goodput)?;
+        let load = load::load(&args)?;
+        let prefill = load::prefill(&args.load, endpoint.streaming)?;
+        let stop = load::stop(&args.load, &load, args.sim)?;
+        let warmup = load::warmup(&args.load, &load, prefill, endpoint.streaming)?;
+        load::check(&args, &load, &stop)?;
+        let plan = RunPlan {
+            prompts: prompts(&args),
+            endpoint,
+            threads: args.load.threads.unwrap_or_else(default_threads).min(useful_threads(&load, warmup.as_ref())),
+            load,
+            stop,
+            warmup,
+            prefill,
+            cancel: load::cancel(&args.load),
+            connections: args.connections,
+            steady_state: args.load.steady_state,
+            timeouts: Timeouts {
+                connect: args.connect_timeout,
+                first_byte: args.first_byte_timeout,
+                idle: args.idle_timeout,
+                total: args.request_timeout,
+            },
+            stamps: match args.load.clock {
+                Clock::Kernel => Stamps::Kernel,
+                Clock::User => Stamps::User,
+            },
+            token_count: match args.token_count {
+                TokenCounting::Auto => TokenCount::Auto,
+                TokenCounting::Usage => TokenCount::Usage,
+                TokenCounting::Tokenizer => TokenCount::Tokenizer,
+                TokenCounting::Chunks => TokenCount::Chunks,
+            },
+            export: match args.export_level {
+                Export::Summary => ExportLevel::Summary,
+                Export::Records => ExportLevel::Records,
+                Export::Raw => ExportLevel::Raw,
+            },
+            goodput,
+            probe: !args.no_probe,
+            artifacts: args.artifact_dir,
+            export_file: args.profile_export_file,
+        };
+        Ok(Settings {
+            plan,
+            sim: args.sim,
+            trace_part: load::trace_part(&args.load),
+            tokenizer: args.tokenizer,
+            style: args.report.into(),
+            bar: args.ui.map(|ui| ui == Ui::Bar),
+            require_fidelity: args.require_fidelity.map(|wanted| match wanted {
+                Wanted::Good => Grade::Good,
+                Wanted::Degraded => Grade::Degraded,
+            }),
+            verbose: args.verbose,
+            notes,
+        })
+    }
+}
+
+impl From<Report> for Style {
+    fn from(report: Report) -> Style {
+        match report {
+            Report::Native => Style::Native,
+            Report::GenaiPerf2024 => Style::GenaiPerf2024,
+            Report::GenaiPerf2024Early => Style::GenaiPerf2024Early,
+        }
+    }
+}
+
+fn prompts(args: &ProfileArgs) -> PromptPlan {
+    PromptPlan {
+        count: args.num_dataset_entries,
+        input: Length { mean: args.isl, stddev: args.isl_stddev },
+        output: args.osl.map(|mean| Length { mean, stddev: args.osl_stddev.unwrap_or(0.0) }),
+        output_exact: args.output_tokens_mean_deterministic,
+        batch: args.batch_size,
+        prefixes: args.num_prefix_prompts,
+        prefix_tokens: args.prefix_prompt_length,
+        seed: Seed(args.random_seed),
+        tokenizer: String::new(),
+        tokenizer_revision: args.tokenizer_revision.clone(),
+    }
+}
+
+/// A thread without a slot would have nothing to do.
+fn useful_threads(load: &Load, warmup: Option<&Warmup>) -> u16 {
+    let slots = load.slots().max(warmup.map_or(0, |warmup| warmup.load.slots()));
+    u16::try_from(slots).unwrap_or(u16::MAX)
+}
+
+/// Processors less one, which is left to the observers and to the system.
+fn default_threads() -> u16 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(processors.saturating_sub(1)).unwrap_or(u16::MAX).max(1)
+}
+
+fn goodput(limits: &[String]) -> Result<Vec<(String, f64)>> {
+    let mut parsed = Vec::new();
+    for limit in limits {
+        match limit.split_once(':').map(|(key, value)| (key, value.parse::<f64>())) {
+            Some((key, Ok(value))) => parsed.push((key.to_owned(), value)),
+            _ => bail!("--goodput {limit}: give `metric:value`, such as time_to_first_token:200"),
+        }
+    }
+    Goodput::parse(&parsed)?;
+    Ok(parsed)
+}

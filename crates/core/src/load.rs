@@ -1,0 +1,276 @@
+//! How load is offered: a closed loop, an open one, or users with a rhythm of their own. Values only; the times that follow
+//! from them are in [`crate::schedule`].
+
+use crate::arrival::{Arrival, Rate};
+use crate::clock::Nanos;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How load is offered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// A closed loop: so many requests at once, each followed by the next as soon as it has ended.
+    Concurrency(Places),
+    /// An open loop: each request is due at a time that no answer moves.
+    Open {
+        /// When.
+        arrivals: Arrivals,
+        /// Most requests in flight at once. One that is due while so many are waits, and that is part of its time from due.
+        cap: Option<Places>,
+    },
+    /// Users who each send a request at fixed times of their own, all equally far apart, and never two at once: one that is
+    /// due before the user's last was answered leaves when it is, and that is part of its time from due.
+    Users {
+        /// How many.
+        users: u32,
+        /// Requests per second of all users together: each user's are `users / rate` apart.
+        rate: Rate,
+    },
+}
+
+/// A number of places for requests, and how it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Most requests at once, at least 1.
+    pub most: u32,
+    /// How their number grows from the first to all; none has all from the start.
+    pub ramp: Option<Ramp>,
+}
+
+impl Places {
+    /// So many from the start.
+    pub fn all(most: u32) -> Places {
+        Places { most, ramp: None }
+    }
+}
+
+/// A growth over the first part of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ramp {
+    /// How long it takes.
+    pub time: Nanos,
+    /// In which shape.
+    pub shape: RampShape,
+}
+
+/// The shape of a growth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RampShape {
+    /// By equal factors in equal times.
+    Exponential,
+    /// By equal steps in equal times.
+    Linear,
+}
+
+/// When the requests of an open loop are due.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// After the gaps that a file lists, which begin again when they are used up.
+    Intervals {
+        /// The file.
+        file: PathBuf,
+        /// The gaps in it, at least one; not part of any result.
+        #[serde(skip)]
+        gaps: Arc<[Nanos]>,
+    },
+    /// At one rate.
+    Rate {
+        /// Requests per second.
+        rate: Rate,
+        /// How evenly they come.
+        arrival: Arrival,
+        /// How the rate is reached; none has it from the start. With one it is finite.
+        ramp: Option<Ramp>,
+    },
+    /// At a rate that changes: straight lines between points, and the last point's rate after it.
+    Series {
+        /// The points, at least one, in the order of their times; the first is at 0.
+        points: Vec<RatePoint>,
+        /// How evenly they come.
+        arrival: Arrival,
+    },
+    /// At the times that a trace lists, each once.
+    Trace {
+        /// The file.
+        file: PathBuf,
+        /// By which factor its times were shortened.
+        speedup: f64,
+        /// The times after that, in order, from the phase's start; not part of any result.
+        #[serde(skip)]
+        dues: Arc<[Nanos]>,
+    },
+}
+
+/// A point of a rate that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RatePoint {
+    /// From the phase's start.
+    pub at: Nanos,
+    /// Requests per second: finite, 0 or more.
+    pub per_second: f64,
+}
+
+/// Connections that an open loop opens ahead of load at most. What they save is the handshake of the first requests;
+/// beyond them, each is opened when all others are busy.
+const AHEAD: f64 = 64.0;
+
+impl Load {
+    /// A closed loop of so many from the start.
+    pub fn concurrency(most: u32) -> Load {
+        Load::Concurrency(Places::all(most))
+    }
+
+    /// An open loop at one rate from the start, without a bound.
+    pub fn rate(rate: Rate, arrival: Arrival) -> Load {
+        Load::Open { arrivals: Arrivals::steady(rate, arrival), cap: None }
+    }
+
+    /// Most requests in flight at once, where there is a bound.
+    pub fn most(&self) -> Option<u32> {
+        match self {
+            Load::Concurrency(places) | Load::Open { cap: Some(places), .. } => Some(places.most),
+            Load::Users { users, .. } => Some(*users),
+            Load::Open { cap: None, .. } => None,
+        }
+    }
+
+    /// Connections opened ahead of load. Of an open loop: as many as may be in flight, or else as requests of one second
+    /// would be, up to 64.
+    pub fn slots(&self) -> u32 {
+        // Between 1 and 64.
+        self.most().unwrap_or_else(|| self.peak_rate().ceil().clamp(1.0, AHEAD) as u32)
+    }
+
+    /// Requests per second at the highest, where a schedule says it; of a closed loop nothing, and infinite where all are due
+    /// at once. Of intervals and traces it is the mean.
+    pub fn peak_rate(&self) -> f64 {
+        match self {
+            Load::Concurrency(_) => 0.0,
+            Load::Users { rate, .. } => rate.per_second(),
+            Load::Open { arrivals, .. } => arrivals.peak_rate(),
+        }
+    }
+}
+
+impl Arrivals {
+    /// At one rate from the start.
+    pub fn steady(rate: Rate, arrival: Arrival) -> Arrivals {
+        Arrivals::Rate { rate, arrival, ramp: None }
+    }
+
+    /// Requests per second at the highest; of intervals and traces the mean.
+    pub fn peak_rate(&self) -> f64 {
+        match self {
+            Arrivals::Rate { rate, .. } => rate.per_second(),
+            Arrivals::Series { points, .. } => points.iter().map(|point| point.per_second).fold(0.0, f64::max),
+            Arrivals::Intervals { gaps, .. } => {
+                mean_rate(gaps.len(), gaps.iter().fold(Nanos::ZERO, |sum, gap| sum + *gap))
+            }
+            Arrivals::Trace { dues, .. } => mean_rate(dues.len(), dues.last().copied().unwrap_or_default()),
+        }
+    }
+
+    /// How many requests there are, where that is bounded.
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Arrivals::Trace { dues, .. } => Some(dues.len() as u64),
+            Arrivals::Intervals { .. } | Arrivals::Rate { .. } | Arrivals::Series { .. } => None,
+        }
+    }
+}
+
+fn mean_rate(requests: usize, time: Nanos) -> f64 {
+    if time > Nanos::ZERO { requests as f64 / time.as_secs_f64() } else { f64::INFINITY }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Load::Concurrency(places) => write!(f, "concurrency {places}"),
+            Load::Users { users, rate } => write!(f, "{users} users with {rate} requests/s together"),
+            Load::Open { arrivals, cap } => {
+                write!(f, "{arrivals}")?;
+                cap.map_or(Ok(()), |cap| write!(f, ", at most {cap} at once"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.most)?;
+        self.ramp.map_or(Ok(()), |ramp| write!(f, " ({ramp})"))
+    }
+}
+
+impl fmt::Display for Ramp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = match self.shape {
+            RampShape::Exponential => "exponential",
+            RampShape::Linear => "linear",
+        };
+        write!(f, "reached in {} s, {shape}", self.time.as_secs_f64())
+    }
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Arrivals::Rate { rate, arrival, ramp } => {
+                write!(f, "{rate} requests/s ({arrival})")?;
+                ramp.map_or(Ok(()), |ramp| write!(f, " ({ramp})"))
+            }
+            Arrivals::Series { points, arrival } => {
+                let points: Vec<String> =
+                    points.iter().map(|point| format!("{}:{}", point.at.as_secs_f64(), point.per_second)).collect();
+                write!(f, "requests/s {} ({arrival})", points.join(","))
+            }
+            Arrivals::Intervals { file, .. } => write!(f, "the intervals of {}", file.display()),
+            Arrivals::Trace { file, speedup, .. } => {
+                write!(f, "the times of {}", file.display())?;
+                if *speedup == 1.0 { Ok(()) } else { write!(f, ", {speedup} times as fast") }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_loop_opens_a_second_of_connections_ahead() {
+        let load = |rate, cap: Option<u32>| Load::Open {
+            arrivals: Arrivals::steady(Rate::try_new(rate).unwrap(), Arrival::Poisson),
+            cap: cap.map(Places::all),
+        };
+        let slots = |rate, cap| load(rate, cap).slots();
+        assert_eq!([slots(0.1, None), slots(9.5, None), slots(1e4, None), slots(f64::INFINITY, None)], [1, 10, 64, 64]);
+        assert_eq!([slots(0.1, Some(8)), slots(1e4, Some(500))], [8, 500]);
+        assert_eq!(load(10.0, Some(8)).to_string(), "10.0 requests/s (poisson), at most 8 at once");
+        let json = serde_json::to_string(&load(2.0, None)).unwrap();
+        assert_eq!(json, r#"{"open":{"arrivals":{"rate":{"rate":2.0,"arrival":"poisson","ramp":null}},"cap":null}}"#);
+    }
+
+    #[test]
+    fn loads_say_what_they_are() {
+        let ramp = Some(Ramp { time: Nanos::from_millis(1_500), shape: RampShape::Exponential });
+        let load = Load::Concurrency(Places { most: 64, ramp });
+        assert_eq!(load.to_string(), "concurrency 64 (reached in 1.5 s, exponential)");
+        let point = |at, per_second| RatePoint { at: Nanos::from_millis(at), per_second };
+        let series = Arrivals::Series { points: vec![point(0, 1.0), point(2_500, 10.0)], arrival: Arrival::Constant };
+        assert_eq!(series.to_string(), "requests/s 0:1,2.5:10 (constant)");
+        assert_eq!(series.peak_rate(), 10.0);
+        let trace = Arrivals::Trace {
+            file: "t.jsonl".into(),
+            speedup: 2.0,
+            dues: [0, 500, 1_000].map(Nanos::from_millis).into(),
+        };
+        assert_eq!((trace.to_string().as_str(), trace.peak_rate()), ("the times of t.jsonl, 2 times as fast", 3.0));
+    }
+}

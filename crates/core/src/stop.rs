@@ -1,0 +1,75 @@
+//! When a run ends. Values only: counts and times are kept by the load threads, what depends on figures by whoever folds the
+//! records.
+
+use crate::clock::Nanos;
+use serde::{Deserialize, Serialize};
+
+/// When a run ends: whichever comes first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StopRule {
+    /// After so many requests.
+    pub requests: Option<u64>,
+    /// After so long.
+    pub duration: Option<Nanos>,
+    /// How long requests in flight may then still take; only where the end was not a count.
+    pub grace: Nanos,
+    /// When more than this share of the finished requests has failed, from 0 to 1; judged from [`BUDGET_FROM`] finished
+    /// requests on.
+    pub failed_share: Option<f64>,
+    /// When windows of the run agree with each other.
+    pub stability: Option<StabilityRule>,
+    /// When a figure is known well enough.
+    pub confidence: Option<ConfidenceRule>,
+}
+
+impl StopRule {
+    /// After so many requests, and no grace.
+    pub fn after(requests: u64) -> StopRule {
+        StopRule {
+            requests: Some(requests),
+            duration: None,
+            grace: Nanos::ZERO,
+            failed_share: None,
+            stability: None,
+            confidence: None,
+        }
+    }
+}
+
+/// Finished requests from which on their failed share is judged: one of a handful says nothing yet.
+pub const BUDGET_FROM: u64 = 20;
+
+/// Perf Analyzer's rule: a run is a row of windows, and ends when the last three of them agree. Its figures are of those
+/// three: the requests whose last output lies in them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StabilityRule {
+    /// How long a window is.
+    pub window: Window,
+    /// By which share of the lowest the highest of three throughputs, and of three latencies, may be above it.
+    pub within: f64,
+    /// The latency percentile that must be stable, from 1 to 99; none takes the mean.
+    pub percentile: Option<u8>,
+    /// Most windows; when they are used up, the run ends unstable.
+    pub most: u32,
+}
+
+/// How long a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// Until so many requests have ended in it.
+    Requests(u64),
+    /// So long.
+    Time(Nanos),
+}
+
+/// A run ends when the 95 % confidence interval of a figure is narrow enough.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceRule {
+    /// The metric's key.
+    pub metric: String,
+    /// The percentile, from 1 to 99; none takes the mean, or the one figure of a metric of the whole run.
+    pub percentile: Option<u8>,
+    /// Half the interval's width as a share of the figure, over 0 and under 1.
+    pub within: f64,
+}

@@ -1,0 +1,66 @@
+//! What late reads may have done to a p99. Events that shared one are few in a good run, and a p99 is made of few values.
+//!
+//! A late read gives its events the newest stamp: one time before it comes out too long, and those between its events come
+//! out as nothing. So it moves a high percentile up and never down. If s of n values are too long in this way, at
+//! least a hundredth of the true values is still above what is reported for the percentile 99 - 100 s / n: the true p99
+//! lies between that and the p99 reported. How many s is, is partly an estimate (`sharing`), and with it the bound.
+
+use crate::distribution::Sampler;
+use crate::metric::Metric;
+
+/// How low a metric's p99 may truly be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LateTail {
+    /// Whose p99.
+    pub metric: Metric,
+    /// The least that it may truly be, in the metric's unit.
+    pub least: f64,
+}
+
+impl LateTail {
+    /// Of a metric's values, of which so many are made of late reads. None when there are none.
+    pub fn of(metric: Metric, values: &mut Sampler, spoiled: f64) -> Option<LateTail> {
+        if spoiled <= 0.0 {
+            return None;
+        }
+        let steps = values.steps();
+        let count: u64 = steps.iter().map(|(_, count)| count).sum();
+        Some(LateTail { metric, least: with_above(&steps, count as f64 * 0.01 + spoiled)? })
+    }
+}
+
+/// The greatest value that at least so many values reach.
+fn with_above(steps: &[(f64, u64)], above: f64) -> Option<f64> {
+    let mut reached = 0;
+    let step = steps.iter().rev().find(|(_, count)| {
+        reached += count;
+        reached as f64 >= above
+    });
+    step.or(steps.first()).map(|&(value, _)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(values: impl IntoIterator<Item = u32>, spoiled: f64) -> Option<LateTail> {
+        let mut sampler = Sampler::of(Metric::InterChunkLatency);
+        values.into_iter().for_each(|value| sampler.add(f64::from(value)));
+        LateTail::of(Metric::InterChunkLatency, &mut sampler, spoiled)
+    }
+
+    #[test]
+    fn the_true_p99_is_as_many_ranks_lower_as_values_are_spoiled() {
+        // Ten of a thousand are the hundredth, and with 3.2 more it is the fourteenth from above.
+        assert_eq!(tail(1..=1_000, 3.2).map(|found| found.least), Some(987.0));
+        assert_eq!(tail(1..=1_000, 4.0).map(|found| found.least), Some(987.0));
+        assert_eq!(tail(1..=1_000, 4.1).map(|found| found.least), Some(986.0));
+        assert_eq!(tail(1..=1_000, 0.0), None);
+    }
+
+    #[test]
+    fn where_all_may_be_spoiled_the_least_value_is_the_bound() {
+        assert_eq!(tail(1..=10, 900.0).map(|found| found.least), Some(1.0));
+        assert_eq!(tail([], 5.0), None);
+    }
+}
