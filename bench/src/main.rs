@@ -1,9 +1,11 @@
 //! Runs the release binary against its own simulated server, each pinned to a processor, and holds what the client
 //! reported against what the server's log knows to be true.
 
+mod ledger;
+
 use anyhow::{Result, bail};
 use clap::Parser;
-use streamgauge_bench::pair::{Pair, Ran};
+use streamgauge_bench::pair::{Pair, Place, Ran};
 use streamgauge_bench::truth::Truth;
 use streamgauge_core::load::Load;
 use streamgauge_core::schedule::Schedule;
@@ -13,7 +15,7 @@ use streamgauge_core::seed::Seed;
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge-bench", about)]
 struct Args {
-    /// Cases to run; without any, all: accuracy, thousand, saturated, tiny, start, open-200, open-2000 and these with -poisson
+    /// Cases to run; without any, all: accuracy, thousand, ten-thousand, sixty-four-1ms, saturated, saturated-long, tiny, million, start, open-200, open-2000 and these with -poisson
     cases: Vec<String>,
     /// The binary to run
     #[arg(long, default_value = "target/release/streamgauge")]
@@ -33,6 +35,7 @@ struct Args {
 struct Case {
     name: &'static str,
     columns: &'static str,
+    place: Place,
     sim: &'static str,
     profile: &'static str,
     row: fn(&Ran, &Truth) -> Result<String>,
@@ -40,6 +43,8 @@ struct Case {
 
 const PACED: &str = "--ttft 50 --itl 10 --itl-growth 0 --jitter 0 --prefill-rate 0";
 const THOUSAND: &str = "--ttft 50 --itl 20 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
+const TEN_THOUSAND: &str = "--ttft 50 --itl 200 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
+const MILLISECOND: &str = "--ttft 50 --itl 1 --itl-growth 0 --jitter 0 --prefill-rate 0";
 const INSTANT: &str = "--ttft 0 --itl 0 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
 
 /// Replies of 35 ms: some dozens in flight, and a few events for each request.
@@ -51,6 +56,7 @@ const CASES: &[Case] = &[
     Case {
         name: "accuracy",
         columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens",
+        place: Place::Apart,
         sim: PACED,
         profile: "--concurrency 64 --isl 20 --osl 64 --benchmark-duration 20",
         row: accuracy,
@@ -59,13 +65,33 @@ const CASES: &[Case] = &[
     Case {
         name: "thousand",
         columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens",
+        place: Place::Apart,
         sim: THOUSAND,
         profile: "--concurrency 1000 --isl 20 --osl 128 --request-count 3000",
         row: accuracy,
     },
+    // Lengths differ, so that a request can be told from the others by what both sides know of it.
+    Case {
+        name: "ten-thousand",
+        columns: "requests not answered | records unlike the log | reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens | peak MB",
+        place: Place::Together,
+        sim: TEN_THOUSAND,
+        profile: "--concurrency 10000 --isl 20 --isl-stddev 5 --osl 32 --osl-stddev 8 --request-count 20000",
+        row: ten_thousand,
+    },
+    // Tokens come faster than a client on one processor looks up.
+    Case {
+        name: "sixty-four-1ms",
+        columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens | verdict",
+        place: Place::Apart,
+        sim: MILLISECOND,
+        profile: "--concurrency 64 --isl 20 --osl 256 --benchmark-duration 20",
+        row: judged,
+    },
     Case {
         name: "saturated",
         columns: "client CPU-s per million tokens | tokens/s | peak MB",
+        place: Place::Apart,
         sim: INSTANT,
         profile: "--concurrency 32 --isl 20 --osl 256 --request-count 8192",
         row: saturated,
@@ -73,6 +99,7 @@ const CASES: &[Case] = &[
     Case {
         name: "saturated-long",
         columns: "client CPU-s per million tokens | tokens/s | peak MB",
+        place: Place::Apart,
         sim: INSTANT,
         profile: "--concurrency 32 --isl 20 --osl 256 --request-count 65536",
         row: saturated,
@@ -80,13 +107,23 @@ const CASES: &[Case] = &[
     Case {
         name: "tiny",
         columns: "requests/s | last reply to exit, s | client CPU-s | peak MB",
+        place: Place::Apart,
         sim: INSTANT,
         profile: "--concurrency 32 --isl 20 --osl 2 --request-count 20000",
         row: tiny,
     },
     Case {
+        name: "million",
+        columns: "requests/s | last reply to exit, s | client CPU-s | peak MB",
+        place: Place::Apart,
+        sim: INSTANT,
+        profile: "--concurrency 32 --isl 20 --osl 2 --request-count 1000000",
+        row: tiny,
+    },
+    Case {
         name: "start",
         columns: "launch to first request (the probe), s | last reply to exit, s | peak MB",
+        place: Place::Apart,
         sim: INSTANT,
         profile: "--request-count 10",
         row: start,
@@ -94,6 +131,7 @@ const CASES: &[Case] = &[
     Case {
         name: "open-200",
         columns: OPEN,
+        place: Place::Apart,
         sim: SHORT,
         profile: "--request-rate 200 --arrival-pattern constant --isl 20 --osl 4 --request-count 2000",
         row: open,
@@ -101,6 +139,7 @@ const CASES: &[Case] = &[
     Case {
         name: "open-200-poisson",
         columns: OPEN,
+        place: Place::Apart,
         sim: SHORT,
         profile: "--request-rate 200 --arrival-pattern poisson --isl 20 --osl 4 --request-count 2000",
         row: open,
@@ -108,6 +147,7 @@ const CASES: &[Case] = &[
     Case {
         name: "open-2000",
         columns: OPEN,
+        place: Place::Apart,
         sim: SHORT,
         profile: "--request-rate 2000 --arrival-pattern constant --isl 20 --osl 4 --request-count 20000",
         row: open,
@@ -115,6 +155,7 @@ const CASES: &[Case] = &[
     Case {
         name: "open-2000-poisson",
         columns: OPEN,
+        place: Place::Apart,
         sim: SHORT,
         profile: "--request-rate 2000 --arrival-pattern poisson --isl 20 --osl 4 --request-count 20000",
         row: open,
@@ -131,7 +172,7 @@ fn main() -> Result<()> {
     for case in CASES.iter().filter(|case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name)) {
         println!("{} ({}): {}", case.name, case.profile, case.columns);
         for _ in 0..args.rounds {
-            let ran = pair.run(case.sim, case.profile)?;
+            let ran = pair.run_at(case.place, case.sim, case.profile)?;
             let truth = Truth::read(&ran.log, ran.requests())?;
             println!("| {} |", (case.row)(&ran, &truth)?);
         }
@@ -154,6 +195,18 @@ fn accuracy(ran: &Ran, truth: &Truth) -> Result<String> {
         per_million(ran, truth),
     ]
     .join(" | "))
+}
+
+/// A stream may not be lost, and what the client wrote down must be what the server did.
+fn ten_thousand(ran: &Ran, truth: &Truth) -> Result<String> {
+    let unanswered = ran.asked()?.saturating_sub(ran.requests());
+    let unlike = ledger::unlike(ran.records()?, &truth.requests)?;
+    Ok(format!("{unanswered} | {unlike} | {} | {:.0}", accuracy(ran, truth)?, ran.peak_mb))
+}
+
+/// Figures that may be wrong as long as the verdict says so.
+fn judged(ran: &Ran, truth: &Truth) -> Result<String> {
+    Ok(format!("{} | {}", accuracy(ran, truth)?, ran.verdict()))
 }
 
 fn saturated(ran: &Ran, truth: &Truth) -> Result<String> {

@@ -5,13 +5,24 @@ use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use serde::Deserialize;
 use serde_json::Value;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::load::Load;
+use streamgauge_report::RecordReader;
 use streamgauge_sim::SimProcess;
+
+/// How client and server share the two processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Each has one to itself.
+    Apart,
+    /// Both may use both.
+    Together,
+}
 
 /// Where the two run.
 pub struct Pair {
@@ -31,6 +42,7 @@ pub struct Ran {
     pub cpu: f64,
     /// The client's largest resident memory.
     pub peak_mb: f64,
+    artifacts: PathBuf,
     summary: Value,
     launched: i64,
     exited: i64,
@@ -42,18 +54,36 @@ impl Pair {
     /// # Errors
     /// When one of them cannot be run or the client finds nothing to measure.
     pub fn run(&self, sim: &str, profile: &str) -> Result<Ran> {
-        self.run_through(sim, profile, Ok)
+        self.run_at(Place::Apart, sim, profile)
     }
 
-    /// The same, with the client sent to the URL that `route` makes of the server's.
+    /// The same, in that place.
+    ///
+    /// # Errors
+    /// As [`Pair::run`].
+    pub fn run_at(&self, place: Place, sim: &str, profile: &str) -> Result<Ran> {
+        self.start(place, sim, profile, Ok)
+    }
+
+    /// The same as [`Pair::run`], with the client sent to the URL that `route` makes of the server's.
     ///
     /// # Errors
     /// As [`Pair::run`], and those of `route`.
     pub fn run_through(&self, sim: &str, profile: &str, route: impl FnOnce(String) -> Result<String>) -> Result<Ran> {
+        self.start(Place::Apart, sim, profile, route)
+    }
+
+    fn start(
+        &self,
+        place: Place,
+        sim: &str,
+        profile: &str,
+        route: impl FnOnce(String) -> Result<String>,
+    ) -> Result<Ran> {
         let dir = std::env::temp_dir().join(format!("streamgauge-bench-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         let log = dir.join("sim.log");
-        let mut server = self.pinned(self.server_cpu, "sim");
+        let mut server = self.pinned(place, self.server_cpu, "sim");
         server.args(["--port", "0", "--log"]).arg(&log).args(sim.split_whitespace());
         let server = SimProcess::start(&mut server).context("the server cannot be started")?;
         let url = route(server.url().to_owned())?;
@@ -61,7 +91,7 @@ impl Pair {
         let clock = SystemClock::start();
         let before = children()?;
         let artifacts = dir.join("artifacts");
-        let mut client = self.pinned(self.client_cpu, "profile");
+        let mut client = self.pinned(place, self.client_cpu, "profile");
         client.args(["--url", &url, "--streaming", "--ui", "none", "--tokenizer", "cl100k_base", "--artifact-dir"]);
         client.arg(&artifacts).args(profile.split_whitespace()).stdout(Stdio::null());
         let launched = clock.read().wall;
@@ -78,14 +108,19 @@ impl Pair {
             cpu: seconds(&after) - seconds(&before),
             peak_mb,
             summary: summary(&artifacts)?,
+            artifacts,
             launched,
             exited,
         })
     }
 
-    fn pinned(&self, cpu: u32, command: &str) -> Command {
+    fn pinned(&self, place: Place, cpu: u32, command: &str) -> Command {
+        let cpus = match place {
+            Place::Apart => cpu.to_string(),
+            Place::Together => format!("{},{}", self.client_cpu, self.server_cpu),
+        };
         let mut pinned = Command::new("taskset");
-        pinned.args(["-c", &cpu.to_string(), &self.binary, command]);
+        pinned.args(["-c", &cpus, &self.binary, command]);
         pinned
     }
 }
@@ -126,6 +161,37 @@ impl Ran {
         Ok(Load::deserialize(&self.summary["run"]["plan"]["load"])?)
     }
 
+    /// Requests that the plan asked for.
+    ///
+    /// # Errors
+    /// When it did not ask for a number of them.
+    pub fn asked(&self) -> Result<u64> {
+        self.summary["run"]["plan"]["stop"]["requests"].as_u64().context("the plan has no number of requests")
+    }
+
+    /// The verdict on the run, and what was not good.
+    pub fn verdict(&self) -> String {
+        let fidelity = self.fidelity();
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let rows = fidelity["rows"].as_array().into_iter().flatten().filter(|row| row["grade"] != "good");
+        let reasons: Vec<_> = rows.map(|row| format!("{}: {}", text(&row["title"]), text(&row["value"]))).collect();
+        if reasons.is_empty() {
+            text(&fidelity["verdict"])
+        } else {
+            format!("{} ({})", text(&fidelity["verdict"]), reasons.join("; "))
+        }
+    }
+
+    /// The records that the client wrote.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn records(&self) -> Result<RecordReader<BufReader<File>>> {
+        let path = run_directory(&self.artifacts)?.join("records.jsonl");
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        Ok(RecordReader::new(BufReader::new(file))?)
+    }
+
     /// Seconds from the launch to the first request of all at the server.
     pub fn start_up(&self, truth: &Truth) -> f64 {
         (truth.first_request - self.launched) as f64 / 1e9
@@ -134,6 +200,13 @@ impl Ran {
     /// Seconds from the server's last write to the client's exit.
     pub fn wind_up(&self, truth: &Truth) -> f64 {
         (self.exited - truth.measured.last_write) as f64 / 1e9
+    }
+}
+
+impl Drop for Ran {
+    fn drop(&mut self) {
+        // What is left lies in the directory for temporary files.
+        let _ = fs::remove_dir_all(&self.artifacts);
     }
 }
 
@@ -166,10 +239,13 @@ fn seconds(usage: &Usage) -> f64 {
     of(usage.user_time()) + of(usage.system_time())
 }
 
-fn summary(artifacts: &std::path::Path) -> Result<Value> {
-    let run = fs::read_dir(artifacts)?.next().context("the client wrote no artifacts")??;
-    let path = run.path().join("profile_export_genai_perf.json");
-    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-    fs::remove_dir_all(artifacts)?;
+fn summary(artifacts: &Path) -> Result<Value> {
+    let path = run_directory(artifacts)?.join("profile_export_genai_perf.json");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     Ok(serde_json::from_str(&text)?)
+}
+
+/// The one run's directory among the artifacts.
+fn run_directory(artifacts: &Path) -> Result<PathBuf> {
+    Ok(fs::read_dir(artifacts)?.next().context("the client wrote no artifacts")??.path())
 }

@@ -2,13 +2,15 @@
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
-use streamgauge_sim::log;
+use streamgauge_sim::{LogLine, log};
 use streamgauge_stats::truth::TruthSampler;
 
 /// What truly happened.
 pub struct Truth {
     /// Of the measured requests.
     pub measured: streamgauge_stats::truth::Truth,
+    /// Each measured request, in the order of arrival.
+    pub requests: Vec<LogLine>,
     /// When the first request of all arrived, the probe included; wall-clock nanoseconds.
     pub first_request: i64,
 }
@@ -19,14 +21,15 @@ impl Truth {
     /// # Errors
     /// When the log cannot be read or has fewer.
     pub fn read(file: &Path, requests: u64) -> Result<Truth> {
-        let lines = log::read(file).with_context(|| format!("in {}", file.display()))?;
+        let mut lines = log::read(file).with_context(|| format!("in {}", file.display()))?;
         let Some(first_request) = lines.first().map(|line| line.recv_ns) else { bail!("the server's log is empty") };
         let Some(skip) = lines.len().checked_sub(requests as usize) else {
             bail!("the server saw {} requests, the client {requests}", lines.len());
         };
         let mut sampler = TruthSampler::default();
-        lines[skip..].iter().for_each(|line| sampler.add(line.recv_ns, &line.writes, line.output_tokens));
+        let requests = lines.split_off(skip);
+        requests.iter().for_each(|line| sampler.add(line.recv_ns, &line.writes, line.output_tokens));
         let measured = sampler.close().context("no two tokens of an answer in the server's log")?;
-        Ok(Truth { measured, first_request })
+        Ok(Truth { measured, requests, first_request })
     }
 }

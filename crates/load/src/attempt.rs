@@ -22,6 +22,11 @@ use tokio::sync::SemaphorePermit;
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
+/// What a slot's first request allocates besides its connection's buffers, about. The memory is taken from the system before load,
+/// and given back to the allocator as the slot begins: the first events of many streams come together, and each would have
+/// to wait until the heap has grown for all before it.
+const FIRST_REQUEST: usize = 4 * 1024;
+
 /// A connection to each server, and at most one request on one of them.
 pub(crate) struct Slot {
     job: Arc<Job>,
@@ -30,6 +35,8 @@ pub(crate) struct Slot {
     /// By the server's index.
     connections: Vec<Option<Connection>>,
     previous_end: Option<Nanos>,
+    /// See [`FIRST_REQUEST`].
+    spare: Vec<u8>,
     watchdog: Watchdog,
     tally: Rc<Tally>,
     /// End as soon as the server has shown that it answers; for the probe.
@@ -80,7 +87,17 @@ impl Slot {
     pub fn new(job: Arc<Job>, thread: u16, number: u32, end: Rc<LocalEnd>, tally: Rc<Tally>) -> Slot {
         let watchdog = Watchdog::new(job.clock, job.plan.timeouts, end);
         let connections = (0..job.routes.len()).map(|_| None).collect();
-        Slot { job, thread, number, connections, previous_end: None, watchdog, tally, first_output_is_enough: false }
+        Slot {
+            job,
+            thread,
+            number,
+            connections,
+            previous_end: None,
+            spare: Vec::new(),
+            watchdog,
+            tally,
+            first_output_is_enough: false,
+        }
     }
 
     /// Ends requests at their first output.
@@ -90,6 +107,7 @@ impl Slot {
 
     /// A phase of the run begins: what lay before it is no turnaround.
     pub fn begin_phase(&mut self) {
+        self.spare = Vec::new();
         self.previous_end = None;
     }
 
@@ -98,7 +116,12 @@ impl Slot {
         for target in 0..self.connections.len() {
             self.watchdog.start(self.job.clock.now());
             self.connections[target] = self.open(target).await.ok();
+            if let Some(connection) = &mut self.connections[target] {
+                connection.turn().await;
+            }
         }
+        // Not zeros, which the system would promise and not give.
+        self.spare = vec![1; FIRST_REQUEST];
     }
 
     /// Its number, counted over all threads.
@@ -225,13 +248,15 @@ impl Slot {
         let answer = self.watchdog.guard(connection.drive(answer)).await;
         let stage = if connection.marks().is_sent_whole() { Stage::FirstByte } else { Stage::Send };
         let answer = answer.map_err(|ended| ended.at(stage))?;
-        let mut answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
+        let answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
         draft.ends_connection = is_last(&answer);
         let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         draft.begin_body(answer.status(), self.job.codec.decoder(content_type));
+        // The head lies in the connection's read buffer, and while it is there the next read needs another.
+        let mut body = answer.into_body();
         loop {
             self.watchdog.expect(Limit::Idle);
-            let frame = self.watchdog.guard(connection.drive(answer.body_mut().frame())).await?;
+            let frame = self.watchdog.guard(connection.drive(body.frame())).await?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| failure::from_hyper(Stage::Body, &error))?;
             if let (Some(data), Some(receipt)) = (frame.data_ref(), connection.marks().last()) {

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::ConnectionPolicy;
 use streamgauge_net::{Idle, Receipt, StampedStream};
@@ -20,6 +20,10 @@ use tokio_rustls::client::TlsStream;
 
 /// Bytes one read may bring.
 const READ_SIZE: usize = 64 * 1024;
+
+/// Of a buffer that nothing has been read into yet, so much is written to while there is nothing to read: memory that the
+/// system has yet to give costs more than a first event's work, and first events of many streams come together.
+const FIRST_TOUCH: usize = 1024;
 
 /// What the socket noted while hyper worked: the stamps of the request and answer under way.
 #[derive(Debug, Default)]
@@ -102,7 +106,15 @@ impl AsyncRead for Noted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let room = buf.remaining().min(READ_SIZE);
-            let receipt = ready!(self.0.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]))?;
+            let receipt = match self.0.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
+                Poll::Ready(receipt) => receipt?,
+                Poll::Pending => {
+                    if self.0.marks.reads.get() == 0 {
+                        buf.initialize_unfilled_to(room.min(FIRST_TOUCH));
+                    }
+                    return Poll::Pending;
+                }
+            };
             buf.put_slice(&scratch[..receipt.len]);
             if receipt.len > 0 {
                 let marks = &self.0.marks;
@@ -342,8 +354,8 @@ impl Connection {
         .await
     }
 
-    /// Lets the connection do whatever it can without waiting.
-    async fn turn(&mut self) {
+    /// Lets the connection do whatever it can without waiting. The first time it makes its buffers.
+    pub async fn turn(&mut self) {
         poll_fn(|cx| {
             self.poll_motor(cx);
             Poll::Ready(())

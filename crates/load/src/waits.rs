@@ -10,6 +10,10 @@ use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_net::Timer;
 use tokio::sync::SemaphorePermit;
 
+/// How long before a request is due its slot wakes up. A processor that was idle takes some tens of microseconds to come back, and
+/// none if it was busy, so without this the gaps between requests would differ by as much.
+const WAKE_UP: Nanos = Nanos(50_000);
+
 /// A request to be sent now.
 pub(crate) struct Ticket<'a> {
     /// Its number in the phase.
@@ -82,7 +86,16 @@ impl Waits {
     /// # Errors
     /// The timer's.
     pub async fn until(&self, at: Nanos) -> io::Result<bool> {
-        self.end.unless_over(self.timer.sleep_until(at)).await.map_or(Ok(false), |slept| slept.map(|()| true))
+        self.end.unless_over(self.punctually(at)).await.map_or(Ok(false), |slept| slept.map(|()| true))
+    }
+
+    /// Sleeps until shortly before `at`, and looks at the clock from then on, between which the thread's other tasks go on.
+    async fn punctually(&self, at: Nanos) -> io::Result<()> {
+        self.timer.sleep_until(at - WAKE_UP).await?;
+        while self.clock.now() < at {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Waits for the places that a request of `part` needs; none when the phase is over before.
