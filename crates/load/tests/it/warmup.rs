@@ -98,7 +98,8 @@ fn a_warm_up_by_time_is_cut_off_after_its_grace_and_the_measured_phase_is_not() 
             assert!(record.end >= record.issued + grace, "the grace is theirs: {record:?}");
         }
         assert!(ended.facts.started >= ended.warmup[0].record.issued + span + grace);
-        assert_eq!(ended.facts.connections_opened, 4, "what was cut off lost its connection");
+        // One slot may have sent all that was measured before the other came to its turn.
+        assert!((3..=4).contains(&ended.facts.connections_opened), "what was cut off lost its connection");
     }
 }
 
