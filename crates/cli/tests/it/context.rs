@@ -111,6 +111,15 @@ impl TestContext {
         self.clean(command, args)
     }
 
+    /// Lines of a shell in which `streamgauge` is the binary, and that ends with the first of them that fails.
+    #[cfg(unix)]
+    pub fn shell(&self, lines: &str) -> assert_cmd::Command {
+        let binary = assert_cmd::cargo::cargo_bin!("streamgauge");
+        let mut command = assert_cmd::Command::new("bash");
+        command.args(["-e", "-c"]).arg(format!("streamgauge() {{ \"$0\" \"$@\"; }}\n{lines}")).arg(binary);
+        self.clean(command, "")
+    }
+
     fn clean(&self, mut command: assert_cmd::Command, args: &str) -> assert_cmd::Command {
         for name in VARIABLES {
             command.env_remove(name);

@@ -7,6 +7,7 @@ mod calibrate;
 mod console;
 mod context;
 mod counts;
+mod docs;
 mod failures;
 mod faults;
 mod figures;

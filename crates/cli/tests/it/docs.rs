@@ -1,0 +1,46 @@
+//! The commands of the documentation, run as they stand there.
+
+use crate::context::TestContext;
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Commands that run side by side: most of their time they wait.
+const TOGETHER: usize = 4;
+
+/// Runs every ```` ```sh ```` block of `file`, each in a shell and a directory of its own, and tells what went wrong. The servers
+/// that the text calls `localhost:8001` and `localhost:8002` are simulated ones.
+#[cfg(unix)]
+fn run_blocks(file: &str) -> (usize, Vec<String>) {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file)).unwrap();
+    let blocks: Vec<&str> =
+        text.split("\n```sh\n").skip(1).map(|rest| rest.split_once("\n```").expect("a block ends").0).collect();
+    let commands = blocks.iter().flat_map(|block| block.lines()).filter(|line| line.starts_with("streamgauge ")).count();
+    let (queue, wrong) = (Mutex::new(blocks.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..TOGETHER {
+            scope.spawn(|| {
+                while let Some(block) = { queue.lock().unwrap().next() } {
+                    let [one, other] = [TestContext::new(), TestContext::new()];
+                    let block = block
+                        .replace("localhost:8001", &one.addr().to_string())
+                        .replace("localhost:8002", &other.addr().to_string());
+                    let run = one.run(one.shell(&block));
+                    if run.code != Some(0) || run.stdout.is_empty() {
+                        wrong.lock().unwrap().push(format!("{block}\nends with {:?}: {}", run.code, run.stderr));
+                    }
+                }
+            });
+        }
+    });
+    (commands, wrong.into_inner().unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn every_command_of_the_load_modes_works_as_written() {
+    let (commands, wrong) = run_blocks("load.md");
+    assert!(commands >= 25, "only {commands} commands were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
