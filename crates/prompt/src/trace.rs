@@ -71,7 +71,12 @@ impl Trace {
             }
             let refuse = |reason: String| TraceError::Line { line: index + 1, reason };
             let line: Line = serde_json::from_str(line).map_err(|error| {
-                refuse(format!("{error}; known are timestamp (ms), input_length, output_length, text and hash_ids"))
+                // Its own "at line 1" would stand beside the file's line.
+                let (text, column) = (error.to_string(), error.column());
+                let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+                refuse(format!(
+                    "{text} (column {column}); known are timestamp (ms), input_length, output_length, text and hash_ids"
+                ))
             })?;
             if !(0.0..=LATEST).contains(&line.timestamp) {
                 return Err(refuse(format!("the timestamp {} is not a number of milliseconds from 0", line.timestamp)));
@@ -144,10 +149,10 @@ mod tests {
             (r#"{"timestamp": 0, "session_id": "a"}"#, "line 1: unknown field `session_id`"),
             (r#"{"input_length": 5}"#, "line 1: missing field `timestamp`"),
             (r#"{"timestamp": 0, "input_length": 5, "text": "hi"}"#, "both text and input_length"),
-            ("{\"timestamp\": 0}\nnonsense", "line 2: expected"),
+            ("{\"timestamp\": 0}\nnonsense", "line 2: expected ident (column 2); known are"),
         ] {
             let error = Trace::parse(text).unwrap_err().to_string();
-            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.contains(words) && !error.contains("at line"), "{text}: {error}");
         }
     }
 
