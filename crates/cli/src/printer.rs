@@ -1,8 +1,8 @@
 //! Everything that is said: results on stdout, all else on stderr. The only room that prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
-/// Says things. A reader that went away (a closed pipe) is no error.
+/// Says things. A reader that went away (a closed pipe) is no error; a result that is lost otherwise (a full disk) is said.
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
     terminal: bool,
@@ -21,8 +21,12 @@ impl Printer {
     /// A result.
     pub fn result(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
-        let _ = out.flush();
+        let said = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
+        if let Err(error) =
+            said.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+        {
+            self.error(&format!("standard output cannot be written: {error}"));
+        }
     }
 
     /// Something worth knowing on the way.
