@@ -9,6 +9,8 @@ use streamgauge_core::plan::{Balance, Endpoint, Header, HeaderValue, ModelSelect
 const DEFAULT_URL: &str = "http://localhost:8000";
 /// An environment variable that other clients of such servers read too.
 const COMMON_KEY_VARIABLE: &str = "OPENAI_API_KEY";
+/// Headers that say where a body ends, which only whoever sends it can know.
+const FRAMING: [&str; 2] = ["Content-Length", "Transfer-Encoding"];
 
 /// Where requests go, and in what form.
 pub fn endpoint(
@@ -18,6 +20,16 @@ pub fn endpoint(
 ) -> Result<Endpoint> {
     let (target, others, path) = destinations(args)?;
     let streaming = args.streaming || args.sim;
+    if args.model.iter().any(|name| name.trim().is_empty()) {
+        bail!("--model: a name is empty; give names that the server knows, or leave it out");
+    }
+    let extra = extra_inputs(&args.extra_inputs)?;
+    // Else an answer in one piece would be measured as a stream, or a stream as one piece.
+    if let Some(stream) = extra.get("stream").filter(|stream| **stream != Value::Bool(streaming)) {
+        bail!(
+            "--extra-inputs stream:{stream}: --streaming says whether answers are streams; give or leave out that, and leave this out"
+        );
+    }
     Ok(Endpoint {
         kind: args.endpoint_type,
         target,
@@ -35,7 +47,7 @@ pub fn endpoint(
         streaming,
         ask_usage: streaming,
         headers: headers(args, env, notes)?,
-        extra: extra_inputs(&args.extra_inputs)?,
+        extra,
         trust: match (&args.ca_file, args.insecure) {
             (Some(file), _) => Trust::File(file.clone()),
             (None, true) => Trust::Insecure,
@@ -130,6 +142,9 @@ fn headers(args: &ProfileArgs, env: &impl Fn(&str) -> Option<String>, notes: &mu
         let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
         if let Err(error) = http::HeaderName::from_bytes(name.as_bytes()) {
             bail!("--header {name}: this is no header's name ({error}); give `Name: value`");
+        }
+        if FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
+            bail!("--header {name}: each body brings its own; leave it out");
         }
         if http::HeaderValue::from_str(&value).is_err() {
             bail!("--header {name}: the value holds characters that a header cannot; give `Name: value`");

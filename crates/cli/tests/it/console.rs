@@ -193,3 +193,30 @@ fn numbers_have_commas_between_thousands() {
     assert_eq!(input[1], "1,234.00");
     assert!(run.file("profile_export_genai_perf.csv").contains("Input Sequence Length (tokens),\"1,234.00\","));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_said_is_an_error_and_a_reader_that_left_is_none() {
+    let context = TestContext::new();
+    let args = format!("profile --url {} --isl 10 --osl 2 --ui none", context.url());
+    for (shell, lost) in [("exec >/dev/full", true), ("exec > >(exec true); wait $!", false)] {
+        let run = context.run(context.prepared(shell, &args)).expect(0);
+        assert_eq!(run.stderr.contains("standard output cannot be written: No space"), lost, "{shell}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn what_would_measure_something_else_is_refused() {
+    let context = TestContext::new();
+    for (args, words) in [
+        ("--streaming --extra-inputs stream:false", "--extra-inputs stream:false: --streaming says"),
+        ("--extra-inputs stream:true", "--extra-inputs stream:true: --streaming says"),
+        ("--model=", "--model: a name is empty"),
+        ("--header content-length:5", "--header content-length: each body brings its own"),
+    ] {
+        let run = context.profile(args).expect(2);
+        assert!(run.stderr.contains(words), "{args}: {}", run.stderr);
+    }
+    let run = context.profile("--streaming --extra-inputs stream:true --isl 10 --osl 2 --request-count 10").expect(0);
+    assert!(run.stdout.contains("Time To First Token (ms)"), "{}", run.stdout);
+}

@@ -16,7 +16,8 @@ fn run_blocks(file: &str) -> (usize, Vec<String>) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file)).unwrap();
     let blocks: Vec<&str> =
         text.split("\n```sh\n").skip(1).map(|rest| rest.split_once("\n```").expect("a block ends").0).collect();
-    let commands = blocks.iter().flat_map(|block| block.lines()).filter(|line| line.starts_with("streamgauge ")).count();
+    let commands =
+        blocks.iter().flat_map(|block| block.lines()).filter(|line| line.starts_with("streamgauge ")).count();
     let (queue, wrong) = (Mutex::new(blocks.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..TOGETHER {
