@@ -121,6 +121,11 @@ impl Drop for Sim {
     }
 }
 
+/// The system's reason, behind what it was the reason of.
+fn named(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
 /// The server's thread, from its first socket to its last log entry.
 fn run(
     config: SimConfig,
@@ -135,10 +140,11 @@ fn run(
         // microseconds, tokens would be late by half a millisecond whenever many are due at once.
         .event_interval(8)
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let (log, writer) = log::Log::open(&config.log, clock)?;
+    let (log, writer) =
+        log::Log::open(&config.log, clock).map_err(|error| named("the log file cannot be made", &error))?;
     let server = runtime.block_on(async {
         let timer = Timer::new(clock)?;
-        let listener = server::listen(bind)?;
+        let listener = server::listen(bind).map_err(|error| named(&format!("cannot listen on {bind}"), &error))?;
         let addr = listener.local_addr()?;
         let server = Rc::new(Server::new(config, clock, timer.clone(), log));
         let ticking = tokio::task::spawn_local(timer.run());

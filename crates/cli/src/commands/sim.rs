@@ -23,7 +23,7 @@ pub fn run(args: SimArgs, printer: &Printer) -> Result<Exit> {
     let bind = SocketAddr::new(args.host, args.port);
     let config = config(args).map_err(Usage)?;
     let models = config.models.join(", ");
-    let sim = Sim::start(config, bind).with_context(|| format!("cannot listen on {bind}"))?;
+    let sim = Sim::start(config, bind).context("the server cannot start")?;
     printer.result(&format!("listening on {} (models: {models}); Ctrl-C ends it", sim.url()));
     while !control.is_interrupted() {
         std::thread::sleep(LOOK);

@@ -34,6 +34,14 @@ fn an_address_that_is_taken_is_said() {
 }
 
 #[test]
+fn a_log_that_cannot_be_made_is_not_taken_for_the_address() {
+    let context = TestContext::new();
+    let run = context.run(context.bare("sim --port 0 --log no/such/log.jsonl")).expect(1);
+    assert!(run.stderr.contains("the log file cannot be made: No such"), "{}", run.stderr);
+    assert!(!run.stderr.contains("listen"), "{}", run.stderr);
+}
+
+#[test]
 fn nonsense_is_refused_with_the_flag_and_what_is_accepted() {
     let context = TestContext::new();
     for (args, words) in [
