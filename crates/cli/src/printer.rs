@@ -21,11 +21,11 @@ impl Printer {
     /// A result.
     pub fn result(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        let said = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
-        if let Err(error) =
-            said.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-        {
-            self.error(&format!("standard output cannot be written: {error}"));
+        match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                self.error(&format!("standard output cannot be written: {error}"));
+            }
+            _ => {}
         }
     }
 

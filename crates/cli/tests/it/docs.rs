@@ -1,7 +1,6 @@
 //! The commands of the documentation, run as they stand there.
 
 use crate::context::TestContext;
-use std::env;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,7 +10,6 @@ const TOGETHER: usize = 4;
 
 /// Runs every ```` ```sh ```` block of `file`, each in a shell and a directory of its own, and tells what went wrong. The servers
 /// that the text calls `localhost:8001` and `localhost:8002` are simulated ones.
-#[cfg(unix)]
 fn run_blocks(file: &str) -> (usize, Vec<String>) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file)).unwrap();
     let blocks: Vec<&str> =
@@ -38,7 +36,6 @@ fn run_blocks(file: &str) -> (usize, Vec<String>) {
     (commands, wrong.into_inner().unwrap())
 }
 
-#[cfg(unix)]
 #[test]
 fn every_command_of_the_load_modes_works_as_written() {
     let (commands, wrong) = run_blocks("load.md");

@@ -7,6 +7,7 @@ mod calibrate;
 mod console;
 mod context;
 mod counts;
+#[cfg(unix)]
 mod docs;
 mod failures;
 mod faults;
