@@ -1,6 +1,6 @@
 //! Refuses what does not go together: flags that would do nothing, and loads that could never become what they are called.
 
-use crate::args::{Export, ProfileArgs};
+use crate::args::{Export, LoadArgs, ProfileArgs};
 use crate::settings::Level;
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
@@ -11,51 +11,14 @@ use streamgauge_core::load::{Arrivals, Load, Places, Ramp, RatePoint};
 /// # Errors
 /// A sentence that names the flag and what it needs.
 pub fn flags(args: &ProfileArgs) -> Result<()> {
-    let load = &args.load;
-    let (schedule, users) = ("--fixed-schedule", "--user-centric-rate");
-    let belongs = |is_there: bool, given: bool, flag, to| (given && !is_there).then_some((flag, to));
-    let replays = |given, flag| belongs(load.fixed_schedule, given, flag, schedule);
-    let idle = [
-        belongs(
-            load.concurrency.is_some(),
-            load.concurrency_ramp_duration.is_some(),
-            "--concurrency-ramp-duration",
-            "--concurrency",
-        ),
-        belongs(
-            load.request_rate.is_some(),
-            load.request_rate_ramp_duration.is_some(),
-            "--request-rate-ramp-duration",
-            "--request-rate",
-        ),
-        belongs(load.user_centric_rate.is_some(), load.num_users.is_some(), "--num-users", users),
-        replays(load.fixed_schedule_auto_offset, "--fixed-schedule-auto-offset"),
-        replays(load.fixed_schedule_start_offset.is_some(), "--fixed-schedule-start-offset"),
-        replays(load.fixed_schedule_end_offset.is_some(), "--fixed-schedule-end-offset"),
-        replays(load.replay_speedup.is_some(), "--replay-speedup"),
-    ];
-    if let Some((flag, to)) = idle.into_iter().flatten().next() {
-        bail!("{flag} does nothing without {to}; give that too, or leave {flag} out");
-    }
-    let ramps = [
-        load.concurrency_ramp_duration,
-        load.prefill_concurrency_ramp_duration,
-        load.request_rate_ramp_duration,
-        load.warmup_concurrency_ramp_duration,
-        load.warmup_prefill_concurrency_ramp_duration,
-        load.warmup_request_rate_ramp_duration,
-    ];
-    if load.ramp_shape.is_some() && ramps.iter().all(Option::is_none) {
-        bail!(
-            "--ramp-shape: there is no ramp; give a time for one, such as --concurrency-ramp-duration, or leave it out"
-        );
-    }
+    needs(&args.load)?;
+    idle_ramps(&args.load)?;
     if args.url_strategy.is_some() && args.url.len() < 2 {
         bail!("--url-strategy: there is only one server; give --url several, or leave it out");
     }
     match &args.input_file {
-        Some(file) if !load.fixed_schedule => bail!(
-            "--input-file {}: prompts from files are not available; a trace of requests is replayed with {schedule}",
+        Some(file) if !args.load.fixed_schedule => bail!(
+            "--input-file {}: prompts from files are not available; a trace of requests is replayed with --fixed-schedule",
             file.display()
         ),
         Some(_) if args.batch_size > 1 => {
@@ -68,6 +31,51 @@ pub fn flags(args: &ProfileArgs) -> Result<()> {
     }
 }
 
+/// Refuses flags without the one that they belong to.
+fn needs(load: &LoadArgs) -> Result<()> {
+    let (concurrency, rate) = (load.concurrency.is_some(), load.request_rate.is_some());
+    let (users, schedule) = (load.user_centric_rate.is_some(), load.fixed_schedule);
+    let needs = [
+        ("--concurrency-ramp-duration", load.concurrency_ramp_duration.is_some(), "--concurrency", concurrency),
+        ("--request-rate-ramp-duration", load.request_rate_ramp_duration.is_some(), "--request-rate", rate),
+        ("--num-users", load.num_users.is_some(), "--user-centric-rate", users),
+        ("--fixed-schedule-auto-offset", load.fixed_schedule_auto_offset, "--fixed-schedule", schedule),
+        ("--fixed-schedule-start-offset", load.fixed_schedule_start_offset.is_some(), "--fixed-schedule", schedule),
+        ("--fixed-schedule-end-offset", load.fixed_schedule_end_offset.is_some(), "--fixed-schedule", schedule),
+        ("--replay-speedup", load.replay_speedup.is_some(), "--fixed-schedule", schedule),
+    ];
+    match needs.into_iter().find(|(_, given, _, is_there)| *given && !is_there) {
+        Some((flag, _, needed, _)) => {
+            bail!("{flag} does nothing without {needed}; give that too, or leave {flag} out")
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses ramps to a single place, which is there from the start, and a shape without a ramp.
+fn idle_ramps(load: &LoadArgs) -> Result<()> {
+    let most = load.concurrency.as_ref().and_then(|levels| levels.values().iter().copied().max());
+    let (prefill, time) = (load.prefill_concurrency, load.prefill_concurrency_ramp_duration);
+    let (own_prefill, own_time) = (load.warmup_prefill_concurrency, load.warmup_prefill_concurrency_ramp_duration);
+    let ramps = [
+        ("--concurrency", most, load.concurrency_ramp_duration),
+        ("--prefill-concurrency", prefill, time),
+        ("--warmup-concurrency", load.warmup_concurrency, load.warmup_concurrency_ramp_duration),
+        ("--warmup-prefill-concurrency", own_prefill, own_time),
+    ];
+    if let Some((flag, _, _)) = ramps.into_iter().find(|(_, most, time)| *most == Some(1) && time.is_some()) {
+        bail!("{flag}-ramp-duration: {flag} 1 is there from the start; leave it out, or give more than 1");
+    }
+    let rates = [load.request_rate_ramp_duration, load.warmup_request_rate_ramp_duration];
+    let mut times = ramps.into_iter().map(|(_, _, time)| time).chain(rates);
+    if load.ramp_shape.is_some() && times.all(|time| time.is_none()) {
+        bail!(
+            "--ramp-shape: there is no ramp; give a time for one, such as --concurrency-ramp-duration, or leave it out"
+        );
+    }
+    Ok(())
+}
+
 /// Refuses loads that could never become what they are called, and ends that do not go with them. `prefill` is the cap on
 /// requests without a first token.
 ///
@@ -76,15 +84,16 @@ pub fn flags(args: &ProfileArgs) -> Result<()> {
 pub fn levels(args: &ProfileArgs, levels: &[Level], prefill: Option<Places>) -> Result<()> {
     for level in levels {
         ends(args, level)?;
-        ramps(level, prefill)?;
+        ramps(args, level, prefill)?;
         series(args, level)?;
     }
     // A level below the cap may stand beside one above it.
-    let most = levels.iter().map(|level| level.load.most().unwrap_or(u32::MAX)).max();
-    above(prefill, most, "--prefill-concurrency")?;
-    if let (Some(own), Some(warmup)) = (args.load.warmup_prefill_concurrency, &levels[0].warmup) {
-        above(Some(Places::all(own)), warmup.load.most(), "--warmup-prefill-concurrency")?;
-    }
+    let most = |load: &Load| load.most().unwrap_or(u32::MAX);
+    above(prefill.map(|places| places.most), levels.iter().map(|level| most(&level.load)), "--prefill-concurrency")?;
+    let warmups = levels.iter().filter_map(|level| level.warmup.as_ref());
+    let own = args.load.warmup_prefill_concurrency;
+    above(own, warmups.map(|warmup| most(&warmup.load)), "--warmup-prefill-concurrency")?;
+    // Beside a rate it is a cap, which need not be reached.
     let warmup = (args.load.warmup_concurrency, args.load.warmup_request_count);
     if let ((Some(most), count), true) = (warmup, args.load.warmup_request_rate.is_none())
         && (1..u64::from(most)).contains(&count)
@@ -96,14 +105,12 @@ pub fn levels(args: &ProfileArgs, levels: &[Level], prefill: Option<Places>) -> 
     Ok(())
 }
 
-fn above(prefill: Option<Places>, most: Option<u32>, flag: &str) -> Result<()> {
-    match (prefill, most) {
-        (Some(prefill), Some(most)) if prefill.most > most => {
-            bail!(
-                "{flag} {}: there are never more than {most} requests at once, so it would hold none up; give at most {most}",
-                prefill.most
-            )
-        }
+/// Refuses a cap on prefills that is above the requests at once of every level.
+fn above(prefill: Option<u32>, most: impl Iterator<Item = u32>, flag: &str) -> Result<()> {
+    match (prefill, most.max()) {
+        (Some(prefill), Some(most)) if prefill > most => bail!(
+            "{flag} {prefill}: there are never more than {most} requests at once, so it would hold none up; give at most {most}"
+        ),
         _ => Ok(()),
     }
 }
@@ -125,7 +132,7 @@ fn ends(args: &ProfileArgs, level: &Level) -> Result<()> {
 }
 
 /// Refuses ramps that the end of their phase would cut short: what a run is named after would never have been there.
-fn ramps(level: &Level, prefill: Option<Places>) -> Result<()> {
+fn ramps(args: &ProfileArgs, level: &Level, prefill: Option<Places>) -> Result<()> {
     let whole = |ramps: [(Option<Ramp>, &str); 3], end: Option<Nanos>, flag: &str| {
         for (ramp, name) in ramps {
             if let (Some(Ramp { time, .. }), Some(end)) = (ramp, end)
@@ -145,7 +152,8 @@ fn ramps(level: &Level, prefill: Option<Places>) -> Result<()> {
         (rate, "--request-rate-ramp-duration"),
         (prefill.and_then(|places| places.ramp), "--prefill-concurrency-ramp-duration"),
     ];
-    whole(measured, level.stop.duration, "--benchmark-duration")?;
+    let end = if args.load.measurement_interval.is_some() { "--measurement-interval" } else { "--benchmark-duration" };
+    whole(measured, level.stop.duration, end)?;
     let Some(warmup) = &level.warmup else { return Ok(()) };
     let (places, rate) = ramps_of(&warmup.load);
     let before = [

@@ -277,7 +277,7 @@ pub fn stop(flags: &LoadArgs, load: &Load, sim: bool) -> Result<StopRule> {
         (None, None) if confidence.is_some() => (None, Some(CONFIDENCE_DURATION)),
         // It ends by itself.
         (None, None) if matches!(load, Load::Open { arrivals: Arrivals::Trace { .. }, .. }) => (None, None),
-        (None, None) if let Some(end) = changes_until(load) => {
+        (None, None) if let Some(end) = changes_until(load).max(flags.prefill_concurrency_ramp_duration) => {
             bail!(
                 "the load changes until {} s: say when to end, with --benchmark-duration or --request-count",
                 end.as_secs_f64()

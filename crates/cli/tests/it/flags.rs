@@ -136,7 +136,7 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ),
         ("--streaming --concurrency 2 --prefill-concurrency 2", "/prefill", json!({"most": 2, "ramp": null})),
         (
-            "--streaming --concurrency 2 --prefill-concurrency 2 --prefill-concurrency-ramp-duration 0.1",
+            "--streaming --concurrency 2 --prefill-concurrency 2 --prefill-concurrency-ramp-duration 0.1 --request-count 4",
             "/prefill/ramp/time",
             json!(100_000_000),
         ),

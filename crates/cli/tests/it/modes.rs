@@ -56,7 +56,7 @@ fn a_closed_loop_gets_its_places_one_by_one() {
 fn levels_have_each_a_ramp_and_each_repeat_its_own() {
     let context = TestContext::new();
     let ramp = Some(Ramp { time: Nanos::from_millis(150), shape: RampShape::Linear });
-    let args = "--concurrency 2,3 --repeat 2 --concurrency-ramp-duration 0.15 --benchmark-duration 0.3";
+    let args = "--concurrency 2,3 --repeat 2 --concurrency-ramp-duration 0.15 --benchmark-duration 0.5";
     context.profile(&format!("{SMALL} {args}")).expect(0);
     for most in [2, 3] {
         for run in [1, 2] {
@@ -140,7 +140,7 @@ fn a_run_whose_requests_are_all_given_up_says_so_and_has_measured_nothing() {
 
 #[test]
 fn the_seed_gives_up_the_same_requests_on_any_number_of_threads() {
-    let context = TestContext::with(|config| config.service.ttft = Nanos::from_millis(15));
+    let context = TestContext::with(|config| config.service.ttft = Nanos::from_millis(100));
     let cancelled = |args: &str| -> (Run, Vec<u64>) {
         let args = format!("{SMALL} --request-cancellation-rate 50 --concurrency 4 --request-count 40 {args}");
         let run = context.profile(&args).expect(0);
@@ -305,7 +305,10 @@ fn what_would_do_nothing_is_refused() {
             "--concurrency 4 --concurrency-ramp-duration 10 --benchmark-duration 2",
             "--concurrency-ramp-duration: 10 s are longer than the 2 s that there are (--benchmark-duration)",
         ),
-        ("--request-rate 4 --request-rate-ramp-duration 3 --benchmark-duration 2", "--request-rate-ramp-duration: 3 s"),
+        (
+            "--request-rate 4 --request-rate-ramp-duration 3 -p 2000",
+            "--request-rate-ramp-duration: 3 s are longer than the 2 s that there are (--measurement-interval)",
+        ),
         (
             "--warmup-concurrency 4 --warmup-concurrency-ramp-duration 3 --warmup-duration 2",
             "--warmup-concurrency-ramp-duration: 3 s are longer than the 2 s that there are (--warmup-duration)",
@@ -314,6 +317,11 @@ fn what_would_do_nothing_is_refused() {
             "--request-rate-series 0:100,1:0 --request-count 51",
             "--request-count 51: --request-rate-series falls to 0 after 50 requests",
         ),
+        ("--concurrency 1 --concurrency-ramp-duration 1", "--concurrency-ramp-duration: --concurrency 1 is there from"),
+        (
+            "--streaming --concurrency 4 --prefill-concurrency 2 --prefill-concurrency-ramp-duration 7",
+            "the load changes until 7 s: say when to end",
+        ),
         ("--url-strategy round_robin", "--url-strategy: there is only one server"),
     ] {
         let run = context.profile(&format!("--isl 10 --osl 2 {args}")).expect(2);
@@ -321,7 +329,8 @@ fn what_would_do_nothing_is_refused() {
     }
     assert!(context.requests().is_empty());
     // A level below the cap beside one above it, and a count that the rate just brings, are no mistakes.
-    context.profile("--isl 10 --osl 2 --streaming --concurrency 1,3 --prefill-concurrency 2").expect(0);
+    let caps = "--prefill-concurrency 2 --warmup-prefill-concurrency 3 --warmup-request-count 3";
+    context.profile(&format!("--isl 10 --osl 2 --streaming --concurrency 1,3 {caps}")).expect(0);
     let run = context.profile("--isl 10 --osl 2 --request-rate-series 0:200,0.2:0 --request-count 20").expect(0);
     assert!(run.stdout.contains("Requests: 20 ok"), "{}", run.stdout);
 }

@@ -51,12 +51,12 @@ fn intervals_come_after_their_gaps_and_begin_again() {
 
 #[test]
 fn a_time_ends_the_schedules_of_files_too() {
-    let context = with_file("gaps.txt", "4000\n6000\n");
+    let context = with_file("gaps.txt", "100000\n20000\n");
     fs::write(context.path().join("trace.jsonl"), TRACE).unwrap();
-    let run = context.profile(&format!("{SMALL} --request-intervals gaps.txt --benchmark-duration 0.03")).expect(0);
-    assert_eq!(run.dues(), millis(&[4.0, 10.0, 14.0, 20.0, 24.0]));
+    let run = context.profile(&format!("{SMALL} --request-intervals gaps.txt --benchmark-duration 0.3")).expect(0);
+    assert_eq!(run.dues(), millis(&[100.0, 120.0, 220.0, 240.0]));
     fs::remove_dir_all(context.path().join("artifacts")).unwrap();
-    let args = format!("{SMALL} --fixed-schedule --input-file trace.jsonl --benchmark-duration 0.2");
+    let args = format!("{SMALL} --fixed-schedule --input-file trace.jsonl --benchmark-duration 0.21");
     assert_eq!(context.profile(&args).expect(0).dues(), millis(&[100.0, 150.0]));
 }
 

@@ -83,7 +83,7 @@ fn a_server_that_hangs_draws_no_more_than_the_others_have() {
         }
     });
     let args =
-        "--url-strategy least_in_flight --concurrency 2 --request-count 30 --first-byte-timeout 1s --threads 1 -v";
+        "--url-strategy least_in_flight --concurrency 2 --request-count 30 --first-byte-timeout 3s --threads 1 -v";
     let stuck_url = format!("http://{}", stuck.addr());
     let run = profile(&context, &[&context.url(), &stuck_url], args).expect(0);
     let records = run.records();
