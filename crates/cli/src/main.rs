@@ -6,6 +6,7 @@ mod books;
 mod calibrated;
 mod commands;
 mod exit;
+mod plan_words;
 mod preparation;
 mod printer;
 mod progress;

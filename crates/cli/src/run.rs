@@ -2,6 +2,7 @@
 
 use crate::books::{Books, Recorded};
 use crate::commands::usage;
+use crate::plan_words;
 use crate::preparation::Preparation;
 use crate::printer::Printer;
 use crate::progress::Bar;
@@ -79,7 +80,7 @@ pub fn measure(
             .context("inputs.json cannot be written")?;
     }
     if settings.verbose {
-        say_plan(&job.plan, printer);
+        printer.note(&plan_words::told(&job.plan));
     }
     let control = control(&job.plan)?;
     let tokenizer = shared.tokenizer.clone();
@@ -138,23 +139,6 @@ fn settle_probe(
         }
         bail!("the probe of {target}{} failed: {failure} (--no-probe skips it)", plan.endpoint.path);
     }
-}
-
-fn say_plan(plan: &RunPlan, printer: &Printer) {
-    let stop = match (plan.stop.requests, plan.stop.duration) {
-        (Some(requests), Some(duration)) => format!("{requests} requests or {} s", duration.as_secs_f64()),
-        (Some(requests), None) => format!("{requests} requests"),
-        (None, duration) => format!("{} s", duration.unwrap_or_default().as_secs_f64()),
-    };
-    printer.note(&format!(
-        "profiling {}{} with {} at {} on {} load thread(s), until {stop}, {} warm-up request(s) before",
-        plan.endpoint.target,
-        plan.endpoint.path,
-        plan.endpoint.models.join(", "),
-        plan.load,
-        plan.threads,
-        plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
-    ));
 }
 
 /// Offers the load and takes the records in.

@@ -40,8 +40,12 @@ pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>>
         if let Load::Open { arrivals: unread, .. } = load {
             unread.clone_from(&arrivals);
         }
-        if stop.requests.is_none() && stop.duration.is_none() {
-            stop.requests = arrivals.count();
+        match (stop.requests, arrivals.count()) {
+            (Some(asked), Some(there)) if asked > there => {
+                bail!("--request-count {asked}: the trace has {there} request(s) to send; give at most {there}")
+            }
+            (None, there) if stop.duration.is_none() => stop.requests = there,
+            _ => {}
         }
     }
     Ok(rows)

@@ -31,7 +31,10 @@ impl<W: Write> ExportWriter<W> {
         let rate = |rate: f64| format!("{:?}", if rate.is_finite() { rate } else { 0.0 });
         let (mode, value) = match &plan.load {
             Load::Concurrency(places) => ("concurrency", places.most.to_string()),
-            Load::Open { arrivals: Arrivals::Trace { .. }, .. } => ("request_rate", rate(0.0)),
+            // Their times are in files, which are not there when a report is made again.
+            Load::Open { arrivals: Arrivals::Intervals { .. } | Arrivals::Trace { .. }, .. } => {
+                ("request_rate", rate(0.0))
+            }
             load => ("request_rate", rate(load.peak_rate())),
         };
         write!(out, r#"{{"experiments":[{{"experiment":{{"mode":"{mode}","value":{value}}},"requests":["#)?;

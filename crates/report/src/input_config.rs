@@ -64,7 +64,8 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     })
 }
 
-/// That tool knows a concurrency, a rate and a schedule from a file; what it has no key for stands in our own plan only.
+/// That tool knows a concurrency, a rate and a schedule from a file; what it has no key for stands in our own plan only. Gaps
+/// from a file have no rate here: they are not there when a report is made again.
 fn stimulus(load: &Load) -> Value {
     match load {
         Load::Concurrency(places) => json!({"concurrency": places.most}),
@@ -72,6 +73,7 @@ fn stimulus(load: &Load) -> Value {
             json!({"request_rate": rate})
         }
         Load::Open { arrivals: Arrivals::Trace { .. }, .. } => json!({"fixed_schedule": true}),
+        Load::Open { arrivals: Arrivals::Intervals { file, .. }, .. } => json!({"request_intervals": file}),
         Load::Open { arrivals, .. } => json!({"request_rate": arrivals.peak_rate()}),
     }
 }

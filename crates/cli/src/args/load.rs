@@ -1,4 +1,5 @@
-//! Arguments that say how load is offered, how long, and how it is measured.
+//! Arguments that say how load is offered, how long, and how it is measured. A flag that needs another which a third one may
+//! exclude is not held to it here but in `settings/checks`: clap gives up a need whose flag is excluded.
 
 use crate::args::levels::Levels;
 use crate::args::values::{factor, interval, limit, millis, percent, seconds, share, whole};
@@ -16,7 +17,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub concurrency: Option<Levels<u32>>,
     /// Reach the concurrency over this time, in place of all at once; a bare number is in seconds
-    #[arg(long, value_name = "TIME", value_parser = limit, requires = "concurrency", help_heading = "Load")]
+    #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]
     pub concurrency_ramp_duration: Option<Nanos>,
     /// Most requests at once that have no first token yet; others wait
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
@@ -32,7 +33,7 @@ pub struct LoadArgs {
     #[arg(long, visible_alias = "num-profile-runs", value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 100), help_heading = "Load")]
     pub repeat: u32,
     /// Reach the rate over this time
-    #[arg(long, value_name = "TIME", value_parser = limit, requires = "request_rate", help_heading = "Load")]
+    #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]
     pub request_rate_ramp_duration: Option<Nanos>,
     /// Requests per second that change, SECONDS:RATE,..: straight lines between the points, the last rate after them
     #[arg(long, value_name = "POINTS", value_delimiter = ',', value_parser = rate_point, group = "schedule", help_heading = "Load")]
@@ -50,16 +51,16 @@ pub struct LoadArgs {
     #[arg(long, requires = "input_file", group = "schedule", help_heading = "Load")]
     pub fixed_schedule: bool,
     /// Begin with the trace's first timestamp in place of 0
-    #[arg(long, requires = "fixed_schedule", conflicts_with = "fixed_schedule_start_offset", help_heading = "Load")]
+    #[arg(long, conflicts_with = "fixed_schedule_start_offset", help_heading = "Load")]
     pub fixed_schedule_auto_offset: bool,
     /// Begin at this timestamp of the trace, leaving out what is before; a bare number is in milliseconds
-    #[arg(long, value_name = "TIME", value_parser = millis, requires = "fixed_schedule", help_heading = "Load")]
+    #[arg(long, value_name = "TIME", value_parser = millis, help_heading = "Load")]
     pub fixed_schedule_start_offset: Option<Nanos>,
     /// Leave out what the trace has after this timestamp; a bare number is in milliseconds
-    #[arg(long, value_name = "TIME", value_parser = millis, requires = "fixed_schedule", help_heading = "Load")]
+    #[arg(long, value_name = "TIME", value_parser = millis, help_heading = "Load")]
     pub fixed_schedule_end_offset: Option<Nanos>,
     /// How many times as fast as it was to replay the trace [default: 1]
-    #[arg(long, visible_alias = "synthesis-speedup-ratio", value_name = "FACTOR", value_parser = factor, requires = "fixed_schedule", help_heading = "Load")]
+    #[arg(long, visible_alias = "synthesis-speedup-ratio", value_name = "FACTOR", value_parser = factor, help_heading = "Load")]
     pub replay_speedup: Option<f64>,
     /// Requests per second of --num-users users together, who each keep to fixed times of their own
     #[arg(
@@ -72,11 +73,11 @@ pub struct LoadArgs {
     )]
     pub user_centric_rate: Option<Rate>,
     /// Users
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), requires = "user_centric_rate", help_heading = "Load")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
     pub num_users: Option<u32>,
-    /// Shape of the ramps
-    #[arg(long, value_enum, default_value = "linear", help_heading = "Load")]
-    pub ramp_shape: Shapes,
+    /// Shape of the ramps [default: linear]
+    #[arg(long, value_enum, help_heading = "Load")]
+    pub ramp_shape: Option<Shapes>,
     /// Percentage of the requests that are given up on purpose
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
     pub request_cancellation_rate: Option<f64>,

@@ -31,9 +31,9 @@ pub struct ProfileArgs {
     /// Server, or several with the same path that requests are spread over [default: http://localhost:8000]
     #[arg(short, long, value_name = "URL", num_args = 1.., help_heading = "Endpoint", conflicts_with = "sim")]
     pub url: Vec<String>,
-    /// How a request gets its server when there are several
-    #[arg(long, value_enum, default_value = "round_robin", help_heading = "Endpoint")]
-    pub url_strategy: UrlStrategy,
+    /// How a request gets its server when there are several [default: round_robin]
+    #[arg(long, value_enum, help_heading = "Endpoint")]
+    pub url_strategy: Option<UrlStrategy>,
     /// How long a connection is kept: reuse, new (one a request) or rotate:N (for N requests); also pooled and never
     #[arg(long, visible_alias = "connection-reuse-strategy", value_name = "POLICY", default_value = "reuse", value_parser = connections, help_heading = "Endpoint")]
     pub connections: ConnectionPolicy,
@@ -68,9 +68,9 @@ pub struct ProfileArgs {
     #[arg(long, help_heading = "Endpoint")]
     pub no_probe: bool,
 
-    /// Different prompts; requests go round them
-    #[arg(long, visible_alias = "num-prompts", value_name = "N", default_value = "100", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
-    pub num_dataset_entries: u32,
+    /// Different prompts; requests go round them [default: 100, or one for each request of a trace]
+    #[arg(long, visible_alias = "num-prompts", value_name = "N", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
+    pub num_dataset_entries: Option<u32>,
     /// Trace of requests, a line of JSON each with `timestamp` (ms), and `input_length`, `output_length` or `text` where they are known; with --fixed-schedule
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub input_file: Option<PathBuf>,

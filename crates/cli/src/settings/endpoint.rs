@@ -35,8 +35,8 @@ pub fn endpoint(
         target,
         others,
         balance: match args.url_strategy {
-            UrlStrategy::RoundRobin => Balance::RoundRobin,
-            UrlStrategy::LeastInFlight => Balance::LeastInFlight,
+            None | Some(UrlStrategy::RoundRobin) => Balance::RoundRobin,
+            Some(UrlStrategy::LeastInFlight) => Balance::LeastInFlight,
         },
         path,
         models: args.model.clone(),

@@ -1,6 +1,6 @@
 //! How load is offered and when it ends: what the flags of load mean together.
 
-use crate::args::{Export, LoadArgs, MeasurementMode, Pattern, ProfileArgs, Shapes};
+use crate::args::{LoadArgs, MeasurementMode, Pattern, ProfileArgs, Shapes};
 use anyhow::{Result, bail};
 use std::sync::Arc;
 use streamgauge_core::arrival::{Arrival, Shape};
@@ -146,8 +146,8 @@ fn named(pattern: Pattern, shape: Option<Shape>) -> Result<Arrival> {
 
 fn ramp(flags: &LoadArgs, time: Option<Nanos>) -> Option<Ramp> {
     let shape = match flags.ramp_shape {
-        Shapes::Linear => RampShape::Linear,
-        Shapes::Exponential => RampShape::Exponential,
+        None | Some(Shapes::Linear) => RampShape::Linear,
+        Some(Shapes::Exponential) => RampShape::Exponential,
     };
     time.map(|time| Ramp { time, shape })
 }
@@ -188,13 +188,17 @@ pub fn warmup(flags: &LoadArgs, load: &Load, prefill: Option<Places>, streaming:
     let load = match (flags.warmup_request_rate, cap) {
         (Some(rate), cap) => {
             let ramp = ramp(flags, flags.warmup_request_rate_ramp_duration);
+            if ramp.is_some() && rate.per_second().is_infinite() {
+                bail!(
+                    "--warmup-request-rate-ramp-duration: --warmup-request-rate inf is never reached; give a finite rate"
+                );
+            }
             Load::Open { arrivals: Arrivals::Rate { rate, arrival: warmup_arrival(flags, load)?, ramp }, cap }
         }
         (None, Some(cap)) => Load::Concurrency(cap),
         (None, None) => as_measured(load)?,
     };
-    let endless = load.peak_rate().is_infinite() && requests.is_none();
-    if endless {
+    if is_all_at_once(&load) && requests.is_none() {
         bail!(
             "--warmup-duration: a time makes no end of requests that are all due at once; give --warmup-request-count"
         );
@@ -252,7 +256,14 @@ pub fn stop(flags: &LoadArgs, load: &Load, sim: bool) -> Result<StopRule> {
             "--request-count {count} is less than --concurrency {most}, which could then never be reached; give at least {most}"
         );
     }
-    let all_at_once = load.peak_rate().is_infinite();
+    if let (Load::Users { users, .. }, Some(count)) = (load, flags.request_count)
+        && count < u64::from(*users)
+    {
+        bail!(
+            "--request-count {count} is less than --num-users {users}, some of whom would then never send; give at least {users}"
+        );
+    }
+    let all_at_once = is_all_at_once(load);
     if all_at_once
         && flags.request_count.is_none()
         && (duration.is_some() || stability.is_some() || confidence.is_some())
@@ -266,7 +277,7 @@ pub fn stop(flags: &LoadArgs, load: &Load, sim: bool) -> Result<StopRule> {
         (None, None) if confidence.is_some() => (None, Some(CONFIDENCE_DURATION)),
         // It ends by itself.
         (None, None) if matches!(load, Load::Open { arrivals: Arrivals::Trace { .. }, .. }) => (None, None),
-        (None, None) if let Some(end) = changes_until(load) => {
+        (None, None) if let Some(end) = changes_until(load).max(flags.prefill_concurrency_ramp_duration) => {
             bail!(
                 "the load changes until {} s: say when to end, with --benchmark-duration or --request-count",
                 end.as_secs_f64()
@@ -280,10 +291,15 @@ pub fn stop(flags: &LoadArgs, load: &Load, sim: bool) -> Result<StopRule> {
     Ok(StopRule { requests, duration, grace: flags.grace_period, failed_share, stability, confidence })
 }
 
+/// Whether all requests are due at the start. The times of a file are not known yet, but they have an end, or at least one gap.
+fn is_all_at_once(load: &Load) -> bool {
+    matches!(load, Load::Open { arrivals: Arrivals::Rate { rate, .. }, .. } if rate.per_second().is_infinite())
+}
+
 /// Until when the load is another at each moment.
 fn changes_until(load: &Load) -> Option<Nanos> {
     let ramp = |places: &Places| places.ramp.map(|ramp| ramp.time);
-    match load {
+    let until = match load {
         Load::Concurrency(places) => ramp(places),
         Load::Users { .. } => None,
         Load::Open { arrivals, cap } => {
@@ -294,7 +310,9 @@ fn changes_until(load: &Load) -> Option<Nanos> {
             };
             own.max(cap.as_ref().and_then(ramp))
         }
-    }
+    };
+    // A series of one point is a rate.
+    until.filter(|until| *until > Nanos::ZERO)
 }
 
 fn stability(flags: &LoadArgs) -> Result<Option<StabilityRule>> {
@@ -368,30 +386,4 @@ fn confidence(flags: &LoadArgs) -> Result<Option<ConfidenceRule>> {
         }
     };
     Ok(Some(ConfidenceRule { metric: metric.to_owned(), percentile, within }))
-}
-
-/// Refuses what does not go together.
-pub fn check(args: &ProfileArgs, load: &Load, stop: &StopRule) -> Result<()> {
-    if let (Some(file), false) = (&args.input_file, args.load.fixed_schedule) {
-        bail!(
-            "--input-file {}: prompts from files are not available; a trace of requests is replayed with --fixed-schedule",
-            file.display()
-        );
-    }
-    if args.batch_size > 1 && args.input_file.is_some() {
-        bail!("--batch-size {}: a request of a trace is one text; give 1", args.batch_size);
-    }
-    let summary = matches!(args.export_level, Export::Summary);
-    if args.load.steady_state {
-        if !matches!(load, Load::Concurrency(_)) {
-            bail!("--steady-state: only a closed loop holds a concurrency; give --concurrency without a rate");
-        }
-        if summary {
-            bail!("--steady-state needs the records, which --export-level summary leaves out; give records or raw");
-        }
-    }
-    if stop.stability.is_some() && summary {
-        bail!("--stability-percentage needs the records, which --export-level summary leaves out; give records or raw");
-    }
-    Ok(())
 }

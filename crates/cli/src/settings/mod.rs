@@ -1,6 +1,7 @@
 //! What was typed, made into what is meant: every default resolved, every refusal a sentence that names the flag. Nothing
 //! here asks the server or opens a file.
 
+mod checks;
 mod endpoint;
 mod load;
 
@@ -16,6 +17,9 @@ use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_report::Style;
 use streamgauge_stats::{Confidence, Goodput, Grade};
+
+/// Different prompts, unless told otherwise.
+const PROMPTS: u32 = 100;
 
 /// Everything a profile needs to know. The plan still lacks what only the server and the machine can say: the models where
 /// none was named, the tokenizer's name, and the directory that is named after the model.
@@ -61,7 +65,6 @@ impl Level {
     fn of(args: &ProfileArgs, load: Load, prefill: Option<Places>, streaming: bool) -> Result<Level> {
         let stop = load::stop(&args.load, &load, args.sim)?;
         let warmup = load::warmup(&args.load, &load, prefill, streaming)?;
-        load::check(args, &load, &stop)?;
         let threads = args.load.threads.unwrap_or_else(default_threads).min(useful_threads(&load, warmup.as_ref()));
         Ok(Level { load, stop, warmup, threads })
     }
@@ -91,11 +94,13 @@ impl Settings {
                 args.batch_size
             );
         }
+        checks::flags(&args)?;
         let endpoint = endpoint::endpoint(&args, env, &mut notes)?;
         let goodput = goodput(&args.goodput)?;
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
         let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
         let levels = load::loads(&args)?.into_iter().map(level).collect::<Result<Vec<Level>>>()?;
+        checks::levels(&args, &levels, prefill)?;
         // A flag's levels are at least one.
         let Level { load, stop, warmup, threads } = levels[0].clone();
         let plan = RunPlan {
@@ -167,7 +172,7 @@ impl From<Report> for Style {
 
 fn prompts(args: &ProfileArgs) -> PromptPlan {
     PromptPlan {
-        count: args.num_dataset_entries,
+        count: args.num_dataset_entries.unwrap_or(PROMPTS),
         input: Length { mean: args.isl, stddev: args.isl_stddev },
         output: args.osl.map(|mean| Length { mean, stddev: args.osl_stddev.unwrap_or(0.0) }),
         output_exact: args.output_tokens_mean_deterministic,

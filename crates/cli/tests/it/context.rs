@@ -301,6 +301,18 @@ impl Run {
         Records::read(&self.file("records.jsonl"))
     }
 
+    /// When the measured requests were due after the start of load, by their numbers, once it is clear that none was sent before.
+    #[track_caller]
+    pub fn dues(&self) -> Vec<i64> {
+        let records = self.records();
+        let started = nanos(&records.run, "started");
+        let measured = records.in_order("profiling");
+        for record in &measured {
+            assert!(nanos(record, "sent_ns") >= nanos(record, "due_ns"), "{record}");
+        }
+        measured.iter().map(|record| nanos(record, "due_ns") - started).collect()
+    }
+
     /// A row of the fidelity block in the summary.
     pub fn fidelity_row(&self, key: &str) -> Option<Value> {
         let summary = self.summary();
@@ -334,10 +346,37 @@ impl Records {
         self.all.iter().filter(|record| record["phase"] == phase).collect()
     }
 
+    /// Those of the phase by their numbers, once it is clear that these have no gap.
+    #[track_caller]
+    pub fn in_order(&self, phase: &str) -> Vec<&Value> {
+        let mut records = self.of_phase(phase);
+        records.sort_by_key(|record| record["seq"].as_u64());
+        assert!((0u64..).zip(&records).all(|(seq, record)| record["seq"] == seq), "{records:?}");
+        records
+    }
+
     /// The measured ones that ended so.
     pub fn ended(&self, outcome: &str) -> Vec<&Value> {
         self.of_phase("profiling").into_iter().filter(|record| record["outcome"] == outcome).collect()
     }
+}
+
+/// A time of a record or of a run's facts.
+#[track_caller]
+pub fn nanos(of: &Value, name: &str) -> i64 {
+    of[name].as_i64().unwrap_or_else(|| panic!("no {name} in {of}"))
+}
+
+/// Most of these spans that there were at one time; one that begins when another ends is not beside it.
+pub fn most_at_once(spans: impl IntoIterator<Item = (i64, i64)>) -> usize {
+    let mut steps: Vec<(i64, i64)> = spans.into_iter().flat_map(|(from, to)| [(from, 1), (to, -1)]).collect();
+    steps.sort_unstable();
+    let mut now = 0;
+    let counts = steps.into_iter().map(|(_, step)| {
+        now += step;
+        now
+    });
+    usize::try_from(counts.max().unwrap_or(0)).unwrap()
 }
 
 /// Names in a directory, sorted.

@@ -134,9 +134,9 @@ fn every_spelling_is_taken_and_means_what_it_says() {
                 "arrival": "poisson",
             }),
         ),
-        ("--streaming --prefill-concurrency 2", "/prefill", json!({"most": 2, "ramp": null})),
+        ("--streaming --concurrency 2 --prefill-concurrency 2", "/prefill", json!({"most": 2, "ramp": null})),
         (
-            "--streaming --prefill-concurrency 2 --prefill-concurrency-ramp-duration 0.1",
+            "--streaming --concurrency 2 --prefill-concurrency 2 --prefill-concurrency-ramp-duration 0.1 --request-count 4",
             "/prefill/ramp/time",
             json!(100_000_000),
         ),
@@ -152,7 +152,6 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--connections rotate:3", "/connections", json!({"rotate": 3})),
         ("--connection-reuse-strategy pooled", "/connections", json!("reuse")),
         ("--connection-reuse-strategy never", "/connections", json!("new")),
-        ("--url-strategy least_in_flight", "/endpoint/balance", json!("least_in_flight")),
         (
             "--stability-percentage 50 -p 50",
             "/stop/stability",
@@ -191,7 +190,11 @@ fn every_spelling_is_taken_and_means_what_it_says() {
             "/warmup/load/concurrency/ramp/time",
             json!(20_000_000),
         ),
-        ("--streaming --warmup-request-count 4 --warmup-prefill-concurrency 2", "/warmup/prefill/most", json!(2)),
+        (
+            "--streaming --concurrency 2 --warmup-request-count 4 --warmup-prefill-concurrency 2",
+            "/warmup/prefill/most",
+            json!(2),
+        ),
         ("--request-count 4", "/stop/requests", json!(4)),
         ("--num-requests 4", "/stop/requests", json!(4)),
         ("--benchmark-duration 0.05", "/stop/duration", json!(50_000_000)),

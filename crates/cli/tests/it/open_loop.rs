@@ -1,23 +1,7 @@
 //! Open loops through the real binary: what the files say of them.
 
-use crate::context::{Run, TestContext, files};
-use serde_json::{Value, json};
-
-fn nanos(record: &Value, name: &str) -> i64 {
-    record[name].as_i64().unwrap_or_else(|| panic!("no {name} in {record}"))
-}
-
-/// Dues after the start, by the requests' numbers; none was sent before its own.
-fn dues(run: &Run) -> Vec<i64> {
-    let records = run.records();
-    let started = records.run["started"].as_i64().unwrap();
-    let mut measured = records.of_phase("profiling");
-    measured.sort_by_key(|record| record["seq"].as_u64());
-    for record in &measured {
-        assert!(nanos(record, "sent_ns") >= nanos(record, "due_ns"), "{record}");
-    }
-    measured.iter().map(|record| nanos(record, "due_ns") - started).collect()
-}
+use crate::context::{TestContext, files, nanos};
+use serde_json::json;
 
 #[test]
 fn a_rate_names_the_run_in_every_file() {
@@ -44,7 +28,7 @@ fn constant_arrivals_are_due_at_even_gaps_on_however_many_threads() {
     for threads in [1, 3] {
         let args = format!("--request-rate 100 --request-count 20 --threads {threads} --streaming --isl 10 --osl 2");
         let run = context.profile(&args).expect(0);
-        assert_eq!(dues(&run), (0..20).map(|number| number * 10_000_000).collect::<Vec<i64>>());
+        assert_eq!(run.dues(), (0..20).map(|number| number * 10_000_000).collect::<Vec<i64>>());
     }
 }
 
@@ -53,7 +37,7 @@ fn a_seed_gives_the_same_arrivals_again() {
     let context = TestContext::new();
     let arrivals = |args: &str| {
         let fixed = "--request-rate 400 --request-count 30 --isl 10 --osl 2";
-        dues(&context.profile(&format!("{fixed} {args}")).expect(0))
+        context.profile(&format!("{fixed} {args}")).expect(0).dues()
     };
     let first = arrivals("--arrival-pattern poisson --random-seed 3");
     assert_eq!(first, arrivals("--arrival-pattern poisson --random-seed 3 --threads 3 --warmup-request-count 5"));
@@ -65,7 +49,7 @@ fn a_seed_gives_the_same_arrivals_again() {
 fn an_infinite_rate_is_due_at_once_and_a_cap_keeps_it_in_line() {
     let context = TestContext::new();
     let run = context.profile("--request-rate inf --concurrency 2 --request-count 12 --isl 10 --osl 2").expect(0);
-    assert_eq!(dues(&run), [0; 12]);
+    assert_eq!(run.dues(), [0; 12]);
     let records = run.records();
     let mut spans: Vec<(i64, i64)> =
         records.all.iter().map(|record| (nanos(record, "sent_ns"), nanos(record, "end_ns"))).collect();
@@ -80,7 +64,7 @@ fn an_infinite_rate_is_due_at_once_and_a_cap_keeps_it_in_line() {
 fn time_ends_the_schedule() {
     let context = TestContext::new();
     let run = context.profile("--request-rate 100 --benchmark-duration 0.25 --isl 10 --osl 2").expect(0);
-    assert_eq!(dues(&run).len(), 25);
+    assert_eq!(run.dues().len(), 25);
 }
 
 #[test]
@@ -88,7 +72,8 @@ fn the_plan_is_told_in_words() {
     let context = TestContext::new();
     let args = "-v --request-rate 300 --burstiness 4 --concurrency 5 --isl 10 --osl 2 --threads 1";
     let run = context.profile(args).expect(0);
-    let told = "at 300.0 requests/s (gamma of shape 4), at most 5 at once on 1 load thread(s), until 10 requests";
+    let told =
+        "\n  load: 300.0 requests/s (gamma of shape 4), at most 5 at once, on 1 load thread(s)\n  until: 10 requests\n";
     assert!(run.stderr.contains(told), "{}", run.stderr);
 }
 
@@ -102,7 +87,7 @@ fn without_descriptors_requests_wait_and_none_is_lost() {
     );
     // 64 of them are not for connections.
     let run = context.run(context.prepared("ulimit -n 90", &args)).expect(0);
-    assert_eq!(dues(&run), [0; 70]);
+    assert_eq!(run.dues(), [0; 70]);
     let records = run.records();
     assert_eq!(records.ended("ok").len(), 70);
     assert!(records.all.iter().all(|record| record["slot"].as_u64().unwrap() < 26));

@@ -1,0 +1,116 @@
+//! The plan of a run in words, for people who want to see that it is what they meant.
+
+use std::fmt::{self, Display};
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::load::Places;
+use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, RunPlan, Warmup};
+use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
+
+/// What `plan` does: where to, at what load, and when it ends; a line for each, and none for what it does not do.
+pub fn told(plan: &RunPlan) -> String {
+    let RunPlan { endpoint, load, prefill, stop, warmup, cancel, connections, steady_state, threads, .. } = plan;
+    let answers = if endpoint.streaming { "streams" } else { "whole answers" };
+    let mut lines = vec![
+        format!("plan: {}{}, {answers} of {}", endpoint.target, endpoint.path, endpoint.models.join(", ")),
+        format!("  load: {load}{}, on {threads} load thread(s)", Prefill(*prefill)),
+    ];
+    if let Some(warmup) = warmup {
+        lines.push(format!("  before it, in no figure: {}", before(warmup)));
+    }
+    if !endpoint.others.is_empty() {
+        lines.push(format!("  servers: {}", servers(endpoint)));
+    }
+    match connections {
+        ConnectionPolicy::Reuse => {}
+        ConnectionPolicy::New => lines.push("  connections: a new one for each request".to_owned()),
+        ConnectionPolicy::Rotate(requests) => {
+            lines.push(format!("  connections: a new one after {requests} request(s)"));
+        }
+    }
+    if let Some(Cancel { share, delay }) = cancel {
+        lines.push(format!(
+            "  given up on purpose: {} of the requests, {} after they were sent",
+            Percent(*share),
+            Seconds(*delay)
+        ));
+    }
+    lines.push(format!("  until: {}", ends(stop)));
+    if *steady_state {
+        lines.push("  also reported: the time in which the whole concurrency was held".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn before(warmup: &Warmup) -> String {
+    let ends = of_phase(warmup.requests, warmup.duration, warmup.grace);
+    format!("{}{}, until {}", warmup.load, Prefill(warmup.prefill), ends.join(", or "))
+}
+
+fn servers(endpoint: &Endpoint) -> String {
+    let names: Vec<String> = endpoint.targets().map(ToString::to_string).collect();
+    let how = match endpoint.balance {
+        Balance::LeastInFlight => "each request to the one with the fewest in flight",
+        Balance::RoundRobin => "in turn",
+    };
+    format!("{}, {how}", names.join(", "))
+}
+
+fn ends(stop: &StopRule) -> String {
+    let StopRule { requests, duration, grace, failed_share, stability, confidence } = stop;
+    let mut ends = of_phase(*requests, *duration, *grace);
+    ends.extend(stability.map(windows));
+    ends.extend(confidence.as_ref().map(interval));
+    ends.extend(failed_share.map(|share| format!("over {} of the requests have failed", Percent(share))));
+    ends.join(", or ")
+}
+
+fn of_phase(requests: Option<u64>, duration: Option<Nanos>, grace: Nanos) -> Vec<String> {
+    let requests = requests.map(|requests| format!("{requests} requests"));
+    let duration =
+        duration.map(|duration| format!("{} (and up to {} for those in flight)", Seconds(duration), Seconds(grace)));
+    requests.into_iter().chain(duration).collect()
+}
+
+fn windows(rule: StabilityRule) -> String {
+    let StabilityRule { window, within, percentile, most } = rule;
+    let window = match window {
+        Window::Requests(requests) => format!("{requests} requests"),
+        Window::Time(time) => Seconds(time).to_string(),
+    };
+    let latency = percentile.map_or("mean".to_owned(), |percentile| format!("p{percentile}"));
+    format!(
+        "three windows of {window} agree within {} in throughput and {latency} latency, or {most} windows are over",
+        Percent(within)
+    )
+}
+
+fn interval(rule: &ConfidenceRule) -> String {
+    let statistic = rule.percentile.map_or("mean".to_owned(), |percentile| format!("p{percentile}"));
+    format!("the 95 % interval of {} ({statistic}) is within ±{}", rule.metric, Percent(rule.within))
+}
+
+/// The cap on requests without a first token, as it follows on the load.
+struct Prefill(Option<Places>);
+
+impl Display for Prefill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |places| write!(f, ", at most {places} without a first token"))
+    }
+}
+
+struct Seconds(Nanos);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
+    }
+}
+
+/// A share, in percent, without the digits that its binary form adds.
+struct Percent(f64);
+
+impl Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} %", (self.0 * 1e8).round() / 1e6)
+    }
+}
