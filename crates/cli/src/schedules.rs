@@ -18,7 +18,7 @@ use streamgauge_prompt::{Trace, TraceRow};
 pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>> {
     let Load::Open { arrivals, .. } = &settings.plan.load else { return Ok(Vec::new()) };
     let mut arrivals = arrivals.clone();
-    let rows = match &mut arrivals {
+    let mut rows = match &mut arrivals {
         Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(Vec::new()),
         Arrivals::Intervals { file, gaps } => {
             let named = || format!("--request-intervals {}", file.display());
@@ -29,8 +29,6 @@ pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>>
             let named = || format!("--input-file {}", file.display());
             let rows = trace(&text(file).with_context(named)?, settings.trace_part, *speedup, &named, printer)?;
             *dues = rows.iter().map(|row| row.at).collect();
-            settings.plan.prompts.count =
-                u32::try_from(rows.len()).map_err(|_| anyhow!("{}: too many requests", named()))?;
             rows
         }
     };
@@ -47,6 +45,14 @@ pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>>
             (None, there) if stop.duration.is_none() => stop.requests = there,
             _ => {}
         }
+    }
+    if !rows.is_empty() {
+        // What is not sent needs no prompt, and a prompt takes longer than a request.
+        if let Some(sent) = settings.levels.iter().map(|level| level.stop.requests).max().flatten() {
+            rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
+        }
+        settings.plan.prompts.count =
+            u32::try_from(rows.len()).map_err(|_| anyhow!("--input-file: the trace has too many requests"))?;
     }
     Ok(rows)
 }
