@@ -34,6 +34,24 @@ impl StopRule {
             confidence: None,
         }
     }
+
+    /// What is to be said when `failed` of `finished` requests are more than may fail; none where they are not.
+    pub fn over_budget(&self, failed: u64, finished: u64) -> Option<String> {
+        let share = self.failed_share?;
+        let over = failed as f64 > share * finished as f64;
+        over.then(|| format!("{failed} of {finished} requests failed, {}", allowed(share)))
+    }
+
+    /// Whether that is what `sentence` says: a run that was ended for it may, with the answers that were still under way, have
+    /// come below it again.
+    pub fn is_over_budget(&self, sentence: &str) -> bool {
+        self.failed_share.is_some_and(|share| sentence.ends_with(&allowed(share)))
+    }
+}
+
+fn allowed(share: f64) -> String {
+    // As many digits as such a share is given with.
+    format!("more than the {} % allowed", (share * 1e6).round() / 1e4)
 }
 
 /// Finished requests from which on their failed share is judged: one of a handful says nothing yet.

@@ -7,6 +7,7 @@ mod calibrate;
 mod console;
 mod context;
 mod counts;
+mod endings;
 mod failures;
 mod faults;
 mod figures;
@@ -22,6 +23,7 @@ mod server;
 mod stages;
 mod tap;
 mod tls;
+mod windows;
 
 // Scripted servers are those of the engine's tests.
 #[allow(dead_code, reason = "the engine's tests need more of them")]

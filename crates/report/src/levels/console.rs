@@ -193,7 +193,10 @@ fn unusual(text: &mut String, series: &Series) {
         }
     }
     let runs = || series.levels.iter().flat_map(|level| level.runs.iter().map(move |run| (&level.load, run)));
-    let sent = |run: &super::OneRun| run.summary.counts.requests + run.summary.counts.warmup;
+    let sent = |run: &super::OneRun| {
+        let counts = run.summary.counts;
+        counts.requests + counts.outside + counts.warmup
+    };
     let mut round: Vec<String> =
         runs().filter(|(_, run)| sent(run) > u64::from(run.prompts)).map(|(load, _)| load.to_string()).collect();
     round.dedup();
