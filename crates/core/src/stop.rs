@@ -2,6 +2,7 @@
 //! records.
 
 use crate::clock::Nanos;
+use crate::units::percent;
 use serde::{Deserialize, Serialize};
 
 /// When a run ends: whichever comes first.
@@ -50,8 +51,7 @@ impl StopRule {
 }
 
 fn allowed(share: f64) -> String {
-    // As many digits as such a share is given with.
-    format!("more than the {} % allowed", (share * 1e6).round() / 1e4)
+    format!("more than the {} allowed", percent(share))
 }
 
 /// Finished requests from which on their failed share is judged: one of a handful says nothing yet.

@@ -1,8 +1,9 @@
 //! Fidelity rows of runs that end by their figures: whether they came to the end that was asked for.
 
-use crate::confidence::{Wanted, hundredths};
-use crate::fidelity::{Evidence, FidelityRow, Grade, text_row};
-use crate::windows::{AGREE, percent};
+use crate::confidence::Wanted;
+use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, text_row};
+use crate::windows::AGREE;
+use streamgauge_core::units::percent;
 
 /// Whether the last windows agree.
 pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {

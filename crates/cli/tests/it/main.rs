@@ -19,6 +19,7 @@ mod open_loop;
 mod parts;
 mod recompute;
 mod report;
+mod requests;
 mod server;
 mod stages;
 mod tap;
