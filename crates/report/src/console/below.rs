@@ -55,9 +55,12 @@ pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&S
     let rows: Vec<Metric> = STEADY_ROWS.into_iter().filter(|metric| rows.contains(metric)).collect();
     text.push('\n');
     text.push_str(&native_table("Steady state: all slots busy", &rows, steady).render());
-    let (sent, seconds) = (requests_of(steady.counts.requests), steady.duration.as_secs_f64());
-    put(text, format_args!("{seconds:.2} s with all slots busy: latencies of the {sent} sent in it, "));
-    text.push_str("rates of the output and the ends in it\n");
+    let (ok, seconds) = (requests_of(steady.counts.ok), steady.duration.as_secs_f64());
+    put(
+        text,
+        format_args!("{seconds:.2} s with all slots busy: latencies of the {ok} sent in it that were answered,\n"),
+    );
+    text.push_str("  rates of the output and the ends in it\n");
 }
 
 /// Whose token counts the figures use, and how far others differ.
