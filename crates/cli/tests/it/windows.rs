@@ -177,7 +177,7 @@ fn windows_that_never_agree_end_the_run_when_there_are_enough_of_them() {
     assert_eq!((windows.len(), stable), (3, false));
     let row = run.fidelity_row("windows").unwrap();
     assert_eq!(row["value"], "the last 3 of 3 do not agree within 0.001 %");
-    assert_eq!(run.summary()["fidelity"]["verdict"], "degraded");
+    assert_ne!(run.summary()["fidelity"]["verdict"], "good");
     assert!(run.stdout.contains("give it longer windows (--measurement-interval"), "{}", run.stdout);
     comes_out_again(&context, &run);
     context.profile(&format!("{args} --require-fidelity good")).expect(3);
@@ -275,6 +275,7 @@ fn one_that_is_interrupted_in_its_first_window_has_the_whole_runs_figures_and_sa
         (&row["value"], &row["grade"]),
         (&json!("no whole one to take figures of: they are of the whole run"), &json!("degraded"))
     );
+    assert!(run.stdout.contains("the run was ended before there were enough of them; let it end by itself"));
     comes_out_again(&context, &run);
 }
 
