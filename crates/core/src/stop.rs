@@ -91,3 +91,18 @@ pub struct ConfidenceRule {
     /// Half the interval's width as a share of the figure, over 0 and under 1.
     pub within: f64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_may_be_used_up_and_knows_its_own_sentence() {
+        let stop = StopRule { failed_share: Some(0.125), ..StopRule::after(1) };
+        assert_eq!([stop.over_budget(1, 8), stop.over_budget(0, 0)], [None, None]);
+        let why = stop.over_budget(2, 8).unwrap();
+        assert_eq!(why, "2 of 8 requests failed, more than the 12.5 % allowed");
+        assert!(stop.is_over_budget(&why) && !stop.is_over_budget("the first 20 requests all failed"));
+        assert!(!StopRule::after(1).is_over_budget(&why));
+    }
+}

@@ -289,7 +289,10 @@ fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = caveat(share, limit::CUT_OFF_GOOD);
     let value = format!("{cut_off} of {}", counted(requests, "request"));
     let row = FidelityRow { value, ..share_row("cut_off_requests", "Requests cut off at the end", share, grade) };
-    Some(row.remedy("the longest requests are missing from the figures; raise --grace-period or --benchmark-duration"))
+    Some(row.remedy(match evidence.facts.ended_early {
+        Some(_) => "the longest requests of those that were in flight at the early end are missing from the figures",
+        None => "the longest requests are missing from the figures; raise --grace-period or --benchmark-duration",
+    }))
 }
 
 fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {

@@ -100,13 +100,13 @@ fn control(signals: &OnceCell<Signals>, plan: &RunPlan, printer: &Printer) -> Re
 /// Writes the summaries, says everything, and decides how the process ends.
 fn report(settings: &Settings, measured: Measured, prompts: (u32, u32), printer: &Printer) -> Result<Ended> {
     let Measured { plan, recorded, facts, artifacts, .. } = measured;
-    let summary = recorded.summary.clone();
+    let (summary, ok) = (recorded.summary.clone(), recorded.counts.ok);
     let exit = exit(settings, &plan, &recorded, &facts);
     let results =
         Results { style: settings.style, plan: &plan, facts: &facts, recorded, artifacts, dir: &plan.artifacts };
     let exit = if results.publish(printer)? { exit } else { Exit::Nothing };
     let RunFacts { interrupted, ended_early, .. } = facts;
-    Ok(Ended { prompts, summary, interrupted, ended_early, exit })
+    Ok(Ended { prompts, summary, ok, interrupted, ended_early, exit })
 }
 
 fn exit(settings: &Settings, plan: &RunPlan, Recorded { summary, counts, .. }: &Recorded, facts: &RunFacts) -> Exit {
