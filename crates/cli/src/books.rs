@@ -10,7 +10,7 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_report::artifacts::{Artifacts, Spool};
 use streamgauge_report::{ExportWriter, RecordWriter, export};
-use streamgauge_stats::{Accumulator, AccumulatorConfig, Scope, Slots, Span, Summary};
+use streamgauge_stats::{Accumulator, AccumulatorConfig, Counts, Scope, Slots, Span, Summary};
 
 /// The open books of a run.
 pub struct Books<'a> {
@@ -32,6 +32,8 @@ pub struct Books<'a> {
 pub struct Recorded {
     /// Every figure.
     pub summary: Summary,
+    /// The whole run's requests, whatever part of it the figures are of.
+    pub counts: Counts,
     /// The first failure to write a file, after which nothing was written, or to read the records again for figures of a part of
     /// the run: where those are missing the summary is of the whole run.
     pub write_error: Option<anyhow::Error>,
@@ -108,10 +110,11 @@ impl<'a> Books<'a> {
             Ok(parts) => (parts, None),
             Err(error) => (Parts::default(), Some(error)),
         };
+        let counts = self.accumulator.counts();
         let whole = |facts: &RunFacts| self.accumulator.close(facts);
         let mut summary = parts.windows.unwrap_or_else(|| whole(&RunFacts { window: None, ..facts.clone() }));
         summary.steady_state = parts.steady.map(Box::new);
-        Recorded { summary, write_error, undecodable }
+        Recorded { summary, counts, write_error, undecodable }
     }
 
     /// The figures of parts of the run: of its last windows where it was a row of them, and of the time in which all slots were

@@ -34,7 +34,7 @@ impl Results<'_> {
     /// When a file cannot get its name.
     pub fn publish(self, printer: &Printer) -> Result<bool> {
         let Results { style, plan, facts, recorded, mut artifacts, dir } = self;
-        let Recorded { summary, mut write_error, undecodable } = recorded;
+        let Recorded { summary, counts, mut write_error, undecodable } = recorded;
         if write_error.is_none() {
             write_error = write_summaries(plan, &summary, facts, &mut artifacts).err().map(Into::into);
         }
@@ -44,6 +44,11 @@ impl Results<'_> {
         printer.result(&console::render(style, &shown, &summary));
         if let Some(early) = &facts.ended_early {
             printer.note(&format!("the run ended early: {early}"));
+        }
+        // A run that was ended for it has said so.
+        let over = plan.stop.over_budget(counts.failed, counts.failed + counts.ok);
+        if let Some(over) = over.filter(|_| facts.ended_early.is_none()) {
+            printer.note(&format!("the run is over its error budget: {over}"));
         }
         if let Some(satisfied) = &facts.satisfied {
             printer.note(&format!("the run ended: {satisfied}"));
@@ -60,7 +65,7 @@ impl Results<'_> {
             return Ok(false);
         }
         // A run that measured nothing has nothing to put in the place of an earlier one.
-        if artifacts.commit(summary.counts.requests + summary.counts.outside)? {
+        if artifacts.commit(counts.requests)? {
             printer.result(&format!("Artifacts: {}", dir.display()));
         }
         Ok(true)

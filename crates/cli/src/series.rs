@@ -27,6 +27,8 @@ pub struct Ended {
     pub prompts: (u32, u32),
     /// What it came to.
     pub summary: Summary,
+    /// How many of its requests were answered, in whichever part of it.
+    pub ok: u64,
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// Why it ended before its plan.
@@ -169,7 +171,7 @@ fn why_last(ended: &Ended) -> Option<String> {
     let failures = &ended.summary.failures;
     let unreached = |stage| matches!(stage, Stage::Dns | Stage::Connect | Stage::Tls);
     let gone = !failures.is_empty() && failures.iter().all(|group| unreached(group.stage));
-    let hopeless = ended.summary.counts.ok == 0 && (gone || ended.ended_early.is_some());
+    let hopeless = ended.ok == 0 && (gone || ended.ended_early.is_some());
     hopeless.then(|| "no request got through".into())
 }
 

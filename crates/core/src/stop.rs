@@ -2,6 +2,7 @@
 //! records.
 
 use crate::clock::Nanos;
+use crate::units::percent;
 use serde::{Deserialize, Serialize};
 
 /// When a run ends: whichever comes first.
@@ -34,6 +35,23 @@ impl StopRule {
             confidence: None,
         }
     }
+
+    /// What is to be said when `failed` of `finished` requests are more than may fail; none where they are not.
+    pub fn over_budget(&self, failed: u64, finished: u64) -> Option<String> {
+        let share = self.failed_share?;
+        let over = failed as f64 > share * finished as f64;
+        over.then(|| format!("{failed} of {finished} requests failed, {}", allowed(share)))
+    }
+
+    /// Whether that is what `sentence` says: a run that was ended for it may, with the answers that were still under way, have
+    /// come below it again.
+    pub fn is_over_budget(&self, sentence: &str) -> bool {
+        self.failed_share.is_some_and(|share| sentence.ends_with(&allowed(share)))
+    }
+}
+
+fn allowed(share: f64) -> String {
+    format!("more than the {} allowed", percent(share))
 }
 
 /// Finished requests from which on their failed share is judged: one of a handful says nothing yet.
@@ -72,4 +90,19 @@ pub struct ConfidenceRule {
     pub percentile: Option<u8>,
     /// Half the interval's width as a share of the figure, over 0 and under 1.
     pub within: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_may_be_used_up_and_knows_its_own_sentence() {
+        let stop = StopRule { failed_share: Some(0.125), ..StopRule::after(1) };
+        assert_eq!([stop.over_budget(1, 8), stop.over_budget(0, 0)], [None, None]);
+        let why = stop.over_budget(2, 8).unwrap();
+        assert_eq!(why, "2 of 8 requests failed, more than the 12.5 % allowed");
+        assert!(stop.is_over_budget(&why) && !stop.is_over_budget("the first 20 requests all failed"));
+        assert!(!StopRule::after(1).is_over_budget(&why));
+    }
 }

@@ -41,6 +41,13 @@ fn refusal(text: &str, bare: Bare) -> String {
     format!("`{text}` is not a duration: give a number of {unit}, or one with a unit such as 500ms, 10s, 2m or 1h")
 }
 
+/// A share as people write it, with the digits that it was given with: `10 %`, `2.5 %`, `0.0001 %`.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    // Ten digits are without the dust that the factor leaves.
+    format!("{} %", format!("{percent:.9e}").parse().unwrap_or(percent))
+}
+
 /// The moment so many seconds after 1970 began, in UTC: `2026-11-22T06:30:00Z`.
 pub fn utc(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -61,6 +68,12 @@ pub fn utc(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_written_without_dust_and_to_the_last_digit() {
+        let shares = [0.1, 0.07, 0.025, 1.0, 0.000_001, 1e-9, 0.0];
+        assert_eq!(shares.map(percent), ["10 %", "7 %", "2.5 %", "100 %", "0.0001 %", "0.0000001 %", "0 %"]);
+    }
 
     #[test]
     fn dates_keep_leap_years() {

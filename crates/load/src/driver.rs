@@ -204,11 +204,7 @@ fn hopeless(job: &Job, Progress { completed, failed, .. }: Progress) -> Option<S
 
 /// Why a run that fails too often is ended, if it does.
 fn over_budget(stop: &StopRule, (failed, finished): (u64, u64)) -> Option<String> {
-    let share = stop.failed_share?;
-    let over = finished >= BUDGET_FROM && failed as f64 > share * finished as f64;
-    // As many digits as such a share is given with.
-    let percent = |share: f64| (share * 1e6).round() / 1e4;
-    over.then(|| format!("{failed} of {finished} requests failed, more than the {} % allowed", percent(share)))
+    stop.over_budget(failed, finished).filter(|_| finished >= BUDGET_FROM)
 }
 
 #[cfg(test)]

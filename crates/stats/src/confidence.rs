@@ -5,12 +5,13 @@
 //! whoever looks after every request and stops at the first narrow interval catches the moments in which chance made it narrow; that
 //! bias does not go away with fewer looks, but it becomes small.
 
+use crate::fidelity::hundredths;
 use crate::interval::Interval;
 use crate::metric::Metric;
 use crate::summary::Accumulator;
-use crate::windows::percent;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::stop::ConfidenceRule;
+use streamgauge_core::units::percent;
 use streamgauge_core::{Nanos, load::Load};
 use thiserror::Error;
 
@@ -193,9 +194,4 @@ impl Confidence {
         let (name, asked) = (self.wanted.name(), percent(within));
         Some(format!("the 95 % interval of {name} is ±{}, {asked} was asked for", hundredths(precision)))
     }
-}
-
-/// A share in percent with two digits after the point.
-pub(crate) fn hundredths(share: f64) -> String {
-    format!("{:.2} %", share * 100.0)
 }

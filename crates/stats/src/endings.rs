@@ -1,8 +1,10 @@
 //! Fidelity rows of runs that end by their figures: whether they came to the end that was asked for.
 
-use crate::confidence::{Wanted, hundredths};
-use crate::fidelity::{Evidence, FidelityRow, Grade, text_row};
-use crate::windows::{AGREE, percent};
+use crate::confidence::Wanted;
+use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, text_row};
+use crate::windows::AGREE;
+use streamgauge_core::stop::Window;
+use streamgauge_core::units::percent;
 
 /// Whether the last windows agree.
 pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -22,10 +24,13 @@ pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     };
     let number = evidence.facts.window.map(|window| f64::from(window.windows));
     let row = text_row("windows", "Windows", value, grade);
-    Some(FidelityRow { number, unit: if number.is_some() { "windows" } else { "" }, ..row }.remedy(
-        "the figures were still changing when the run ended; give it longer windows (--measurement-interval, \
-         --measurement-request-count) or more of them (--max-trials)",
-    ))
+    let row = FidelityRow { number, unit: if number.is_some() { "windows" } else { "" }, ..row };
+    let enough = evidence.facts.window.is_some_and(|window| window.windows >= AGREE as u32);
+    Some(row.remedy(match rule.window {
+        _ if !enough => "the run was ended before there were enough of them; let it end by itself",
+        Window::Time(_) => "give it longer windows (--measurement-interval) or more (--max-trials)",
+        Window::Requests(_) => "give it longer windows (--measurement-request-count) or more (--max-trials)",
+    }))
 }
 
 /// Whether the figure that the run waited for is known as well as asked. A run that ended because it was is judged by what

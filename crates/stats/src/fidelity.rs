@@ -167,7 +167,7 @@ fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let doubtful = if late + unknown <= limit::SHARED_GOOD { Grade::Good } else { Grade::Degraded };
     let grade = graded(late, limit::SHARED_GOOD, limit::SHARED_DEGRADED).max(doubtful);
     let found = if sharing.unknown > 0 { "events that shared a read, late or not" } else { "events" };
-    let value = format!("{} of {} {found}", percent(late + unknown), sharing.events);
+    let value = format!("{} of {} {found}", hundredths(late + unknown), sharing.events);
     let row = FidelityRow { value, ..share_row("shared_reads", "Events in late shared reads", late + unknown, grade) };
     Some(row.remedy(
         "first and inter token times are uncertain by the client's lateness; raise --threads, lower --concurrency or \
@@ -181,7 +181,7 @@ fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let sharing = evidence.sharing;
     let share = share(sharing.late_firsts, sharing.streams).filter(|_| sharing.late_firsts > 0)?;
     let grade = graded(share, limit::SHARED_GOOD, limit::SHARED_DEGRADED);
-    let value = format!("{} of {}", percent(share), counted(sharing.streams, "stream"));
+    let value = format!("{} of {}", hundredths(share), counted(sharing.streams, "stream"));
     let row =
         FidelityRow { value, ..share_row("late_first_tokens", "First tokens in late shared reads", share, grade) };
     Some(row.remedy(
@@ -216,7 +216,7 @@ fn events_together(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let Sharing { events, together, late_unseen, .. } = *evidence.sharing;
     // Late reads that the lag does not show look like this too.
     let share = share(together.saturating_sub(late_unseen.div_ceil(1_000_000)), events).filter(|&share| share > 0.0)?;
-    let value = format!("{} of {events} events, with the one before", percent(share));
+    let value = format!("{} of {events} events, with the one before", hundredths(share));
     let row = share_row("events_together", "Events that arrived together", share, caveat(share, limit::TOGETHER_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
         "the server, or something on the way that buffers, sends several events at once: inter chunk latencies are its \
@@ -239,7 +239,7 @@ fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let latency = evidence.distribution(Metric::RequestLatency)?.avg;
     let share = if latency > 0.0 { turnaround / latency } else { return None };
     let grade = graded(share, limit::TURNAROUND_GOOD, limit::TURNAROUND_DEGRADED);
-    let value = format!("{turnaround:.3} ms, {} of mean latency", percent(share));
+    let value = format!("{turnaround:.3} ms, {} of mean latency", hundredths(share));
     let row = FidelityRow { value, ..share_row("turnaround", "Turnaround between requests", share, grade) };
     Some(row.remedy(
         "the server had fewer requests at once than asked, and throughput is low by about this share; raise --threads \
@@ -269,7 +269,7 @@ fn load_thread_cpu(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         threads.iter().filter(|thread| thread.wall.0 > 0).map(|thread| thread.cpu.0 as f64 / thread.wall.0 as f64);
     let busiest = shares.reduce(f64::max)?;
     let grade = graded(busiest, limit::CPU_GOOD, limit::CPU_DEGRADED);
-    let value = format!("{} of a processor, {} in all", percent(busiest), counted(threads.len() as u64, "thread"));
+    let value = format!("{} of a processor, {} in all", hundredths(busiest), counted(threads.len() as u64, "thread"));
     let row = FidelityRow { value, ..share_row("load_thread_cpu", "Busiest load thread", busiest, grade) };
     Some(row.remedy("raise --threads, lower --concurrency or give the client more processors"))
 }
@@ -289,7 +289,10 @@ fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = caveat(share, limit::CUT_OFF_GOOD);
     let value = format!("{cut_off} of {}", counted(requests, "request"));
     let row = FidelityRow { value, ..share_row("cut_off_requests", "Requests cut off at the end", share, grade) };
-    Some(row.remedy("the longest requests are missing from the figures; raise --grace-period or --benchmark-duration"))
+    Some(row.remedy(match evidence.facts.ended_early {
+        Some(_) => "the longest requests of those that were in flight at the early end are missing from the figures",
+        None => "the longest requests are missing from the figures; raise --grace-period or --benchmark-duration",
+    }))
 }
 
 fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -314,14 +317,14 @@ fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         false => "add --output-tokens-mean-deterministic where the server honours it, so that lengths are comparable",
     };
     let row = share_row("output_length", "Output length against asked", share, grade);
-    Some(FidelityRow { value: format!("{} mean difference", percent(share)), ..row }.remedy(remedy))
+    Some(FidelityRow { value: format!("{} mean difference", hundredths(share)), ..row }.remedy(remedy))
 }
 
 fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let TokenSources { disagree, compared, .. } = evidence.tokens;
     let share = share(disagree, compared)?;
     let grade = caveat(share, limit::TOKENS_GOOD);
-    let over = percent(limit::TOKEN_TOLERANCE);
+    let over = hundredths(limit::TOKEN_TOLERANCE);
     let value = format!("{disagree} of {} differ by over {over}", counted(compared, "request"));
     let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against ours", share, grade) };
     Some(row.remedy("if --tokenizer is not the model's own, give that one: prompt lengths are off by as much; if it is, the model writes \
@@ -347,7 +350,7 @@ fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         true => row.remedy(&format!(
             "inter chunk latency is of events, not of tokens, and inter token latency is {} low if all events have so many \
              tokens, and lower yet if some tokens were never shown",
-            percent(low)
+            hundredths(low)
         )),
         false => row.remedy("inter chunk latency is of events, not of tokens; inter token latency is of tokens as counted"),
     })
@@ -402,7 +405,7 @@ pub(crate) fn text_row(key: &'static str, title: &'static str, value: String, gr
 }
 
 fn share_row(key: &'static str, title: &'static str, share: f64, grade: Grade) -> FidelityRow {
-    FidelityRow { number: Some(share * 100.0), unit: "%", ..text_row(key, title, percent(share), grade) }
+    FidelityRow { number: Some(share * 100.0), unit: "%", ..text_row(key, title, hundredths(share), grade) }
 }
 
 /// `part` of `whole`; none of nothing.
@@ -425,7 +428,7 @@ fn caveat(share: f64, good: f64) -> Grade {
     graded(share, good, f64::INFINITY)
 }
 
-fn percent(share: f64) -> String {
+pub(crate) fn hundredths(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 

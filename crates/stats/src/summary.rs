@@ -500,7 +500,8 @@ impl Accumulator {
     }
 }
 
-/// The intervals of those rates that the run has; `latency` is the mean request's, in milliseconds.
+/// The intervals of those rates that the run has; `latency` is the mean request's, in milliseconds. One without any width,
+/// as of waves that are all alike, is none: no run of some requests knows a rate so well.
 fn rate_intervals(
     bins: &Bins,
     span: Option<Span>,
@@ -514,7 +515,7 @@ fn rate_intervals(
     let Some([requests, good, tokens]) = intervals else { return Vec::new() };
     [(Metric::OutputTokenThroughput, tokens), (Metric::RequestThroughput, requests), (Metric::RequestGoodput, good)]
         .into_iter()
-        .filter(|(metric, _)| scalars.iter().any(|(known, _)| known == metric))
+        .filter(|(metric, interval)| interval.low < interval.high && scalars.iter().any(|(known, _)| known == metric))
         .collect()
 }
 

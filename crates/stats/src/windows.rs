@@ -17,6 +17,7 @@ use crate::scope::Span;
 use std::collections::BTreeMap;
 use streamgauge_core::record::WindowFacts;
 use streamgauge_core::stop::{StabilityRule, Window};
+use streamgauge_core::units::percent;
 use streamgauge_core::{Nanos, Outcome, Phase, Record};
 
 /// Windows that must agree, as in Perf Analyzer.
@@ -214,12 +215,6 @@ fn nearest_rank(p: u8, count: u64) -> u64 {
     ((last * u128::from(p) + 50) / 100) as u64
 }
 
-/// A share as people write it: `10 %`, `2.5 %`.
-pub(crate) fn percent(share: f64) -> String {
-    // To a thousandth of a percent, without the dust of the division by a hundred.
-    format!("{} %", (share * 1e5).round() / 1e3)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,10 +228,5 @@ mod tests {
             assert_eq!(nearest_rank(p, count), rank, "p{p} of {count}");
         }
         assert_eq!(nearest_rank(99, 0), 0);
-    }
-
-    #[test]
-    fn shares_are_written_without_dust() {
-        assert_eq!([0.1, 0.07, 0.025, 1.0].map(percent), ["10 %", "7 %", "2.5 %", "100 %"]);
     }
 }

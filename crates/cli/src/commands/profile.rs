@@ -1,6 +1,7 @@
 //! `profile`: find out what all runs share, make each run, report it.
 
 use crate::advice;
+use crate::books::Recorded;
 use crate::commands::usage;
 use crate::exit::Exit;
 use crate::preparation::Preparation;
@@ -19,7 +20,6 @@ use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Control, Limits, forecast};
 use streamgauge_report::artifacts::directory_name;
-use streamgauge_stats::Summary;
 
 /// Prompts of a series by which it is known that one comes again: some 300 MB of hashes. What comes after them is not
 /// remembered.
@@ -100,20 +100,21 @@ fn control(signals: &OnceCell<Signals>, plan: &RunPlan, printer: &Printer) -> Re
 /// Writes the summaries, says everything, and decides how the process ends.
 fn report(settings: &Settings, measured: Measured, prompts: (u32, u32), printer: &Printer) -> Result<Ended> {
     let Measured { plan, recorded, facts, artifacts, .. } = measured;
-    let summary = recorded.summary.clone();
-    let exit = exit(settings, &plan, &summary, &facts);
+    let (summary, ok) = (recorded.summary.clone(), recorded.counts.ok);
+    let exit = exit(settings, &plan, &recorded, &facts);
     let results =
         Results { style: settings.style, plan: &plan, facts: &facts, recorded, artifacts, dir: &plan.artifacts };
     let exit = if results.publish(printer)? { exit } else { Exit::Nothing };
     let RunFacts { interrupted, ended_early, .. } = facts;
-    Ok(Ended { prompts, summary, interrupted, ended_early, exit })
+    Ok(Ended { prompts, summary, ok, interrupted, ended_early, exit })
 }
 
-fn exit(settings: &Settings, plan: &RunPlan, summary: &Summary, facts: &RunFacts) -> Exit {
-    let failed = summary.counts.failed as f64 / (summary.counts.failed + summary.counts.ok).max(1) as f64;
+fn exit(settings: &Settings, plan: &RunPlan, Recorded { summary, counts, .. }: &Recorded, facts: &RunFacts) -> Exit {
+    let ended_over = facts.ended_early.as_deref().is_some_and(|why| plan.stop.is_over_budget(why));
+    let over = ended_over || plan.stop.over_budget(counts.failed, counts.failed + counts.ok).is_some();
     if facts.interrupted {
         Exit::Interrupted
-    } else if plan.stop.failed_share.is_some_and(|budget| failed > budget) {
+    } else if over {
         Exit::Gate
     } else if summary.counts.ok == 0 || facts.ended_early.is_some() {
         Exit::Nothing

@@ -50,7 +50,7 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
         printer.note(&format!("note: {shown}: line {line}, the last, is torn and left out"));
     }
     let recorded = books.close(&facts);
-    let measured = recorded.summary.counts.requests + recorded.summary.counts.outside > 0;
+    let measured = recorded.counts.requests > 0;
     let results = Results { style: args.style.into(), plan: &plan, facts: &facts, recorded, artifacts, dir: &dir };
     Ok(if results.publish(printer)? && measured { Exit::Done } else { Exit::Nothing })
 }

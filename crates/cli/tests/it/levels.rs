@@ -11,7 +11,8 @@ const SMALL: &str = "--streaming --isl 12 --osl 4";
 const PREFIX: &str = "artifacts/sim-model-openai-chat-";
 const SUMMARY: &str = "profile_export_genai_perf.json";
 
-fn read(context: &TestContext, path: &str) -> Value {
+/// A JSON file in the context's directory.
+pub fn read(context: &TestContext, path: &str) -> Value {
     let path = context.path().join(path);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()

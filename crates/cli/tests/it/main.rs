@@ -9,6 +9,7 @@ mod context;
 mod counts;
 #[cfg(unix)]
 mod docs;
+mod endings;
 mod failures;
 mod faults;
 mod figures;
@@ -21,12 +22,14 @@ mod open_loop;
 mod parts;
 mod recompute;
 mod report;
+mod requests;
 mod schedules;
 mod server;
 mod servers;
 mod stages;
 mod tap;
 mod tls;
+mod windows;
 
 // Scripted servers are those of the engine's tests.
 #[allow(dead_code, reason = "the engine's tests need more of them")]

@@ -4,33 +4,49 @@ use crate::context::{Records, Run, TestContext};
 use serde_json::{Value, json};
 use std::fs;
 
-const MS: i64 = 1_000_000;
+pub const MS: i64 = 1_000_000;
 
 /// What one request left behind, as far as it matters here; times in nanoseconds.
-struct Request {
-    slot: u64,
-    sent: i64,
-    outputs: Vec<i64>,
-    end: i64,
-    ok: bool,
+pub struct Request {
+    pub slot: u64,
+    pub issued: i64,
+    pub sent: i64,
+    pub outputs: Vec<i64>,
+    pub end: i64,
+    pub ok: bool,
+    pub cut_off: bool,
 }
 
 impl Request {
-    fn last(&self) -> i64 {
+    pub fn last(&self) -> i64 {
         *self.outputs.last().unwrap()
+    }
+
+    /// A successful request ends with its last output, any other when it was given up.
+    pub fn ended(&self) -> i64 {
+        if self.ok { self.last() } else { self.end }
+    }
+
+    /// In milliseconds.
+    pub fn latency(&self) -> f64 {
+        (self.last() - self.sent) as f64 / 1e6
     }
 }
 
-fn requests(records: &Records) -> Vec<Request> {
+/// The measured ones.
+pub fn requests(records: &Records) -> Vec<Request> {
     let request = |record: &Value| {
-        let sent = record["sent_ns"].as_i64().unwrap();
+        let issued = record["issued_ns"].as_i64().unwrap();
+        let sent = record["sent_ns"].as_i64().unwrap_or(issued);
         let at = |at: &Value| sent + at.as_i64().unwrap();
         Request {
             slot: record["slot"].as_u64().unwrap(),
+            issued,
             sent,
             outputs: record["at_ns"].as_array().map_or(Vec::new(), |all| all.iter().map(at).collect()),
             end: record["end_ns"].as_i64().unwrap(),
             ok: record["outcome"] == "ok",
+            cut_off: record["outcome"] == "cut_off",
         }
     };
     records.of_phase("profiling").into_iter().map(request).collect()
@@ -57,11 +73,11 @@ fn report_again(context: &TestContext, run: &Run) -> Run {
     context.run(context.bare(&format!("report {}", dir.strip_prefix(context.path()).unwrap().display()))).expect(0)
 }
 
-fn near(found: &Value, expected: f64) -> bool {
+pub fn near(found: &Value, expected: f64) -> bool {
     (found.as_f64().unwrap() - expected).abs() <= 1e-9 * expected.abs()
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
+pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (count, sum) = values.fold((0, 0.0), |(count, sum), value| (count + 1, sum + value));
     sum / f64::from(count)
 }
@@ -76,8 +92,7 @@ fn the_last_windows_are_what_ended_in_them() {
     let run = context.profile("--streaming --isl 10 --osl 6 --no-probe --concurrency 3 --request-count 60").expect(0);
     let records = run.records();
     let all = requests(&records);
-    let ended = |request: &Request| if request.ok { request.last() } else { request.end };
-    let mut ends: Vec<i64> = all.iter().map(ended).collect();
+    let mut ends: Vec<i64> = all.iter().map(Request::ended).collect();
     ends.sort_unstable();
     let (from, to) = (ends[20], ends[50]);
     let mut facts = records.run.clone();
@@ -86,7 +101,7 @@ fn the_last_windows_are_what_ended_in_them() {
     let text = altered(&records, false, stability(json!({"time": 10 * MS}), 0.1), Some(facts.clone()));
     let again = reported(&context, &run, &text);
     let summary = again.summary();
-    let within: Vec<&Request> = all.iter().filter(|request| (from..to).contains(&ended(request))).collect();
+    let within: Vec<&Request> = all.iter().filter(|request| (from..to).contains(&request.ended())).collect();
     let ok: Vec<&Request> = within.iter().copied().filter(|request| request.ok).collect();
     assert_eq!(within.len(), 30);
     let counted =
@@ -96,7 +111,7 @@ fn the_last_windows_are_what_ended_in_them() {
     assert!(near(&summary["run"]["duration_s"], seconds));
     assert!(near(&summary["request_throughput"]["avg"], ok.len() as f64 / seconds));
     assert!(near(&summary["output_token_throughput"]["avg"], 6.0 * ok.len() as f64 / seconds));
-    let latency = mean(ok.iter().map(|request| (request.last() - request.sent) as f64 / 1e6));
+    let latency = mean(ok.iter().map(|request| request.latency()));
     assert!(near(&summary["request_latency"]["avg"], latency));
     let started = facts["started"].as_i64().unwrap();
     let windows = &summary["run"]["windows"];
@@ -164,7 +179,7 @@ fn the_steady_time_stands_beside_the_whole_run() {
     let within = |at: i64| (from..to).contains(&at);
     let sent: Vec<&Request> = all.iter().filter(|request| within(request.sent)).collect();
     assert_eq!(steady["requests"]["ok"].as_u64().unwrap() as usize, sent.len());
-    let latency = mean(sent.iter().map(|request| (request.last() - request.sent) as f64 / 1e6));
+    let latency = mean(sent.iter().map(|request| request.latency()));
     assert!(near(&steady["request_latency"]["avg"], latency));
     let ended = all.iter().filter(|request| within(request.last())).count();
     assert!(near(&steady["request_throughput"]["avg"], ended as f64 / seconds));

@@ -33,19 +33,23 @@ pub fn comes_out_again(context: &TestContext, run: &Run) {
     unchanged(&run.dir(), &before);
 }
 
-fn report(context: &TestContext, args: &str) -> Run {
+pub fn report(context: &TestContext, args: &str) -> Run {
     context.run(context.bare(&format!("report {args}")))
 }
 
 /// A run into `dir` that is killed once it has so many records on disk; where it wrote.
 fn killed(context: &TestContext, dir: &str, args: &str, records: usize) -> PathBuf {
-    let dir = context.path().join(dir);
     let run = context.start(&format!("{args} --benchmark-duration 10m"));
-    wait_until("records on disk", || {
-        fs::read_to_string(dir.join(".records.jsonl.partial")).is_ok_and(|text| text.lines().count() > records)
-    });
+    let dir = context.path().join(dir);
+    wait_until("records on disk", || on_disk(&dir).is_some_and(|known| known.all.len() >= records));
     run.kill();
     dir
+}
+
+/// What a run that goes on in `dir` has on disk so far; none before its first line is.
+pub fn on_disk(dir: &Path) -> Option<Records> {
+    let text = fs::read_to_string(dir.join(".records.jsonl.partial")).ok()?;
+    text.contains('\n').then(|| Records::read(&text))
 }
 
 fn row(summary: &Value, key: &str) -> Value {

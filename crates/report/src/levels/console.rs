@@ -1,10 +1,9 @@
 //! The tables over a series: the levels side by side, and how much the runs of one differ.
 
 use super::{LevelRuns, Series, latencies, names};
-use crate::console::{label, needs_stream};
+use crate::console::{label, needs_stream, put};
 use crate::numbers::{NOT_AVAILABLE, grouped, grouped_count};
 use crate::table::Table;
-use std::fmt::Write;
 use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Statistic};
 
 /// What stands above a run's report.
@@ -193,7 +192,10 @@ fn unusual(text: &mut String, series: &Series) {
         }
     }
     let runs = || series.levels.iter().flat_map(|level| level.runs.iter().map(move |run| (&level.load, run)));
-    let sent = |run: &super::OneRun| run.summary.counts.requests + run.summary.counts.warmup;
+    let sent = |run: &super::OneRun| {
+        let counts = run.summary.counts;
+        counts.requests + counts.outside + counts.warmup
+    };
     let mut round: Vec<String> =
         runs().filter(|(_, run)| sent(run) > u64::from(run.prompts)).map(|(load, _)| load.to_string()).collect();
     round.dedup();
@@ -211,11 +213,6 @@ fn unusual(text: &mut String, series: &Series) {
         let rest = if rest.is_empty() { String::new() } else { format!("; not run: {}", rest.join("; ")) };
         put(text, format_args!("! the series ended early: {why}{rest}\n"));
     }
-}
-
-/// Appends formatted text; a string takes whatever it is given.
-fn put(text: &mut String, args: std::fmt::Arguments<'_>) {
-    let _ = text.write_fmt(args);
 }
 
 #[cfg(test)]

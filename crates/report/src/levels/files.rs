@@ -96,6 +96,7 @@ fn requests(counts: &Counts) -> Value {
         "failed": counts.failed,
         "cut_off": counts.cut_off,
         "cancelled": counts.cancelled,
+        "outside": counts.outside,
         "warmup": counts.warmup,
     })
 }

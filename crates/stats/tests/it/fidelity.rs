@@ -414,6 +414,13 @@ fn failures_count_and_cut_off_requests_are_no_failures() {
     assert_eq!(grade(&with(99, 0, 1), "cut_off_requests"), Grade::Good);
     assert_eq!(grade(&with(1, 0, 99), "cut_off_requests"), Grade::Degraded);
     assert_eq!(row(&with(1, 0, 0), "cut_off_requests"), None);
+    // Where the run was ended early, more time would have changed nothing.
+    let cut = [Record { outcome: Outcome::CutOff, ..stream(0, 0, 10, 2) }];
+    let advice = |ended_early: Option<&str>| {
+        let facts = RunFacts { ended_early: ended_early.map(str::to_owned), ..facts() };
+        row(&summary_of(config(), &facts, &cut), "cut_off_requests").unwrap().remedy.clone().unwrap()
+    };
+    assert!(advice(None).contains("--grace-period") && !advice(Some("too many failed")).contains("--grace-period"));
 }
 
 #[test]

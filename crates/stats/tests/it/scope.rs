@@ -88,6 +88,20 @@ fn warm_up_is_outside_of_every_part_and_no_request_of_it() {
 }
 
 #[test]
+fn a_rate_of_waves_that_are_all_alike_has_no_interval_rather_than_none_of_width() {
+    // An end each 100 ms, and two in each of 64 blocks.
+    let alike: Vec<Record> = (0..200).map(|number| stream(number, 100 * number as i64, 10, 10)).collect();
+    let scope = Scope::Ended(span(1_050, 13_850));
+    let found = of(scope, &alike);
+    assert_eq!((found.counts.ok, found.interval(Metric::RequestThroughput)), (128, None));
+    assert_eq!(found.interval(Metric::OutputTokenThroughput), None);
+    // One in ten is left out.
+    let uneven: Vec<Record> = alike.into_iter().filter(|record| record.seq % 10 > 0).collect();
+    let interval = of(scope, &uneven).interval(Metric::RequestThroughput).unwrap();
+    assert!(interval.low < interval.high);
+}
+
+#[test]
 fn an_empty_span_has_no_rates() {
     for scope in [Scope::Ended(span(300, 300)), Scope::Held(span(300, 200))] {
         let found = of(scope, &four());

@@ -1,0 +1,172 @@
+//! What stands below the native table: counts, where tokens come from, failures, the steady time, the verdict.
+
+use super::{COLUMNS, PERCENTILE_COLUMNS, label, native_table, put};
+use crate::numbers::{grouped, grouped_count};
+use crate::table::Table;
+use streamgauge_core::RunPlan;
+use streamgauge_core::plan::TokenCount;
+use streamgauge_stats::{
+    Distribution, FailureGroup, Fidelity, Grade, Metric, Scope, Summary, TargetCounts, TokenSources, WithFailures,
+};
+
+/// Requests by outcome, and the time that they are of.
+pub(super) fn counts(text: &mut String, summary: &Summary) {
+    let (n, counts, seconds) = (grouped_count, &summary.counts, summary.duration.as_secs_f64());
+    put(
+        text,
+        format_args!("Requests: {} ok, {} failed, {} cut off", n(counts.ok), n(counts.failed), n(counts.cut_off)),
+    );
+    if counts.cancelled > 0 {
+        put(text, format_args!(", {} cancelled", n(counts.cancelled)));
+    }
+    put(text, format_args!(", {} retried", n(counts.retried)));
+    // The time is that of the successful requests.
+    if counts.ok > 0 {
+        put(text, format_args!(", in {seconds:.2} s"));
+    }
+    if let Scope::Ended(_) = summary.scope {
+        put(text, format_args!(" of windows; {} outside of them", n(counts.outside)));
+    }
+    if counts.warmup > 0 {
+        put(text, format_args!(" (and {} to warm up)", n(counts.warmup)));
+    }
+    text.push('\n');
+}
+
+/// One line a server.
+pub(super) fn targets(text: &mut String, plan: &RunPlan, targets: &[TargetCounts]) {
+    let known = targets.iter().copied().chain(std::iter::repeat(TargetCounts::default()));
+    for (target, counts) in plan.endpoint.targets().zip(known) {
+        let (requests, ok, failed) =
+            (requests_of(counts.requests), grouped_count(counts.ok), grouped_count(counts.failed));
+        put(text, format_args!("  {target}: {requests}, {ok} ok, {failed} failed\n"));
+    }
+}
+
+/// Rows of the steady time: those most often compared.
+const STEADY_ROWS: [Metric; 3] = [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency];
+
+/// The figures of the time in which all slots were busy, or why there are none.
+pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&Summary>) {
+    let Some(steady) = steady else {
+        text.push_str("\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n");
+        return;
+    };
+    let rows: Vec<Metric> = STEADY_ROWS.into_iter().filter(|metric| rows.contains(metric)).collect();
+    text.push('\n');
+    text.push_str(&native_table("Steady state: all slots busy", &rows, steady).render());
+    let (ok, seconds) = (requests_of(steady.counts.ok), steady.duration.as_secs_f64());
+    put(
+        text,
+        format_args!("{seconds:.2} s with all slots busy: latencies of the {ok} sent in it that were answered,\n"),
+    );
+    text.push_str("  rates of the output and the ends in it\n");
+}
+
+/// Whose token counts the figures use, and how far others differ.
+pub(super) fn token_sources(
+    text: &mut String,
+    chosen: TokenCount,
+    tokens: &TokenSources,
+    template: Option<&Distribution>,
+) {
+    let used: Vec<String> = [
+        ("the server's usage", tokens.by_usage),
+        ("our tokenizer", tokens.by_tokenizer),
+        ("chunks, one token each", tokens.by_chunks),
+    ]
+    .into_iter()
+    .filter(|&(_, requests)| requests > 0)
+    .map(|(source, requests)| format!("{source} ({})", requests_of(requests)))
+    .collect();
+    if !used.is_empty() {
+        let rule = if chosen == TokenCount::Auto { ", chosen automatically" } else { "" };
+        put(text, format_args!("Output tokens by: {}{rule}\n", used.join("; ")));
+    }
+    if tokens.missing > 0 {
+        put(text, format_args!("  {} without that count, in no figure that needs one\n", requests_of(tokens.missing)));
+    }
+    if tokens.compared > 0 {
+        let (disagree, compared) = (grouped_count(tokens.disagree), requests_of(tokens.compared));
+        put(text, format_args!("  usage and tokenizer differ by over 2 % in {disagree} of {compared}\n"));
+    }
+    if let Some(d) = template.filter(|d| (d.min, d.max) != (0.0, 0.0)) {
+        let more = if d.avg < 0.0 { "fewer" } else { "more" };
+        let range = if d.min == d.max { String::new() } else { format!(" ({} to {})", grouped(d.min), grouped(d.max)) };
+        put(text, format_args!("  the server counts {} input tokens {more}{range} than we do", grouped(d.avg.abs())));
+        text.push_str(": chat template, special tokens\n");
+    }
+}
+
+fn requests_of(n: u64) -> String {
+    format!("{} request{}", grouped_count(n), if n == 1 { "" } else { "s" })
+}
+
+/// What failed, one kind after the other.
+pub(super) fn failures(text: &mut String, groups: &[FailureGroup]) {
+    if groups.is_empty() {
+        return;
+    }
+    text.push_str("\nFailed requests (in no figure above)\n");
+    for group in groups {
+        let (count, after) = (grouped_count(group.count), &group.time_to_failure);
+        put(text, format_args!("  {count} x {} ({})", group.class, group.stage));
+        put(text, format_args!(", after {} ms on average, {} at most\n", grouped(after.avg), grouped(after.max)));
+        if !group.sample.is_empty() {
+            put(text, format_args!("      {}\n", one_line(&group.sample)));
+        }
+    }
+}
+
+/// The percentiles once more, with failed requests as the longest of all.
+pub(super) fn with_failures(text: &mut String, waits: &[&(Metric, WithFailures)]) {
+    if waits.is_empty() {
+        return;
+    }
+    let mut table = Table::new("A failed request counts as endless", [&["With failures"], &COLUMNS[3..]].concat());
+    for (metric, waits) in waits {
+        let cell = |p| waits.percentile(p).map_or("failed".into(), grouped);
+        table.row(&label(*metric), PERCENTILE_COLUMNS.map(cell).to_vec());
+    }
+    text.push('\n');
+    text.push_str(&table.render());
+}
+
+/// How far all this can be trusted, and what would help.
+pub(super) fn fidelity(text: &mut String, fidelity: &Fidelity) {
+    put(text, format_args!("\nFidelity: {}\n", fidelity.verdict));
+    let width = fidelity.rows.iter().map(|row| row.title.chars().count()).max().unwrap_or(0);
+    for row in &fidelity.rows {
+        put(text, format_args!("  {} {:<width$}  {}\n", mark(row.grade), row.title, one_line(&row.value)));
+        if let Some(remedy) = row.remedy.as_ref().filter(|_| row.grade != Grade::Good) {
+            put(text, format_args!("    {:width$}  {remedy}\n", ""));
+        }
+    }
+}
+
+fn mark(grade: Grade) -> char {
+    match grade {
+        Grade::Good => '✓',
+        Grade::Degraded => '!',
+        Grade::Invalid => '✗',
+    }
+}
+
+/// Longest part of a foreign message that is shown, in characters.
+const MESSAGE_LENGTH: usize = 300;
+
+/// A server's message on one line. Control characters are written out: the terminal is not the server's to steer.
+fn one_line(message: &str) -> String {
+    let mut text = String::new();
+    for c in message.trim().chars().take(MESSAGE_LENGTH) {
+        match c {
+            '\n' | '\r' | '\t' => text.push(' '),
+            c if c.is_control() => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    if message.trim().chars().count() > MESSAGE_LENGTH {
+        text.push('…');
+    }
+    text
+}
