@@ -88,7 +88,7 @@ pub struct ConfidenceRule {
     pub metric: String,
     /// The percentile, from 1 to 99; none takes the mean, or the one figure of a metric of the whole run.
     pub percentile: Option<u8>,
-    /// Half the interval's width as a share of the figure, over 0 and under 1.
+    /// How far the interval's farther end may be from the figure, as a share of it, over 0 and under 1.
     pub within: f64,
 }
 

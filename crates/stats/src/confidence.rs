@@ -1,5 +1,5 @@
-//! A run that ends when a figure is known well enough: when half the width of its 95 % interval is no more than the asked
-//! share of the figure.
+//! A run that ends when a figure is known well enough: when the farther end of its 95 % interval is no more than the
+//! asked share of the figure away.
 //!
 //! The looks are few ([`LOOK_FROM`], [`GROWTH`], [`APART`]), for two reasons. Each costs the recorder some milliseconds. And
 //! whoever looks after every request and stops at the first narrow interval catches the moments in which chance made it narrow; that
@@ -98,10 +98,10 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Half the interval's width as a share of the figure's magnitude; none without an interval, or of nothing.
+    /// What reports show behind the `±` ([`Interval::reach`]) as a share of the figure's magnitude; none without an interval,
+    /// or of nothing.
     pub fn precision(&self) -> Option<f64> {
-        let Interval { low, high } = self.interval?;
-        let precision = (high - low) / 2.0 / self.value.abs();
+        let precision = self.interval?.reach(self.value) / self.value.abs();
         precision.is_finite().then_some(precision)
     }
 }

@@ -1,7 +1,9 @@
 //! Fidelity rows of runs that end by their figures: whether they came to the end that was asked for.
 
 use crate::confidence::Wanted;
-use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, text_row};
+use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, share_row, text_row};
+use crate::metric::Metric;
+use crate::thresholds::WINDOW_LATENCY_GOOD;
 use crate::windows::AGREE;
 use streamgauge_core::stop::Window;
 use streamgauge_core::units::percent;
@@ -31,6 +33,21 @@ pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         Window::Time(_) => "give it longer windows (--measurement-interval) or more (--max-trials)",
         Window::Requests(_) => "give it longer windows (--measurement-request-count) or more (--max-trials)",
     }))
+}
+
+/// Streams that move in step end in waves, and windows may hold one more or less of them than their length is worth.
+pub(crate) fn window_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let window = evidence.facts.window.filter(|_| evidence.config.stability.is_some())?;
+    let length = (window.to - window.from).as_millis_f64();
+    let latency = evidence.distribution(Metric::RequestLatency)?.avg;
+    let share = if length > 0.0 { latency / length } else { return None };
+    let grade = if share <= WINDOW_LATENCY_GOOD { Grade::Good } else { Grade::Degraded };
+    let value = format!("{length:.0} ms together; mean latency is {} of that", hundredths(share));
+    let row = FidelityRow { value, ..share_row("window_length", "Length of the windows", share, grade) };
+    Some(row.remedy(
+        "throughput may be off by about this share, since windows cut waves of requests; give it longer windows \
+         (--measurement-interval, --measurement-request-count)",
+    ))
 }
 
 /// Whether the figure that the run waited for is known as well as asked. A run that ended because it was is judged by what

@@ -91,10 +91,11 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 22] = [
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 23] = [
     no_success,
     ended_early,
     endings::windows,
+    endings::window_length,
     endings::confidence,
     clock,
     backward_stamps,
@@ -259,7 +260,7 @@ fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row = text_row("send_lateness", "Sent after due", value, grade);
     Some(FidelityRow { number: Some(p99), unit: "ms", ..row }.remedy(
         "requests left later than scheduled, and latencies from sent leave that out: read those from due; raise the limit \
-         on concurrency if there is one, else --threads, or lower the rate",
+         on concurrency or the number of users if there is one, else --threads, or lower the rate",
     ))
 }
 
@@ -388,7 +389,7 @@ fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 }
 
 impl Evidence<'_> {
-    fn distribution(&self, metric: Metric) -> Option<&Distribution> {
+    pub(crate) fn distribution(&self, metric: Metric) -> Option<&Distribution> {
         self.distributions.iter().find(|(known, _)| *known == metric).map(|(_, distribution)| distribution)
     }
 }
@@ -404,7 +405,7 @@ pub(crate) fn text_row(key: &'static str, title: &'static str, value: String, gr
     FidelityRow { key, title, value, number: None, unit: "", grade, remedy: None }
 }
 
-fn share_row(key: &'static str, title: &'static str, share: f64, grade: Grade) -> FidelityRow {
+pub(crate) fn share_row(key: &'static str, title: &'static str, share: f64, grade: Grade) -> FidelityRow {
     FidelityRow { number: Some(share * 100.0), unit: "%", ..text_row(key, title, hundredths(share), grade) }
 }
 

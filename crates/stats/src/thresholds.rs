@@ -57,6 +57,11 @@ pub const SEND_LATENESS_GOOD: Nanos = Nanos::from_millis(1);
 /// client's doing.
 pub const SEND_LATENESS_DEGRADED: Nanos = Nanos::from_millis(10);
 
+/// Mean latency as a share of the length of the windows that the figures are of: streams in step end in waves a latency apart, and
+/// one wave more or less in the windows moves throughput by this share. As for turnaround, five percent is a difference that
+/// people draw conclusions from.
+pub const WINDOW_LATENCY_GOOD: f64 = 0.05;
+
 /// Busiest load thread's share of a processor: above this, waiting for the processor grows fast (under a random
 /// load of 80 %, four pieces of work wait or are under way on average).
 pub const CPU_GOOD: f64 = 0.80;

@@ -118,7 +118,7 @@ pub struct LoadArgs {
     /// Most windows [default: 10]
     #[arg(short = 'r', long, value_name = "N", value_parser = whole::<u32>(3, 1_000_000), help_heading = "End")]
     pub max_trials: Option<u32>,
-    /// End when the 95 % confidence interval of a figure is this narrow: half its width as a share of the figure, such as 2%
+    /// End when a figure's ± (how far the farther end of its 95 % confidence interval is) is no more than this share of it, such as 2%
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "End")]
     pub until_ci: Option<f64>,
     /// The figure: METRIC, for its mean, or METRIC:pN [default: request_latency]

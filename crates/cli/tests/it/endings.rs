@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SMALL: &str = "--streaming --isl 10 --osl 4 --concurrency 4 --no-probe";
 
-/// Half the width of a figure's interval in the summary, in percent of the figure.
+/// How far the farther end of a figure's interval in the summary is from it, in percent of the figure.
 fn precision(summary: &Value, metric: &str, statistic: &str) -> f64 {
     let ends = &summary["intervals"][metric][statistic];
-    let half = (ends["high"].as_f64().unwrap() - ends["low"].as_f64().unwrap()) / 2.0;
-    100.0 * half / summary[metric][statistic].as_f64().unwrap()
+    let value = summary[metric][statistic].as_f64().unwrap();
+    let farther = (ends["high"].as_f64().unwrap() - value).max(value - ends["low"].as_f64().unwrap());
+    100.0 * farther / value
 }
 
 /// The number behind the `±` of a sentence.

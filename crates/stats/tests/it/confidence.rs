@@ -119,10 +119,10 @@ fn the_row_says_how_well_it_is_known() {
 }
 
 #[test]
-fn half_the_width_counts_and_nothing_has_no_precision() {
+fn the_farther_end_counts_and_nothing_has_no_precision() {
     let figure = |value, interval| Estimate { value, interval };
     let precision = figure(-10.0, Some(Interval { low: -11.0, high: -7.0 })).precision();
-    assert_eq!(precision, Some(0.2));
+    assert_eq!(precision, Some(0.3));
     assert_eq!(figure(0.0, Some(Interval { low: 0.0, high: 0.0 })).precision(), None);
     assert_eq!(figure(0.0, Some(Interval { low: -1.0, high: 1.0 })).precision(), None);
     assert_eq!(figure(1.0, None).precision(), None);

@@ -212,6 +212,21 @@ fn the_row_says_how_it_came_out() {
     assert_eq!(row(&summary_of(config(), &facts(), &[]), "windows"), None);
 }
 
+#[test]
+fn windows_of_few_latencies_are_a_caveat() {
+    let of = |length_ms| {
+        let config = AccumulatorConfig { stability: Some(rule(second(), 10.0)), ..config() };
+        let window = WindowFacts { from: Nanos::ZERO, to: Nanos::from_millis(length_ms), windows: 3, stable: true };
+        let summary = summary_of(config, &RunFacts { window: Some(window), ..facts() }, &[stream(0, 0, 10, 10)]);
+        row(&summary, "window_length").map(|row| (row.grade, row.value.clone()))
+    };
+    // A latency of 100 ms.
+    assert_eq!(of(2_000), Some((Grade::Good, "2000 ms together; mean latency is 5.00 % of that".to_owned())));
+    assert_eq!(of(1_999).map(|(grade, _)| grade), Some(Grade::Degraded));
+    assert_eq!(of(0), None);
+    assert_eq!(row(&summary_of(config(), &facts(), &[stream(0, 0, 10, 10)]), "window_length"), None);
+}
+
 proptest! {
     #[test]
     fn the_order_of_records_and_the_looks_between_do_not_matter(
