@@ -55,20 +55,20 @@ fn stimulus(load: &Load) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The directory cannot be made.
-    #[error("the artifact directory `{path}` cannot be created: {source}")]
+    #[error("the artifact directory `{path}` cannot be created: {cause}")]
     Directory {
         /// Which.
         path: String,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file cannot be made, written or renamed.
-    #[error("the artifact `{path}` cannot be written: {source}")]
+    #[error("the artifact `{path}` cannot be written: {cause}")]
     File {
         /// Which.
         path: String,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The export's name is no file name, or that of another file of the run.
     #[error(
@@ -178,15 +178,15 @@ impl Artifacts {
 pub fn check_directory(dir: &Path) -> Result<(), ArtifactError> {
     match dir.ancestors().find(|path| path.exists()) {
         Some(path) if !path.is_dir() => {
-            let source = io::Error::from(io::ErrorKind::NotADirectory);
-            Err(ArtifactError::Directory { path: dir.display().to_string(), source })
+            let cause = io::Error::from(io::ErrorKind::NotADirectory);
+            Err(ArtifactError::Directory { path: dir.display().to_string(), cause })
         }
         _ => Ok(()),
     }
 }
 
 fn create_directory(dir: &Path) -> Result<(), ArtifactError> {
-    fs::create_dir_all(dir).map_err(|source| ArtifactError::Directory { path: dir.display().to_string(), source })
+    fs::create_dir_all(dir).map_err(|cause| ArtifactError::Directory { path: dir.display().to_string(), cause })
 }
 
 /// Names of the two summaries, made from the export's as GenAI-Perf makes them.
@@ -202,7 +202,7 @@ fn summary_names(export_file: &str) -> Result<[String; 2], ArtifactError> {
 
 fn remove(path: &Path) -> Result<(), ArtifactError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failure(path, source)),
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failure(path, cause)),
         _ => Ok(()),
     }
 }
@@ -219,8 +219,8 @@ fn hidden(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn failure(path: &Path, source: io::Error) -> ArtifactError {
-    ArtifactError::File { path: path.display().to_string(), source }
+fn failure(path: &Path, cause: io::Error) -> ArtifactError {
+    ArtifactError::File { path: path.display().to_string(), cause }
 }
 
 /// Writes a whole file under a temporary name and renames it, so that whoever reads it finds the old one or the new one.
@@ -229,7 +229,7 @@ fn failure(path: &Path, source: io::Error) -> ArtifactError {
 /// When it cannot be made, written or renamed.
 pub fn write_whole(path: PathBuf, write: impl FnOnce(&mut Spool) -> io::Result<()>) -> Result<(), ArtifactError> {
     let mut spool = Spool::create(path, PARTIAL)?;
-    write(&mut spool).map_err(|source| failure(&spool.temporary, source))?;
+    write(&mut spool).map_err(|cause| failure(&spool.temporary, cause))?;
     spool.hand_over()?;
     spool.settle()
 }
@@ -248,7 +248,7 @@ impl Spool {
         if path.is_dir() {
             return Err(failure(&path, io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        let file = File::create(&temporary).map_err(|source| failure(&temporary, source))?;
+        let file = File::create(&temporary).map_err(|cause| failure(&temporary, cause))?;
         Ok(Spool { path, temporary, file: BufWriter::with_capacity(BUFFER, file) })
     }
 
@@ -263,11 +263,11 @@ impl Spool {
     }
 
     fn hand_over(&mut self) -> Result<(), ArtifactError> {
-        self.file.flush().map_err(|source| failure(&self.temporary, source))
+        self.file.flush().map_err(|cause| failure(&self.temporary, cause))
     }
 
     fn settle(self) -> Result<(), ArtifactError> {
-        fs::rename(&self.temporary, &self.path).map_err(|source| failure(&self.path, source))
+        fs::rename(&self.temporary, &self.path).map_err(|cause| failure(&self.path, cause))
     }
 
     fn discard(self) -> Result<(), ArtifactError> {

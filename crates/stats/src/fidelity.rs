@@ -201,7 +201,7 @@ fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         let share = if reported > 0.0 { (reported - least) / reported } else { 0.0 };
         worst = Some(worst.unwrap_or(0.0).max(share));
         let title = tail.metric.title().to_lowercase();
-        found.push(format!("{title} {reported:.3} ms, truly about {least:.3} or more"));
+        found.push(format!("{title} {reported:.3} ms, {least:.3} without late reads"));
     }
     let (share, value) = (worst?, found.join("; "));
     let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));

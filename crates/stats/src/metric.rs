@@ -251,8 +251,8 @@ impl Metric {
                 key: "connect_time",
                 title: "Connect Time",
                 unit: "ms",
-                definition: "address, TCP and TLS, of the requests that opened a connection; before sent, so in no \
-                             latency (Streamgauge)",
+                definition: "address, TCP and TLS, of the requests that opened a connection; before sent, so in no latency \
+                             but those from due (Streamgauge)",
             },
             Metric::TimeToFailure => Entry {
                 key: "time_to_failure",

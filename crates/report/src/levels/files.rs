@@ -114,7 +114,8 @@ pub fn write_csv(out: impl Write, series: &Series) -> io::Result<()> {
         |figure: &Figure| levels.iter().any(|(_, across)| across.figures.iter().any(|known| known.figure == *figure));
     let figures: Vec<Figure> = MAIN_FIGURES.into_iter().filter(shown).filter(has).collect();
     let mut rows = csv::Writer::from_writer(out);
-    let mut head = ["Level", "Directory", "Runs", "Requests", "Ok", "Failed", "Cut Off"].map(String::from).to_vec();
+    let mut head =
+        ["Level", "Directory", "Runs", "Requests", "Ok", "Failed", "Cut Off", "Cancelled"].map(String::from).to_vec();
     for figure in &figures {
         let name = column(*figure);
         let reach = repeated.then(|| format!("{name} ± 95 %"));
@@ -128,8 +129,8 @@ pub fn write_csv(out: impl Write, series: &Series) -> io::Result<()> {
             true => run.directory.parent().unwrap_or(&run.directory),
             false => &run.directory,
         });
-        let counts =
-            [across.runs, across.counts.requests, across.counts.ok, across.counts.failed, across.counts.cut_off];
+        let Counts { requests, ok, failed, cut_off, cancelled, .. } = across.counts;
+        let counts = [across.runs, requests, ok, failed, cut_off, cancelled];
         let mut row = vec![level.load.to_string(), directory.map_or(String::new(), |path| path.display().to_string())];
         row.extend(counts.map(|count| count.to_string()));
         for figure in &figures {
