@@ -1,5 +1,5 @@
-//! Every limit that the fidelity rows are judged by, each with its reason. They are first values, to be confirmed
-//! against a server whose true times are known.
+//! Every limit that the fidelity rows are judged by, each with its reason. `streamgauge calibrate` holds them against a server
+//! whose true times are known; `docs/calibrate.md` and `docs/fidelity.md` say what that changed.
 
 use streamgauge_core::Nanos;
 
