@@ -13,7 +13,7 @@ use streamgauge_core::load::RatePoint;
 #[derive(Args, Debug)]
 pub struct LoadArgs {
     /// Requests in flight at once [default: 1]; beside a schedule the most there may be [default: no limit]. A list (1,4,8)
-    /// or a range (start:end[:step]; 6:8, 1:64:*2) is run level by level
+    /// or a range START:END:STEP (6:8, 1:64:*2) is run level by level
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub concurrency: Option<Levels<u32>>,
     /// Reach the concurrency over this time, in place of all at once; a bare number is in seconds
