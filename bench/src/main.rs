@@ -2,6 +2,7 @@
 //! reported against what the server's log knows to be true.
 
 mod ledger;
+mod still;
 
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -15,7 +16,7 @@ use streamgauge_core::seed::Seed;
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge-bench", about)]
 struct Args {
-    /// Cases to run; without any, all: accuracy, thousand, ten-thousand, sixty-four-1ms, saturated, saturated-long, tiny, million, start, open-200, open-2000 and these with -poisson
+    /// Cases to run; without any, all: still, accuracy, thousand, ten-thousand, sixty-four-1ms, saturated, saturated-long, tiny, million, start, open-200, open-2000 and these with -poisson
     cases: Vec<String>,
     /// The binary to run
     #[arg(long, default_value = "target/release/streamgauge")]
@@ -40,6 +41,9 @@ struct Case {
     profile: &'static str,
     row: fn(&Ran, &Truth) -> Result<String>,
 }
+
+/// The one case without a server.
+const STILL: &str = "still";
 
 const PACED: &str = "--ttft 50 --itl 10 --itl-growth 0 --jitter 0 --prefill-rate 0";
 const THOUSAND: &str = "--ttft 50 --itl 20 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
@@ -164,9 +168,16 @@ const CASES: &[Case] = &[
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(unknown) = args.cases.iter().find(|name| !CASES.iter().any(|case| case.name == **name)) {
-        let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+    let known = |name: &str| name == STILL || CASES.iter().any(|case| case.name == name);
+    if let Some(unknown) = args.cases.iter().find(|name| !known(name)) {
+        let names: Vec<_> = [STILL].into_iter().chain(CASES.iter().map(|case| case.name)).collect();
         bail!("`{unknown}` is not a case: give some of {}", names.join(", "));
+    }
+    if args.cases.is_empty() || args.cases.iter().any(|name| name == STILL) {
+        println!("{STILL} (2,000 dues a second on the client's processor, nothing else): gap CV | late, ms: p99 | max");
+        for _ in 0..args.rounds {
+            println!("| {} |", still::row(args.client_cpu)?);
+        }
     }
     let pair = Pair { binary: args.binary, client_cpu: args.client_cpu, server_cpu: args.server_cpu };
     for case in CASES.iter().filter(|case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name)) {

@@ -87,7 +87,7 @@ pub(crate) fn supports(count: u64, p: u8) -> bool {
 }
 
 /// Collects the values of one metric. Memory is bounded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sampler {
     exact_bound: usize,
     steps_per_unit: f64,
@@ -116,8 +116,6 @@ impl Sampler {
             return spill.add(value);
         }
         if self.values.len() >= self.exact_bound {
-            // In one order whether somebody looked meanwhile or not: the mean's last bits depend on it.
-            self.sort();
             self.spill = Spill::over(&self.values, value, self.steps_per_unit);
             if self.spill.is_some() {
                 self.values = Vec::new();
@@ -156,7 +154,13 @@ impl Sampler {
 
     /// A figure of the values so far and where chance may have moved it, as they would be if there were no more: the
     /// `p`-th percentile of 1 to 99, or the mean. None without values.
-    pub(crate) fn look(&mut self, p: Option<u8>) -> Option<(f64, Option<Interval>)> {
+    pub(crate) fn look(&self, p: Option<u8>) -> Option<(f64, Option<Interval>)> {
+        // In a copy, which is sorted: the values stay in the order of arrival, on which the mean's last bits depend where they
+        // give way to a histogram. So a look changes nothing.
+        self.clone().figure(p)
+    }
+
+    fn figure(&mut self, p: Option<u8>) -> Option<(f64, Option<Interval>)> {
         let (moments, p) = (self.moments(), p.map(|p| p.clamp(1, 99)));
         let Some(p) = p else {
             let (avg, count) = (moments.mean, moments.count);
@@ -268,7 +272,7 @@ impl Moments {
 
 /// What a sampler becomes beyond its bound: two histograms with three significant digits, one of magnitudes below
 /// zero (a difference may be negative), and running sums for the rest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Spill {
     /// Whole numbers are counted as such, so that the small ones among them stay exact; times and rates in millionths.
     steps_per_unit: f64,
