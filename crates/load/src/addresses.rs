@@ -294,10 +294,7 @@ mod tests {
             let mut waiting = Vec::new();
             while let Ok(Ok(tcp)) = tokio::time::timeout(HEAD_START, TcpStream::connect(at)).await {
                 waiting.push(tcp);
-                if waiting.len() == 4 {
-                    println!("skipped: this system takes connections beyond the queue");
-                    return;
-                }
+                assert!(waiting.len() < 64, "no system takes so many beyond a queue of none");
             }
             let addresses = Addresses::new([at, good.1]);
             assert_eq!(next(&addresses, clock).await, [1]);
