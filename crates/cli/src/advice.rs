@@ -13,16 +13,16 @@ pub fn say(load: &Load, verbose: bool, printer: &Printer) {
         Stored::OfAnother(why) if verbose => printer.note(&format!("the calibration is not used: {why}")),
         Stored::OfAnother(_) => {}
         Stored::Here(calibration) => {
-            if let Some(advice) = advice(&calibration, load.most(), load.asked_rate()) {
+            if let Some(advice) = advice(&calibration, load.most(), load.peak_rate()) {
                 printer.note(&format!("note: {advice}"));
             }
         }
     }
 }
 
-/// One sentence on a plan with at most `most` requests at once and so many `per_second`, if the calibration found less
-/// than that good.
-fn advice(calibration: &Calibration, most: Option<u32>, per_second: Option<f64>) -> Option<String> {
+/// One sentence on a plan with at most `most` requests at once and `asked` a second, 0 of a closed loop, if the calibration found
+/// less than that good.
+fn advice(calibration: &Calibration, most: Option<u32>, asked: f64) -> Option<String> {
     let good = &calibration.good;
     let too_many = good.slowest().zip(most).filter(|(slowest, most)| *most > slowest.streams.unwrap_or(0));
     if let Some((slowest, most)) = too_many {
@@ -31,7 +31,7 @@ fn advice(calibration: &Calibration, most: Option<u32>, per_second: Option<f64>)
             "{most} requests at once are beyond what calibration found good on this machine: {found}; {remedy}"
         ));
     }
-    let (rate, asked) = good.rate.zip(per_second)?;
+    let rate = good.rate?;
     if asked <= rate.per_second.unwrap_or(0.0) {
         return None;
     }
@@ -89,22 +89,22 @@ mod tests {
     fn nothing_is_said_within_what_was_good() {
         let rate = Some(GoodRate { per_second: Some(500.0), beyond: None });
         let calibration = up_to(Some(64), None, rate);
-        assert_eq!(advice(&calibration, Some(64), None), None);
-        assert_eq!(advice(&calibration, None, Some(500.0)), None);
-        assert_eq!(advice(&calibration, None, None), None);
-        assert_eq!(advice(&super::tests::calibration(Good::default()), Some(9), Some(9.0)), None);
+        assert_eq!(advice(&calibration, Some(64), 0.0), None);
+        assert_eq!(advice(&calibration, None, 500.0), None);
+        assert_eq!(advice(&calibration, None, 0.0), None);
+        assert_eq!(advice(&super::tests::calibration(Good::default()), Some(9), 9.0), None);
     }
 
     #[test]
     fn more_streams_than_were_good_are_named_with_the_remedy() {
         assert_eq!(
-            advice(&up_to(Some(64), Some(256), None), Some(65), None).unwrap(),
+            advice(&up_to(Some(64), Some(256), None), Some(65), 0.0).unwrap(),
             "65 requests at once are beyond what calibration found good on this machine: up to 64 streams at 50 ms a \
              token; lower --concurrency, give the client more processors, or hold the figures against the fidelity block"
         );
-        let end_of_grid = advice(&up_to(Some(64), None, None), Some(65), None).unwrap();
+        let end_of_grid = advice(&up_to(Some(64), None, None), Some(65), 0.0).unwrap();
         assert!(end_of_grid.ends_with("`streamgauge calibrate` with a larger grid can tell"), "{end_of_grid}");
-        let none = advice(&up_to(None, Some(8), None), Some(1), None).unwrap();
+        let none = advice(&up_to(None, Some(8), None), Some(1), 0.0).unwrap();
         assert!(none.contains("no number of streams at 50 ms a token"), "{none}");
     }
 
@@ -112,12 +112,12 @@ mod tests {
     fn a_rate_beyond_is_named_and_a_cap_comes_first() {
         let rate = Some(GoodRate { per_second: Some(500.0), beyond: Some(2_000.0) });
         let calibration = up_to(Some(64), Some(256), rate);
-        let text = advice(&calibration, Some(10), Some(501.5)).unwrap();
+        let text = advice(&calibration, Some(10), 501.5).unwrap();
         assert!(
             text.starts_with("501.5 requests/s are beyond")
                 && text.contains("up to 500 requests/s; lower --request-rate")
         );
-        assert!(advice(&calibration, None, Some(f64::INFINITY)).unwrap().starts_with("inf requests/s"));
-        assert!(advice(&calibration, Some(100), Some(900.0)).unwrap().starts_with("100 requests at once"));
+        assert!(advice(&calibration, None, f64::INFINITY).unwrap().starts_with("inf requests/s"));
+        assert!(advice(&calibration, Some(100), 900.0).unwrap().starts_with("100 requests at once"));
     }
 }

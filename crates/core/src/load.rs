@@ -158,11 +158,6 @@ impl Load {
         self.most().unwrap_or_else(|| self.peak_rate().ceil().clamp(1.0, AHEAD) as u32)
     }
 
-    /// Requests per second at the highest, as [`Load::peak_rate`] has it; none of a closed loop.
-    pub fn asked_rate(&self) -> Option<f64> {
-        Some(self.peak_rate()).filter(|_| !matches!(self, Load::Concurrency(_)))
-    }
-
     /// Requests per second at the highest, where a schedule says it; of a closed loop nothing, and infinite where all are due
     /// at once. Of intervals and traces it is the mean.
     pub fn peak_rate(&self) -> f64 {
