@@ -191,6 +191,7 @@ fn record(seq: u64) -> Record {
         issued: sent,
         connect: None,
         sent: Some(sent),
+        written: None,
         first_byte: first,
         first_event: first,
         chunks,
@@ -202,6 +203,7 @@ fn record(seq: u64) -> Record {
         usage: Some(Usage { prompt_tokens: Some(560), completion_tokens: Some(CHUNKS as u64), ..Usage::default() }),
         text_tokens: Some(CHUNKS as u32),
         bytes: 30_000,
+        sequence: None,
         outcome: Outcome::Ok,
     }
 }
@@ -215,7 +217,7 @@ fn plan() -> RunPlan {
             target: Target { tls: false, host: "localhost".into(), port: 8_000 },
             others: Vec::new(),
             balance: Balance::RoundRobin,
-            path: EndpointKind::Chat.default_path().into(),
+            path: EndpointKind::Chat.default_path("", None, false).into(),
             models: vec!["model".into()],
             model_selection: ModelSelection::RoundRobin,
             streaming: true,
@@ -223,6 +225,8 @@ fn plan() -> RunPlan {
             headers: Vec::new(),
             extra: Map::new(),
             trust: Trust::System,
+            identity: None,
+            kserve: None,
         },
         prompts: PromptPlan {
             count: 100,

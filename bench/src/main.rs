@@ -4,6 +4,7 @@
 mod ledger;
 mod still;
 
+use crate::still::Between;
 use anyhow::{Result, bail};
 use clap::Parser;
 use streamgauge_bench::pair::{Pair, Place, Ran};
@@ -175,8 +176,10 @@ fn main() -> Result<()> {
     }
     if args.cases.is_empty() || args.cases.iter().any(|name| name == STILL) {
         println!("{STILL} (2,000 dues a second on the client's processor, nothing else): gap CV | late, ms: p99 | max");
-        for _ in 0..args.rounds {
-            println!("| {} |", still::row(args.client_cpu)?);
+        for (between, name) in [(Between::Looks, "looks"), (Between::Sleeps, "sleeps")] {
+            for _ in 0..args.rounds {
+                println!("| {name} | {} |", still::row(args.client_cpu, between)?);
+            }
         }
     }
     let pair = Pair { binary: args.binary, client_cpu: args.client_cpu, server_cpu: args.server_cpu };

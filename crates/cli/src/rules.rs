@@ -99,6 +99,7 @@ mod tests {
             issued: at - Nanos(10),
             connect: None,
             sent: Some(at - Nanos(5)),
+            written: None,
             first_byte: None,
             first_event: None,
             chunks: vec![Chunk { at, lag: None, shared: false, kind: OutputKind::Text }],
@@ -110,6 +111,7 @@ mod tests {
             usage: None,
             text_tokens: None,
             bytes: 0,
+            sequence: None,
             outcome: Outcome::Ok,
         }
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// One thing that a server's answer said. Text is borrowed from the decoder: it lives as long as the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The model produced something. Never empty text, except for a tool call that so far only has its name.
+    /// The model produced something. Never empty text, except for a tool call that so far only has its name, and for a response
+    /// of tensors.
     Output {
         /// What kind of output it is.
         kind: OutputKind,
@@ -49,6 +50,8 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
+    /// A response of a KServe v2 model that brought outputs, and no text.
+    Tensors,
     /// Thinking shown before the answer (`reasoning_content` or `reasoning`).
     Reasoning,
     /// The answer.

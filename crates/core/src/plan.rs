@@ -2,6 +2,7 @@
 //! stand in it in the clear.
 
 use crate::clock::Nanos;
+use crate::kserve::Kserve;
 use crate::load::{Load, Places};
 use crate::record::Phase;
 use crate::seed::Seed;
@@ -78,6 +79,21 @@ pub struct Endpoint {
     pub extra: serde_json::Map<String, serde_json::Value>,
     /// How a TLS server is trusted.
     pub trust: Trust,
+    /// What is presented to a TLS server that wants to know who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// What a KServe v2 endpoint has besides; of others nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kserve: Option<Box<Kserve>>,
+}
+
+/// A client's certificate and its key, as files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The chain of certificates, the client's first: PEM, or one in DER.
+    pub certificates: PathBuf,
+    /// The private key, PEM or DER.
+    pub key: PathBuf,
 }
 
 impl RunPlan {
@@ -218,6 +234,8 @@ impl fmt::Display for Target {
 pub enum Trust {
     /// By the certificates in this file (PEM) and no others.
     File(PathBuf),
+    /// By those (of this file, else the system's), whatever name the server has.
+    AnyName(Option<PathBuf>),
     /// Blindly.
     Insecure,
     /// By the system's certificates.
@@ -232,6 +250,12 @@ pub enum EndpointKind {
     Chat,
     /// OpenAI completions.
     Completions,
+    /// Triton's generate extension over HTTP.
+    Generate,
+    /// KServe v2 inference over gRPC: a stream of requests and responses where the endpoint streams, else a call each.
+    KserveGrpc,
+    /// KServe v2 inference over HTTP.
+    KserveHttp,
 }
 
 impl EndpointKind {
@@ -240,14 +264,31 @@ impl EndpointKind {
         match self {
             EndpointKind::Chat => "chat",
             EndpointKind::Completions => "completions",
+            EndpointKind::Generate => "generate",
+            EndpointKind::KserveGrpc => "kserve",
+            EndpointKind::KserveHttp => "kserve_http",
         }
     }
 
-    /// Where servers offer it.
-    pub fn default_path(self) -> &'static str {
-        match self {
-            EndpointKind::Chat => "/v1/chat/completions",
-            EndpointKind::Completions => "/v1/completions",
+    /// Whether requests are of Triton's kind: tensors of a model, or its generate extension.
+    pub fn is_kserve(self) -> bool {
+        matches!(self, EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp)
+    }
+
+    /// Where servers offer it, for the model of that name, whose version is only of KServe's paths.
+    pub fn default_path(self, model: &str, version: Option<&str>, streaming: bool) -> String {
+        let of_model = || {
+            let version = version.map(|version| format!("/versions/{version}")).unwrap_or_default();
+            format!("/v2/models/{model}{version}")
+        };
+        match (self, streaming) {
+            (EndpointKind::Chat, _) => "/v1/chat/completions".to_owned(),
+            (EndpointKind::Completions, _) => "/v1/completions".to_owned(),
+            (EndpointKind::Generate, false) => format!("{}/generate", of_model()),
+            (EndpointKind::Generate, true) => format!("{}/generate_stream", of_model()),
+            (EndpointKind::KserveGrpc, false) => "/inference.GRPCInferenceService/ModelInfer".to_owned(),
+            (EndpointKind::KserveGrpc, true) => "/inference.GRPCInferenceService/ModelStreamInfer".to_owned(),
+            (EndpointKind::KserveHttp, _) => format!("{}/infer", of_model()),
         }
     }
 }

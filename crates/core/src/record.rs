@@ -5,6 +5,7 @@
 
 use crate::clock::Nanos;
 use crate::event::{OutputKind, Usage};
+use crate::kserve::SequenceTag;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -41,6 +42,9 @@ pub struct Record {
     pub connect: Option<Nanos>,
     /// Just before the request's first byte was handed to the kernel.
     pub sent: Option<Nanos>,
+    /// When the kernel had all of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Nanos>,
     /// Receive stamp of the answer's first byte, headers included.
     pub first_byte: Option<Nanos>,
     /// Receive stamp of the first event of the answer's body, whatever it said.
@@ -64,6 +68,9 @@ pub struct Record {
     pub text_tokens: Option<u32>,
     /// Body bytes received.
     pub bytes: u64,
+    /// The sequence it belonged to, of a stateful model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceTag>,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,

@@ -313,6 +313,7 @@ impl<'a> Draft<'a> {
             issued: ticket.issued,
             connect: None,
             sent: None,
+            written: None,
             first_byte: None,
             first_event: None,
             chunks: Vec::with_capacity(input.want_out.map_or(16, |tokens| tokens.min(4096) as usize)),
@@ -324,6 +325,7 @@ impl<'a> Draft<'a> {
             usage: None,
             text_tokens: None,
             bytes: 0,
+            sequence: None,
             outcome: Outcome::CutOff,
         };
         Draft {

@@ -39,6 +39,7 @@ pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
     let config = match trust {
         Trust::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
         Trust::File(path) => builder.with_root_certificates(file_roots(path)?).with_no_client_auth(),
+        Trust::AnyName(_) => return Err(TlsError::NoRoots),
         Trust::Insecure => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAll(provider))).with_no_client_auth()
         }

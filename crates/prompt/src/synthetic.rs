@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use streamgauge_core::Prompt;
 use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
+use streamgauge_core::prompt::Given;
 
 /// The longest text that is made, in tokens: beyond any context window, and it keeps a slip of the keyboard from taking
 /// all memory.
@@ -111,7 +112,7 @@ pub fn synthesize(
         };
         let asked = row.and_then(|row| row.output_length);
         let want_out = asked.or_else(|| output.as_ref().map(|lengths| lengths.draw(&mut outputs)));
-        prompts.push(Prompt { texts, tokens, want_out, model: models[model].clone() });
+        prompts.push(Prompt { texts, tokens, want_out, model: models[model].clone(), given: Given::Nothing });
     }
     Ok(prompts)
 }

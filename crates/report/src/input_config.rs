@@ -60,6 +60,8 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "output_format": match endpoint.kind {
             EndpointKind::Chat => "openai_chat_completions",
             EndpointKind::Completions => "openai_completions",
+            EndpointKind::Generate => "triton_generate",
+            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => "tensorrtllm",
         },
     })
 }

@@ -30,7 +30,7 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
             target: Target { tls: false, host: "localhost".into(), port: 18700 },
             others: Vec::new(),
             balance: Balance::RoundRobin,
-            path: kind.default_path().into(),
+            path: kind.default_path("", None, false),
             models: vec!["tinychat".into()],
             model_selection: ModelSelection::RoundRobin,
             streaming,
@@ -38,6 +38,8 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
             headers: Vec::new(),
             extra: Map::new(),
             trust: Trust::System,
+            identity: None,
+            kserve: None,
         },
         prompts: PromptPlan {
             count: 4,
@@ -90,6 +92,7 @@ pub(crate) fn record() -> Record {
         issued: Nanos::ZERO,
         connect: None,
         sent: None,
+        written: None,
         first_byte: None,
         first_event: None,
         chunks: Vec::new(),
@@ -101,6 +104,7 @@ pub(crate) fn record() -> Record {
         usage: None,
         text_tokens: None,
         bytes: 0,
+        sequence: None,
         outcome: Outcome::Ok,
     }
 }

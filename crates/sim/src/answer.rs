@@ -4,12 +4,11 @@ use crate::faults::{FaultKind, Place};
 use crate::http::{End, Message, close_line, document, status_line};
 use crate::log::{self, Log, RequestLog};
 use crate::reply::{Answer, AnswerParts, Reply, Word};
-use crate::request::{Ask, Refusal};
+use crate::request::{Ask, Refusal, Shape};
 use crate::server::Server;
 use rand::{Rng, RngExt};
 use std::io::{self, Write as _};
 use streamgauge_core::clock::{Clock, Nanos};
-use streamgauge_core::plan::EndpointKind;
 use streamgauge_net::StampedStream;
 
 /// Events that are due at once go out together in writes of about this many bytes.
@@ -23,7 +22,7 @@ pub(crate) async fn answer(
     io: &mut StampedStream,
     room: &mut Room,
     connection: u64,
-    kind: EndpointKind,
+    shape: Shape,
     message: &Message,
     body: &[u8],
 ) -> io::Result<End> {
@@ -33,7 +32,7 @@ pub(crate) async fn answer(
     let request = RequestLog {
         number,
         connection,
-        kind,
+        kind: shape.kind(),
         received: message.received,
         kernel_stamp: message.kernel_stamp,
         prompt_tokens: 0,
@@ -45,7 +44,7 @@ pub(crate) async fn answer(
     };
     let entry = Entry { log: &server.log, request: Some(request) };
     let mut exchange = Exchange { server, io, room, entry, faults, close: message.close, number, chance };
-    let end = exchange.run(kind, message.received, body).await?;
+    let end = exchange.run(shape, message.received, body).await?;
     exchange.entry.note(|request| request.complete = true);
     server.count(exchange.entry.request.as_ref());
     Ok(end)
@@ -95,12 +94,12 @@ struct Exchange<'a, R> {
 }
 
 impl<R: Rng> Exchange<'_, R> {
-    async fn run(&mut self, kind: EndpointKind, received: Nanos, body: &[u8]) -> io::Result<End> {
+    async fn run(&mut self, shape: Shape, received: Nanos, body: &[u8]) -> io::Result<End> {
         if self.has(FaultKind::Reset(Place::Start)) {
             return Ok(End::Reset);
         }
         let server = self.server;
-        let ask = match self.refused().map_or_else(|| server.reader.read(kind, body), Err) {
+        let ask = match self.refused().map_or_else(|| server.reader.read(shape, body), Err) {
             Ok(ask) if ask.has_stream_options && self.has(FaultKind::RejectStreamOptions) => {
                 let message = "Unknown field `stream_options`: extra fields are not permitted";
                 return self.refuse(&Refusal::bad("stream_options", message), received).await;

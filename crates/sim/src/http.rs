@@ -3,13 +3,12 @@
 
 use crate::answer::{Room, answer};
 use crate::faults::FaultKind;
-use crate::request::Refusal;
+use crate::request::{Refusal, Shape};
 use crate::server::Server;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::EndpointKind;
 use streamgauge_net::{Receipt, StampedStream};
 
 /// Longest head of a request.
@@ -55,7 +54,7 @@ enum Route {
     Health,
     Metrics,
     Models,
-    Output(EndpointKind),
+    Output(Shape),
     Unknown,
 }
 
@@ -110,9 +109,9 @@ impl Connection {
             Incoming::Whole(message) => message,
         };
         let end = match (message.route, message.method) {
-            (Route::Output(kind), Method::Post) => {
+            (Route::Output(shape), Method::Post) => {
                 let body = &self.inbox.bytes[message.body.clone()];
-                answer(&self.server, &mut self.io, &mut self.room, self.number, kind, &message, body).await?
+                answer(&self.server, &mut self.io, &mut self.room, self.number, shape, &message, body).await?
             }
             (route, method) => {
                 let page = self.page(route, method, message.close);
@@ -315,8 +314,8 @@ fn route(path: Option<&str>) -> Route {
     match path.split_once('?').map_or(path, |(path, _)| path) {
         "/health" => Route::Health,
         "/metrics" => Route::Metrics,
-        "/v1/chat/completions" => Route::Output(EndpointKind::Chat),
-        "/v1/completions" => Route::Output(EndpointKind::Completions),
+        "/v1/chat/completions" => Route::Output(Shape::Chat),
+        "/v1/completions" => Route::Output(Shape::Completions),
         "/v1/models" => Route::Models,
         _ => Route::Unknown,
     }
@@ -361,7 +360,7 @@ mod tests {
             len: end,
             body: 12,
             method: Method::Post,
-            route: Route::Output(EndpointKind::Completions),
+            route: Route::Output(Shape::Completions),
             close: true,
             wants_continue: true,
         };

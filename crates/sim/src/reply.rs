@@ -6,10 +6,9 @@
 
 use crate::log::answer_id;
 use crate::model::{Finish, Length};
-use crate::request::{Ask, UsageAsked};
+use crate::request::{Ask, Shape, UsageAsked};
 use std::fmt::Write as _;
 use streamgauge_core::event::Usage;
-use streamgauge_core::plan::EndpointKind;
 use streamgauge_prompt::Tokenizer;
 use streamgauge_prompt::vocabulary::stable_words;
 
@@ -179,16 +178,16 @@ pub(crate) struct AnswerParts<'a> {
 impl<'a> Answer<'a> {
     pub(crate) fn new(parts: AnswerParts<'a>) -> Answer<'a> {
         let AnswerParts { ask, number, created, model, words, replies, tokens_per_event, bad_usage } = parts;
-        let object = match (ask.kind, ask.stream) {
-            (EndpointKind::Chat, true) => "chat.completion.chunk",
-            (EndpointKind::Chat, false) => "chat.completion",
-            (EndpointKind::Completions, _) => "text_completion",
+        let object = match (ask.shape, ask.stream) {
+            (Shape::Chat, true) => "chat.completion.chunk",
+            (Shape::Chat, false) => "chat.completion",
+            (Shape::Completions, _) => "text_completion",
         };
-        let (id, model) = (answer_id(ask.kind, number), serde_json::Value::from(model));
+        let (id, model) = (answer_id(ask.shape.kind(), number), serde_json::Value::from(model));
         let opening = format!(r#"{{"id":"{id}","object":"{object}","created":{created},"model":{model},"choices":["#);
-        let text = match ask.kind {
-            EndpointKind::Chat => r#""delta":{"content":""#,
-            EndpointKind::Completions => r#""text":""#,
+        let text = match ask.shape {
+            Shape::Chat => r#""delta":{"content":""#,
+            Shape::Completions => r#""text":""#,
         };
         let lead = |index| format!(r#"data: {opening}{{"index":{index},{text}"#).into_bytes();
         let leads = if ask.stream { (0..replies.len()).map(lead).collect() } else { Vec::new() };
@@ -212,7 +211,7 @@ impl<'a> Answer<'a> {
 
     /// Writes the events that come before any text: a chat's roles.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) {
-        if self.ask.kind == EndpointKind::Completions {
+        if self.ask.shape == Shape::Completions {
             return;
         }
         for index in 0..self.replies.len() {
@@ -228,9 +227,9 @@ impl<'a> Answer<'a> {
 
     /// Writes one step's events, one for each reply that is not over; how many of them bring output.
     pub(crate) fn step(&mut self, out: &mut Vec<u8>) -> u32 {
-        let plain = match self.ask.kind {
-            EndpointKind::Chat => r#""},"logprobs":null,"finish_reason":null,"token_ids":null}]"#,
-            EndpointKind::Completions => {
+        let plain = match self.ask.shape {
+            Shape::Chat => r#""},"logprobs":null,"finish_reason":null,"token_ids":null}]"#,
+            Shape::Completions => {
                 r#"","logprobs":null,"finish_reason":null,"stop_reason":null,"prompt_token_ids":null,"token_ids":null}]"#
             }
         };
@@ -259,11 +258,11 @@ impl<'a> Answer<'a> {
     fn last_tail(&self, index: usize) -> String {
         let reply = &self.replies[index];
         let (finish, reason) = (reply.finish.name(), reply.stop_reason());
-        let mut tail = match self.ask.kind {
-            EndpointKind::Chat => {
+        let mut tail = match self.ask.shape {
+            Shape::Chat => {
                 format!(r#""}},"logprobs":null,"finish_reason":"{finish}","stop_reason":{reason},"token_ids":null}}]"#)
             }
-            EndpointKind::Completions => format!(
+            Shape::Completions => format!(
                 r#"","logprobs":null,"finish_reason":"{finish}","stop_reason":{reason},"prompt_token_ids":null,"token_ids":null}}]"#
             ),
         };
@@ -296,29 +295,29 @@ impl<'a> Answer<'a> {
             if index > 0 {
                 out.push(b',');
             }
-            let lead = match self.ask.kind {
-                EndpointKind::Chat => {
+            let lead = match self.ask.shape {
+                Shape::Chat => {
                     format!(r#"{{"index":{index},"message":{{"role":"assistant","content":""#)
                 }
-                EndpointKind::Completions => format!(r#"{{"index":{index},"text":""#),
+                Shape::Completions => format!(r#"{{"index":{index},"text":""#),
             };
             out.extend_from_slice(lead.as_bytes());
             self.replies[index].say(self.words, u32::MAX, &mut out);
             let reply = &self.replies[index];
             let (finish, reason) = (reply.finish.name(), reply.stop_reason());
-            let tail = match self.ask.kind {
-                EndpointKind::Chat => format!(
+            let tail = match self.ask.shape {
+                Shape::Chat => format!(
                     r#"","refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":null}},"logprobs":null,"finish_reason":"{finish}","stop_reason":{reason},"token_ids":null,"routed_experts":null}}"#
                 ),
-                EndpointKind::Completions => format!(
+                Shape::Completions => format!(
                     r#"","logprobs":null,"finish_reason":"{finish}","stop_reason":{reason},"token_ids":null,"prompt_logprobs":null,"prompt_token_ids":null,"routed_experts":null}}"#
                 ),
             };
             out.extend_from_slice(tail.as_bytes());
         }
-        let prompt = match self.ask.kind {
-            EndpointKind::Chat => r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#,
-            EndpointKind::Completions => "",
+        let prompt = match self.ask.shape {
+            Shape::Chat => r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#,
+            Shape::Completions => "",
         };
         let close = format!(
             r#"],"service_tier":null,"system_fingerprint":"{FINGERPRINT}","usage":{{{},"prompt_tokens_details":null,"completion_tokens_details":null}}{prompt},"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}}"#,
@@ -369,9 +368,9 @@ mod tests {
         Length { tokens, finish: Finish::Length }
     }
 
-    fn ask(kind: EndpointKind, prompts: usize, usage: UsageAsked) -> Ask {
+    fn ask(shape: Shape, prompts: usize, usage: UsageAsked) -> Ask {
         Ask {
-            kind,
+            shape,
             model: 0,
             prompts: vec![5; prompts],
             length: LengthAsked::default(),
@@ -404,7 +403,7 @@ mod tests {
 
     #[test]
     fn events_are_spelled_as_vllm_spells_them() {
-        let (words, ask) = (words(), ask(EndpointKind::Chat, 1, UsageAsked::Never));
+        let (words, ask) = (words(), ask(Shape::Chat, 1, UsageAsked::Never));
         let mut answer = answer(&ask, &words, vec![Reply::plan(&words, 1, length(2), &[], 0)]);
         assert_eq!((answer.steps(), answer.tokens()), (2, 2));
         let opening = r#"data: {"id":"chatcmpl-0000000000000001","object":"chat.completion.chunk","created":7,"model":"m","choices":[{"index":0,"#;
@@ -434,7 +433,7 @@ mod tests {
 
     #[test]
     fn usage_runs_beside_every_event_when_asked() {
-        let (words, ask) = (words(), ask(EndpointKind::Completions, 2, UsageAsked::Always));
+        let (words, ask) = (words(), ask(Shape::Completions, 2, UsageAsked::Always));
         let replies = [1, 2].map(|tokens| Reply::plan(&words, 0, length(tokens), &[], 0)).to_vec();
         let mut answer = answer(&ask, &words, replies);
         let counts: Vec<u64> =

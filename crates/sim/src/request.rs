@@ -14,10 +14,29 @@ use streamgauge_prompt::Tokenizer;
 /// Tokens that the chat template adds to the contents of the messages.
 pub const TEMPLATE_TOKENS: u32 = 8;
 
+/// The shape of an OpenAI endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Chat completions.
+    Chat,
+    /// Completions.
+    Completions,
+}
+
+impl Shape {
+    /// The kind of endpoint in the log.
+    pub(crate) fn kind(self) -> EndpointKind {
+        match self {
+            Shape::Chat => EndpointKind::Chat,
+            Shape::Completions => EndpointKind::Completions,
+        }
+    }
+}
+
 /// A request for output, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ask {
-    pub(crate) kind: EndpointKind,
+    pub(crate) shape: Shape,
     /// Index of the model.
     pub(crate) model: usize,
     /// Tokens of each prompt, template included: one reply each.
@@ -89,12 +108,12 @@ impl Reader {
         Reader { models, context, tokenizer, counts: RefCell::default() }
     }
 
-    pub(crate) fn read(&self, kind: EndpointKind, body: &[u8]) -> Result<Ask, Refusal> {
+    pub(crate) fn read(&self, shape: Shape, body: &[u8]) -> Result<Ask, Refusal> {
         let body: Body<'_> = serde_json::from_slice(body).map_err(|error| explain(body, &error))?;
         let model = self.model(body.model.as_deref())?;
-        let prompts = match kind {
-            EndpointKind::Chat => vec![self.conversation(body.messages.as_deref())?],
-            EndpointKind::Completions => self.prompts(body.prompt.as_ref())?,
+        let prompts = match shape {
+            Shape::Chat => vec![self.conversation(body.messages.as_deref())?],
+            Shape::Completions => self.prompts(body.prompt.as_ref())?,
         };
         if body.n.is_some_and(|n| n != 1) {
             return Err(Refusal::bad("n", "`n` must be 1: this server gives one reply to a prompt"));
@@ -114,7 +133,7 @@ impl Reader {
         };
         let stop = stop.into_iter().filter(|text| !text.is_empty()).collect();
         let has_stream_options = body.stream_options.is_some();
-        Ok(Ask { kind, model, prompts, length, stop, stream, usage, has_stream_options })
+        Ok(Ask { shape, model, prompts, length, stop, stream, usage, has_stream_options })
     }
 
     fn model(&self, name: Option<&str>) -> Result<usize, Refusal> {
@@ -348,20 +367,20 @@ fn explain(body: &[u8], error: &serde_json::Error) -> Refusal {
 mod tests {
     use super::*;
 
-    fn read(kind: EndpointKind, body: &str) -> Result<Ask, Refusal> {
+    fn read(shape: Shape, body: &str) -> Result<Ask, Refusal> {
         let tokenizer = Tokenizer::embedded();
-        Reader::new(vec!["a".to_owned(), "b".to_owned()], 100, tokenizer).read(kind, body.as_bytes())
+        Reader::new(vec!["a".to_owned(), "b".to_owned()], 100, tokenizer).read(shape, body.as_bytes())
     }
 
-    fn refusal(kind: EndpointKind, body: &str) -> (u16, &'static str, String) {
-        let refusal = read(kind, body).unwrap_err();
+    fn refusal(shape: Shape, body: &str) -> (u16, &'static str, String) {
+        let refusal = read(shape, body).unwrap_err();
         (refusal.status, refusal.param.unwrap(), refusal.message)
     }
 
     #[test]
     fn a_conversation_counts_contents_and_template() {
         let ask = read(
-            EndpointKind::Chat,
+            Shape::Chat,
             r#"{"model":"b","messages":[{"role":"system","content":"the cat"},{"role":"user","content":[
                {"type":"text","text":"a dog"},{"type":"image_url","image_url":{"url":"x"}}]},{"role":"assistant","content":null}],
                "max_tokens":9,"max_completion_tokens":7,"min_tokens":7,"ignore_eos":true,"stop":"x","temperature":0,
@@ -371,7 +390,7 @@ mod tests {
         assert_eq!(
             ask.unwrap(),
             Ask {
-                kind: EndpointKind::Chat,
+                shape: Shape::Chat,
                 model: 1,
                 prompts: vec![4 + TEMPLATE_TOKENS],
                 length,
@@ -385,8 +404,7 @@ mod tests {
 
     #[test]
     fn prompts_come_in_four_forms() {
-        let prompts =
-            |prompt: &str| read(EndpointKind::Completions, &format!(r#"{{"prompt":{prompt}}}"#)).unwrap().prompts;
+        let prompts = |prompt: &str| read(Shape::Completions, &format!(r#"{{"prompt":{prompt}}}"#)).unwrap().prompts;
         assert_eq!(prompts(r#""the cat""#), [2]);
         assert_eq!(prompts(r#"["the cat","a"]"#), [2, 1]);
         assert_eq!(prompts("[5,6,7]"), [3]);
@@ -395,7 +413,7 @@ mod tests {
 
     #[test]
     fn bad_requests_are_refused_by_name() {
-        let chat = |members: &str| refusal(EndpointKind::Chat, &format!("{{{members}}}"));
+        let chat = |members: &str| refusal(Shape::Chat, &format!("{{{members}}}"));
         let fine = r#""messages":[{"role":"user","content":"hi"}]"#;
         assert_eq!(
             chat(r#""messages":[{"role":"user","content":"hi"}],"model":"none""#),
@@ -413,14 +431,14 @@ mod tests {
         assert_eq!(chat(&format!(r#"{fine},"max_tokens":5,"min_tokens":6"#)).1, "min_tokens");
         assert_eq!(chat(r#""messages":[{"content":{}}]"#).1, "body");
         assert_eq!(chat("oops").1, "body");
-        assert_eq!(refusal(EndpointKind::Chat, "[]").2, "the body must be a JSON object");
-        assert_eq!(refusal(EndpointKind::Completions, "{}").1, "prompt");
-        assert_eq!(refusal(EndpointKind::Completions, r#"{"prompt":[]}"#).1, "prompt");
-        assert_eq!(refusal(EndpointKind::Completions, r#"{"prompt":{}}"#).1, "prompt");
+        assert_eq!(refusal(Shape::Chat, "[]").2, "the body must be a JSON object");
+        assert_eq!(refusal(Shape::Completions, "{}").1, "prompt");
+        assert_eq!(refusal(Shape::Completions, r#"{"prompt":[]}"#).1, "prompt");
+        assert_eq!(refusal(Shape::Completions, r#"{"prompt":{}}"#).1, "prompt");
         let many = format!("[{}]", vec!["[1]"; 1025].join(","));
-        assert_eq!(refusal(EndpointKind::Completions, &format!(r#"{{"prompt":{many}}}"#)).1, "prompt");
+        assert_eq!(refusal(Shape::Completions, &format!(r#"{{"prompt":{many}}}"#)).1, "prompt");
         let long = format!("[{}]", vec!["1"; 100].join(","));
-        let (status, param, message) = refusal(EndpointKind::Completions, &format!(r#"{{"prompt":{long}}}"#));
+        let (status, param, message) = refusal(Shape::Completions, &format!(r#"{{"prompt":{long}}}"#));
         assert_eq!((status, param), (400, "input_tokens"));
         assert!(message.contains("maximum context length is 100 tokens") && message.contains("contains 100 input"));
     }
@@ -429,7 +447,7 @@ mod tests {
     fn usage_beside_every_event_needs_usage_at_all() {
         let usage = |options: &str| {
             let body = format!(r#"{{"prompt":"a","stream":true,"stream_options":{options}}}"#);
-            read(EndpointKind::Completions, &body).unwrap().usage
+            read(Shape::Completions, &body).unwrap().usage
         };
         assert_eq!(usage(r#"{"include_usage":true,"continuous_usage_stats":true}"#), UsageAsked::Always);
         assert_eq!(usage(r#"{"continuous_usage_stats":true}"#), UsageAsked::Never);

@@ -43,6 +43,7 @@ impl Codec {
         let mut body = match self.kind {
             EndpointKind::Chat => chat::opening(prompt),
             EndpointKind::Completions => completions::opening(prompt),
+            EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => Map::new(),
         };
         if self.streaming {
             body.insert("stream".into(), true.into());
@@ -175,6 +176,7 @@ impl Reader {
         let result = match self.kind {
             EndpointKind::Chat => read::<ChatChoice<'_>>(text, template, on),
             EndpointKind::Completions => read::<CompletionsChoice<'_>>(text, template, on),
+            EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => Ok(()),
         };
         if let Err(error) = result {
             self.refuse(extent, &error.to_string(), bytes, on);

@@ -53,6 +53,8 @@ pub fn endpoint(
             (None, true) => Trust::Insecure,
             (None, false) => Trust::System,
         },
+        identity: None,
+        kserve: None,
     })
 }
 
@@ -77,7 +79,7 @@ fn destination(args: &ProfileArgs, url: &str) -> Result<(Target, String)> {
     let (target, base) = target(url)?;
     let path = match &args.endpoint {
         Some(path) => format!("/{}", path.trim_start_matches([' ', '/'])),
-        None => args.endpoint_type.default_path().to_owned(),
+        None => args.endpoint_type.default_path(args.model.first().map_or("", String::as_str), None, args.streaming),
     };
     // People give the URL with and without the /v1 that the path begins with.
     let base = base.trim_end_matches('/');

@@ -48,7 +48,7 @@ impl Trial {
             target,
             others: Vec::new(),
             balance: Balance::RoundRobin,
-            path: EndpointKind::Chat.default_path().to_owned(),
+            path: EndpointKind::Chat.default_path("", None, false),
             models: vec!["sim-model".to_owned()],
             model_selection: ModelSelection::RoundRobin,
             streaming: true,
@@ -56,6 +56,8 @@ impl Trial {
             headers: Vec::new(),
             extra: serde_json::Map::new(),
             trust: Trust::System,
+            identity: None,
+            kserve: None,
         };
         let prompts = PromptPlan {
             count: 1,
@@ -95,7 +97,7 @@ impl Trial {
 
     pub fn kind(mut self, kind: EndpointKind) -> Trial {
         self.plan.endpoint.kind = kind;
-        self.plan.endpoint.path = kind.default_path().to_owned();
+        self.plan.endpoint.path = kind.default_path("", None, false);
         self
     }
 

@@ -18,6 +18,7 @@ pub fn prompt(want_out: u32) -> Prompt {
         tokens: 3,
         want_out: Some(want_out),
         model: "sim-model".to_owned(),
+        given: Default::default(),
     }
 }
 

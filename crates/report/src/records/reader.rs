@@ -4,6 +4,7 @@ use super::origin;
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::{self, BufRead};
+use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{RunFacts, SCHEMA};
 use streamgauge_core::{Chunk, Nanos, Outcome, OutputKind, Phase, Record, Usage};
@@ -162,6 +163,7 @@ struct Flat {
     issued_ns: Nanos,
     connect_ns: Option<Nanos>,
     sent_ns: Option<Nanos>,
+    written_ns: Option<Nanos>,
     first_byte_ns: Option<Nanos>,
     first_event_ns: Option<Nanos>,
     #[serde(default)]
@@ -179,6 +181,7 @@ struct Flat {
     usage: Option<Usage>,
     text_tokens: Option<u32>,
     bytes: u64,
+    sequence: Option<SequenceTag>,
     #[serde(flatten)]
     outcome: Outcome,
 }
@@ -199,6 +202,7 @@ impl Flat {
             issued: self.issued_ns,
             connect: self.connect_ns,
             sent: self.sent_ns,
+            written: self.written_ns,
             first_byte: self.first_byte_ns,
             first_event: self.first_event_ns,
             end: self.end_ns,
@@ -209,6 +213,7 @@ impl Flat {
             usage: self.usage,
             text_tokens: self.text_tokens,
             bytes: self.bytes,
+            sequence: self.sequence,
             outcome: self.outcome,
         })
     }
@@ -244,6 +249,7 @@ fn kind(letter: char) -> Result<OutputKind, String> {
         't' => Ok(OutputKind::Text),
         'r' => Ok(OutputKind::Reasoning),
         'c' => Ok(OutputKind::ToolCall),
-        _ => Err(format!("`kinds` has the letter `{letter}`; known are t, r and c")),
+        'o' => Ok(OutputKind::Tensors),
+        _ => Err(format!("`kinds` has the letter `{letter}`; known are t, r, c and o")),
     }
 }

@@ -105,6 +105,7 @@ fn a_line_is_as_documented() {
     let chunk = |at, shared, kind| Chunk { at: Nanos(at), lag: Some(Nanos(3)), shared, kind };
     let record = Record {
         sent: Some(Nanos(100)),
+        written: None,
         first_byte: Some(Nanos(110)),
         chunks: vec![chunk(120, false, OutputKind::Reasoning), chunk(120, true, OutputKind::Text)],
         status: Some(200),

@@ -4,6 +4,7 @@ use super::origin;
 use crate::compact::{push_int, push_string, push_value};
 use serde_json::json;
 use std::io::{self, Write};
+use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{RunFacts, SCHEMA};
 use streamgauge_core::{Chunk, Outcome, OutputKind, Phase, Record, Usage};
@@ -76,6 +77,7 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     member(line, "issued_ns", Some(record.issued.0));
     member(line, "connect_ns", record.connect.map(|span| span.0));
     member(line, "sent_ns", record.sent.map(|at| at.0));
+    member(line, "written_ns", record.written.map(|at| at.0));
     member(line, "first_byte_ns", record.first_byte.map(|at| at.0));
     member(line, "first_event_ns", record.first_event.map(|at| at.0));
     push_chunks(line, &record.chunks, origin(record.sent, record.issued));
@@ -93,6 +95,10 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     member(line, "text_tokens", record.text_tokens.map(i64::from));
     key(line, "bytes");
     push_int(line, record.bytes);
+    if let Some(SequenceTag { id, start, end }) = record.sequence {
+        // Into memory, which takes all of it.
+        let _ = write!(line, r#","sequence":{{"id":{id},"start":{start},"end":{end}}}"#);
+    }
     push_outcome(line, &record.outcome);
     line.push(b'}');
 }
@@ -119,6 +125,7 @@ fn push_chunks(line: &mut Vec<u8>, chunks: &[Chunk], origin: i64) {
             OutputKind::Text => b't',
             OutputKind::Reasoning => b'r',
             OutputKind::ToolCall => b'c',
+            OutputKind::Tensors => b'o',
         }));
         line.push(b'"');
     }

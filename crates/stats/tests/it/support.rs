@@ -29,6 +29,7 @@ pub fn answer(seq: u64, sent: i64, at: &[i64]) -> Record {
         issued: Nanos(sent),
         connect: None,
         sent: Some(Nanos(sent)),
+        written: None,
         first_byte: None,
         first_event: None,
         chunks: at.iter().map(chunk).collect(),
@@ -40,6 +41,7 @@ pub fn answer(seq: u64, sent: i64, at: &[i64]) -> Record {
         usage: Some(Usage { completion_tokens: Some(at.len() as u64), ..Usage::default() }),
         text_tokens: Some(at.len() as u32),
         bytes: 0,
+        sequence: None,
         outcome: Outcome::Ok,
     }
 }
@@ -125,6 +127,8 @@ pub fn plan() -> RunPlan {
             headers: Vec::new(),
             extra: serde_json::Map::new(),
             trust: Trust::System,
+            identity: None,
+            kserve: None,
         },
         prompts: PromptPlan {
             count: 1,

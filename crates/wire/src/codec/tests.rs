@@ -12,7 +12,7 @@ fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
         target: Target { tls: false, host: "localhost".into(), port: 8000 },
         others: Vec::new(),
         balance: Balance::RoundRobin,
-        path: kind.default_path().into(),
+        path: kind.default_path("", None, false),
         models: vec!["tinychat".into()],
         model_selection: ModelSelection::RoundRobin,
         streaming,
@@ -20,11 +20,13 @@ fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
         headers: Vec::new(),
         extra: Map::new(),
         trust: Trust::System,
+        identity: None,
+        kserve: None,
     }
 }
 
 fn prompt(text: &str, want_out: Option<u32>) -> Prompt {
-    Prompt { texts: vec![text.into()], tokens: 12, want_out, model: "tinychat".into() }
+    Prompt { texts: vec![text.into()], tokens: 12, want_out, model: "tinychat".into(), given: Default::default() }
 }
 
 /// An event without its borrow.

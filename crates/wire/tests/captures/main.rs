@@ -21,7 +21,7 @@ fn codec(kind: EndpointKind) -> Codec {
         target: Target { tls: false, host: "localhost".into(), port: 8000 },
         others: Vec::new(),
         balance: Balance::RoundRobin,
-        path: kind.default_path().into(),
+        path: kind.default_path("", None, false),
         models: vec!["tiny".into()],
         model_selection: ModelSelection::RoundRobin,
         streaming: true,
@@ -29,6 +29,8 @@ fn codec(kind: EndpointKind) -> Codec {
         headers: Vec::new(),
         extra: serde_json::Map::new(),
         trust: Trust::System,
+        identity: None,
+        kserve: None,
     };
     Codec::new(&endpoint, false)
 }
