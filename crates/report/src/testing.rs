@@ -21,6 +21,7 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
     let (name, streaming, slots) = match kind {
         EndpointKind::Chat => ("chat", true, 2),
         EndpointKind::Completions => ("completions", false, 1),
+        EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => ("kserve", true, 1),
     };
     let limits = [("time_to_first_token".to_owned(), 40.0), ("inter_token_latency".to_owned(), 6.0)];
     let second = Nanos::from_millis(1_000);

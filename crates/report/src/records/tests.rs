@@ -6,6 +6,7 @@ use crate::testing::{facts, plan, record, secret_header};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
+use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::SCHEMA;
 use streamgauge_core::{Chunk, Failure, FailureClass, Outcome, OutputKind, Phase, Record, Stage, Usage};
@@ -56,6 +57,7 @@ prop_compose! {
         (issued, end, retries, bytes) in any::<(i64, i64, u8, u64)>(),
         usage in of(any::<[Option<u64>; 4]>()),
         chunks in vec(chunks(), 0..6),
+        (written, sequence) in (of(any::<i64>()), of(any::<(u64, bool, bool)>())),
         outcome in outcomes(),
     ) -> Record {
         Record {
@@ -63,6 +65,8 @@ prop_compose! {
             first_byte, first_event, turnaround, retries, bytes, chunks, outcome,
             phase: if warmup { Phase::Warmup } else { Phase::Profiling },
             issued: Nanos(issued),
+            written: written.map(Nanos),
+            sequence: sequence.map(|(id, start, end)| SequenceTag { id, start, end }),
             end: Nanos(end),
             usage: usage.map(|[prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens]| Usage {
                 prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens,

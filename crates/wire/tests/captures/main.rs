@@ -49,6 +49,7 @@ fn line(event: &Event<'_>) -> String {
                 OutputKind::Reasoning => "reasoning",
                 OutputKind::Text => "text",
                 OutputKind::ToolCall => "tool",
+                OutputKind::Tensors => "tensors",
             };
             format!("{kind} {choice} {}", quoted(text))
         }
