@@ -194,6 +194,13 @@ pub enum Balance {
 }
 
 impl Endpoint {
+    /// Whether requests go over `ModelStreamInfer`, one stream a slot: where answers are to come as streams, and where the model
+    /// takes no other call.
+    pub fn calls_stream(&self) -> bool {
+        let decoupled = self.kserve.as_ref().is_some_and(|kserve| kserve.decoupled);
+        self.kind == EndpointKind::KserveGrpc && (self.streaming || decoupled)
+    }
+
     /// All servers; a record's `target` is an index here.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         std::iter::once(&self.target).chain(&self.others)

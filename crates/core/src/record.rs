@@ -5,7 +5,7 @@
 
 use crate::clock::Nanos;
 use crate::event::{OutputKind, Usage};
-use crate::kserve::SequenceTag;
+use crate::kserve::{ModelStatistics, SequenceTag};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -258,6 +258,55 @@ pub struct RunFacts {
     pub connections_opened: u64,
     /// Kept connections that the server had closed while they were idle and that were replaced before a request was written.
     pub connections_replaced: u64,
+    /// What the server counted itself, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerFacts>,
+}
+
+/// What a server counted while the run went on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerFacts {
+    /// The model that was measured.
+    pub model: String,
+    /// Its version, where one was asked for.
+    pub version: Option<String>,
+    /// The models that it is made of: of an ensemble, or named by the user.
+    pub composing: Vec<String>,
+    /// Whether it is an ensemble, which has no computing of its own.
+    pub ensemble: bool,
+    /// Whether answers may come from the server's cache.
+    pub cache: bool,
+    /// Its counters, in the order of their times: at the measured part's start and end, and at each window's.
+    pub snapshots: Vec<Snapshot>,
+    /// What its metrics page said of its GPUs, as often as it was asked.
+    pub gpus: Vec<GpuSample>,
+}
+
+/// A server's counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When they were asked for, on the run's clock.
+    pub at: Nanos,
+    /// The models' counters.
+    pub models: Vec<ModelStatistics>,
+}
+
+/// What a metrics page said of one GPU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GpuSample {
+    /// When it was asked for, on the run's clock.
+    pub at: Nanos,
+    /// The GPU.
+    pub uuid: String,
+    /// `nv_gpu_utilization`, from 0 to 1.
+    pub utilization: Option<f64>,
+    /// `nv_gpu_power_usage`, in watts.
+    pub power: Option<f64>,
+    /// `nv_gpu_memory_used_bytes`.
+    pub memory_used: Option<f64>,
+    /// `nv_gpu_memory_total_bytes`.
+    pub memory_total: Option<f64>,
 }
 
 /// The last windows of a run that was a row of them, on the run's clock.
