@@ -181,7 +181,7 @@ fn connector(
     let refuse = |message: String| Failure { stage: Stage::Tls, class: FailureClass::Tls, message };
     let config = match trust {
         Some(config) => config.clone(),
-        None => trust.insert(tls::client_config(&endpoint.trust).map_err(|error| refuse(error.to_string()))?).clone(),
+        None => trust.insert(tls::client_config(endpoint).map_err(|error| refuse(error.to_string()))?).clone(),
     };
     let name = ServerName::try_from(target.host.clone()).map_err(|error| refuse(error.to_string()))?;
     Ok((TlsConnector::from(config), name))

@@ -24,6 +24,7 @@ mod part;
 mod places;
 mod ports;
 mod probe;
+mod sequences;
 mod shard;
 mod tls;
 mod users;
