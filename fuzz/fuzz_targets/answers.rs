@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use streamgauge_core::plan::{Endpoint, EndpointKind, ModelSelection, Target, Trust};
-use streamgauge_wire::Codec;
+use streamgauge_wire::{AnswerTo, Codec};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, cut, body @ ..] = data else { return };
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn events(codec: &Codec, content_type: &str, pieces: &[&[u8]]) -> Vec<String> {
-    let mut decoder = codec.decoder(Some(content_type));
+    let mut decoder = codec.decoder(Some(content_type), AnswerTo::default());
     let mut events = Vec::new();
     for piece in pieces {
         decoder.feed(piece, &mut |event| events.push(format!("{event:?}")));

@@ -73,6 +73,10 @@ impl Recorder<'_> {
         // The sender lives until the run is over; without it nothing was run.
         let mut facts = facts.recv().unwrap_or_default();
         facts.window = self.rules.windows(facts.started);
+        if let Some(server) = &mut facts.server {
+            let window = facts.window.map_or((facts.started, facts.ended), |window| (window.from, window.to));
+            server.keep(&[facts.started, facts.ended, window.0, window.1]);
+        }
         (self.books.close(&facts), facts)
     }
 

@@ -96,7 +96,7 @@ fn prepare(
     clock: SystemClock,
 ) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
-    let bodies: Vec<_> = prompts.iter().map(|prompt| codec.body(prompt)).collect();
+    let bodies: Vec<_> = prompts.iter().map(|prompt| codec.shown(prompt)).collect();
     let inputs = prompts.iter().zip(&bodies).map(|(prompt, body)| input(prompt, body)).collect();
     Ok((Arc::new(Job::new(plan, codec, inputs, routes, clock)?), bodies))
 }

@@ -283,6 +283,20 @@ pub struct ServerFacts {
     pub gpus: Vec<GpuSample>,
 }
 
+impl ServerFacts {
+    /// The counters that were taken nearest to `moment`.
+    pub fn nearest(&self, moment: Nanos) -> Option<&Snapshot> {
+        self.snapshots.iter().min_by_key(|snapshot| snapshot.at.0.abs_diff(moment.0))
+    }
+
+    /// Forgets the counters that are nearest to none of these moments.
+    pub fn keep(&mut self, moments: &[Nanos]) {
+        let wanted: Vec<Nanos> =
+            moments.iter().filter_map(|moment| self.nearest(*moment)).map(|snapshot| snapshot.at).collect();
+        self.snapshots.retain(|snapshot| wanted.contains(&snapshot.at));
+    }
+}
+
 /// A server's counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {

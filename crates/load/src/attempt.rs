@@ -15,8 +15,7 @@ use streamgauge_core::event::{Event, OutputKind, Usage};
 use streamgauge_core::plan::ExportLevel;
 use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
 use streamgauge_net::Receipt;
-use streamgauge_wire::Decoder;
-use streamgauge_wire::server_message;
+use streamgauge_wire::{AnswerTo, Decoder, server_message};
 use tokio::sync::SemaphorePermit;
 
 /// Bytes of an error answer that are kept for its message.
@@ -251,7 +250,7 @@ impl Slot {
         let answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
         draft.ends_connection = is_last(&answer);
         let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        draft.begin_body(answer.status(), self.job.codec.decoder(content_type));
+        draft.begin_body(answer.status(), self.job.codec.decoder(content_type, AnswerTo::default()));
         // The head lies in the connection's read buffer, and while it is there the next read needs another.
         let mut body = answer.into_body();
         loop {

@@ -3,10 +3,13 @@
 use crate::answer::{failure_message, read};
 use crate::chat::{self, ChatChoice};
 use crate::completions::{self, CompletionsChoice};
+use crate::encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
+use crate::grpc;
 use crate::sse::{MAX_EVENT, SseEvent, SseParser};
 use crate::template::Template;
 use serde_json::{Map, Value, json};
 use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_core::tensor::Tensor;
 use streamgauge_core::{Event, Prompt};
 
 /// The longest answer that is not a stream, in bytes.
@@ -14,6 +17,19 @@ pub const MAX_BODY: usize = 64 << 20;
 
 /// How much of malformed bytes is shown, in characters.
 const EXCERPT: usize = 120;
+
+/// What a decoder must know of the request that is answered, and of the answer's head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnswerTo<'a> {
+    /// The request's id, which answers over gRPC must repeat.
+    pub id: u64,
+    /// What outputs must be, byte for byte.
+    pub expected: &'a [Tensor],
+    /// The answer's `Inference-Header-Content-Length`.
+    pub header_length: Option<usize>,
+    /// The answer's `grpc-encoding`.
+    pub encoding: Option<&'a str>,
+}
 
 /// How an endpoint is spoken to.
 #[derive(Clone, Debug)]
@@ -39,7 +55,9 @@ impl Codec {
 
     /// The body of the request for `prompt`. Its members stand in the order in which GenAI-Perf writes them, ours after
     /// them; those that the user added come last, or in the place of the one they replace.
-    pub fn body(&self, prompt: &Prompt) -> Value {
+    ///
+    /// This is what a request says, for files; what is sent is [`Codec::encode`]'s.
+    pub fn shown(&self, prompt: &Prompt) -> Value {
         let mut body = match self.kind {
             EndpointKind::Chat => chat::opening(prompt),
             EndpointKind::Completions => completions::opening(prompt),
@@ -62,8 +80,48 @@ impl Codec {
         Value::Object(body)
     }
 
-    /// A decoder for one answer with this `Content-Type`: an event stream, or else a whole JSON body.
-    pub fn decoder(&self, content_type: Option<&str>) -> Decoder {
+    /// The request for `prompt`.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be sent such a prompt.
+    pub fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
+        let body = self.shown(prompt).to_string().into_bytes();
+        let json = body.len();
+        Ok(Encoded { body, json })
+    }
+
+    /// The request for `prompt`, whose tensors lie in shared memory at `place`. Of endpoints without tensors, as
+    /// [`Codec::encode`].
+    ///
+    /// # Errors
+    /// As [`Codec::encode`].
+    pub fn encode_shared(&self, prompt: &Prompt, place: &SharedPlace) -> Result<Encoded, EncodeError> {
+        let _ = place;
+        self.encode(prompt)
+    }
+
+    /// The bytes of one sending; none where they are the encoded body as it is.
+    pub fn dress(&self, encoded: &Encoded, tag: &Tag) -> Option<Dressed> {
+        let _ = tag;
+        match self.kind {
+            EndpointKind::KserveGrpc => Some(Dressed { body: grpc::framed(&encoded.body), json: 0 }),
+            _ => None,
+        }
+    }
+
+    /// The `Content-Type` of requests. Of KServe v2 over HTTP it is that of requests with binary tensors where the plan wants
+    /// them.
+    pub fn content_type(&self) -> &'static str {
+        match self.kind {
+            EndpointKind::KserveGrpc => "application/grpc",
+            _ => "application/json",
+        }
+    }
+
+    /// A decoder for one answer with this `Content-Type`: an event stream, or else a whole JSON body; with gRPC the bytes of its
+    /// messages.
+    pub fn decoder(&self, content_type: Option<&str>, answer: AnswerTo<'_>) -> Decoder {
+        let _ = answer;
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let body = if media_type.eq_ignore_ascii_case("text/event-stream") {
             Body::Events(SseParser::default())
@@ -92,6 +150,11 @@ impl Decoder {
     /// its framing is.
     pub fn is_stream(&self) -> bool {
         matches!(self.body, Body::Events(_))
+    }
+
+    /// Whether the body says of itself when it is complete, so that one whose framing ended without that was cut off.
+    pub fn says_when_complete(&self) -> bool {
+        self.is_stream()
     }
 
     /// Reads the next bytes of the body, cut anywhere, and reports what they complete.

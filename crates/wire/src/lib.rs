@@ -10,12 +10,19 @@ mod answer;
 mod chat;
 mod codec;
 mod completions;
+mod encoded;
 mod error_body;
+pub mod grpc;
+pub mod kserve;
 mod models;
+#[allow(missing_docs, clippy::all)]
+#[rustfmt::skip]
+pub mod proto;
 mod sse;
 mod template;
 
-pub use codec::{Codec, Decoder, MAX_BODY};
+pub use codec::{AnswerTo, Codec, Decoder, MAX_BODY};
+pub use encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
 pub use error_body::{names_field, server_message};
 pub use models::{ModelsError, model_ids};
 pub use sse::{MAX_EVENT, SseEvent, SseParser};

@@ -7,6 +7,7 @@ mod profile;
 mod refused;
 mod report;
 mod sim;
+mod triton;
 pub mod values;
 
 pub use calibrate::{CalibrateArgs, OpenLoop};
@@ -163,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_flag_of_the_replaced_tools_that_is_missing_is_refused_by_name() {
-        for (flag, reason) in [("--image-width-mean", "media"), ("--num-sessions", "sessions"), ("--backend", "Triton")]
+        for (flag, reason) in
+            [("--image-width-mean", "media"), ("--num-sessions", "sessions"), ("--grpc-method", "dynamic gRPC")]
         {
             let Err(error) = read(["streamgauge", "profile", flag, "1"]) else { panic!("{flag}") };
             let text = explain(error).text;

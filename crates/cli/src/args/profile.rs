@@ -1,6 +1,7 @@
 //! Arguments of `profile`, in all the spellings that GenAI-Perf's two generations and AIPerf have for them.
 
 use crate::args::load::LoadArgs;
+use crate::args::triton::TritonArgs;
 use crate::args::values::{at_least_one, at_least_zero, limit, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -16,19 +17,19 @@ pub struct ProfileArgs {
     /// How a prompt gets its model when there are several
     #[arg(long, value_enum, default_value = "round_robin", help_heading = "Endpoint")]
     pub model_selection_strategy: Selection,
-    /// Shape of requests and answers: chat or completions
-    #[arg(long, default_value = "chat", value_name = "TYPE", value_parser = endpoint_type, help_heading = "Endpoint")]
-    pub endpoint_type: streamgauge_core::plan::EndpointKind,
+    /// Shape of requests and answers: chat, completions, kserve (gRPC) or generate [default: chat, or kserve with --service-kind triton]
+    #[arg(long, value_name = "TYPE", value_parser = endpoint_type, help_heading = "Endpoint")]
+    pub endpoint_type: Option<streamgauge_core::plan::EndpointKind>,
     /// Path of the endpoint, where it is not the usual one
     #[arg(long, visible_alias = "custom-endpoint", value_name = "PATH", help_heading = "Endpoint")]
     pub endpoint: Option<String>,
-    /// Kind of server: openai
+    /// Kind of server: openai or triton
     #[arg(long, value_name = "KIND", value_parser = service_kind, help_heading = "Endpoint")]
     pub service_kind: Option<String>,
     /// Ask for answers as streams
     #[arg(long, help_heading = "Endpoint")]
     pub streaming: bool,
-    /// Server, or several with the same path that requests are spread over [default: http://localhost:8000]
+    /// Server, or several with the same path that requests are spread over [default: http://localhost:8000; of Triton's gRPC port 8001]
     #[arg(short, long, value_name = "URL", num_args = 1.., help_heading = "Endpoint", conflicts_with = "sim")]
     pub url: Vec<String>,
     /// How a request gets its server when there are several [default: round_robin]
@@ -110,6 +111,9 @@ pub struct ProfileArgs {
 
     #[command(flatten)]
     pub load: LoadArgs,
+
+    #[command(flatten)]
+    pub triton: TritonArgs,
 
     /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Tokens")]
@@ -246,18 +250,20 @@ fn connections(text: &str) -> Result<ConnectionPolicy, String> {
 }
 
 fn endpoint_type(text: &str) -> Result<streamgauge_core::plan::EndpointKind, String> {
-    use streamgauge_core::plan::EndpointKind::{Chat, Completions};
+    use streamgauge_core::plan::EndpointKind::{Chat, Completions, Generate, KserveGrpc};
     match text {
         "chat" => Ok(Chat),
         "completions" => Ok(Completions),
-        _ => Err("this endpoint type is not available; accepted: chat, completions".to_owned()),
+        "kserve" => Ok(KserveGrpc),
+        "generate" => Ok(Generate),
+        _ => Err("this endpoint type is not available; accepted: chat, completions, kserve, generate".to_owned()),
     }
 }
 
 fn service_kind(text: &str) -> Result<String, String> {
     match text {
-        "openai" => Ok(text.to_owned()),
-        _ => Err("this service kind is not available; accepted: openai".to_owned()),
+        "openai" | "triton" => Ok(text.to_owned()),
+        _ => Err("this service kind is not available; accepted: openai, triton".to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Flags that the replaced tools have and this one does not: each is refused by name, with what it belongs to.
 
-const TRITON: &str = "belongs to Triton endpoints, which are not available";
+const DYNAMIC: &str = "belongs to dynamic gRPC, which is not available";
 const MEDIA: &str = "belongs to media inputs (images, audio, video), which are not available";
 const SESSIONS: &str = "belongs to multi-turn sessions, which are not available";
 const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
@@ -21,7 +21,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--audio-length-stddev", MEDIA),
     ("--audio-num-channels", MEDIA),
     ("--audio-sample-rates", MEDIA),
-    ("--backend", TRITON),
     ("--batch-size-audio", MEDIA),
     ("--batch-size-image", MEDIA),
     ("--checkpoint-dir", CHECKPOINTS),
@@ -37,7 +36,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("--enable-checkpointing", CHECKPOINTS),
     ("--generate-plots", PLOTS),
     ("--gpu-telemetry", METRICS),
-    ("--grpc-method", TRITON),
+    ("--grpc-method", DYNAMIC),
     ("--image-batch-size", MEDIA),
     ("--image-format", MEDIA),
     ("--image-height-mean", MEDIA),

@@ -1,12 +1,19 @@
 //! Where requests go and in what form: `--url` and what belongs to it.
 
 use crate::args::{ProfileArgs, Selection, UrlStrategy};
+use crate::settings::kserve;
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
-use streamgauge_core::plan::{Balance, Endpoint, Header, HeaderValue, ModelSelection, Target, Trust};
+use streamgauge_core::plan::{
+    Balance, Endpoint, EndpointKind, Header, HeaderValue, Identity, ModelSelection, Target, Trust,
+};
 
 /// Where servers are looked for.
 const DEFAULT_URL: &str = "http://localhost:8000";
+/// Where Triton's gRPC is looked for.
+const DEFAULT_GRPC_URL: &str = "grpc://localhost:8001";
+/// The simulated server's model of Triton's kind, where none is named.
+const SIM_MODEL: &str = "ensemble";
 /// An environment variable that other clients of such servers read too.
 const COMMON_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 /// Headers that say where a body ends, which only whoever sends it can know.
@@ -18,10 +25,15 @@ pub fn endpoint(
     env: &impl Fn(&str) -> Option<String>,
     notes: &mut Vec<String>,
 ) -> Result<Endpoint> {
-    let (target, others, path) = destinations(args)?;
+    let kind = kserve::kind(args)?;
+    let kserve = kserve::kserve(args, kind)?;
+    let (target, others, path) = destinations(args, kind)?;
     let streaming = args.streaming || args.sim;
     if args.model.iter().any(|name| name.trim().is_empty()) {
         bail!("--model: a name is empty; give names that the server knows, or leave it out");
+    }
+    if kind.is_kserve() && !args.sim && args.model.len() != 1 {
+        bail!("--model: a request of Triton's kind needs its model's name; give one");
     }
     let extra = extra_inputs(&args.extra_inputs)?;
     // Else an answer in one piece would be measured as a stream, or a stream as one piece.
@@ -31,7 +43,7 @@ pub fn endpoint(
         );
     }
     Ok(Endpoint {
-        kind: args.endpoint_type,
+        kind,
         target,
         others,
         balance: match args.url_strategy {
@@ -39,13 +51,13 @@ pub fn endpoint(
             Some(UrlStrategy::LeastInFlight) => Balance::LeastInFlight,
         },
         path,
-        models: args.model.clone(),
+        models: if kind.is_kserve() && args.model.is_empty() { vec![SIM_MODEL.to_owned()] } else { args.model.clone() },
         model_selection: match args.model_selection_strategy {
             Selection::RoundRobin => ModelSelection::RoundRobin,
             Selection::Random => ModelSelection::Random,
         },
         streaming,
-        ask_usage: streaming,
+        ask_usage: streaming && !kind.is_kserve(),
         headers: headers(args, env, notes)?,
         extra,
         trust: match (&args.ca_file, args.insecure) {
@@ -53,17 +65,21 @@ pub fn endpoint(
             (None, true) => Trust::Insecure,
             (None, false) => Trust::System,
         },
-        identity: None,
-        kserve: None,
+        identity: match (&args.triton.client_certificate, &args.triton.client_key) {
+            (Some(certificates), Some(key)) => Some(Identity { certificates: certificates.clone(), key: key.clone() }),
+            _ => None,
+        },
+        kserve,
     })
 }
 
 /// Servers and their path: of each `--url`, which may have a path in front of the endpoint's, and of `--endpoint`.
-fn destinations(args: &ProfileArgs) -> Result<(Target, Vec<Target>, String)> {
-    let (first, path) = destination(args, args.url.first().map_or(DEFAULT_URL, String::as_str))?;
+fn destinations(args: &ProfileArgs, kind: EndpointKind) -> Result<(Target, Vec<Target>, String)> {
+    let usual = if kind == EndpointKind::KserveGrpc { DEFAULT_GRPC_URL } else { DEFAULT_URL };
+    let (first, path) = destination(args, kind, args.url.first().map_or(usual, String::as_str))?;
     let mut others = Vec::new();
     for url in args.url.iter().skip(1) {
-        let (other, its_path) = destination(args, url)?;
+        let (other, its_path) = destination(args, kind, url)?;
         if its_path != path {
             bail!("--url {url}: its path is {its_path}, and that of the first is {path}; give URLs with the same path");
         }
@@ -75,14 +91,25 @@ fn destinations(args: &ProfileArgs) -> Result<(Target, Vec<Target>, String)> {
     Ok((first, others, path))
 }
 
-fn destination(args: &ProfileArgs, url: &str) -> Result<(Target, String)> {
+fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Target, String)> {
     let (target, base) = target(url)?;
+    let base = base.trim_end_matches('/');
+    if kind == EndpointKind::KserveGrpc {
+        // The path is the call's, which the model decides.
+        if let Some(path) = args.endpoint.as_deref().or((!base.is_empty()).then_some(base)) {
+            bail!("`{path}`: gRPC has no path to choose; leave out --endpoint, and give --url as HOST:PORT");
+        }
+        return Ok((target, String::new()));
+    }
     let path = match &args.endpoint {
         Some(path) => format!("/{}", path.trim_start_matches([' ', '/'])),
-        None => args.endpoint_type.default_path(args.model.first().map_or("", String::as_str), None, args.streaming),
+        None => kind.default_path(
+            args.model.first().map_or(SIM_MODEL, String::as_str),
+            args.triton.model_version.as_deref(),
+            args.streaming || args.sim,
+        ),
     };
     // People give the URL with and without the /v1 that the path begins with.
-    let base = base.trim_end_matches('/');
     let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
     let path = format!("{base}{path}");
     match path.parse::<http::Uri>() {
@@ -101,8 +128,8 @@ fn target(url: &str) -> Result<(Target, String)> {
     };
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let tls = match scheme {
-        "http" => false,
-        "https" => true,
+        "http" | "grpc" => false,
+        "https" | "grpcs" => true,
         _ => return Err(refuse(&format!("the scheme `{scheme}` is not known"))),
     };
     let uri: http::Uri = format!("http://{rest}").parse().map_err(|error| refuse(&format!("not a URL ({error})")))?;

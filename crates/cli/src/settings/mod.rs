@@ -3,15 +3,17 @@
 
 mod checks;
 mod endpoint;
+mod kserve;
 mod load;
 
 pub use load::TracePart;
 
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
 use anyhow::{Result, bail};
+use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
-    EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
+    Endpoint, EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
@@ -88,14 +90,15 @@ impl Settings {
                 "--tokenizer-trust-remote-code has no effect: code that comes with a tokenizer is never run".into(),
             );
         }
-        if args.endpoint_type == EndpointKind::Chat && args.batch_size > 1 {
-            bail!(
-                "--batch-size {}: chat takes one text a request; give 1, or --endpoint-type completions",
-                args.batch_size
-            );
-        }
         checks::flags(&args)?;
         let endpoint = endpoint::endpoint(&args, env, &mut notes)?;
+        if endpoint.kind != EndpointKind::Completions && args.batch_size > 1 {
+            bail!(
+                "--batch-size {}: {} takes one text a request; give 1, or --endpoint-type completions",
+                args.batch_size,
+                endpoint.kind.name()
+            );
+        }
         let goodput = goodput(&args.goodput)?;
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
         let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
@@ -104,7 +107,7 @@ impl Settings {
         // A flag's levels are at least one.
         let Level { load, stop, warmup, threads } = levels[0].clone();
         let plan = RunPlan {
-            prompts: prompts(&args),
+            prompts: prompts(&args, &endpoint, &mut notes),
             endpoint,
             threads,
             load,
@@ -170,11 +173,18 @@ impl From<Report> for Style {
     }
 }
 
-fn prompts(args: &ProfileArgs) -> PromptPlan {
+fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> PromptPlan {
+    let backend = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
+    let usual = (backend == Some(Backend::TensorrtLlm)).then_some(kserve::TENSORRT_LLM_OUTPUT);
+    if let (None, Some(tokens)) = (args.osl, usual) {
+        notes.push(format!(
+            "TensorRT-LLM is asked for {tokens} output tokens, as GenAI-Perf does; --osl says otherwise"
+        ));
+    }
     PromptPlan {
         count: args.num_dataset_entries.unwrap_or(PROMPTS),
         input: Length { mean: args.isl, stddev: args.isl_stddev },
-        output: args.osl.map(|mean| Length { mean, stddev: args.osl_stddev.unwrap_or(0.0) }),
+        output: args.osl.or(usual).map(|mean| Length { mean, stddev: args.osl_stddev.unwrap_or(0.0) }),
         output_exact: args.output_tokens_mean_deterministic,
         batch: args.batch_size,
         prefixes: args.num_prefix_prompts,

@@ -243,7 +243,7 @@ impl Trial {
     pub fn job(&self) -> Arc<Job> {
         let codec = Codec::new(&self.plan.endpoint, false);
         let input = |prompt: &Prompt| Input {
-            body: codec.body(prompt).to_string().into(),
+            body: codec.shown(prompt).to_string().into(),
             tokens: prompt.tokens,
             want_out: prompt.want_out,
         };

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
 use streamgauge_core::{Event, OutputKind};
-use streamgauge_wire::{Codec, model_ids, server_message};
+use streamgauge_wire::{AnswerTo, Codec, model_ids, server_message};
 
 /// The codec under test; how requests are written plays no part here.
 fn codec(kind: EndpointKind) -> Codec {
@@ -74,7 +74,7 @@ fn decode<'a>(
     content_type: Option<&str>,
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<String> {
-    let mut decoder = codec(kind).decoder(content_type);
+    let mut decoder = codec(kind).decoder(content_type, AnswerTo::default());
     let mut seen = Vec::new();
     for part in parts {
         decoder.feed(part, &mut |event| seen.push(line(&event)));

@@ -1,0 +1,92 @@
+//! What a Triton or other KServe v2 endpoint has beyond what all have.
+
+use crate::args::ProfileArgs;
+use anyhow::{Result, bail};
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::kserve::{Backend, KeepAlive, Kserve};
+use streamgauge_core::plan::EndpointKind;
+
+/// Output tokens that are asked of TensorRT-LLM where none were, as GenAI-Perf does.
+pub const TENSORRT_LLM_OUTPUT: f64 = 256.0;
+/// The output that holds the text, in both LLM backends and in the generate extension.
+pub const TEXT_OUTPUT: &str = "text_output";
+/// How long the answer to a ping may take.
+const PING_TIMEOUT: Nanos = Nanos::from_millis(20_000);
+
+/// The shape of the endpoint: what was named, or what follows from the kind of server.
+///
+/// # Errors
+/// When the two do not go together.
+pub fn kind(args: &ProfileArgs) -> Result<EndpointKind> {
+    let triton = args.service_kind.as_deref() == Some("triton");
+    let kind = match args.endpoint_type {
+        Some(kind) => kind,
+        None if triton || args.triton.backend.is_some() => EndpointKind::KserveGrpc,
+        None => EndpointKind::Chat,
+    };
+    match (kind.is_kserve(), args.service_kind.as_deref()) {
+        (false, Some("triton")) => bail!(
+            "--endpoint-type {}: --service-kind triton has kserve and generate; leave out one of the two",
+            kind.name()
+        ),
+        // GenAI-Perf reaches the generate extension as it reaches an OpenAI server.
+        (true, Some("openai")) if kind != EndpointKind::Generate => {
+            bail!("--endpoint-type {}: this is --service-kind triton's; leave out one of the two", kind.name())
+        }
+        _ => Ok(kind),
+    }
+}
+
+/// What the endpoint has besides, if it is of Triton's kind.
+///
+/// # Errors
+/// A sentence that names a flag which would do nothing.
+pub fn kserve(args: &ProfileArgs, kind: EndpointKind) -> Result<Option<Box<Kserve>>> {
+    useless(args, kind)?;
+    if !kind.is_kserve() {
+        return Ok(None);
+    }
+    let triton = &args.triton;
+    let backend = (kind != EndpointKind::Generate).then(|| triton.backend.unwrap_or(Backend::TensorrtLlm));
+    Ok(Some(Box::new(Kserve {
+        version: triton.model_version.clone(),
+        text_output: Some(triton.text_output.clone().unwrap_or_else(|| TEXT_OUTPUT.to_owned())),
+        backend,
+        parameters: triton.request_parameter.clone(),
+        compression: triton.grpc_compression_algorithm.map(Into::into).unwrap_or_default(),
+        streams_per_channel: triton.streams_per_channel.unwrap_or(1),
+        keep_alive: triton
+            .grpc_keepalive_time
+            .map(|every| KeepAlive { every, timeout: triton.grpc_keepalive_timeout.unwrap_or(PING_TIMEOUT) }),
+        ..Kserve::default()
+    })))
+}
+
+/// Refuses flags that do nothing for an endpoint of that kind.
+fn useless(args: &ProfileArgs, kind: EndpointKind) -> Result<()> {
+    let triton = &args.triton;
+    let grpc = "gRPC (--service-kind triton)";
+    let any = "Triton (--service-kind triton, or --endpoint-type generate)";
+    let is_grpc = kind == EndpointKind::KserveGrpc;
+    let flags = [
+        ("--backend", triton.backend.is_some(), is_grpc, grpc),
+        ("--request-parameter", !triton.request_parameter.is_empty(), is_grpc, grpc),
+        ("--grpc-compression-algorithm", triton.grpc_compression_algorithm.is_some(), is_grpc, grpc),
+        ("--streams-per-channel", triton.streams_per_channel.is_some(), is_grpc, grpc),
+        ("--grpc-keepalive-time", triton.grpc_keepalive_time.is_some(), is_grpc, grpc),
+        ("--text-output", triton.text_output.is_some(), is_grpc, grpc),
+        ("--model-version", triton.model_version.is_some(), kind.is_kserve(), any),
+        ("--bls-composing-models", !triton.bls_composing_models.is_empty(), kind.is_kserve(), any),
+        ("--no-server-statistics", triton.no_server_statistics, kind.is_kserve(), any),
+        ("--collect-metrics", triton.collect_metrics, kind.is_kserve(), any),
+    ];
+    match flags.into_iter().find(|(_, given, belongs, _)| *given && !belongs) {
+        Some((flag, _, _, what)) => bail!("{flag} belongs to {what}; leave it out, or measure that"),
+        None if triton.no_server_statistics && !triton.bls_composing_models.is_empty() => {
+            bail!(
+                "--bls-composing-models: --no-server-statistics leaves nothing to show of them; leave out one of the two"
+            )
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,105 @@
+//! What a Triton server says of its model before load, and prompts as the model's inputs.
+
+use crate::commands::usage;
+use crate::printer::Printer;
+use anyhow::{Context, Result, anyhow, bail};
+use streamgauge_core::clock::{Nanos, SystemClock};
+use streamgauge_core::kserve::ModelInfo;
+use streamgauge_core::plan::{EndpointKind, RunPlan};
+use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_load::Routes;
+use streamgauge_load::kserve::Client;
+use streamgauge_prompt::tensors::llm_inputs;
+
+/// How long an answer to a question may take.
+pub const LIMIT: Nanos = Nanos::from_millis(10_000);
+
+/// What a server says of the model that is to be measured.
+#[derive(Clone, Debug)]
+pub struct Triton {
+    /// The model.
+    pub model: ModelInfo,
+    /// Models whose counters are to be shown with it: of an ensemble, of those in it too, and those that were named.
+    pub composing: Vec<String>,
+    /// Whether the server tells its counters.
+    pub statistics: bool,
+}
+
+impl Triton {
+    /// Asks the server of `plan`, and completes the plan with what the model decides: the call, and whether there is a text.
+    /// `named` are further models whose counters are wanted.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or the model is not there or not ready.
+    pub fn ask(plan: &mut RunPlan, routes: &Routes, named: &[String], printer: &Printer) -> Result<Triton> {
+        let endpoint = &plan.endpoint;
+        let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.timeouts.total))?;
+        let server = client.server().context("failed to get server metadata")?;
+        let name = endpoint.models.first().cloned().unwrap_or_default();
+        let version = endpoint.kserve.as_ref().and_then(|kserve| kserve.version.clone());
+        let model = client.model(&name, version.as_deref()).context("failed to get model metadata")?;
+        if !client.is_ready(&name, version.as_deref()).context("failed to get model readiness")? {
+            bail!("model {name} is not ready on {}", endpoint.target);
+        }
+        let mut composing: Vec<String> = named.iter().map(|model| bare(model).to_owned()).collect();
+        compose(&mut client, &model, &mut composing)?;
+        let kind = endpoint.kind;
+        if let Some(kserve) = &mut plan.endpoint.kserve {
+            kserve.decoupled = model.decoupled;
+            if let Some(output) = kserve.text_output.take_if(|output| !has_text(&model, output))
+                && kind != EndpointKind::Generate
+            {
+                let outputs: Vec<_> = model.outputs.iter().map(|output| output.name.as_str()).collect();
+                printer.note(&format!(
+                    "note: model {name} has no BYTES output {output} (its outputs: {}), so no tokens are counted; --text-output names another",
+                    outputs.join(", ")
+                ));
+            }
+        }
+        if kind == EndpointKind::KserveHttp && model.decoupled {
+            return Err(usage(anyhow!("model {name} is decoupled, which takes gRPC: give -i grpc --streaming")));
+        }
+        let endpoint = &mut plan.endpoint;
+        if endpoint.path.is_empty() {
+            endpoint.path = kind.default_path(&name, version.as_deref(), endpoint.calls_stream());
+        }
+        let statistics = server.extensions.iter().any(|extension| extension == "statistics");
+        Ok(Triton { model, composing, statistics })
+    }
+
+    /// Gives a prompt the inputs that the plan's backend wants, where prompts are made for one.
+    ///
+    /// # Errors
+    /// When the model has no such inputs.
+    pub fn complete(&self, plan: &RunPlan, prompt: &mut Prompt) -> Result<()> {
+        let Some(backend) = plan.endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) else { return Ok(()) };
+        if prompt.given.is_nothing() {
+            let inputs = llm_inputs(backend, &self.model, plan, prompt).map_err(usage)?;
+            prompt.given = Given::Tensors { inputs, expected: Vec::new() };
+        }
+        Ok(())
+    }
+}
+
+/// A model as it was named, without its version.
+fn bare(model: &str) -> &str {
+    model.split_once(':').map_or(model, |(name, _)| name)
+}
+
+/// Adds the models that an ensemble is made of, and those that these are made of.
+fn compose(client: &mut Client, model: &ModelInfo, composing: &mut Vec<String>) -> Result<()> {
+    for (name, _) in &model.composing {
+        if composing.iter().any(|known| known == name) {
+            continue;
+        }
+        composing.push(name.clone());
+        let part = client.model(name, None).with_context(|| format!("failed to get metadata of composing model {name}"))?;
+        compose(client, &part, composing)?;
+    }
+    Ok(())
+}
+
+fn has_text(model: &ModelInfo, output: &str) -> bool {
+    use streamgauge_core::Datatype::Bytes;
+    model.outputs.iter().any(|known| known.name == output && known.datatype == Bytes)
+}
