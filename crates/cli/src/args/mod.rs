@@ -7,7 +7,7 @@ mod profile;
 mod refused;
 mod report;
 mod sim;
-mod triton;
+pub mod triton;
 pub mod values;
 
 pub use calibrate::{CalibrateArgs, OpenLoop};

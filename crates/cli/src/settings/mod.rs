@@ -196,13 +196,13 @@ fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> 
 }
 
 /// A thread without a slot would have nothing to do.
-fn useful_threads(load: &Load, warmup: Option<&Warmup>) -> u16 {
+pub fn useful_threads(load: &Load, warmup: Option<&Warmup>) -> u16 {
     let slots = load.slots().max(warmup.map_or(0, |warmup| warmup.load.slots()));
     u16::try_from(slots).unwrap_or(u16::MAX)
 }
 
 /// Processors less one, which is left to the observers and to the system.
-fn default_threads() -> u16 {
+pub fn default_threads() -> u16 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(processors.saturating_sub(1)).unwrap_or(u16::MAX).max(1)
 }

@@ -2,11 +2,13 @@
 
 pub mod args;
 mod search;
+mod settings;
 
 pub use args::PerfAnalyzerArgs;
 
 use crate::exit::Exit;
 use crate::printer::Printer;
+use settings::Task;
 
 /// The face's command.
 pub const COMMAND: &str = "perf-analyzer";
@@ -20,6 +22,14 @@ pub const GENERIC: Exit = Exit::Face(99);
 
 /// Measures what `args` say.
 pub fn run(args: PerfAnalyzerArgs, printer: &Printer) -> Exit {
-    printer.note(&format!("{args:?}"));
-    GENERIC
+    match Task::resolve(args) {
+        Ok(task) => {
+            printer.note(&format!("{:?} {:?} {:?}", task.mode, task.measure, task.settings.plan));
+            GENERIC
+        }
+        Err(error) => {
+            printer.error(&format!("{error:#}"));
+            OPTION
+        }
+    }
 }

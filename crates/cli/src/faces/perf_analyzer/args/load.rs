@@ -46,7 +46,7 @@ pub struct LoadArgs {
     /// Have no more than one request of a sequence in flight
     #[arg(long)]
     pub serial_sequences: bool,
-    /// Deprecated: --concurrency-range with an end of 0
+    /// Deprecated: --concurrency-range
     #[arg(short = 'd', hide = true)]
     pub dynamic: bool,
     /// Deprecated: the start of --concurrency-range

@@ -1,11 +1,12 @@
 //! Arguments of requests: what is sent, and in what form.
 
 use super::refused::CUDA;
-use super::values::{parameter, shape};
+use crate::args::triton::{Algorithm, parameter};
 use crate::args::values::whole;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::kserve::RequestParameter;
+use streamgauge_prompt::tensors::shape;
 
 /// Arguments of requests.
 #[derive(Args, Debug)]
@@ -30,7 +31,7 @@ pub struct RequestArgs {
     #[arg(short = 'b', long = "batch-size", value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub batch: Option<u32>,
     /// Shape of an input whose dimensions are not all known, `name:d1,d2,..`; may be repeated
-    #[arg(long, value_name = "SHAPE", value_parser = shape)]
+    #[arg(long, value_name = "SHAPE", value_parser = shape::parse)]
     pub shape: Vec<(String, Vec<i64>)>,
     /// Length of random strings [default: 128]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 100_000_000))]
@@ -71,17 +72,6 @@ pub enum Protocol {
     Http,
     /// gRPC
     Grpc,
-}
-
-/// How messages are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Algorithm {
-    /// Not at all
-    None,
-    /// gzip
-    Gzip,
-    /// zlib
-    Deflate,
 }
 
 /// How tensors are written.

@@ -1,7 +1,5 @@
 //! Parsers of values that only Perf Analyzer's flags have.
 
-use streamgauge_core::kserve::{ParameterValue, RequestParameter};
-
 /// A percentage, 0 or more.
 pub fn stability(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -27,36 +25,6 @@ pub fn threshold(text: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// `name:d1,d2,..`, split at the last colon, since names may have some.
-pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
-    let refusal = || format!("`{text}` is not NAME:D1,D2,.. with dimensions of at least 1, such as INPUT:3,224");
-    let (name, dims) = text.rsplit_once(':').filter(|(name, _)| !name.is_empty()).ok_or_else(refusal)?;
-    let dim = |text: &str| text.trim().parse::<i64>().ok().filter(|dim| *dim > 0);
-    let dims: Option<Vec<i64>> = dims.split(',').map(dim).collect();
-    Ok((name.to_owned(), dims.ok_or_else(refusal)?))
-}
-
-/// `name:value:type` with bool, int or string.
-pub fn parameter(text: &str) -> Result<RequestParameter, String> {
-    let refusal = || format!("`{text}` is not NAME:VALUE:TYPE with bool, int or string, such as max_tokens:16:int");
-    let (name, rest) = text.split_once(':').filter(|(name, _)| !name.is_empty()).ok_or_else(refusal)?;
-    let (value, kind) = rest.rsplit_once(':').ok_or_else(refusal)?;
-    let value = match kind.to_ascii_lowercase().as_str() {
-        "bool" => match value.to_ascii_lowercase().as_str() {
-            "true" | "1" => ParameterValue::Bool(true),
-            "false" | "0" => ParameterValue::Bool(false),
-            _ => return Err(format!("`{value}` is not a bool; give true or false")),
-        },
-        "int" => match value.parse() {
-            Ok(number) => ParameterValue::Int(number),
-            Err(_) => return Err(format!("`{value}` is not an int of 64 bits")),
-        },
-        "string" => ParameterValue::String(value.to_owned()),
-        _ => return Err(refusal()),
-    };
-    Ok(RequestParameter { name: name.to_owned(), value })
-}
-
 /// First id, and the one past the last where there is one.
 pub type Ids = (u64, Option<u64>);
 
@@ -80,25 +48,6 @@ pub fn variation(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shapes_are_split_at_the_last_colon() {
-        assert_eq!(shape("a:b:3,224").unwrap(), ("a:b".to_owned(), vec![3, 224]));
-        for bad in ["x", "x:", ":3", "x:0", "x:-1", "x:1,,2", "x:1.5"] {
-            assert!(shape(bad).unwrap_err().contains("NAME:D1,D2"), "{bad}");
-        }
-    }
-
-    #[test]
-    fn parameters_have_a_type() {
-        let text = parameter("a:x:y:STRING").unwrap();
-        assert_eq!(text.value, ParameterValue::String("x:y".into()));
-        assert_eq!(parameter("a:-7:int").unwrap().value, ParameterValue::Int(-7));
-        assert_eq!(parameter("a:TRUE:Bool").unwrap().value, ParameterValue::Bool(true));
-        for bad in ["a:1", "a:1:float", ":1:int", "a:x:int", "a:2:bool"] {
-            assert!(parameter(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn ids_and_percentiles() {
