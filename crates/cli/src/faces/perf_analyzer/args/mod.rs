@@ -15,11 +15,11 @@ use crate::args::values::{interval, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
-use values::{percentile, stability, threshold};
+use values::{percentile, stability};
 
 /// Arguments of `perf-analyzer`, which are Perf Analyzer's.
 #[derive(Args, Debug)]
-#[command(args_override_self = true, infer_long_args = true)]
+#[command(args_override_self = true, infer_long_args = true, override_usage = "perf_analyzer -m NAME [OPTIONS]")]
 pub struct PerfAnalyzerArgs {
     /// Model
     #[arg(short, long = "model", value_name = "NAME")]
@@ -88,7 +88,7 @@ pub struct MeasureArgs {
     pub stability_percentage: f64,
     /// Percentile of latency that must be stable and is shown, in place of the mean; -1 is the mean
     #[arg(long, value_name = "P", default_value = "-1", value_parser = percentile)]
-    pub percentile: Option<u8>,
+    pub percentile: i32,
     /// Most windows
     #[arg(short = 'r', long, value_name = "N", default_value = "10", value_parser = whole::<u32>(1, 1_000_000))]
     pub max_trials: u32,
@@ -99,8 +99,8 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<u64>(0, u64::MAX))]
     pub warmup_request_count: u64,
     /// Latency that ends a search, in milliseconds; 0 is none
-    #[arg(short = 'l', long, value_name = "MS", default_value = "0", value_parser = threshold)]
-    pub latency_threshold: Option<u64>,
+    #[arg(short = 'l', long, value_name = "MS", default_value = "0", value_parser = whole::<u64>(0, u64::MAX / 1_000_000))]
+    pub latency_threshold: u64,
     /// Find the highest load below --latency-threshold by halving the range
     #[arg(long)]
     pub binary_search: bool,

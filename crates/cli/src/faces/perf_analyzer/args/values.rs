@@ -8,20 +8,11 @@ pub fn stability(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A percentile from 1 to 99; -1 is none.
-pub fn percentile(text: &str) -> Result<Option<u8>, String> {
-    match text.parse::<i32>() {
-        Ok(-1) => Ok(None),
-        Ok(percentile @ 1..=99) => Ok(u8::try_from(percentile).ok()),
+/// A percentile from 1 to 99, or -1.
+pub fn percentile(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(percentile @ (-1 | 1..=99)) => Ok(percentile),
         _ => Err("give a whole number from 1 to 99, or -1 for none".to_owned()),
-    }
-}
-
-/// Whole milliseconds; 0 is none.
-pub fn threshold(text: &str) -> Result<Option<u64>, String> {
-    match text.parse::<u64>() {
-        Ok(millis) => Ok(Some(millis).filter(|millis| *millis > 0)),
-        Err(_) => Err("give whole milliseconds, or 0 for none".to_owned()),
     }
 }
 
@@ -53,8 +44,7 @@ mod tests {
     fn ids_and_percentiles() {
         assert_eq!([ids("3"), ids("3:9")], [Ok((3, None)), Ok((3, Some(9)))]);
         assert!(["0", "3:3", "9:3", "-1", "1:2:3", ""].into_iter().all(|bad| ids(bad).is_err()));
-        assert_eq!([percentile("-1"), percentile("99")], [Ok(None), Ok(Some(99))]);
+        assert_eq!([percentile("-1"), percentile("99")], [Ok(-1), Ok(99)]);
         assert!(["0", "100", "x", "-2", "95.5"].into_iter().all(|bad| percentile(bad).is_err()));
-        assert_eq!([threshold("0"), threshold("20")], [Ok(None), Ok(Some(20))]);
     }
 }

@@ -195,7 +195,7 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
         ("--request-period", load.request_period.is_some() && load.periodic_concurrency_range.is_none(), Some("there is no --periodic-concurrency-range")),
         ("--serial-sequences", load.serial_sequences && load.request_rate_range.is_none(), Some("only a rate could have several requests of a sequence in flight")),
         ("--num-of-sequences", load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(), Some("a concurrency has as many as requests at once")),
-        ("--percentile", measure.percentile.is_some() && load.periodic_concurrency_range.is_some(), Some("only the export is written")),
+        ("--percentile", measure.percentile > 0 && load.periodic_concurrency_range.is_some(), Some("only the export is written")),
     ];
     let idle = flags.into_iter().filter(|(_, given, _)| *given);
     idle.filter_map(|(flag, _, why)| Some(format!("{flag} has no effect: {}", why?))).collect()

@@ -224,14 +224,15 @@ fn measure(args: &PerfAnalyzerArgs) -> Measure {
     let windows = StabilityRule {
         window,
         within: flags.stability_percentage / 100.0,
-        percentile: flags.percentile,
+        // -1 is none.
+        percentile: u8::try_from(flags.percentile).ok(),
         most: flags.max_trials,
     };
     Measure {
         requests: flags.request_count,
         windows,
         warmup: flags.warmup_request_count,
-        limit_ms: flags.latency_threshold,
+        limit_ms: Some(flags.latency_threshold).filter(|limit| *limit > 0),
     }
 }
 
