@@ -8,6 +8,7 @@ mod load;
 
 pub use load::TracePart;
 
+use crate::rules::Watch;
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub bar: Option<bool>,
     /// The worst verdict that is good enough.
     pub require_fidelity: Option<Grade>,
+    /// What is wanted of windows beyond the plan's rule.
+    pub watch: Watch,
     /// Say more.
     pub verbose: bool,
     /// What the user should know before load.
@@ -157,6 +160,7 @@ impl Settings {
                 Wanted::Good => Grade::Good,
                 Wanted::Degraded => Grade::Degraded,
             }),
+            watch: Watch::default(),
             verbose: args.verbose,
             notes,
         })
