@@ -76,3 +76,29 @@ fn quoted(rest: &str) -> Option<(String, &str)> {
 fn number(text: &str) -> Option<f64> {
     text.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn samples_are_read_and_the_rest_is_passed_over() {
+        let page = "# TYPE x counter\n\nx 1\nx{} 2\nx{a=\"b\"} 3.5e2 1795314551332\nx { a = \"b,}\" , c=\"d\\\"\\\\\\n\" , } +Inf\n\
+                    broken{a=\"b\n{a=\"b\"} 4\nx{a=b} 5\nx\nx value\nns:y_1 NaN\r\n";
+        let read: Vec<String> = samples(page)
+            .into_iter()
+            .map(|sample| format!("{} {:?} {}", sample.name, sample.labels, sample.value))
+            .collect();
+        let expected =
+            ["x [] 1", "x [] 2", r#"x [("a", "b")] 350"#, r#"x [("a", "b,}"), ("c", "d\"\\\n")] inf"#, "ns:y_1 [] NaN"];
+        assert_eq!(read, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_page_is_read(page in "[x{}=\"\\\\,# \n0-9a-zé.]{0,80}") {
+            samples(&page);
+        }
+    }
+}

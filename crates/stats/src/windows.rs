@@ -67,8 +67,8 @@ pub struct Pass {
     pub latency_std_us: Option<u64>,
     /// The rule's percentile of it, where it has one, in microseconds; none without requests.
     pub percentile_us: Option<u64>,
-    /// The latency that must agree, in milliseconds; none without requests.
-    latency: Option<f64>,
+    /// The latency that must agree, the mean or that percentile, in milliseconds and not cut off; none without requests.
+    pub latency: Option<f64>,
 }
 
 impl Pass {

@@ -3,6 +3,8 @@
 
 pub mod console;
 pub mod csv;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use streamgauge_core::stop::Window;

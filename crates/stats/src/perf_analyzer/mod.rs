@@ -11,4 +11,4 @@ mod server;
 pub use client::{ClientFigures, FoldPlan, LATE_SEND, LevelFold};
 pub use gpu::{GpuFigures, GpuFold};
 pub use latencies::{Latencies, PERCENTILES};
-pub use server::{ModelFigures, Network, ServerFigures, StatisticsError, Watched};
+pub use server::{ModelFigures, ServerFigures, StatisticsError, Watched, network_us};

@@ -102,7 +102,7 @@ fn figures(
     let composing = model.composing.iter().map(|part| figures(before, after, part, top_cached, ambiguous));
     let mut composing = composing.collect::<Result<Vec<_>, _>>()?;
     composing.sort_by(|a, b| (&a.counted.name, &a.counted.version).cmp(&(&b.counted.name, &b.counted.version)));
-    composing.dedup_by(|a, b| a.counted.name == b.counted.name && a.counted.version == b.counted.version);
+    composing.dedup_by(|a, b| a.is_same_model(b));
     Ok(ModelFigures { counted, cached: model.cached, composing })
 }
 
@@ -140,6 +140,11 @@ fn mean_us(spent: Spent) -> u64 {
     mean_ns(spent) / 1000
 }
 
+/// A server's numbers may be anything; no sum of them goes round.
+fn sum(values: impl IntoIterator<Item = u64>) -> u64 {
+    values.into_iter().fold(0, u64::saturating_add)
+}
+
 impl ModelFigures {
     /// Mean time of a request in the server, in microseconds.
     pub fn request_us(&self) -> u64 {
@@ -148,7 +153,7 @@ impl ModelFigures {
 
     /// Mean wait for a place, in microseconds; of a composed model the sum of its parts' means.
     pub fn queue_us(&self) -> u64 {
-        self.sum_of_parts(|model| mean_us(model.counted.queue))
+        self.sum_of_parts(ModelFigures::own_queue_us)
     }
 
     /// Mean time of input, inference and output together, in microseconds; of a composed model the sum of its parts' means.
@@ -173,13 +178,13 @@ impl ModelFigures {
 
     /// Mean time of an answer from the cache, in microseconds; of a composed model with those of its parts.
     pub fn cache_hit_us(&self) -> u64 {
-        self.own_and_parts(|model| mean_us(model.counted.cache_hit))
+        self.own_and_parts(ModelFigures::own_cache_hit_us)
     }
 
     /// Mean time of looking into the cache in vain and of putting the answer there, in microseconds; of a composed model with
     /// those of its parts.
     pub fn cache_miss_us(&self) -> u64 {
-        self.own_and_parts(|model| mean_us(model.counted.cache_miss))
+        self.own_and_parts(ModelFigures::own_cache_miss_us)
     }
 
     /// Mean time of getting an answer, be it computed or from the cache, in microseconds; of a composed model the sum of its
@@ -188,8 +193,8 @@ impl ModelFigures {
         self.sum_of_parts(|model| {
             let (computed, counted) = (model.computed(), &model.counted);
             mean_us(Spent {
-                count: computed.count + counted.cache_hit.count,
-                ns: computed.ns + counted.cache_hit.ns + counted.cache_miss.ns,
+                count: sum([computed.count, counted.cache_hit.count]),
+                ns: sum([computed.ns, counted.cache_hit.ns, counted.cache_miss.ns]),
             })
         })
     }
@@ -199,6 +204,26 @@ impl ModelFigures {
     pub fn overhead_us(&self, cached: bool) -> u64 {
         let work = if cached { self.cache_or_compute_us() } else { self.compute_us() };
         self.request_us().saturating_sub(self.queue_us()).saturating_sub(work)
+    }
+
+    /// Mean wait for a place of this model itself, in microseconds.
+    pub fn own_queue_us(&self) -> u64 {
+        mean_us(self.counted.queue)
+    }
+
+    /// Mean time of an answer from this model's own cache, in microseconds.
+    pub fn own_cache_hit_us(&self) -> u64 {
+        mean_us(self.counted.cache_hit)
+    }
+
+    /// Mean time of looking into this model's own cache in vain and of putting the answer there, in microseconds.
+    pub fn own_cache_miss_us(&self) -> u64 {
+        mean_us(self.counted.cache_miss)
+    }
+
+    /// Whether both are of one model in one version.
+    pub fn is_same_model(&self, other: &ModelFigures) -> bool {
+        (&self.counted.name, &self.counted.version) == (&other.counted.name, &other.counted.version)
     }
 
     /// What is left of a request's time in the server in nanoseconds, as the files of composing models have it: from its own means.
@@ -217,13 +242,13 @@ impl ModelFigures {
     /// Waiting, computing and the cache, from the model's own means.
     fn accounted_ns(&self) -> u64 {
         let counted = &self.counted;
-        [counted.queue, self.computed(), counted.cache_hit, counted.cache_miss].map(mean_ns).iter().sum()
+        sum([counted.queue, self.computed(), counted.cache_hit, counted.cache_miss].map(mean_ns))
     }
 
     /// Input, inference and output together.
     fn computed(&self) -> Spent {
         let counted = &self.counted;
-        let ns = counted.compute_input.ns + counted.compute_infer.ns + counted.compute_output.ns;
+        let ns = sum([counted.compute_input.ns, counted.compute_infer.ns, counted.compute_output.ns]);
         Spent { count: counted.compute_input.count, ns }
     }
 
@@ -231,25 +256,17 @@ impl ModelFigures {
         if self.composing.is_empty() {
             return each(self);
         }
-        self.composing.iter().map(|part| part.sum_of_parts(each)).sum()
+        sum(self.composing.iter().map(|part| part.sum_of_parts(each)))
     }
 
     fn own_and_parts(&self, each: impl Fn(&ModelFigures) -> u64 + Copy) -> u64 {
-        each(self) + self.composing.iter().map(|part| part.own_and_parts(each)).sum::<u64>()
+        sum(self.composing.iter().map(|part| part.own_and_parts(each)).chain([each(self)]))
     }
 }
 
-/// The part of the latency that neither client nor server accounts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// In microseconds. 0 also where the server accounts for more than the client saw, as it may in few samples.
-    pub us: u64,
-}
-
-impl Network {
-    /// Of a level.
-    pub fn of(client: &ClientFigures, server: &ServerFigures) -> Network {
-        let waited = client.latency_ns.saturating_sub(client.send_ns).saturating_sub(client.receive_ns);
-        Network { us: waited.saturating_sub(server.model.accounted_ns()) / 1000 }
-    }
+/// The part of the latency that neither client nor server accounts for, in microseconds. 0 also where the server accounts for more
+/// than the client saw, as it may in few samples.
+pub fn network_us(client: &ClientFigures, server: &ServerFigures) -> u64 {
+    let waited = client.latency_ns.saturating_sub(client.send_ns).saturating_sub(client.receive_ns);
+    waited.saturating_sub(server.model.accounted_ns()) / 1000
 }
