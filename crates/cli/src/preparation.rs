@@ -8,6 +8,7 @@ use crate::settings::Settings;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
+use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::Stage;
 use streamgauge_load::{ProbeError, Routes, fetch};
 use streamgauge_prompt::tokenizer::EMBEDDED;
@@ -26,6 +27,8 @@ pub struct Preparation {
     pub tokenizer: Tokenizer,
     /// What a trace says of its requests' prompts.
     pub rows: Vec<TraceRow>,
+    /// Prompts that were given, in place of made ones.
+    pub given: Option<Vec<Prompt>>,
     /// Whether the server is asked for its token counts, once the probe has shown whether it knows that.
     pub probed: Option<bool>,
     /// The simulated server of this process, which ends with this.
@@ -53,7 +56,7 @@ impl Preparation {
         }
         let tokenizer = tokenizer(settings, printer)?;
         settings.plan.prompts.tokenizer = tokenizer.name().to_owned();
-        Ok(Preparation { routes, tokenizer, rows, probed: None, _sim: sim })
+        Ok(Preparation { routes, tokenizer, rows, given: None, probed: None, _sim: sim })
     }
 }
 

@@ -56,9 +56,11 @@ pub fn measure(
     let clock = SystemClock::start();
     plan.endpoint.ask_usage = shared.probed.unwrap_or(plan.endpoint.ask_usage);
     let endpoint = &plan.endpoint;
-    let prompts =
-        synthesize(&plan.prompts, &shared.rows, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
-            .map_err(usage)?;
+    let prompts = match &shared.given {
+        Some(given) => given.clone(),
+        None => synthesize(&plan.prompts, &shared.rows, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
+            .map_err(usage)?,
+    };
     let mut artifacts =
         Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
             ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
