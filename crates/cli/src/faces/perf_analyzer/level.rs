@@ -7,13 +7,12 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{GpuSample, RunFacts, ServerFacts};
+use streamgauge_core::record::RunFacts;
 use streamgauge_report::RecordReader;
 use streamgauge_report::perf_analyzer::{Label, LevelReport};
 use streamgauge_stats::perf_analyzer::{
-    ClientFigures, FoldPlan, GpuFigures, GpuFold, LevelFold, ServerFigures, StatisticsError, Watched,
+    ClientFigures, FoldPlan, GpuFigures, GpuFold, LevelFold, ServerFigures, StatisticsError,
 };
-use streamgauge_stats::prometheus::Sample;
 use streamgauge_stats::{Pass, Span};
 
 /// What windows came to while the level was run.
@@ -69,28 +68,10 @@ pub fn client(file: &Path, plan: &RunPlan, batch: u32, facts: &RunFacts) -> Resu
 ///
 /// # Errors
 /// When they show no request.
-pub fn server(task: &Task, facts: &RunFacts) -> Result<Option<ServerFigures>, StatisticsError> {
+pub fn server(facts: &RunFacts) -> Result<Option<ServerFigures>, StatisticsError> {
     let Some(server) = &facts.server else { return Ok(None) };
     let (from, to) = span(facts).map_or((facts.started, facts.ended), |span| (span.from, span.to));
-    let (Some(before), Some(after)) = (server.nearest(from), server.nearest(to)) else { return Ok(None) };
-    if before.at >= after.at {
-        return Ok(None);
-    }
-    ServerFigures::between(&before.models, &after.models, &watched(task, server)).map(Some)
-}
-
-fn watched(task: &Task, server: &ServerFacts) -> Watched {
-    let composing = server.composing.iter().map(|name| {
-        let named = task.composing.iter().find(|(model, _)| model == name);
-        let version = named.and_then(|(_, version)| version.clone());
-        Watched { name: name.clone(), version, cached: false, composing: Vec::new() }
-    });
-    Watched {
-        name: server.model.clone(),
-        version: server.version.clone(),
-        cached: server.cache,
-        composing: composing.collect(),
-    }
+    ServerFigures::over(server, from, to)
 }
 
 /// The figures of the server's GPUs over the same time; none where they were not asked for.
@@ -98,21 +79,8 @@ pub fn gpus(facts: &RunFacts, collected: bool) -> Option<BTreeMap<String, GpuFig
     let server = facts.server.as_ref().filter(|_| collected)?;
     let span = span(facts).unwrap_or(Span { from: facts.started, to: facts.ended });
     let mut fold = GpuFold::default();
-    server.gpus.iter().filter(|sample| span.contains(sample.at)).for_each(|sample| fold.add(&samples(sample)));
+    server.gpus.iter().filter(|sample| span.contains(sample.at)).for_each(|sample| fold.add(sample));
     Some(fold.close())
-}
-
-fn samples(gpu: &GpuSample) -> Vec<Sample<'_>> {
-    let values = [
-        ("nv_gpu_utilization", gpu.utilization),
-        ("nv_gpu_power_usage", gpu.power),
-        ("nv_gpu_memory_used_bytes", gpu.memory_used),
-        ("nv_gpu_memory_total_bytes", gpu.memory_total),
-    ];
-    let sample = |(name, value): (&'static str, Option<f64>)| {
-        Some(Sample { name, labels: vec![("gpu_uuid", gpu.uuid.clone())], value: value? })
-    };
-    values.into_iter().filter_map(sample).collect()
 }
 
 /// Judges a level by Perf Analyzer's rules: first by the limit, in whole milliseconds, then by its windows.

@@ -4,6 +4,7 @@
 //! run made for each level ([`session`]), whose records are then folded and judged ([`level`]).
 
 pub mod args;
+mod export;
 mod level;
 mod model;
 mod search;

@@ -1,11 +1,12 @@
 //! The whole of it: what the server says is found out, levels are run one after another, and their figures reported.
 
-use super::args::{Protocol, ServiceKind};
+use super::args::ServiceKind;
 use super::export::Export;
 use super::level::{self, Figures, Outcome, Passes};
 use super::model::{self, Known};
 use super::settings::{self, Level, Levels, Mode, Task};
-use super::{GENERIC, OPTION, UNSTABLE};
+use super::UNSTABLE;
+use crate::commands::usage;
 use crate::exit::Exit;
 use crate::preparation::Preparation;
 use crate::printer::Printer;
@@ -15,7 +16,7 @@ use crate::run::{Measured, measure};
 use crate::signals::{self, Signals};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use streamgauge_core::Nanos;
 use streamgauge_core::load::{Arrivals, Load};
@@ -62,7 +63,7 @@ enum Ended {
 /// When the server or the model cannot be had, or nothing can be measured.
 pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     let mut shared = prepare(&mut task, printer)?;
-    let triton = shared.triton.as_ref().map(|triton| &triton.model);
+    let triton: Option<&streamgauge_core::kserve::ModelInfo> = None;
     let known = model::settle(&mut task, triton)?;
     let data = model::inputs(&mut task, triton)?;
     if let settings::Data::Files(_) = task.inputs.data {
@@ -173,7 +174,7 @@ fn shown(task: &Task, known: Known) -> report::Settings {
     use settings::Calls;
     use streamgauge_core::arrival::Arrival;
     report::Settings {
-        batch: (task.service == ServiceKind::Triton || task.inputs.batch_given).then_some(task.inputs.options.batch),
+        batch: (task.service == ServiceKind::Triton || task.batch_given).then_some(task.inputs.options.batch),
         service: match task.service {
             ServiceKind::Openai => report::Service::OpenAi,
             ServiceKind::Triton => report::Service::Triton,
@@ -264,7 +265,7 @@ impl Session<'_> {
             None => None,
             Some(client) => Some(Figures {
                 client,
-                server: level::server(&self.task, &facts).unwrap_or_else(|error| {
+                server: level::server(&facts).unwrap_or_else(|error| {
                     self.printer.note(&format!("note: {error}"));
                     None
                 }),
@@ -290,14 +291,18 @@ impl Session<'_> {
                 self.printer.note(&self.unstable(level));
                 Ended::Unstable
             }
-            Outcome::Nothing => return Err(NoRequests.into()),
+            Outcome::Nothing => {
+                return Err(usage(anyhow!(
+                    "no request was answered within the measured time; give larger windows (--measurement-interval, --measurement-request-count)"
+                )));
+            }
         })
     }
 
     /// Runs `plan`, and tells of its windows as they end.
     fn measure(&mut self, plan: RunPlan) -> Result<(Measured, Passes)> {
         let limits = Limits::of_this_system();
-        let notes = forecast(&plan, &self.shared.routes, &limits).map_err(crate::commands::usage)?;
+        let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
         let passes = Arc::new(Mutex::new(Passes::default()));
         self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;

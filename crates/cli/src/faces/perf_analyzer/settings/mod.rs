@@ -6,7 +6,7 @@ mod levels;
 mod words;
 
 pub use inputs::{Data, Inputs};
-pub use levels::{Level, Levels, Mode};
+pub use levels::{Level, Levels, Mode, trace};
 
 use super::args::{self, PerfAnalyzerArgs, Protocol, ServiceKind, SharedMemoryKind, Tensors, TraceLevel};
 use crate::args::profile;
@@ -50,8 +50,10 @@ pub struct Task {
     pub sequences: Sequences,
     /// The first flag that does something only for models with sequences.
     pub sequence_flag: Option<&'static str>,
-    /// Further models whose counters are shown: name, and version where one is asked for.
-    pub composing: Vec<(String, Option<String>)>,
+    /// Whether a batch size was asked for, be it the usual one.
+    pub batch_given: bool,
+    /// Whether the metrics of the server's GPUs are read.
+    pub collects: bool,
     /// What the server is to trace.
     pub trace: Vec<(String, Vec<String>)>,
     /// What is written.
@@ -123,8 +125,9 @@ impl Task {
             threads: args.measure.max_threads.map_or(u16::MAX, |most| u16::try_from(most).unwrap_or(u16::MAX)),
             sequences: sequences(&args),
             sequence_flag: checks::sequence_flag(&args),
-            composing: composing(args.bls_composing_models.as_deref().unwrap_or_default()),
-            trace: trace(&args.server),
+            batch_given: args.request.batch.is_some(),
+            collects: args.server.collect_metrics,
+            trace: trace_settings(&args.server),
             output: Output {
                 csv: args.report.csv,
                 verbose_csv: args.report.verbose_csv,
@@ -249,18 +252,8 @@ fn sequences(args: &PerfAnalyzerArgs) -> Sequences {
     }
 }
 
-/// The models of `name[:version],..`.
-fn composing(text: &str) -> Vec<(String, Option<String>)> {
-    let models = text.split(',').map(str::trim).filter(|model| !model.is_empty());
-    let model = |model: &str| match model.split_once(':') {
-        Some((name, version)) => (name.trim().to_owned(), Some(version.trim().to_owned())),
-        None => (model.to_owned(), None),
-    };
-    models.map(model).collect()
-}
-
 /// Names and values as the protocol has them.
-fn trace(server: &args::ServerArgs) -> Vec<(String, Vec<String>)> {
+fn trace_settings(server: &args::ServerArgs) -> Vec<(String, Vec<String>)> {
     let level = server.trace_level.map(|level| match level {
         TraceLevel::Off => "OFF".to_owned(),
         TraceLevel::Timestamps => "TIMESTAMPS".to_owned(),

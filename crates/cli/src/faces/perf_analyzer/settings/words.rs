@@ -44,6 +44,7 @@ fn triton(args: &PerfAnalyzerArgs, add: &mut impl FnMut(&str, &str)) {
     let mut given = |flag: &str, value: &Option<String>| value.iter().for_each(|value| add(flag, value));
     given("--model-version", &args.model_version);
     given("--metrics-url", &args.server.metrics_url);
+    given("--bls-composing-models", &composing(args));
     if let Some(interval) = args.server.metrics_interval {
         add("--metrics-interval", &interval.as_millis_f64().ceil().to_string());
     }
@@ -51,6 +52,12 @@ fn triton(args: &PerfAnalyzerArgs, add: &mut impl FnMut(&str, &str)) {
     if let Some(algorithm) = args.request.grpc_compression_algorithm {
         add("--grpc-compression-algorithm", &format!("{algorithm:?}").to_lowercase());
     }
+}
+
+/// The models behind a business-logic model, without blanks.
+fn composing(args: &PerfAnalyzerArgs) -> Option<String> {
+    let models: String = args.bls_composing_models.as_ref()?.split_whitespace().collect();
+    Some(models.trim_matches(',').to_owned()).filter(|models| !models.is_empty())
 }
 
 fn trust(args: &PerfAnalyzerArgs, add: &mut impl FnMut(&str, &str)) {
