@@ -253,14 +253,22 @@ impl Session<'_> {
         if let Some(export) = &mut self.export {
             export.add(&plan.artifacts.join(&plan.export_file), number)?;
         }
-        self.tell(summary, recorded.counts.failed, recorded.counts.requests);
         let enough = facts.window.is_some() || plan.stop.stability.is_none() || facts.interrupted;
         let records = plan.artifacts.join(RECORDS);
         let batch = self.task.inputs.options.batch;
         let client = if enough { level::client(&records, &plan, batch, &facts)? } else { None };
+        let (failed, requests) = (recorded.counts.failed, recorded.counts.requests);
+        if let Some(group) = summary.failures.first().filter(|_| failed > 0) {
+            let what = format!("{} ({}): {}", group.class, group.stage, group.sample);
+            if client.is_none() {
+                bail!("{failed} of {requests} requests failed: {what}");
+            }
+            self.fail(format!("{failed} of {requests} requests failed, and are in no figure: {what}"));
+        }
         if let (None, Some(why)) = (&client, facts.ended_early.as_ref()) {
             bail!("{why}");
         }
+        self.tell(summary);
         let figures = match client {
             None => None,
             Some(client) => Some(Figures {
@@ -345,19 +353,16 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Says what is to be known of a level's requests: failures, and how far its figures can be trusted.
-    fn tell(&mut self, summary: &Summary, failed: u64, requests: u64) {
-        if let Some(group) = summary.failures.first().filter(|_| failed > 0) {
-            let what = format!("{} ({}): {}", group.class, group.stage, group.sample);
-            self.fail(format!("{failed} of {requests} requests failed: {what}"));
-            self.printer.note(&format!("WARNING: {failed} of {requests} requests failed and are in no figure: {what}"));
+    /// Says how far a level's figures can be trusted, where that is not all the way.
+    fn tell(&self, summary: &Summary) {
+        let fidelity = &summary.fidelity;
+        if fidelity.verdict == Grade::Good {
+            return;
         }
-        if summary.fidelity.verdict > Grade::Good {
-            self.printer.note(&format!("note: how far this level's figures can be trusted: {}", summary.fidelity.verdict));
-            for row in summary.fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
-                let remedy = row.remedy.as_deref().map(|remedy| format!(" ({remedy})")).unwrap_or_default();
-                self.printer.note(&format!("note: {}: {}{remedy}", row.title, row.value));
-            }
+        self.printer.note(&format!("note: how far this level's figures can be trusted: {}", fidelity.verdict));
+        for row in fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
+            let remedy = row.remedy.as_deref().map(|remedy| format!(" ({remedy})")).unwrap_or_default();
+            self.printer.note(&format!("note: {}: {}{remedy}", row.title, row.value));
         }
     }
 
