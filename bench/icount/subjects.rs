@@ -2,7 +2,7 @@
 //! arithmetic and so the same everywhere.
 
 use anyhow::{Result, ensure};
-use serde_json::Map;
+use serde_json::{Map, json};
 use std::hint::black_box;
 use std::io;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use streamgauge_report::export::request_inputs;
 use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::distribution::EXACT_VALUES;
 use streamgauge_stats::{Metric, Sampler};
-use streamgauge_wire::{AnswerTo, Codec, SseEvent, SseParser};
+use streamgauge_wire::{Codec, SseEvent, SseParser};
 
 /// Something to count.
 pub struct Subject {
@@ -119,7 +119,7 @@ fn sse(rounds: u64, cut: usize) -> Result<u64> {
 
 fn decode(rounds: u64, texts: &[&str]) -> Result<u64> {
     let events = events(texts);
-    let mut decoder = Codec::new(&plan().endpoint, false).decoder(Some("text/event-stream"), AnswerTo::default());
+    let mut decoder = Codec::new(&plan().endpoint, false).decoder(Some("text/event-stream"));
     let mut seen = 0;
     for _ in 0..rounds {
         for event in &events {
@@ -158,11 +158,11 @@ fn record_lines(rounds: u64) -> Result<u64> {
 fn export_lines(rounds: u64) -> Result<u64> {
     let mut writer = ExportWriter::new(io::sink(), &plan(), 1_795_314_657_000_000_000)?;
     let records: Vec<Record> = (0..RECORDS).map(record).collect();
-    let body = serde_json::json!({"messages": [{"role": "user", "content": "What is the flow?"}], "model": "model"});
-    let payload = request_inputs(EndpointKind::Chat, &body);
+    let body = json!({"messages": [{"role": "user", "content": "What is the flow?"}], "model": "model"});
+    let inputs = request_inputs(EndpointKind::Chat, &body);
     for _ in 0..rounds {
         for record in &records {
-            writer.write(black_box(record), &payload, &[])?;
+            writer.write(black_box(record), &inputs, &[])?;
         }
     }
     Ok(rounds * RECORDS)

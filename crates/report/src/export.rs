@@ -6,11 +6,11 @@
 mod values;
 
 use crate::compact::{push_float, push_int, push_string};
+use serde_json::{Map, Value};
 use std::io::{self, Write};
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
-use streamgauge_core::tensor::Tensor;
 use streamgauge_core::{Nanos, Phase, Record};
 use values::{push_outputs, push_responses};
 
@@ -30,12 +30,12 @@ pub struct ExportWriter<W> {
 }
 
 /// A response of a KServe v2 model, as the server sent it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     /// Receive stamp.
     pub at: Nanos,
-    /// What it brought.
-    pub outputs: Vec<Tensor>,
+    /// Its outputs by name: an element, or a list where an output has several.
+    pub outputs: Map<String, Value>,
 }
 
 impl<W: Write> ExportWriter<W> {
@@ -137,7 +137,7 @@ impl<W: Write> ExportWriter<W> {
             if index > 0 {
                 self.line.push(b',');
             }
-            self.undecodable += push_outputs(&mut self.line, &reply.outputs);
+            push_outputs(&mut self.line, &reply.outputs);
         }
         self.line.extend_from_slice(b"]}");
         self.out.write_all(&self.line)
@@ -217,11 +217,9 @@ impl<W: Write> ExportWriter<W> {
 mod tests {
     use super::*;
     use crate::testing::{plan, record};
-    use serde_json::Value;
     use streamgauge_core::arrival::Arrival;
     use streamgauge_core::kserve::SequenceTag;
     use streamgauge_core::plan::EndpointKind;
-    use streamgauge_core::tensor::Datatype;
     use streamgauge_core::{Chunk, OutputKind};
 
     fn export(plan: &RunPlan, requests: &[(Record, String, Vec<RawPiece>)], window: [i64; 2]) -> (String, u64) {
@@ -276,33 +274,11 @@ mod tests {
         let shown = inputs.map(|(name, value)| (name.clone(), list(value))).collect();
         let stamps = request["response_timestamps"].as_array().unwrap();
         let outputs = request["response_outputs"].as_array().unwrap();
-        let replies = stamps.iter().zip(outputs).map(|(stamp, outputs)| {
-            let outputs = outputs.as_object().unwrap().iter().map(|(name, value)| tensor(name, value)).collect();
-            Reply { at: at(stamp), outputs }
-        });
+        let replies = stamps
+            .iter()
+            .zip(outputs)
+            .map(|(stamp, outputs)| Reply { at: at(stamp), outputs: outputs.as_object().unwrap().clone() });
         (Record { sent: Some(at(&request["timestamp"])), ..record() }, shown, replies.collect())
-    }
-
-    /// Texts are BYTES, whole numbers INT32, others FP32, and an empty text is no element at all.
-    fn tensor(name: &str, value: &Value) -> Tensor {
-        let mut data = Vec::new();
-        let datatype = match value {
-            Value::String(text) => {
-                if !text.is_empty() {
-                    Tensor::push_string(&mut data, text.as_bytes());
-                }
-                Datatype::Bytes
-            }
-            Value::Array(numbers) => {
-                data.extend(numbers.iter().flat_map(|number| (number.as_f64().unwrap() as f32).to_le_bytes()));
-                Datatype::Fp32
-            }
-            number => {
-                data.extend((number.as_i64().unwrap() as i32).to_le_bytes());
-                Datatype::Int32
-            }
-        };
-        Tensor { name: name.into(), datatype, shape: Vec::new(), data }
     }
 
     /// A real file of tensors, taken apart and written again, experiment by experiment.
@@ -357,8 +333,8 @@ mod tests {
 
     #[test]
     fn replies_stand_there_at_the_raw_level_and_where_they_brought_something() {
-        let output = tensor("text_output", &Value::from("hi"));
-        let replies = [Reply { at: Nanos(7), outputs: vec![output] }, Reply { at: Nanos(8), outputs: Vec::new() }];
+        let output = Map::from_iter([("text_output".to_owned(), Value::from("hi"))]);
+        let replies = [Reply { at: Nanos(7), outputs: output }, Reply { at: Nanos(8), outputs: Map::new() }];
         let chunk = Chunk { at: Nanos(7), lag: None, shared: false, kind: OutputKind::Text };
         let sequence = |id| Some(SequenceTag { id, start: true, end: false });
         let sent = Record { sent: Some(Nanos(5)), chunks: vec![chunk], sequence: sequence(9), ..record() };

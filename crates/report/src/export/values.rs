@@ -1,10 +1,9 @@
 //! What requests said and what models answered, as values of the export.
 
-use crate::compact::{push_escaped, push_float, push_int, push_string};
-use serde_json::Value;
+use crate::compact::{self, push_escaped, push_float, push_int, push_string};
+use serde_json::{Map, Value};
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::RawPiece;
-use streamgauge_core::tensor::{Datatype, Tensor};
 
 /// Whether a request is tensors by name; else it is a body.
 pub(crate) fn has_tensors(kind: EndpointKind) -> bool {
@@ -12,132 +11,82 @@ pub(crate) fn has_tensors(kind: EndpointKind) -> bool {
 }
 
 /// What a request said, as it stands in the export: an object of its inputs by name. `shown` is what `inputs.json` has of it. A
-/// body is one input, `payload`, as text; tensors are lists of elements, of which one alone stands without its list.
+/// body is one input, `payload`, as text; tensors are lists of elements, of which one alone stands without its list, and none is
+/// the empty text.
 pub fn request_inputs(kind: EndpointKind, shown: &Value) -> String {
-    let mut out = vec![b'{'];
+    let mut out = Vec::new();
     match shown {
         Value::Object(tensors) if has_tensors(kind) => {
             // The model is no tensor; that tool lets it stand there and does not send it.
             let tensors = tensors.iter().filter(|(name, value)| *name != "model" || !value.is_string());
-            for (index, (name, value)) in tensors.enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                push_string(&mut out, name);
-                out.push(b':');
-                push_given(&mut out, value.get("content").unwrap_or(value));
-            }
+            push_members(&mut out, tensors, push_tensor);
         }
         body => {
-            out.extend_from_slice(b"\"payload\":");
+            out.extend_from_slice(b"{\"payload\":");
             push_string(&mut out, &body.to_string());
+            out.push(b'}');
         }
     }
-    out.push(b'}');
     // What is escaped byte by byte from UTF-8 is UTF-8; if it were not, no inputs are better than wrong ones.
     String::from_utf8(out).unwrap_or_else(|_| "{}".into())
 }
 
-/// Appends a tensor's elements as a user may give them.
-fn push_given(out: &mut Vec<u8>, value: &Value) {
+/// Appends a tensor in one of the forms in which it may be given: its elements, or those with a shape.
+fn push_tensor(out: &mut Vec<u8>, tensor: &Value) {
+    let content = tensor.get("content").unwrap_or(tensor);
+    match content {
+        Value::Array(elements) => match elements.as_slice() {
+            [] => out.extend_from_slice(b"\"\""),
+            [element] => push_value(out, element),
+            _ => push_value(out, content),
+        },
+        _ => push_value(out, content),
+    }
+}
+
+/// Appends one response's outputs by name, each an element or a list of them.
+pub(super) fn push_outputs(line: &mut Vec<u8>, outputs: &Map<String, Value>) {
+    push_members(line, outputs.iter(), push_value);
+}
+
+fn push_members<'a>(
+    out: &mut Vec<u8>,
+    members: impl Iterator<Item = (&'a String, &'a Value)>,
+    push: impl Fn(&mut Vec<u8>, &Value),
+) {
+    out.push(b'{');
+    for (index, (name, value)) in members.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_string(out, name);
+        out.push(b':');
+        push(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Appends a value with strings and floats as that tool writes them.
+fn push_value(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Array(elements) => push_elements(out, elements.len(), elements.iter(), push_given),
+        Value::Array(elements) => {
+            out.push(b'[');
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_value(out, element);
+            }
+            out.push(b']');
+        }
         Value::String(text) => push_string(out, text),
         Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
             (Some(number), ..) => push_int(out, number),
             (None, Some(number), _) => push_int(out, number),
             (None, None, number) => push_float(out, number.unwrap_or(f64::NAN)),
         },
-        other => out.extend_from_slice(other.to_string().as_bytes()),
-    }
-}
-
-/// Appends one response's outputs. Gives the number of bytes left out because no character can hold them.
-pub(super) fn push_outputs(line: &mut Vec<u8>, outputs: &[Tensor]) -> u64 {
-    let mut left_out = 0;
-    line.push(b'{');
-    for (index, tensor) in outputs.iter().enumerate() {
-        if index > 0 {
-            line.push(b',');
-        }
-        push_string(line, &tensor.name);
-        line.push(b':');
-        left_out += push_tensor(line, tensor);
-    }
-    line.push(b'}');
-    left_out
-}
-
-/// Appends a tensor's elements. What that tool cannot read it writes as null: numbers of 16 bits with a fraction, and here also
-/// data that is not cut as its type says.
-fn push_tensor(line: &mut Vec<u8>, tensor: &Tensor) -> u64 {
-    macro_rules! numbers {
-        ($type:ty, $push:expr) => {{
-            let (numbers, rest) = tensor.data.as_chunks();
-            match rest {
-                [] => push_elements(line, numbers.len(), numbers.iter(), |line, bytes| {
-                    $push(line, <$type>::from_le_bytes(*bytes))
-                }),
-                _ => line.extend_from_slice(b"null"),
-            }
-        }};
-    }
-    match tensor.datatype {
-        Datatype::Bool => push_elements(line, tensor.data.len(), tensor.data.iter(), |line, byte| {
-            line.extend_from_slice(if *byte == 0 { b"false" } else { b"true" });
-        }),
-        Datatype::Uint8 => numbers!(u8, push_int),
-        Datatype::Uint16 => numbers!(u16, push_int),
-        Datatype::Uint32 => numbers!(u32, push_int),
-        Datatype::Uint64 => numbers!(u64, push_int),
-        Datatype::Int8 => numbers!(i8, push_int),
-        Datatype::Int16 => numbers!(i16, push_int),
-        Datatype::Int32 => numbers!(i32, push_int),
-        Datatype::Int64 => numbers!(i64, push_int),
-        // As that tool does, with the digits of 64 bits.
-        Datatype::Fp32 => numbers!(f32, |line: &mut Vec<u8>, value| push_float(line, f64::from(value))),
-        Datatype::Fp64 => numbers!(f64, push_float),
-        Datatype::Fp16 | Datatype::Bf16 => line.extend_from_slice(b"null"),
-        Datatype::Bytes => return push_strings(line, &tensor.data),
-    }
-    0
-}
-
-/// Appends the elements of a BYTES tensor. Gives the number of bytes left out because no character can hold them.
-fn push_strings(line: &mut Vec<u8>, data: &[u8]) -> u64 {
-    let Some(strings) = Tensor::strings(data) else {
-        line.extend_from_slice(b"null");
-        return data.len() as u64;
-    };
-    let mut left_out = 0;
-    push_elements(line, strings.len(), strings.into_iter(), |line, string| {
-        line.push(b'"');
-        for chunk in string.utf8_chunks() {
-            push_escaped(line, chunk.valid());
-            left_out += chunk.invalid().len() as u64;
-        }
-        line.push(b'"');
-    });
-    left_out
-}
-
-/// Appends elements as a list; one alone without it, and none as the empty text.
-fn push_elements<T>(
-    out: &mut Vec<u8>,
-    count: usize,
-    elements: impl Iterator<Item = T>,
-    mut push: impl FnMut(&mut Vec<u8>, T),
-) {
-    match count {
-        0 => out.extend_from_slice(b"\"\""),
-        1 => elements.for_each(|element| push(out, element)),
-        _ => {
-            for (index, element) in elements.enumerate() {
-                out.push(if index > 0 { b',' } else { b'[' });
-                push(out, element);
-            }
-            out.push(b']');
-        }
+        Value::Object(members) => push_members(out, members.iter(), push_value),
+        Value::Bool(_) | Value::Null => compact::push_value(out, value),
     }
 }
 
@@ -225,38 +174,17 @@ mod tests {
         assert_eq!(request_inputs(EndpointKind::KserveGrpc, &serde_json::json!({"model": [7]})), r#"{"model":7}"#);
     }
 
-    fn written(datatype: Datatype, data: &[u8]) -> (String, u64) {
-        let tensor = Tensor { name: "t".into(), datatype, shape: Vec::new(), data: data.to_vec() };
-        let mut line = Vec::new();
-        let left_out = push_outputs(&mut line, &[tensor]);
-        let text = String::from_utf8(line).unwrap();
-        (text.strip_prefix("{\"t\":").unwrap().strip_suffix('}').unwrap().to_owned(), left_out)
-    }
-
     #[test]
-    fn outputs_are_read_by_their_type() {
-        for (datatype, data, text) in [
-            (Datatype::Bool, &[1, 0][..], "[true,false]"),
-            (Datatype::Uint8, &[255], "255"),
-            (Datatype::Int8, &[255, 1], "[-1,1]"),
-            (Datatype::Uint16, &[0, 1], "256"),
-            (Datatype::Int16, &[254, 255], "-2"),
-            (Datatype::Uint32, &[255, 255, 255, 255], "4294967295"),
-            (Datatype::Int32, &[255, 255, 255, 255], "-1"),
-            (Datatype::Uint64, &[255; 8], "18446744073709551615"),
-            (Datatype::Int64, &[255; 8], "-1"),
-            (Datatype::Fp32, &0.1_f32.to_le_bytes(), "0.10000000149011612"),
-            (Datatype::Fp64, &f64::INFINITY.to_le_bytes(), "null"),
-            (Datatype::Fp64, &0.1_f64.to_le_bytes(), "0.1"),
-            (Datatype::Fp16, &[0, 60], "null"),
-            (Datatype::Int32, &[1, 2, 3], "null"),
-            (Datatype::Int32, &[], "\"\""),
-            (Datatype::Bytes, &[], "\"\""),
-            (Datatype::Bytes, &[1, 0, 0, 0, b'a', 0, 0, 0, 0], r#"["a",""]"#),
-        ] {
-            assert_eq!(written(datatype, data), (text.to_owned(), 0), "{datatype}");
-        }
-        assert_eq!(written(Datatype::Bytes, &[4, 0, 0, 0, b'a', 0xff, 0xc3, 0xa9]), ("\"aé\"".to_owned(), 1));
-        assert_eq!(written(Datatype::Bytes, &[9, 0, 0, 0, b'a']), ("null".to_owned(), 5));
+    fn outputs_stand_by_name_in_their_order() {
+        let outputs = serde_json::json!({
+            "text": "a\u{7}é", "none": "", "flags": [true, false], "count": -3, "most": u64::MAX, "x": [0.5, 1e-9], "n": null,
+        });
+        let mut line = Vec::new();
+        push_outputs(&mut line, outputs.as_object().unwrap());
+        let expected = concat!(
+            r#"{"text":"a\u0007é","none":"","flags":[true,false],"count":-3,"most":18446744073709551615,"#,
+            r#""x":[0.5,1e-9],"n":null}"#
+        );
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
     }
 }
