@@ -52,6 +52,13 @@ class Server:
         self.stop()
 
     def start(self):
+        for port in self.ports:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as problem:
+                    raise SystemExit(f"port {port}: {problem.strerror}") from None
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.DEVNULL, stdout=self.log.open("w"), stderr=subprocess.STDOUT, start_new_session=True)
         try:
