@@ -9,7 +9,7 @@ use streamgauge_core::plan::{EndpointKind, RunPlan};
 use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_load::Routes;
 use streamgauge_load::kserve::Client;
-use streamgauge_prompt::tensors::llm_inputs;
+use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
 
 /// How long an answer to a question may take.
 pub const LIMIT: Nanos = Nanos::from_millis(10_000);
@@ -71,13 +71,16 @@ impl Triton {
     ///
     /// # Errors
     /// When the model has no such inputs.
-    pub fn complete(&self, plan: &RunPlan, prompt: &mut Prompt) -> Result<()> {
-        let Some(backend) = plan.endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) else { return Ok(()) };
-        if prompt.given.is_nothing() {
-            let inputs = llm_inputs(backend, &self.model, plan, prompt).map_err(usage)?;
-            prompt.given = Given::Tensors { inputs, expected: Vec::new() };
-        }
-        Ok(())
+    pub fn complete(&self, plan: &RunPlan, prompt: Prompt) -> Result<Prompt> {
+        let endpoint = &plan.endpoint;
+        let Some(backend) = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) else { return Ok(prompt) };
+        let options = LlmOptions {
+            streaming: endpoint.streaming,
+            output_exact: plan.prompts.output_exact,
+            extra: endpoint.extra.clone(),
+        };
+        let inputs = llm_inputs(backend, &self.model, &prompt, &options).map_err(|error| usage(error.into()))?.tensors;
+        Ok(Prompt { given: Given::Tensors { inputs, expected: Vec::new() }, ..prompt })
     }
 }
 

@@ -16,6 +16,7 @@ mod input_config;
 pub mod inputs_json;
 pub mod levels;
 mod numbers;
+pub mod perf_analyzer;
 pub mod plot;
 pub mod records;
 mod salvage;

@@ -39,9 +39,57 @@ pub(crate) fn python_repr(value: f64) -> String {
     format!("{mantissa}e{sign}{digits:0>2}")
 }
 
+/// Six significant digits without zeros at the end, as C++ streams write a float and C's `%g`.
+pub(crate) fn cpp_default(value: f64) -> String {
+    if !value.is_finite() {
+        return if value.is_nan() {
+            "nan"
+        } else if value > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        }
+        .into();
+    }
+    // The exponent is that of the rounded number: 999999.5 is 1e+06.
+    let rounded = format!("{value:.5e}");
+    let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    match exponent.parse::<i32>().unwrap_or(0) {
+        at @ -4..6 => trimmed(&format!("{value:.*}", usize::try_from(5 - at).unwrap_or(0))),
+        at => format!("{}e{}{:02}", trimmed(mantissa), if at < 0 { '-' } else { '+' }, at.abs()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_read_as_cpp_streams_write_them() {
+        // As `printf("%g")` writes them.
+        for (value, text) in [
+            (8.5121, "8.5121"),
+            (102.081, "102.081"),
+            (2827.8146, "2827.81"),
+            (168.52, "168.52"),
+            (50.0, "50"),
+            (0.0, "0"),
+            (999_999.4, "999999"),
+            (999_999.5, "1e+06"),
+            (1_234_567.0, "1.23457e+06"),
+            (0.000_123_456_78, "0.000123457"),
+            (0.000_012_3, "1.23e-05"),
+            (-45.962_39, "-45.9624"),
+            (1e120, "1e+120"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(cpp_default(value), text);
+        }
+    }
 
     #[test]
     fn thousands_are_grouped() {

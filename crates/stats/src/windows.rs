@@ -11,8 +11,7 @@
 //! come ([`LATE`]).
 
 use crate::answer::ended;
-use crate::distribution::Sampler;
-use crate::metric::Metric;
+use crate::perf_analyzer::Latencies;
 use crate::scope::Span;
 use std::collections::BTreeMap;
 use streamgauge_core::record::WindowFacts;
@@ -38,8 +37,9 @@ pub struct Windows {
     /// When load was last seen to go on.
     issued: Nanos,
     open: Option<Open>,
-    closed: Vec<Closed>,
+    closed: Vec<Pass>,
     over: bool,
+    lenience: Lenience,
 }
 
 /// The window that is being filled.
@@ -49,26 +49,73 @@ struct Open {
     /// End of the last request in it.
     last: Nanos,
     ended: u64,
-    ok: u64,
-    latency_sum: i128,
-    latencies: Sampler,
+    latencies: Latencies,
 }
 
 /// A window that is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Closed {
-    span: Span,
-    /// Successful requests per second.
-    throughput: f64,
-    /// In milliseconds; none without a success.
-    latency: Option<f64>,
+pub struct Pass {
+    /// Its time.
+    pub span: Span,
+    /// Successful requests that ended in it.
+    pub requests: u64,
+    /// Those a second.
+    pub throughput: f64,
+    /// Their mean latency in microseconds, cut off; 0 without any.
+    pub latency_us: u64,
+    /// The sample's standard deviation of it, in microseconds; none of fewer than two.
+    pub latency_std_us: Option<u64>,
+    /// The rule's percentile of it, where it has one, in microseconds; none without requests.
+    pub percentile_us: Option<u64>,
+    /// The latency that must agree, the mean or that percentile, in milliseconds and not cut off; none without requests.
+    pub latency: Option<f64>,
+}
+
+impl Pass {
+    /// Inferences a second, where a request is a batch of so many.
+    pub fn inferences(&self, batch: u32) -> f64 {
+        self.throughput * f64::from(batch.max(1))
+    }
+}
+
+/// What else Perf Analyzer goes by, beyond the rule of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lenience {
+    /// Throughputs that agree are enough once the windows are used up: its rule for asynchronous calls.
+    pub by_throughput: bool,
+    /// No more windows once one of the last [`AGREE`] has a latency of this or more.
+    pub latency_limit: Option<Nanos>,
 }
 
 impl Windows {
     /// Of no records yet.
     pub fn new(rule: StabilityRule) -> Windows {
         let (pending, closed) = (BTreeMap::new(), Vec::new());
-        Windows { rule, pending, issued: Nanos(i64::MIN), open: None, closed, over: false }
+        let lenience = Lenience::default();
+        Windows { rule, pending, issued: Nanos(i64::MIN), open: None, closed, over: false, lenience }
+    }
+
+    /// The same, with what Perf Analyzer goes by beyond the rule.
+    pub fn with(self, lenience: Lenience) -> Windows {
+        Windows { lenience, ..self }
+    }
+
+    /// The windows that are over, in their order.
+    pub fn passes(&self) -> &[Pass] {
+        &self.closed
+    }
+
+    /// Whether the last windows are taken for stable by their throughputs alone, which is worth a warning.
+    pub fn by_throughput(&self) -> bool {
+        self.lenience.by_throughput && self.steady() && !self.stable()
+    }
+
+    /// Whether one of the last windows has a latency of the limit or more.
+    pub fn over_limit(&self) -> bool {
+        let over = |pass: &Pass, limit: Nanos| pass.latency.is_none_or(|latency| latency >= limit.as_millis_f64());
+        let last = self.last();
+        last.len() == AGREE
+            && self.lenience.latency_limit.is_some_and(|limit| last.iter().any(|pass| over(pass, limit)))
     }
 
     /// Takes one record in. Warm-up requests are in no window, and what the run's end cut off ended in none.
@@ -89,7 +136,7 @@ impl Windows {
     /// why the run is to end, once, when it is.
     pub fn look(&mut self, started: Nanos, until: Nanos) -> Option<String> {
         while !self.over && self.advance(started, until) {
-            self.over = self.stable() || self.closed.len() >= self.most();
+            self.over = self.stable() || self.over_limit() || self.closed.len() >= self.most();
             if self.over {
                 self.pending.clear();
                 return Some(self.verdict());
@@ -110,7 +157,7 @@ impl Windows {
         let last = self.last();
         let (first, end) = (last.first()?, last.last()?);
         let windows = u32::try_from(self.closed.len()).unwrap_or(u32::MAX);
-        Some(WindowFacts { from: first.span.from, to: end.span.to, windows, stable: self.stable() })
+        Some(WindowFacts { from: first.span.from, to: end.span.to, windows, stable: self.accepted() })
     }
 
     /// Goes on until a window is over; false when none is by `until`.
@@ -144,20 +191,24 @@ impl Windows {
     }
 
     /// The last windows, as many as must agree or as there are.
-    fn last(&self) -> &[Closed] {
+    fn last(&self) -> &[Pass] {
         &self.closed[self.closed.len().saturating_sub(AGREE)..]
     }
 
     fn stable(&self) -> bool {
-        let last = self.last();
-        let throughputs = last.iter().map(|window| window.throughput);
-        let latencies: Option<Vec<f64>> = last.iter().map(|window| window.latency).collect();
-        let agree = |latencies: Vec<f64>| {
-            self.near(throughputs.clone())
-                && self.near(latencies.iter().copied())
-                && throughputs.clone().all(|rate| rate > 0.0)
-        };
-        last.len() == AGREE && latencies.is_some_and(agree)
+        let latencies: Option<Vec<f64>> = self.last().iter().map(|window| window.latency).collect();
+        self.steady() && latencies.is_some_and(|latencies| self.near(latencies.into_iter()))
+    }
+
+    /// Whether the throughputs of the last windows agree.
+    fn steady(&self) -> bool {
+        let throughputs = self.last().iter().map(|window| window.throughput);
+        self.last().len() == AGREE && self.near(throughputs.clone()) && throughputs.clone().all(|rate| rate > 0.0)
+    }
+
+    /// Whether they are stable, or taken for it.
+    fn accepted(&self) -> bool {
+        self.stable() || self.by_throughput()
     }
 
     fn near(&self, values: impl Iterator<Item = f64> + Clone) -> bool {
@@ -173,6 +224,12 @@ impl Windows {
         let (windows, within) = (self.closed.len(), percent(self.rule.within));
         match self.stable() {
             true => format!("the last {AGREE} of {windows} windows agree within {within}"),
+            false if self.over_limit() => {
+                format!("latency went over its limit in one of the last {AGREE} of {windows} windows")
+            }
+            false if self.by_throughput() => {
+                format!("all {windows} windows are over; by throughput alone the last {AGREE} agree within {within}")
+            }
             false if windows < AGREE => format!("all {windows} windows are over, too few to agree"),
             false => format!("all {windows} windows are over, and the last {AGREE} do not agree within {within}"),
         }
@@ -181,8 +238,7 @@ impl Windows {
 
 impl Open {
     fn at(from: Nanos) -> Open {
-        let latencies = Sampler::of(Metric::RequestLatency);
-        Open { from, last: Nanos(i64::MIN), ended: 0, ok: 0, latency_sum: 0, latencies }
+        Open { from, last: Nanos(i64::MIN), ended: 0, latencies: Latencies::default() }
     }
 
     /// A request that ended before this window, and was not known when that one was looked at, is in none.
@@ -193,40 +249,22 @@ impl Open {
         self.ended += 1;
         self.last = self.last.max(end);
         if let Some(latency) = latency {
-            self.ok += 1;
-            self.latency_sum += i128::from(latency.0);
-            self.latencies.add_nanos(latency);
+            self.latencies.add(latency);
         }
     }
 
-    fn close(mut self, to: Nanos, percentile: Option<u8>) -> Closed {
+    fn close(mut self, to: Nanos, percentile: Option<u8>) -> Pass {
         let span = Span { from: self.from, to };
-        let latency = match percentile {
-            None => (self.ok > 0).then(|| self.latency_sum as f64 / self.ok as f64 / 1e6),
-            Some(p) => self.latencies.at(nearest_rank(p, self.ok)),
-        };
-        Closed { span, throughput: self.ok as f64 / span.length().as_secs_f64(), latency }
-    }
-}
-
-/// Perf Analyzer's rank, from 0, of the `p`-th percentile of `count` values, in whole numbers.
-fn nearest_rank(p: u8, count: u64) -> u64 {
-    let last = u128::from(count.saturating_sub(1));
-    ((last * u128::from(p) + 50) / 100) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_are_perf_analyzers() {
-        // floor(p / 100 (n - 1) + 0.5)
-        for (p, count, rank) in
-            [(50, 1, 0), (50, 2, 1), (50, 3, 1), (50, 4, 2), (99, 100, 98), (99, 51, 50), (1, 51, 1)]
-        {
-            assert_eq!(nearest_rank(p, count), rank, "p{p} of {count}");
+        let requests = self.latencies.count();
+        let at_percentile = percentile.map(|p| self.latencies.percentile_ms(p));
+        Pass {
+            span,
+            requests,
+            throughput: requests as f64 / span.length().as_secs_f64(),
+            latency_us: self.latencies.mean_ns() / 1000,
+            latency_std_us: self.latencies.std_us(),
+            percentile_us: percentile.and_then(|p| self.latencies.percentile_ns(p)).map(|ns| ns / 1000),
+            latency: at_percentile.unwrap_or_else(|| self.latencies.mean_ms()),
         }
-        assert_eq!(nearest_rank(99, 0), 0);
     }
 }

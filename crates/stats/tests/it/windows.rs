@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use streamgauge_core::record::{RunFacts, WindowFacts};
 use streamgauge_core::stop::{StabilityRule, Window};
 use streamgauge_core::{FailureClass, Nanos, Outcome, Phase, Record, Stage};
-use streamgauge_stats::{AccumulatorConfig, Grade, Windows};
+use streamgauge_stats::{AccumulatorConfig, Grade, Lenience, Windows};
 
 const START: Nanos = Nanos::from_millis(1_000);
 
@@ -39,6 +39,15 @@ fn decision(rule: StabilityRule, records: &[Record]) -> Option<(i64, String)> {
     let mut windows = Windows::new(rule);
     records.iter().for_each(|record| windows.add(record));
     (0..100).find_map(|tick| Some((tick * 100, windows.look(START, START + Nanos::from_millis(tick * 100))?)))
+}
+
+/// The same with Perf Analyzer's rules beside the plan's, and the windows themselves.
+fn lenient(rule: StabilityRule, lenience: Lenience, records: &[Record]) -> (Option<(i64, String)>, Windows) {
+    let mut windows = Windows::new(rule).with(lenience);
+    records.iter().for_each(|record| windows.add(record));
+    let look = |tick: i64| Some((tick * 100, windows.look(START, START + Nanos::from_millis(tick * 100))?));
+    let found = (0..100).find_map(look);
+    (found, windows)
 }
 
 /// How the windows of these records are closed, when nobody looks before the end.
@@ -104,6 +113,56 @@ fn a_run_that_never_settles_ends_with_its_windows() {
     let expected = "all 4 windows are over, and the last 3 do not agree within 10 %".to_owned();
     assert_eq!(found(4), Some((4_000, expected)));
     assert_eq!(found(2), Some((2_000, "all 2 windows are over, too few to agree".to_owned())));
+}
+
+#[test]
+fn with_asynchronous_calls_throughput_is_enough_in_the_end() {
+    let lenience = Lenience { by_throughput: true, latency_limit: None };
+    let rule = StabilityRule { most: 4, ..rule(second(), 10.0) };
+    let records = seconds(&[(20, 100), (20, 120), (20, 140), (20, 160)]);
+    let (found, windows) = lenient(rule, lenience, &records);
+    let said = "all 4 windows are over; by throughput alone the last 3 agree within 10 %";
+    assert_eq!(found, Some((4_000, said.to_owned())));
+    assert!(windows.by_throughput() && !windows.over_limit());
+    assert_eq!(windows.close(START), Some(window_facts(1_000, 4_000, 4, true)));
+    // Throughputs that do not agree are not enough, and latencies that do need no leniency.
+    let (_, windows) = lenient(rule, lenience, &seconds(&[(20, 100), (20, 100), (30, 100), (20, 100)]));
+    assert!(!windows.by_throughput());
+    assert_eq!(windows.close(START), Some(window_facts(1_000, 4_000, 4, false)));
+    let (found, windows) = lenient(rule, lenience, &seconds(&[(20, 100), (20, 100), (20, 100)]));
+    assert_eq!((found.unwrap().0, windows.by_throughput()), (3_000, false));
+}
+
+#[test]
+fn a_latency_over_its_limit_ends_the_windows() {
+    let by = |limit_ms, latencies: [i64; 5]| {
+        let lenience = Lenience { by_throughput: false, latency_limit: Some(Nanos::from_millis(limit_ms)) };
+        let (found, windows) = lenient(rule(second(), 1.0), lenience, &seconds(&latencies.map(|ms| (20, ms))));
+        (found.map(|(at, _)| at), windows.over_limit())
+    };
+    // Not before there are three, and from exactly the limit on.
+    assert_eq!(by(150, [150, 100, 110, 120, 130]), (Some(3_000), true));
+    assert_eq!(by(150, [100, 110, 120, 149, 150]), (Some(5_000), true));
+    // Ten seconds are looked at, and the last five are empty: a window without requests is over any limit.
+    assert_eq!(by(151, [100, 110, 120, 149, 150]), (Some(6_000), true));
+}
+
+#[test]
+fn a_window_says_what_it_came_to() {
+    let mut records = seconds(&[(10, 100), (4, 100)]);
+    records[13] = ended(13, 1_750, 180);
+    let rule = StabilityRule { percentile: Some(90), ..rule(second(), 10.0) };
+    let (_, windows) = lenient(rule, Lenience::default(), &records);
+    let [first, second, third, ..] = windows.passes() else { panic!("too few windows") };
+    assert_eq!((first.requests, first.throughput, first.inferences(3)), (10, 10.0, 30.0));
+    assert_eq!((first.latency_us, first.latency_std_us, first.percentile_us), (100_000, Some(0), Some(100_000)));
+    // 100, 100, 100 and 180 ms: the root of (3 * 20^2 + 60^2) / 3.
+    assert_eq!(
+        (second.latency_us, second.latency_std_us, second.percentile_us),
+        (120_000, Some(40_000), Some(180_000))
+    );
+    assert_eq!((second.span.from, second.span.to), (first.span.to, third.span.from));
+    assert_eq!((third.requests, third.latency, third.latency_std_us, third.percentile_us), (0, None, None, None));
 }
 
 #[test]

@@ -1,0 +1,207 @@
+//! The client's figures of one level of load: a fold over records.
+
+use super::latencies::Latencies;
+use crate::answer::ended;
+use crate::scope::Span;
+use std::collections::BTreeMap;
+use streamgauge_core::record::ThreadFacts;
+use streamgauge_core::{Nanos, Phase, Record};
+
+/// A request that was sent this much after it was due counts as delayed.
+pub const LATE_SEND: Nanos = Nanos::from_millis(1);
+
+/// What the figures of a level depend on besides its records.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FoldPlan {
+    /// A percentile besides those that are always shown, from 1 to 99.
+    pub percentile: Option<u8>,
+    /// Inferences of a request, at least 1.
+    pub batch: u32,
+    /// The model may answer a request by any number of responses; what its requests spent where is then not told.
+    pub decoupled: bool,
+    /// The time that the figures are of: requests that ended in it are in them. None takes all, over the time from the first
+    /// `sent` to the last end.
+    pub span: Option<Span>,
+}
+
+/// The client's figures of a level.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClientFigures {
+    /// Successful requests.
+    pub requests: u64,
+    /// Responses with outputs to those.
+    pub responses: u64,
+    /// Requests that were sent more than [`LATE_SEND`] after they were due.
+    pub delayed: u64,
+    /// Those in percent of all.
+    pub delayed_percent: f64,
+    /// Sequences whose last request is among them.
+    pub sequences: u64,
+    /// The time that they are of.
+    pub seconds: f64,
+    /// Inferences a second: requests by batch over time.
+    pub throughput: f64,
+    /// Responses a second.
+    pub response_throughput: f64,
+    /// Sequences a second.
+    pub sequence_throughput: f64,
+    /// Mean latency in nanoseconds, from `sent` to the last response with outputs.
+    pub latency_ns: u64,
+    /// The sample's standard deviation of it; none of a single request.
+    pub latency_std_us: Option<u64>,
+    /// Percentiles of it in microseconds.
+    pub percentiles_us: BTreeMap<u8, u64>,
+    /// Mean time of a request in nanoseconds, from `sent` to its last byte; 0 of decoupled models.
+    pub request_ns: u64,
+    /// Of that, until the kernel had all of the request.
+    pub send_ns: u64,
+    /// Of that, from the first byte of the answer to the last.
+    pub receive_ns: u64,
+    /// Mean share of the load threads' time that was the client's own work, in percent.
+    pub overhead_percent: f64,
+    /// Requests sent a second.
+    pub send_rate: f64,
+}
+
+impl ClientFigures {
+    /// Mean latency in microseconds.
+    pub fn latency_us(&self) -> u64 {
+        self.latency_ns / 1000
+    }
+
+    /// Mean time of a request in microseconds.
+    pub fn request_us(&self) -> u64 {
+        self.request_ns / 1000
+    }
+
+    /// Mean time of sending in microseconds.
+    pub fn send_us(&self) -> u64 {
+        self.send_ns / 1000
+    }
+
+    /// Mean time of receiving in microseconds.
+    pub fn receive_us(&self) -> u64 {
+        self.receive_ns / 1000
+    }
+
+    /// What is left of a request's time, in microseconds: waiting for the answer.
+    pub fn wait_us(&self) -> u64 {
+        self.request_us().saturating_sub(self.send_us()).saturating_sub(self.receive_us())
+    }
+
+    /// The latency by which a level is judged, in microseconds: that percentile, or the mean.
+    pub fn stabilizing_us(&self, percentile: Option<u8>) -> u64 {
+        percentile.and_then(|p| self.percentiles_us.get(&p).copied()).unwrap_or(self.latency_us())
+    }
+}
+
+/// Collects a level's records. Its memory is bounded as any metric's.
+#[derive(Clone, Debug)]
+pub struct LevelFold {
+    plan: FoldPlan,
+    latencies: Latencies,
+    responses: u64,
+    delayed: u64,
+    sequences: u64,
+    sent: u64,
+    first_sent: Option<Nanos>,
+    last_end: Nanos,
+    times: Times,
+}
+
+/// Sums over requests of which all stamps are known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    count: i128,
+    request: i128,
+    send: i128,
+    receive: i128,
+}
+
+impl LevelFold {
+    /// Of no records yet.
+    pub fn new(plan: FoldPlan) -> LevelFold {
+        LevelFold {
+            plan,
+            latencies: Latencies::default(),
+            responses: 0,
+            delayed: 0,
+            sequences: 0,
+            sent: 0,
+            first_sent: None,
+            last_end: Nanos(i64::MIN),
+            times: Times::default(),
+        }
+    }
+
+    /// Takes a record in. Warm-up requests are in no figure, and only successful ones have a latency.
+    pub fn add(&mut self, record: &Record) {
+        let (Phase::Profiling, Some(sent)) = (record.phase, record.sent) else { return };
+        let within = |at| self.plan.span.is_none_or(|span| span.contains(at));
+        self.sent += u64::from(within(sent));
+        self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
+        let end = ended(record);
+        if !record.is_ok() || record.chunks.is_empty() || !within(end) {
+            return;
+        }
+        self.latencies.add(end - sent);
+        self.responses += record.chunks.len() as u64;
+        self.delayed += u64::from(record.due.is_some_and(|due| sent - due > LATE_SEND));
+        self.sequences += u64::from(record.sequence.is_some_and(|sequence| sequence.end));
+        self.last_end = self.last_end.max(end);
+        self.times.add(record, sent);
+    }
+
+    /// The figures, with the load threads' use of their processors over the measured part; none without a successful request.
+    pub fn close(mut self, threads: &[ThreadFacts]) -> Option<ClientFigures> {
+        let requests = self.latencies.count();
+        let first = self.first_sent.filter(|_| requests > 0)?;
+        let span = self.plan.span.unwrap_or(Span { from: first, to: self.last_end });
+        let seconds = span.length().max(Nanos(1)).as_secs_f64();
+        let times = if self.plan.decoupled { Times::default() } else { self.times };
+        let [request_ns, send_ns, receive_ns] = times.means();
+        Some(ClientFigures {
+            requests,
+            responses: self.responses,
+            delayed: self.delayed,
+            delayed_percent: self.delayed as f64 / requests as f64 * 100.0,
+            sequences: self.sequences,
+            seconds,
+            throughput: requests as f64 * f64::from(self.plan.batch.max(1)) / seconds,
+            response_throughput: self.responses as f64 / seconds,
+            sequence_throughput: self.sequences as f64 / seconds,
+            latency_ns: self.latencies.mean_ns(),
+            latency_std_us: self.latencies.std_us(),
+            percentiles_us: self.latencies.percentiles_us(self.plan.percentile),
+            request_ns,
+            send_ns,
+            receive_ns,
+            overhead_percent: overhead_percent(threads),
+            send_rate: self.sent as f64 / seconds,
+        })
+    }
+}
+
+impl Times {
+    fn add(&mut self, record: &Record, sent: Nanos) {
+        let Some(first) = record.first_byte else { return };
+        let span = |from: Nanos, to: Nanos| i128::from((to - from).max(Nanos::ZERO).0);
+        self.count += 1;
+        self.request += span(sent, record.end);
+        self.send += record.written.map_or(0, |written| span(sent, written));
+        self.receive += span(first, record.end);
+    }
+
+    /// In nanoseconds, cut off: the request, sending, receiving.
+    fn means(self) -> [u64; 3] {
+        [self.request, self.send, self.receive]
+            .map(|sum| u64::try_from(sum.checked_div(self.count).unwrap_or(0)).unwrap_or(u64::MAX))
+    }
+}
+
+fn overhead_percent(threads: &[ThreadFacts]) -> f64 {
+    let shares = threads.iter().filter(|thread| thread.wall > Nanos::ZERO);
+    let (count, sum) =
+        shares.fold((0.0, 0.0), |(count, sum), thread| (count + 1.0, sum + thread.cpu.0 as f64 / thread.wall.0 as f64));
+    if count > 0.0 { sum / count * 100.0 } else { 0.0 }
+}
