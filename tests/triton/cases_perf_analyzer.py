@@ -33,7 +33,8 @@ def check_server(block, difference, ensemble_of=None):
             equal(parts[part.replace("_", " ")], difference.mean_us(part), part)
     else:
         equal(parts["queue"], sum(each.mean_us("queue") for each in ensemble_of), "queue of the composing models")
-        computing = sum(each.mean_us(f"compute_{part}") for each in ensemble_of for part in ("input", "infer", "output"))
+        parts_of = lambda each: sum(each.ns(f"compute_{part}") for part in ("input", "infer", "output"))  # noqa: E731
+        computing = sum(parts_of(each) // (each.count("compute_infer") * 1000) for each in ensemble_of)
         equal(parts["compute"], computing, "compute of the composing models")
     equal(parts["overhead"], max(0, mean - sum(value for name, value in parts.items() if name != "overhead")), "overhead")
 
