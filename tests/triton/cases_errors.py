@@ -89,7 +89,8 @@ def a_model_that_fails(bench):
         done = failing(bench, model="echo_text", data={"data": [{"text_input": ["fail"]}]})
     equal(len(done.records()), 6, "records")
     equal({record["outcome"] for record in done.records()}, {"failed"}, "outcomes")
-    equal(counted["echo_text"].count("fail"), 6, "failures at the server")
+    # The server counts a request as a success whose Python model answered by an error.
+    equal(counted["echo_text"].count("success"), 6, "requests at the server")
     assert "asked to fail" in done.said or any("asked to fail" in str(record) for record in done.records()), done.said
     done = failing(bench, *STREAM, data=sampling(max_tokens=8, fail_after=3))
     equal([(record["outcome"], len(record["at_ns"])) for record in done.records()], [("failed", 3)] * 6, "outcomes and responses")
@@ -104,7 +105,7 @@ def some_requests_fail(bench):
         with bench.counted() as counted:
             done = failing(bench, *args, model="echo_text", data={"data": texts}, count=9)
         equal([record["outcome"] for record in sorted(done.records(), key=lambda each: each["sent_ns"])], ["ok", "failed", "ok"] * 3, "outcomes")
-        equal((counted["echo_text"].count("success"), counted["echo_text"].count("fail")), (6, 3), "successes and failures at the server")
+        equal(counted["echo_text"].count("success"), 9, "requests at the server")
     done = failing(bench, model="echo_text", data={"data": texts}, count=9, protocol="http")
     equal([record["outcome"] for record in sorted(done.records(), key=lambda each: each["sent_ns"])], ["ok", "failed", "ok"] * 3, "outcomes over HTTP")
 
