@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_core::kserve::ModelStatistics;
+use streamgauge_core::kserve::{ModelStatistics, Watched};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{ServerFacts, Snapshot};
 use streamgauge_core::stop::Window;
@@ -33,18 +33,11 @@ impl Observer {
     /// # Errors
     /// When the server does not tell them.
     pub fn start(plan: &RunPlan, triton: &Triton, routes: &Routes, clock: SystemClock, control: Control) -> Result<Observer> {
-        let kserve = plan.endpoint.kserve.as_deref().cloned().unwrap_or_default();
-        let facts = ServerFacts {
-            model: triton.model.name.clone(),
-            version: kserve.version,
-            composing: triton.composing.clone(),
-            ensemble: !triton.model.composing.is_empty(),
-            cache: triton.model.response_cache,
-            ..ServerFacts::default()
-        };
+        let watched = triton.watched.clone();
         let mut client = Client::new(&plan.endpoint, routes, clock, LIMIT.min(plan.timeouts.total))?;
-        let first = counters(&mut client, &facts).context("the server's statistics cannot be had")?;
-        let facts = ServerFacts { snapshots: vec![Snapshot { at: clock.now(), models: first }], ..facts };
+        let first = counters(&mut client, &watched).context("the server's statistics cannot be had")?;
+        let snapshots = vec![Snapshot { at: clock.now(), models: first }];
+        let facts = ServerFacts { watched, snapshots, gpus: Vec::new() };
         let (stop, stopped) = channel();
         let (warmed, window) = (plan.warmup.is_some(), plan.stop.stability.map(|rule| rule.window));
         let watch = Watch { client, facts, clock, control, warmed, window, stopped };
@@ -120,18 +113,18 @@ impl Watch {
     /// A question that is not answered leaves a gap, and no figure that would need it.
     fn look(&mut self) {
         let at = self.clock.now();
-        if let Ok(models) = counters(&mut self.client, &self.facts) {
+        if let Ok(models) = counters(&mut self.client, &self.facts.watched) {
             self.facts.snapshots.push(Snapshot { at, models });
         }
     }
 }
 
-/// The counters of the model and of those that it is made of.
-fn counters(client: &mut Client, facts: &ServerFacts) -> Result<Vec<ModelStatistics>> {
-    if facts.composing.is_empty() {
-        return Ok(client.statistics(Some(&facts.model), facts.version.as_deref())?);
+/// The counters of the model and of those that it is composed of.
+fn counters(client: &mut Client, watched: &Watched) -> Result<Vec<ModelStatistics>> {
+    if watched.composing.is_empty() {
+        return Ok(client.statistics(Some(&watched.name), watched.version.as_deref())?);
     }
     let mut models = client.statistics(None, None)?;
-    models.retain(|model| model.name == facts.model || facts.composing.contains(&model.name));
+    models.retain(|model| watched.has(&model.name));
     Ok(models)
 }

@@ -21,7 +21,7 @@ use streamgauge_load::{Control, Input, Job, Routes, probe};
 use streamgauge_prompt::{Tokenizer, synthesize};
 use streamgauge_report::artifacts::{ArtifactError, Artifacts};
 use streamgauge_report::inputs_json;
-use streamgauge_wire::Codec;
+use streamgauge_wire::{Codec, Encoded};
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
 /// report shows it, instead of filling the memory.
@@ -105,7 +105,9 @@ fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
     // A server takes the length for each text of a batch; a record is of them all.
     let texts = u32::try_from(prompt.texts.len()).unwrap_or(u32::MAX);
     let want_out = prompt.want_out.map(|tokens| tokens.saturating_mul(texts));
-    Input { body: body.to_string().into(), tokens: prompt.tokens, want_out }
+    let body = body.to_string().into_bytes();
+    let encoded = Encoded { json: body.len(), body };
+    Input { encoded, expected: Vec::new(), tokens: prompt.tokens, want_out }
 }
 
 /// One request ahead of the load, in no figure: a server that does not answer it ends the run here, with its own message.

@@ -4,7 +4,7 @@ use crate::commands::usage;
 use crate::printer::Printer;
 use anyhow::{Context, Result, anyhow, bail};
 use streamgauge_core::clock::{Nanos, SystemClock};
-use streamgauge_core::kserve::ModelInfo;
+use streamgauge_core::kserve::{ModelInfo, Watched};
 use streamgauge_core::plan::{EndpointKind, RunPlan};
 use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_load::Routes;
@@ -19,8 +19,8 @@ pub const LIMIT: Nanos = Nanos::from_millis(10_000);
 pub struct Triton {
     /// The model.
     pub model: ModelInfo,
-    /// Models whose counters are to be shown with it: of an ensemble, of those in it too, and those that were named.
-    pub composing: Vec<String>,
+    /// It and the models whose counters are to be shown with it: those of an ensemble, and those that were named.
+    pub watched: Watched,
     /// Whether the server tells its counters.
     pub statistics: bool,
 }
@@ -41,8 +41,8 @@ impl Triton {
         if !client.is_ready(&name, version.as_deref()).context("failed to get model readiness")? {
             bail!("model {name} is not ready on {}", endpoint.target);
         }
-        let mut composing: Vec<String> = named.iter().map(|model| bare(model).to_owned()).collect();
-        compose(&mut client, &model, &mut composing)?;
+        let mut watched = watched(&mut client, &model, version.clone())?;
+        watched.composing.extend(named.iter().map(|named| by_name(named)));
         let kind = endpoint.kind;
         if let Some(kserve) = &mut plan.endpoint.kserve {
             kserve.decoupled = model.decoupled;
@@ -64,7 +64,7 @@ impl Triton {
             endpoint.path = kind.default_path(&name, version.as_deref(), endpoint.calls_stream());
         }
         let statistics = server.extensions.iter().any(|extension| extension == "statistics");
-        Ok(Triton { model, composing, statistics })
+        Ok(Triton { model, watched, statistics })
     }
 
     /// Gives a prompt the inputs that the plan's backend wants, where prompts are made for one.
@@ -84,22 +84,23 @@ impl Triton {
     }
 }
 
-/// A model as it was named, without its version.
-fn bare(model: &str) -> &str {
-    model.split_once(':').map_or(model, |(name, _)| name)
+/// A model that was named, perhaps with a version behind a colon.
+fn by_name(named: &str) -> Watched {
+    let (name, version) = named.split_once(':').map_or((named, None), |(name, version)| (name, Some(version)));
+    Watched { name: name.to_owned(), version: version.map(str::to_owned), ..Watched::default() }
 }
 
-/// Adds the models that an ensemble is made of, and those that these are made of.
-fn compose(client: &mut Client, model: &ModelInfo, composing: &mut Vec<String>) -> Result<()> {
-    for (name, _) in &model.composing {
-        if composing.iter().any(|known| known == name) {
-            continue;
-        }
-        composing.push(name.clone());
-        let part = client.model(name, None).with_context(|| format!("failed to get metadata of composing model {name}"))?;
-        compose(client, &part, composing)?;
+/// A model and, of an ensemble, those that it is made of.
+fn watched(client: &mut Client, model: &ModelInfo, version: Option<String>) -> Result<Watched> {
+    let mut composing = Vec::new();
+    for (name, version) in &model.composing {
+        let version = (*version > 0).then(|| version.to_string());
+        let part = client
+            .model(name, version.as_deref())
+            .with_context(|| format!("failed to get metadata of composing model {name}"))?;
+        composing.push(watched(client, &part, version)?);
     }
-    Ok(())
+    Ok(Watched { name: model.name.clone(), version, cached: model.response_cache, composing })
 }
 
 fn has_text(model: &ModelInfo, output: &str) -> bool {

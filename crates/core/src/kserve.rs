@@ -171,6 +171,27 @@ pub struct ModelInfo {
     pub composing: Vec<(String, i64)>,
 }
 
+/// A model whose statistics are looked at, with the models that it is composed of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Watched {
+    /// Its name.
+    pub name: String,
+    /// Its version; none takes the one that had requests.
+    pub version: Option<String>,
+    /// Whether its answers may come from the server's cache.
+    pub cached: bool,
+    /// The models of an ensemble, or those that business logic calls.
+    pub composing: Vec<Watched>,
+}
+
+impl Watched {
+    /// Whether the model of that name is it, or one that it is composed of.
+    pub fn has(&self, model: &str) -> bool {
+        self.name == model || self.composing.iter().any(|part| part.has(model))
+    }
+}
+
 /// How often something took place and how long it took together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -5,7 +5,7 @@
 
 use crate::clock::Nanos;
 use crate::event::{OutputKind, Usage};
-use crate::kserve::{ModelStatistics, SequenceTag};
+use crate::kserve::{ModelStatistics, SequenceTag, Watched};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -267,16 +267,8 @@ pub struct RunFacts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerFacts {
-    /// The model that was measured.
-    pub model: String,
-    /// Its version, where one was asked for.
-    pub version: Option<String>,
-    /// The models that it is made of: of an ensemble, or named by the user.
-    pub composing: Vec<String>,
-    /// Whether it is an ensemble, which has no computing of its own.
-    pub ensemble: bool,
-    /// Whether answers may come from the server's cache.
-    pub cache: bool,
+    /// The model that was measured, and those that it is composed of.
+    pub watched: Watched,
     /// Its counters, in the order of their times: at the measured part's start and end, and at each window's.
     pub snapshots: Vec<Snapshot>,
     /// What its metrics page said of its GPUs, as often as it was asked.

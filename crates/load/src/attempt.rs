@@ -1,12 +1,11 @@
 //! One request, from the moment a slot takes it up until it is done, failed, given up or cut off.
 
-use crate::connection::{Connection, is_last};
+use crate::connection::{Channels, Connection, Outgoing, State};
 use crate::control::LocalEnd;
 use crate::failure;
-use crate::job::{Finished, Input, Job, Output};
+use crate::job::{Finished, Job, Output, Prepared};
 use crate::waits::Ticket;
 use crate::watchdog::{Limit, Watchdog};
-use http_body_util::BodyExt;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,8 +13,9 @@ use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::event::{Event, OutputKind, Usage};
 use streamgauge_core::plan::ExportLevel;
 use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
+use streamgauge_core::tensor::Tensor;
 use streamgauge_net::Receipt;
-use streamgauge_wire::{AnswerTo, Decoder, server_message};
+use streamgauge_wire::{AnswerTo, Decoder, Tag, server_message};
 use tokio::sync::SemaphorePermit;
 
 /// Bytes of an error answer that are kept for its message.
@@ -38,6 +38,9 @@ pub(crate) struct Slot {
     spare: Vec<u8>,
     watchdog: Watchdog,
     tally: Rc<Tally>,
+    /// Which the thread's slots may share, and its place among them.
+    channels: Rc<Channels>,
+    seat: u32,
     /// End as soon as the server has shown that it answers; for the probe.
     first_output_is_enough: bool,
 }
@@ -83,7 +86,14 @@ pub(crate) fn never_sent(job: &Job, thread: u16, ticket: &Ticket<'_>, phase: Pha
 }
 
 impl Slot {
-    pub fn new(job: Arc<Job>, thread: u16, number: u32, end: Rc<LocalEnd>, tally: Rc<Tally>) -> Slot {
+    pub fn new(
+        job: Arc<Job>,
+        thread: u16,
+        number: u32,
+        end: Rc<LocalEnd>,
+        tally: Rc<Tally>,
+        channels: Rc<Channels>,
+    ) -> Slot {
         let watchdog = Watchdog::new(job.clock, job.plan.timeouts, end);
         let connections = (0..job.routes.len()).map(|_| None).collect();
         Slot {
@@ -95,6 +105,8 @@ impl Slot {
             spare: Vec::new(),
             watchdog,
             tally,
+            seat: channels.take_seat(),
+            channels,
             first_output_is_enough: false,
         }
     }
@@ -141,7 +153,7 @@ impl Slot {
         let cancel = job.plan.cancel.filter(|_| phase == Phase::Profiling);
         draft.cancel =
             cancel.filter(|cancel| cancel.picks(job.plan.prompts.seed, ticket.seq)).map(|cancel| cancel.delay);
-        let outcome = match self.attempts(job.input(ticket.seq).1, &mut draft).await {
+        let outcome = match self.attempts(job.input(ticket.seq, ticket.turn).1, &mut draft).await {
             Outcome::Failed(failure) => {
                 if phase == Phase::Profiling {
                     job.balancer.note_failure(seat.target);
@@ -162,7 +174,7 @@ impl Slot {
     }
 
     /// Tries on the kept connection, and once more on a new one if it dies under the request before any byte of the answer.
-    async fn attempts(&mut self, input: &Input, draft: &mut Draft<'_>) -> Outcome {
+    async fn attempts(&mut self, input: &Prepared, draft: &mut Draft<'_>) -> Outcome {
         loop {
             let kept = match self.usable_connection(draft).await {
                 Ok(kept) => kept,
@@ -186,11 +198,14 @@ impl Slot {
     async fn usable_connection(&mut self, draft: &mut Draft<'_>) -> Result<bool, Ended> {
         let target = draft.target();
         if let Some(connection) = &mut self.connections[target] {
-            if connection.is_usable().await {
+            let state = connection.state().await;
+            if matches!(state, State::Renewed | State::Lost) {
+                self.tally.replaced.update(|n| n + 1);
+            }
+            if matches!(state, State::Usable | State::Renewed) {
                 return Ok(connection.is_kept());
             }
             self.connections[target] = None;
-            self.tally.replaced.update(|n| n + 1);
         }
         let begun = self.job.clock.now();
         let opened = self.open(target).await;
@@ -201,9 +216,9 @@ impl Slot {
 
     async fn open(&mut self, target: usize) -> Result<Connection, Ended> {
         self.watchdog.expect(Limit::Connect);
-        let route = self.job.routes.to(target);
-        let connection = self.watchdog.guard(Box::pin(route.open(self.job.clock))).await??;
-        self.tally.opened.update(|n| n + 1);
+        let opened = self.job.routes.to(target).connect(self.job.clock, target, self.seat, &self.channels);
+        let (connection, is_new) = self.watchdog.guard(Box::pin(opened)).await??;
+        self.tally.opened.update(|n| n + u64::from(is_new));
         if !connection.kernel_stamps() {
             self.tally.unstamped.set(true);
         }
@@ -212,20 +227,24 @@ impl Slot {
 
     /// One request and its answer on the connection to its server, which is kept unless the server said that it ends or the
     /// plan wants it closed. If it ended all the same, the next request finds out.
-    async fn exchange(&mut self, input: &Input, draft: &mut Draft<'_>) -> Result<(), Ended> {
+    async fn exchange(&mut self, input: &Prepared, draft: &mut Draft<'_>) -> Result<(), Ended> {
         let target = draft.target();
         let Some(mut connection) = self.connections[target].take() else {
             return Err(
                 Failure { stage: Stage::Connect, class: FailureClass::Io, message: "no connection".into() }.into()
             );
         };
-        let answer = connection.send(self.job.request(target, input));
+        let job = self.job.clone();
+        let outgoing = job.outgoing(target, input, &draft.tag);
         self.watchdog.cancel(draft.cancel.map(|delay| (delay, connection.written())));
-        let read = self.read_answer(answer, &mut connection, draft).await;
+        let read = self.read_answer(outgoing, &input.expected, &mut connection, draft).await;
         self.watchdog.cancel(None);
-        draft.notes.record.sent = connection.marks().sent();
-        draft.notes.record.first_byte = connection.marks().first_byte();
-        read?;
+        let record = &mut draft.notes.record;
+        record.sent = connection.sent();
+        record.first_byte = connection.first_byte();
+        if self.job.plan.endpoint.kind.is_kserve() {
+            record.written = connection.written_at();
+        }
         if draft.body_is_whole && !draft.ends_connection {
             connection.finish();
             if connection.is_spent(self.job.plan.connections) {
@@ -233,39 +252,46 @@ impl Slot {
             } else {
                 self.connections[target] = Some(connection);
             }
+        } else if !draft.ends_connection && connection.abandon().await {
+            self.connections[target] = Some(connection);
         }
+        read?;
         draft.verdict()
     }
 
     async fn read_answer(
         &mut self,
-        answer: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
+        outgoing: Outgoing<'_>,
+        expected: &[Tensor],
         connection: &mut Connection,
         draft: &mut Draft<'_>,
     ) -> Result<(), Ended> {
         self.watchdog.expect(Limit::FirstByte);
-        let answer = self.watchdog.guard(connection.drive(answer)).await;
-        let stage = if connection.marks().is_sent_whole() { Stage::FirstByte } else { Stage::Send };
-        let answer = answer.map_err(|ended| ended.at(stage))?;
-        let answer = answer.map_err(|error| failure::from_hyper(stage, &error))?;
-        draft.ends_connection = is_last(&answer);
-        let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        draft.begin_body(answer.status(), self.job.codec.decoder(content_type, AnswerTo::default()));
+        let answer = self.watchdog.guard(connection.answer(outgoing)).await;
+        let answer = answer.map_err(|ended| {
+            let written = connection.written_at().is_some();
+            ended.at(if written { Stage::FirstByte } else { Stage::Send })
+        })??;
+        draft.ends_connection = answer.ends_connection;
+        let header_length = answer.header("inference-header-content-length").and_then(|text| text.parse().ok());
+        let to = AnswerTo { id: draft.tag.id, expected, header_length, encoding: answer.header("grpc-encoding") };
+        draft.begin_body(answer.status, self.job.codec.decoder(answer.header("content-type"), to));
         // The head lies in the connection's read buffer, and while it is there the next read needs another.
-        let mut body = answer.into_body();
+        drop(answer);
         loop {
             self.watchdog.expect(Limit::Idle);
-            let frame = self.watchdog.guard(connection.drive(body.frame())).await?;
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|error| failure::from_hyper(Stage::Body, &error))?;
-            if let (Some(data), Some(receipt)) = (frame.data_ref(), connection.marks().last()) {
-                draft.data(data, receipt, connection.marks().reads());
+            let Some(data) = self.watchdog.guard(connection.piece()).await?? else { break };
+            if let Some(receipt) = connection.last() {
+                draft.data(&data, receipt, connection.reads());
             }
             if draft.is_settled(self.first_output_is_enough) {
                 return Ok(());
             }
+            if draft.notes.complete && connection.goes_on() {
+                break;
+            }
         }
-        draft.end_body(connection.marks().last(), connection.marks().reads());
+        draft.end_body(connection.last(), connection.reads());
         Ok(())
     }
 }
@@ -282,6 +308,8 @@ impl From<Ended> for Outcome {
 
 /// A record in the making: the decoder of the answer, and what it has told so far.
 struct Draft<'a> {
+    /// What only this sending of its input says.
+    tag: Tag,
     /// How long after it was sent the request is given up, if it is to be.
     cancel: Option<Nanos>,
     /// Its place among requests without a first output, as long as it has none.
@@ -298,7 +326,8 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(job: &Job, ticket: &Ticket<'a>, phase: Phase) -> Draft<'a> {
-        let (prompt, input) = job.input(ticket.seq);
+        let (prompt, input) = job.input(ticket.seq, ticket.turn);
+        let sequence = ticket.turn.map(|turn| turn.tag);
         let record = Record {
             seq: ticket.seq,
             phase,
@@ -324,10 +353,11 @@ impl<'a> Draft<'a> {
             usage: None,
             text_tokens: None,
             bytes: 0,
-            sequence: None,
+            sequence,
             outcome: Outcome::CutOff,
         };
         Draft {
+            tag: Tag { id: ticket.seq, sequence },
             cancel: None,
             prefill: ticket.take_prefill(),
             decoder: None,
@@ -403,7 +433,7 @@ impl<'a> Draft<'a> {
         if let Some((class, message)) = self.notes.fault.take() {
             return failed(class, message);
         }
-        let must_say_so = self.decoder.as_ref().is_some_and(Decoder::is_stream);
+        let must_say_so = self.decoder.as_ref().is_some_and(Decoder::says_when_complete);
         if self.body_is_whole && must_say_so && !self.notes.complete {
             return failed(FailureClass::Truncated, "the answer ended without a finish reason or [DONE]".to_owned());
         }

@@ -1,7 +1,7 @@
 //! How the servers of a run are reached: names are resolved once, before load, and certificates are read once.
 
 use crate::addresses::Addresses;
-use crate::connection::{Connection, Noted, Transport};
+use crate::connection::{Channel, Channels, Connection, Grpc, Http1, Noted, Rule, Transport};
 use crate::failure;
 use crate::tls;
 use rustls::ClientConfig;
@@ -29,6 +29,8 @@ pub(crate) struct Route {
     addresses: Addresses,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     stamps: Stamps,
+    /// Where gRPC is spoken.
+    grpc: Option<Rule>,
 }
 
 /// There is no way to a server.
@@ -99,7 +101,7 @@ impl Route {
             true => Some(connector(endpoint, target, trust)?),
             false => None,
         };
-        Ok(Route { target: target.clone(), addresses, tls, stamps })
+        Ok(Route { target: target.clone(), addresses, tls, stamps, grpc: Rule::of(endpoint) })
     }
 
     /// Whether nothing has answered there lately, so that others are better asked.
@@ -113,12 +115,38 @@ impl Route {
     /// # Errors
     /// The failure of the last address tried.
     pub async fn open(&self, clock: SystemClock) -> Result<Connection, Failure> {
+        let transport = self.transport(clock).await?;
+        Ok(match self.grpc {
+            None => Http1::new(transport).await?.into(),
+            Some(rule) => Grpc::new(Channel::open(transport, rule).await?, rule).into(),
+        })
+    }
+
+    /// A connection for the slot at `seat` of a load thread to this server, whose number is `target`. Whether it is a new one:
+    /// channels may be shared.
+    ///
+    /// # Errors
+    /// As [`Route::open`].
+    pub async fn connect(
+        &self,
+        clock: SystemClock,
+        target: usize,
+        seat: u32,
+        channels: &Channels,
+    ) -> Result<(Connection, bool), Failure> {
+        let Some(rule) = self.grpc.filter(|rule| rule.slots > 1) else { return Ok((self.open(clock).await?, true)) };
+        let open = async { Channel::open(self.transport(clock).await?, rule).await };
+        let (channel, is_new) = channels.join(target, seat, rule, open).await?;
+        Ok((Grpc::new(channel, rule).into(), is_new))
+    }
+
+    async fn transport(&self, clock: SystemClock) -> Result<Transport, Failure> {
         let (address, tcp) =
             self.addresses.connect(clock).await.map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let stream =
             StampedStream::new(tcp, clock, self.stamps).map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let noted = Noted::new(stream);
-        let transport = match &self.tls {
+        Ok(match &self.tls {
             None => Transport::Plain(noted),
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), noted).await.map_err(|error| {
@@ -127,8 +155,7 @@ impl Route {
                 })?;
                 Transport::Tls(Box::new(stream))
             }
-        };
-        Connection::new(transport).await.map_err(|error| failure::from_hyper(Stage::Connect, &error))
+        })
     }
 }
 
@@ -174,7 +201,8 @@ mod tests {
         closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let (refusing, at) = (closed.local_addr().unwrap(), listener.local_addr().unwrap());
         let target = Target { tls: false, host: "twice".to_owned(), port: 1 };
-        let route = Route { target, addresses: Addresses::new([refusing, at]), tls: None, stamps: Stamps::Kernel };
+        let route =
+            Route { target, addresses: Addresses::new([refusing, at]), tls: None, stamps: Stamps::Kernel, grpc: None };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let clock = SystemClock::start();
         LocalSet::new().block_on(&runtime, async {

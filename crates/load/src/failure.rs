@@ -29,6 +29,46 @@ pub fn from_hyper(stage: Stage, error: &hyper::Error) -> Failure {
     Failure { stage, class, message }
 }
 
+/// A failure that HTTP/2 reports at `stage`.
+pub fn from_h2(stage: Stage, error: &h2::Error) -> Failure {
+    let reason = || error.reason().map_or("no reason", reason_name);
+    let (class, message) = match error.get_io() {
+        // Not the system's: h2's word for a connection that ended below its streams.
+        Some(io) if io.kind() == io::ErrorKind::BrokenPipe && io.raw_os_error().is_none() => {
+            (FailureClass::Truncated, "the connection ended before the answer did".to_owned())
+        }
+        Some(io) => (class_of(io), io.to_string()),
+        None if error.is_remote() && error.is_go_away() => {
+            (FailureClass::Reset, format!("the server ended the connection: {}", reason()))
+        }
+        None if error.is_remote() => (FailureClass::Reset, format!("the server reset the stream: {}", reason())),
+        None if error.is_library() => (FailureClass::Malformed, format!("not HTTP/2: {}", reason())),
+        None => (FailureClass::Io, error.to_string()),
+    };
+    Failure { stage, class, message }
+}
+
+/// HTTP/2's name of an error code (RFC 9113, section 7).
+fn reason_name(reason: h2::Reason) -> &'static str {
+    match u32::from(reason) {
+        0 => "NO_ERROR",
+        1 => "PROTOCOL_ERROR",
+        2 => "INTERNAL_ERROR",
+        3 => "FLOW_CONTROL_ERROR",
+        4 => "SETTINGS_TIMEOUT",
+        5 => "STREAM_CLOSED",
+        6 => "FRAME_SIZE_ERROR",
+        7 => "REFUSED_STREAM",
+        8 => "CANCEL",
+        9 => "COMPRESSION_ERROR",
+        10 => "CONNECT_ERROR",
+        11 => "ENHANCE_YOUR_CALM",
+        12 => "INADEQUATE_SECURITY",
+        13 => "HTTP_1_1_REQUIRED",
+        _ => "an unknown reason",
+    }
+}
+
 /// A time limit that ran out at `stage`.
 pub fn timeout(stage: Stage, limit: streamgauge_core::Nanos, what: &str) -> Failure {
     let message = format!("{what} took longer than {} s", limit.as_secs_f64());

@@ -2,15 +2,20 @@
 
 use crate::balance::{Balancer, Seat};
 use crate::connect::Routes;
+use crate::connection::Outgoing;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http_body_util::Full;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{Method, Version};
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::event::OutputKind;
-use streamgauge_core::plan::{self, Endpoint, HIDDEN, RunPlan, Target};
+use streamgauge_core::kserve::{Compression, SequenceTag};
+use streamgauge_core::plan::{self, Endpoint, EndpointKind, HIDDEN, RunPlan, Target};
 use streamgauge_core::record::{RawPiece, Record};
-use streamgauge_wire::Codec;
+use streamgauge_core::sequence::Turn;
+use streamgauge_core::tensor::Tensor;
+use streamgauge_wire::{Codec, Encoded, Tag};
 use thiserror::Error;
 
 /// Everything a run needs, made before load: nothing in it changes once load has begun.
@@ -19,27 +24,48 @@ pub struct Job {
     pub plan: Arc<RunPlan>,
     /// Reads the answers.
     pub codec: Codec,
-    /// The requests' bodies; requests go round them in order.
-    pub inputs: Vec<Input>,
+    /// The requests; the run goes round them in order.
+    inputs: Vec<Prepared>,
+    /// How many of them, one after another, each stream of inputs has; none where they are no streams.
+    streams: Vec<u32>,
     /// Where connections go.
     pub routes: Routes,
     /// The run's clock.
     pub clock: SystemClock,
     /// Gives requests their servers.
     pub(crate) balancer: Balancer,
-    /// Of the requests to each server.
-    heads: Vec<Head>,
+    /// Of the requests to each server, with where they go.
+    heads: Vec<(Head, Uri)>,
 }
 
-/// One prepared request.
+/// One request as the codec made it.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// The body.
-    pub body: Bytes,
+    /// What is sent.
+    pub encoded: Encoded,
+    /// What the outputs must be.
+    pub expected: Vec<Tensor>,
     /// Tokens of its prompt.
     pub tokens: u32,
     /// Output length that it asks for.
     pub want_out: Option<u32>,
+}
+
+/// One request, ready for its sendings.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    body: Body,
+    pub expected: Vec<Tensor>,
+    pub tokens: u32,
+    pub want_out: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// The same in each sending, and how much of it is JSON.
+    Whole(Bytes, usize),
+    /// Each sending says something of its own.
+    Dressed(Encoded),
 }
 
 /// A request that has ended, with what a record does not keep.
@@ -104,9 +130,26 @@ impl Job {
         if routes.len() > usize::from(u16::MAX) {
             return Err(JobError::TooManyTargets(routes.len()));
         }
-        let heads = routes.iter().map(|route| Head::new(&plan.endpoint, &route.target)).collect::<Result<_, _>>()?;
+        let head = |target: &Target| {
+            let head = Head::new(&plan.endpoint, target, codec.content_type())?;
+            let uri = head.uri(&plan.endpoint.path);
+            Ok((head, uri))
+        };
+        let heads = routes.iter().map(|route| head(&route.target)).collect::<Result<_, _>>()?;
         let balancer = Balancer::new(plan.endpoint.balance, routes.len());
-        Ok(Job { plan, codec, inputs, routes, clock, balancer, heads })
+        let inputs = inputs.into_iter().map(|input| Prepared::new(input, &codec)).collect();
+        Ok(Job { plan, codec, inputs, streams: Vec::new(), routes, clock, balancer, heads })
+    }
+
+    /// The inputs are streams, one after another, of so many inputs each: where requests belong to sequences, a sequence sends those of
+    /// one stream in their order.
+    pub fn in_streams(self, streams: Vec<u32>) -> Job {
+        Job { streams, ..self }
+    }
+
+    /// Lengths of the streams of inputs.
+    pub(crate) fn streams(&self) -> &[u32] {
+        &self.streams
     }
 
     /// `message` without the values of secret headers, which a server may repeat in what it says.
@@ -119,16 +162,31 @@ impl Job {
         secrets.fold(message, |message, secret| message.replace(secret, HIDDEN))
     }
 
-    /// The input of request number `seq`, and its index.
-    pub(crate) fn input(&self, seq: u64) -> (u32, &Input) {
+    /// The input of request number `seq`, which is this turn of a sequence if it belongs to one, and its index.
+    pub(crate) fn input(&self, seq: u64, turn: Option<Turn>) -> (u32, &Prepared) {
+        let of_stream = turn.filter(|_| !self.streams.is_empty()).map(|turn| {
+            let stream = (turn.sequence % self.streams.len() as u64) as usize;
+            let before: u64 = self.streams[..stream].iter().map(|length| u64::from(*length)).sum();
+            // The request that closes a sequence early has the input that would have come.
+            before + u64::from(turn.step % self.streams[stream].max(1))
+        });
         // The remainder is smaller than the number of inputs, which is a u32.
-        let index = (seq % self.inputs.len() as u64) as u32;
+        let index = (of_stream.unwrap_or(seq) % self.inputs.len() as u64) as u32;
         (index, &self.inputs[index as usize])
     }
 
-    /// The request for `input` at server number `target`.
-    pub(crate) fn request(&self, target: usize, input: &Input) -> http::Request<Full<Bytes>> {
-        self.heads[target].request(http::Method::POST, &self.plan.endpoint.path, input.body.clone())
+    /// The request with this input and tag to server number `target`.
+    pub(crate) fn outgoing(&self, target: usize, input: &Prepared, tag: &Tag) -> Outgoing<'_> {
+        let (head, uri) = &self.heads[target];
+        let (body, json) = match &input.body {
+            Body::Whole(body, json) => (body.clone(), *json),
+            Body::Dressed(encoded) => match self.codec.dress(encoded, tag) {
+                Some(dressed) => (dressed.body.into(), dressed.json),
+                None => (Bytes::copy_from_slice(&encoded.body), encoded.json),
+            },
+        };
+        let json = (self.plan.endpoint.kind == EndpointKind::KserveHttp && json < body.len()).then_some(json);
+        Outgoing { head, method: Method::POST, uri, body, json }
     }
 
     /// A server for request number `seq`, which is issued now.
@@ -142,34 +200,95 @@ impl Job {
     }
 }
 
+impl Prepared {
+    fn new(input: Input, codec: &Codec) -> Prepared {
+        let Input { encoded, expected, tokens, want_out } = input;
+        let sequence = Some(SequenceTag { id: 1, start: true, end: true });
+        let body = match codec.dress(&encoded, &Tag { id: 0, sequence }) {
+            None => Body::Whole(encoded.body.into(), encoded.json),
+            Some(_) => Body::Dressed(encoded),
+        };
+        Prepared { body, expected, tokens, want_out }
+    }
+}
+
 /// The head that all requests to a server share.
-pub(crate) struct Head(HeaderMap);
+pub(crate) struct Head {
+    headers: HeaderMap,
+    version: Version,
+    scheme: Scheme,
+    authority: Option<Authority>,
+}
+
+/// Headers that HTTP/2 does not have: what they say belongs to its connections (RFC 9113, section 8.2.2).
+const NOT_IN_HTTP2: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
 impl Head {
-    pub(crate) fn new(endpoint: &Endpoint, target: &Target) -> Result<Head, JobError> {
-        let mut map = HeaderMap::new();
-        map.insert(HOST, value("Host", &target.authority())?);
-        map.insert(USER_AGENT, HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION"))));
-        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let accept = if endpoint.streaming { "text/event-stream" } else { "application/json" };
-        map.insert(ACCEPT, HeaderValue::from_static(accept));
+    /// `content_type` is that of the requests' bodies.
+    pub(crate) fn new(endpoint: &Endpoint, target: &Target, content_type: &'static str) -> Result<Head, JobError> {
+        let grpc = endpoint.kind == EndpointKind::KserveGrpc;
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, value("Host", &target.authority())?);
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if grpc {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            let encoding = match endpoint.kserve.as_deref().map_or(Compression::None, |kserve| kserve.compression) {
+                Compression::None => None,
+                Compression::Gzip => Some("gzip"),
+                Compression::Deflate => Some("deflate"),
+            };
+            if let Some(encoding) = encoding {
+                headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
+            }
+            headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,deflate,gzip"));
+        } else {
+            let accept = if endpoint.streaming { "text/event-stream" } else { "application/json" };
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        }
         let mut given = HeaderMap::new();
         for header in &endpoint.headers {
-            let name = HeaderName::from_bytes(header.name.as_bytes())
-                .map_err(|error| JobError::Header { name: header.name.clone(), reason: error.to_string() })?;
+            let refuse = |reason: String| JobError::Header { name: header.name.clone(), reason };
+            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| refuse(error.to_string()))?;
+            if grpc && NOT_IN_HTTP2.contains(&name.as_str()) {
+                return Err(refuse("HTTP/2 has no such header".to_owned()));
+            }
             given.append(name, value(&header.name, header.value.expose())?);
         }
         // What was given replaces ours; a name that was given twice is sent twice.
-        map.extend(given);
-        Ok(Head(map))
+        headers.extend(given);
+        let (mut version, mut authority) = (Version::HTTP_11, None);
+        if grpc {
+            version = Version::HTTP_2;
+            let host = headers.remove(HOST);
+            let named = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let named = named.parse().map_err(|_| JobError::Header {
+                name: "Host".to_owned(),
+                reason: format!("`{named}` is not a host and a port"),
+            })?;
+            authority = Some(named);
+        }
+        let scheme = if target.tls { Scheme::HTTPS } else { Scheme::HTTP };
+        Ok(Head { headers, version, scheme, authority })
     }
 
-    pub(crate) fn request(&self, method: http::Method, path: &str, body: Bytes) -> http::Request<Full<Bytes>> {
-        let mut request = http::Request::new(Full::new(body));
-        *request.method_mut() = method;
+    /// Where a request for `path` goes, as its protocol says it: HTTP/2 names the server too.
+    pub(crate) fn uri(&self, path: &str) -> Uri {
         // The path was checked when the plan was made; a request that still has none goes to the root and is refused there.
-        *request.uri_mut() = path.parse().unwrap_or_default();
-        *request.headers_mut() = self.0.clone();
+        let path: PathAndQuery = path.parse().unwrap_or(PathAndQuery::from_static("/"));
+        let Some(authority) = &self.authority else { return path.into() };
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(authority.clone()).path_and_query(path);
+        // It has all of its parts.
+        uri.build().unwrap_or_default()
+    }
+
+    /// A request for `uri` without a body.
+    pub(crate) fn request(&self, method: Method, uri: Uri) -> http::Request<()> {
+        let mut request = http::Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
         request
     }
 }

@@ -2,13 +2,11 @@
 
 use crate::attempt::Slot;
 use crate::connect::Routes;
-use crate::connection::Connection;
+use crate::connection::{Connection, Outgoing};
 use crate::failure;
 use crate::job::{Finished, Head, Job, JobError};
 use crate::waits::Ticket;
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -44,7 +42,7 @@ pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
     Ok(LocalSet::new().block_on(&runtime, async {
         // Number 0 goes to the first server by either rule.
         let ticket = Ticket::at_once(0, job.clock.now());
-        let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default());
+        let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default(), Rc::default());
         slot.stop_at_first_output();
         slot.request(&ticket, Phase::Warmup).await
     }))
@@ -62,14 +60,14 @@ pub fn fetch(
     limit: Nanos,
 ) -> Result<(u16, Vec<u8>), ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let request = Head::new(endpoint, &endpoint.target)?.request(http::Method::GET, path, Bytes::new());
+    let head = Head::new(endpoint, &endpoint.target, "application/json")?;
+    let uri = head.uri(path);
     let deadline = clock.instant(clock.now() + limit).into();
     let asked = async {
         let mut connection = routes.to(0).open(clock).await?;
-        let answer = connection.send(request);
-        let answer = connection.drive(answer).await.map_err(|error| failure::from_hyper(Stage::FirstByte, &error))?;
-        let status = answer.status().as_u16();
-        Ok((status, whole_body(&mut connection, answer.into_body()).await?))
+        let outgoing = Outgoing { head: &head, method: http::Method::GET, uri: &uri, body: Bytes::new(), json: None };
+        let status = connection.answer(outgoing).await?.status.as_u16();
+        Ok((status, whole_body(&mut connection).await?))
     };
     let answered = LocalSet::new().block_on(&runtime, async { tokio::time::timeout_at(deadline, asked).await });
     answered
@@ -77,11 +75,11 @@ pub fn fetch(
         .map_err(ProbeError::Failed)
 }
 
-async fn whole_body(connection: &mut Connection, mut body: Incoming) -> Result<Vec<u8>, Failure> {
+/// All of the answer under way.
+pub(crate) async fn whole_body(connection: &mut Connection) -> Result<Vec<u8>, Failure> {
     let mut whole = Vec::new();
-    while let Some(frame) = connection.drive(body.frame()).await {
-        let frame = frame.map_err(|error| failure::from_hyper(Stage::Body, &error))?;
-        whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    while let Some(piece) = connection.piece().await? {
+        whole.extend_from_slice(&piece);
         if whole.len() > ANSWER_LIMIT {
             let message = format!("the answer is longer than {} MiB", ANSWER_LIMIT >> 20);
             return Err(Failure { stage: Stage::Body, class: FailureClass::Malformed, message });

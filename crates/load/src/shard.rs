@@ -2,6 +2,7 @@
 //! phases' tickets and places, and nothing else.
 
 use crate::attempt::{Slot, Tally, never_sent};
+use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
 use crate::job::{Batch, Finished, Job};
 use crate::lobby::Lobby;
@@ -90,6 +91,7 @@ pub(crate) fn run(
             lobby: Lobby::new(end),
             waits,
             tally: Rc::default(),
+            channels: Rc::default(),
             outbox: Outbox { batch: RefCell::default(), sink },
             cpu_at_start: Cell::new(None),
             trouble: Cell::new(None),
@@ -126,6 +128,8 @@ struct Shard {
     /// One a phase where that is an open loop.
     pacers: Vec<Option<Pacer>>,
     tally: Rc<Tally>,
+    /// Of gRPC, where slots share them.
+    channels: Rc<Channels>,
     outbox: Outbox,
     cpu_at_start: Cell<Option<(Nanos, Nanos)>>,
     /// Why this thread could not go on.
@@ -187,7 +191,8 @@ impl Shard {
     /// Another slot, which begins with phase number `phase`.
     fn start_slot(self: &Rc<Shard>, number: u32, phase: usize) {
         let job = self.common.job.clone();
-        let slot = Slot::new(job, self.thread, number, self.waits.end.clone(), self.tally.clone());
+        let (end, tally, channels) = (self.waits.end.clone(), self.tally.clone(), self.channels.clone());
+        let slot = Slot::new(job, self.thread, number, end, tally, channels);
         self.lobby.expect_one();
         // A slot ends early only by a panic, whose message is already on the screen; the others go on.
         tokio::task::spawn_local(self.clone().work(slot, phase));

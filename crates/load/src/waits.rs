@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::sequence::Turn;
 use streamgauge_net::Timer;
 use tokio::sync::SemaphorePermit;
 
@@ -22,6 +23,8 @@ pub(crate) struct Ticket<'a> {
     pub due: Option<Nanos>,
     /// When the slot took it up: at or after `due`.
     pub issued: Nanos,
+    /// Its part in a sequence, where requests have one.
+    pub turn: Option<Turn>,
     /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
     pub waited: bool,
     /// Its place under the cap, given back when this is dropped.
@@ -33,7 +36,7 @@ pub(crate) struct Ticket<'a> {
 impl<'a> Ticket<'a> {
     /// A request that holds no place.
     pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
-        Ticket { seq, due, issued, waited: false, _cap: None, prefill: Cell::new(None) }
+        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill: Cell::new(None) }
     }
 
     /// A request of a closed loop: nothing but the slot itself was waited for.

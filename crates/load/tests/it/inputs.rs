@@ -6,7 +6,7 @@ use crate::words::{prompt, stream};
 use std::sync::{Arc, Mutex};
 use streamgauge_core::plan::{EndpointKind, Header, HeaderValue};
 use streamgauge_load::{Input, Job, Routes};
-use streamgauge_wire::Codec;
+use streamgauge_wire::{Codec, Encoded};
 
 /// The requests of a run as a server got them.
 fn caught(change: impl FnOnce(Trial) -> Trial) -> (Vec<Request>, u16) {
@@ -119,13 +119,19 @@ fn a_long_body_arrives_whole() {
     }
 }
 
+/// An empty request.
+fn nothing() -> Input {
+    let encoded = Encoded { body: "{}".into(), json: 2 };
+    Input { encoded, expected: Vec::new(), tokens: 1, want_out: None }
+}
+
 #[test]
 fn a_header_that_http_does_not_allow_is_refused_by_name() {
     let mut trial = Trial::at(([127, 0, 0, 1], 1).into());
     trial.plan.endpoint.headers = vec![header("x-bad", HeaderValue::Secret("a\nb".to_owned()))];
     let codec = Codec::new(&trial.plan.endpoint, false);
     let routes = Routes::find(&trial.plan.endpoint, trial.plan.stamps).unwrap();
-    let input = Input { body: "{}".into(), tokens: 1, want_out: None };
+    let input = nothing();
     let error = Job::new(Arc::new(trial.plan), codec, vec![input], routes, trial.clock).err().unwrap().to_string();
     assert!(error.starts_with("header `x-bad` cannot be sent: ") && !error.contains("a\nb"), "{error}");
 }
@@ -145,7 +151,7 @@ fn more_servers_than_a_record_can_tell_apart_are_refused() {
     let trial = Trial::at(at(1)).and_at(&vec![at(2); 65_535]);
     let codec = Codec::new(&trial.plan.endpoint, false);
     let routes = Routes::find(&trial.plan.endpoint, trial.plan.stamps).unwrap();
-    let input = Input { body: "{}".into(), tokens: 1, want_out: None };
+    let input = nothing();
     let error = Job::new(Arc::new(trial.plan), codec, vec![input], routes, trial.clock).err().unwrap();
     assert_eq!(error.to_string(), "--url: 65536 servers; give at most 65535");
 }

@@ -243,7 +243,8 @@ impl Trial {
     pub fn job(&self) -> Arc<Job> {
         let codec = Codec::new(&self.plan.endpoint, false);
         let input = |prompt: &Prompt| Input {
-            body: codec.shown(prompt).to_string().into(),
+            encoded: codec.encode(prompt).unwrap(),
+            expected: Vec::new(),
             tokens: prompt.tokens,
             want_out: prompt.want_out,
         };

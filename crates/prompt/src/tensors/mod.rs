@@ -88,7 +88,19 @@ impl InputData {
     /// # Errors
     /// When a file cannot be read, is not of that form, or does not fit the model.
     pub fn read(files: &[PathBuf], model: &ModelInfo, options: &InputOptions) -> Result<InputData, InputError> {
-        todo!("{files:?} {model:?} {options:?}")
+        batch::check(options.batch, model)?;
+        shape::check(&options.shapes, model)?;
+        let directory = files.iter().find(|path| path.is_dir());
+        let drafts = match (directory, files.len()) {
+            (None, _) => steps::read(files, model, options)?,
+            (Some(path), 1) => vec![vec![directory::read(path, model, options)?]],
+            (Some(path), _) => {
+                let reason = "a directory is all the data of a run, and others are given beside it".to_owned();
+                return Err(InputError::File { path: path.clone(), reason });
+            }
+        };
+        let streams = batch::requests(drafts, model, options.batch)?;
+        Ok(InputData { streams, sets_lengths: directory.is_none() })
     }
 
     /// Reads whole bodies for an OpenAI endpoint from files of JSON in Perf Analyzer's form: steps with a `payload`. A body that
@@ -97,7 +109,7 @@ impl InputData {
     /// # Errors
     /// When a file cannot be read or is not of that form.
     pub fn read_payloads(files: &[PathBuf], model: &str) -> Result<InputData, InputError> {
-        todo!("{files:?} {model:?}")
+        Ok(InputData { streams: payload::read(files, model)?, sets_lengths: true })
     }
 
     /// One step of values that are made up for all inputs of `model`.
@@ -105,7 +117,10 @@ impl InputData {
     /// # Errors
     /// When an input's shape is not known, or cannot be made up.
     pub fn made(kind: Made, model: &ModelInfo, options: &InputOptions) -> Result<InputData, InputError> {
-        todo!("{kind:?} {model:?} {options:?}")
+        batch::check(options.batch, model)?;
+        shape::check(&options.shapes, model)?;
+        let step = made::step(kind, model, options)?;
+        Ok(InputData { streams: batch::requests(vec![vec![step]], model, options.batch)?, sets_lengths: false })
     }
 
     /// Lengths of the streams where they say how long a sequence is; otherwise empty.

@@ -2,6 +2,8 @@
 
 use crate::prometheus::Sample;
 use std::collections::BTreeMap;
+use streamgauge_core::Nanos;
+use streamgauge_core::record::{GpuSample, ServerFacts};
 
 /// A GPU over a level of load.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +16,23 @@ pub struct GpuFigures {
     pub memory_used: Option<u64>,
     /// All of its memory, in bytes.
     pub memory_total: Option<u64>,
+}
+
+/// What a metrics page that was read at `at` says of GPUs, one by one.
+pub fn gpu_samples(page: &[Sample<'_>], at: Nanos) -> Vec<GpuSample> {
+    let mut gpus = BTreeMap::<&str, GpuSample>::new();
+    for sample in page.iter().filter(|sample| sample.name.starts_with("nv_gpu_") && sample.value.is_finite()) {
+        let Some(uuid) = sample.label("gpu_uuid") else { continue };
+        let gpu = gpus.entry(uuid).or_insert_with(|| GpuSample { at, uuid: uuid.to_owned(), ..GpuSample::default() });
+        match sample.name {
+            "nv_gpu_utilization" => gpu.utilization = Some(sample.value),
+            "nv_gpu_power_usage" => gpu.power = Some(sample.value),
+            "nv_gpu_memory_used_bytes" => gpu.memory_used = Some(sample.value),
+            "nv_gpu_memory_total_bytes" => gpu.memory_total = Some(sample.value),
+            _ => {}
+        }
+    }
+    gpus.into_values().collect()
 }
 
 /// Collects looks at the server's metrics.
@@ -37,23 +56,20 @@ struct Mean {
 }
 
 impl GpuFold {
-    /// Takes one look in.
-    pub fn add(&mut self, samples: &[Sample<'_>]) {
-        for sample in samples {
-            let Some(uuid) = sample.label("gpu_uuid") else { continue };
-            let value = sample.value;
-            if !sample.name.starts_with("nv_gpu_") || !value.is_finite() {
-                continue;
-            }
-            let gpu = self.gpus.entry(uuid.to_owned()).or_default();
-            match sample.name {
-                "nv_gpu_utilization" => gpu.utilization.add(value),
-                "nv_gpu_power_usage" => gpu.power.add(value),
-                "nv_gpu_memory_used_bytes" => gpu.used = gpu.used.max(Some(value as u64)),
-                "nv_gpu_memory_total_bytes" => gpu.total = gpu.total.or(Some(value as u64)),
-                _ => {}
-            }
-        }
+    /// The figures of a server's GPUs from `from` to before `to`, by UUID.
+    pub fn over(server: &ServerFacts, from: Nanos, to: Nanos) -> BTreeMap<String, GpuFigures> {
+        let mut fold = GpuFold::default();
+        server.gpus.iter().filter(|sample| (from..to).contains(&sample.at)).for_each(|sample| fold.add(sample));
+        fold.close()
+    }
+
+    /// Takes one look at one GPU in.
+    pub fn add(&mut self, sample: &GpuSample) {
+        let gpu = self.gpus.entry(sample.uuid.clone()).or_default();
+        gpu.utilization.add(sample.utilization);
+        gpu.power.add(sample.power);
+        gpu.used = gpu.used.max(sample.memory_used.map(|bytes| bytes as u64));
+        gpu.total = gpu.total.or(sample.memory_total.map(|bytes| bytes as u64));
     }
 
     /// The figures by the GPU's UUID.
@@ -69,9 +85,9 @@ impl GpuFold {
 }
 
 impl Mean {
-    fn add(&mut self, value: f64) {
-        self.count += 1.0;
-        self.sum += value;
+    fn add(&mut self, value: Option<f64>) {
+        self.count += f64::from(u8::from(value.is_some()));
+        self.sum += value.unwrap_or_default();
     }
 
     fn close(self) -> Option<f64> {

@@ -1,20 +1,9 @@
 //! The server's figures of a level of load: differences of what it had counted before and after.
 
 use super::client::ClientFigures;
-use streamgauge_core::kserve::{ModelStatistics, Spent};
-
-/// A model whose statistics are looked at, with the models that it is composed of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched {
-    /// Its name.
-    pub name: String,
-    /// Its version; none takes the one that had requests.
-    pub version: Option<String>,
-    /// Whether its answers may come from the server's cache.
-    pub cached: bool,
-    /// The models of an ensemble, or those that business logic calls.
-    pub composing: Vec<Watched>,
-}
+use streamgauge_core::Nanos;
+use streamgauge_core::kserve::{ModelStatistics, Spent, Watched};
+use streamgauge_core::record::ServerFacts;
 
 /// Why there are no figures of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +36,19 @@ pub struct ModelFigures {
 }
 
 impl ServerFigures {
+    /// What the watched model did from `from` to `to`, by the counters that were taken nearest to these moments; none where there
+    /// are no two of them.
+    ///
+    /// # Errors
+    /// As [`ServerFigures::between`].
+    pub fn over(server: &ServerFacts, from: Nanos, to: Nanos) -> Result<Option<ServerFigures>, StatisticsError> {
+        let (Some(before), Some(after)) = (server.nearest(from), server.nearest(to)) else { return Ok(None) };
+        if before.at >= after.at {
+            return Ok(None);
+        }
+        ServerFigures::between(&before.models, &after.models, &server.watched).map(Some)
+    }
+
     /// What `model` did between two looks at the server's statistics.
     ///
     /// # Errors

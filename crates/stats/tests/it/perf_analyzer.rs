@@ -6,7 +6,7 @@ use streamgauge_core::record::ThreadFacts;
 use streamgauge_core::{FailureClass, Nanos, Phase, Record, Stage};
 use streamgauge_stats::Span;
 use streamgauge_stats::perf_analyzer::{
-    ClientFigures, FoldPlan, GpuFold, LevelFold, ServerFigures, StatisticsError, Watched, network_us,
+    ClientFigures, FoldPlan, GpuFold, LevelFold, ServerFigures, StatisticsError, Watched, gpu_samples, network_us,
 };
 use streamgauge_stats::prometheus;
 
@@ -218,7 +218,7 @@ fn gpus_are_told_apart_by_uuid() {
     };
     let mut fold = GpuFold::default();
     for page in [page("3000", "0.25"), page("2000", "0.75"), page("nan", "NaN")] {
-        fold.add(&prometheus::samples(&page));
+        gpu_samples(&prometheus::samples(&page), Nanos::ZERO).iter().for_each(|sample| fold.add(sample));
     }
     let gpus = fold.close();
     let (a, b) = (&gpus["GPU-a"], &gpus["GPU-b"]);

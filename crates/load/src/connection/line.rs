@@ -1,19 +1,11 @@
-//! One HTTP/1.1 connection, driven by the task that uses it: hyper's connection future is polled here and not spawned, so
-//! that a chunk reaches its reader without a second wake-up, and so that the newest read is the one a chunk came in.
+//! The stamped stream below HTTP, and what it notes as bytes pass.
 
-use bytes::Bytes;
-use http::header;
-use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_core::plan::ConnectionPolicy;
 use streamgauge_net::{Idle, Receipt, StampedStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
@@ -25,7 +17,7 @@ const READ_SIZE: usize = 64 * 1024;
 /// system has yet to give costs more than a first event's work, and first events of many streams come together.
 const FIRST_TOUCH: usize = 1024;
 
-/// What the socket noted while hyper worked: the stamps of the request and answer under way.
+/// What the socket noted while HTTP worked: its reads, and of HTTP/1.1 the stamps of the request and answer under way.
 #[derive(Debug, Default)]
 pub struct Marks {
     sent: Cell<Option<Nanos>>,
@@ -48,9 +40,9 @@ impl Marks {
         self.sent.get()
     }
 
-    /// Whether all of the request was handed to the kernel.
-    pub fn is_sent_whole(&self) -> bool {
-        self.written.get().is_some()
+    /// When the kernel had all of the request.
+    pub fn written(&self) -> Option<Nanos> {
+        self.written.get()
     }
 
     /// Receive stamp of the answer's first byte.
@@ -77,22 +69,125 @@ impl Marks {
     }
 }
 
-/// A stamped stream that notes the stamps in [`Marks`], as a tokio stream for TLS and hyper.
+/// What is noted of one request where others may share its connection.
+#[derive(Debug, Default)]
+pub struct Sending {
+    sent: Cell<Option<Nanos>>,
+    written: Cell<Option<Nanos>>,
+    whole: Cell<bool>,
+}
+
+impl Sending {
+    /// HTTP has all of the request now.
+    pub fn is_whole(&self) {
+        self.whole.set(true);
+    }
+
+    /// The first write after the request's first frame was queued.
+    pub fn sent(&self) -> Option<Nanos> {
+        self.sent.get()
+    }
+
+    /// When the kernel had all of the request.
+    pub fn written(&self) -> Option<Nanos> {
+        self.written.get()
+    }
+}
+
+/// A stamped stream that notes the stamps in its line, as a tokio stream for TLS and HTTP.
 pub struct Noted(Rc<Line>);
 
 /// A socket and its marks, side by side: with a thousand streams on a thread, what an event costs is mostly the places in
 /// memory that it has to visit.
-struct Line {
+pub struct Line {
     socket: RefCell<StampedStream>,
     marks: Marks,
     clock: SystemClock,
+    /// Of HTTP/2: requests that are not written whole yet.
+    sendings: RefCell<Vec<Rc<Sending>>>,
+    /// Of HTTP/2: what a read may do.
+    gate: Cell<Gate>,
+    /// The next read asks the kernel though nothing said that there is something.
+    eager: Cell<bool>,
+    /// The last write took less than it was given.
+    blocked: Cell<bool>,
+}
+
+/// Whether the socket may be read. HTTP/2 reads as long as there is something, and what comes out of it must belong to the newest
+/// read: so when one may have left something unread, the next waits for the next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// As often as one likes.
+    None,
+    /// One read, or another after one that emptied the socket.
+    Open,
+    /// Not before the next turn.
+    Shut,
+}
+
+impl Line {
+    /// What was noted.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// The run's clock.
+    pub fn clock(&self) -> SystemClock {
+        self.clock
+    }
+
+    /// Whether reads carry the kernel's stamps.
+    pub fn kernel_stamps(&self) -> bool {
+        self.socket.borrow().kernel_stamps()
+    }
+
+    /// What became of the connection while nothing was expected.
+    pub fn idle(&self) -> Idle {
+        let idle = self.socket.borrow_mut().idle();
+        self.eager.set(idle == Idle::Pending);
+        idle
+    }
+
+    /// What follows may read once, and once more where that shows that there is no more.
+    pub fn begin_turn(&self) {
+        self.gate.set(Gate::Open);
+    }
+
+    /// HTTP/2 has done what it could. Where the socket took everything, whoever was whole is written.
+    pub fn end_turn(&self) {
+        if !self.blocked.get() {
+            self.sendings.borrow_mut().retain(|sending| sending.written.get().is_none());
+        }
+    }
+
+    /// Before a request's first frame is queued.
+    pub fn expect(&self, sending: &Rc<Sending>) {
+        self.forget(sending);
+        sending.sent.set(None);
+        sending.written.set(None);
+        sending.whole.set(false);
+        self.sendings.borrow_mut().push(sending.clone());
+    }
+
+    /// No more is noted of this request.
+    pub fn forget(&self, sending: &Rc<Sending>) {
+        self.sendings.borrow_mut().retain(|other| !Rc::ptr_eq(other, sending));
+    }
 }
 
 impl Noted {
     /// Notes what passes over `socket` in fresh marks.
     pub fn new(socket: StampedStream) -> Noted {
         let clock = socket.clock();
-        Noted(Rc::new(Line { socket: RefCell::new(socket), marks: Marks::default(), clock }))
+        Noted(Rc::new(Line {
+            socket: RefCell::new(socket),
+            marks: Marks::default(),
+            clock,
+            sendings: RefCell::default(),
+            gate: Cell::new(Gate::None),
+            eager: Cell::new(false),
+            blocked: Cell::new(false),
+        }))
     }
 }
 
@@ -104,12 +199,18 @@ thread_local! {
 
 impl AsyncRead for Noted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let line = &*self.0;
+        if line.gate.get() == Gate::Shut {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         SCRATCH.with_borrow_mut(|scratch| {
+            let eager = line.eager.take();
             let room = buf.remaining().min(READ_SIZE);
-            let receipt = match self.0.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
+            let receipt = match line.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
                 Poll::Ready(receipt) => receipt?,
                 Poll::Pending => {
-                    if self.0.marks.reads.get() == 0 {
+                    if line.marks.reads.get() == 0 {
                         buf.initialize_unfilled_to(room.min(FIRST_TOUCH));
                     }
                     return Poll::Pending;
@@ -117,12 +218,15 @@ impl AsyncRead for Noted {
             };
             buf.put_slice(&scratch[..receipt.len]);
             if receipt.len > 0 {
-                let marks = &self.0.marks;
+                let marks = &line.marks;
                 // Each stamp is placed by readings of two clocks of its own, so two stamps of nearly the same moment can
                 // come out in the wrong order by what passed between the readings.
                 let at = marks.last.get().map_or(receipt.at, |before| before.at.max(receipt.at));
                 marks.last.set(Some(Receipt { at, ..receipt }));
                 marks.reads.set(marks.reads.get() + 1);
+                if line.gate.get() == Gate::Open && (eager || receipt.len == room) {
+                    line.gate.set(Gate::Shut);
+                }
             }
             Poll::Ready(Ok(()))
         })
@@ -139,10 +243,19 @@ impl AsyncWrite for Noted {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.0.marks.sent.get().is_none() {
-            self.0.marks.sent.set(Some(self.0.clock.now()));
+        let line = &*self.0;
+        if line.marks.sent.get().is_none() {
+            line.marks.sent.set(Some(line.clock.now()));
         }
-        self.0.socket.borrow_mut().poll_send(cx, bytes)
+        let sendings = line.sendings.borrow();
+        if sendings.iter().any(|sending| sending.sent.get().is_none()) {
+            let now = line.clock.now();
+            let unsent = sendings.iter().filter(|sending| sending.sent.get().is_none());
+            unsent.for_each(|sending| sending.sent.set(Some(now)));
+        }
+        let sent = line.socket.borrow_mut().poll_send(cx, bytes);
+        line.blocked.set(sent.is_pending());
+        sent
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -150,11 +263,14 @@ impl AsyncWrite for Noted {
     }
 
     /// Asked for by hyper, and by TLS in between, only once they hold nothing back: a request's first flush is where the kernel
-    /// has all of it.
+    /// has all of it. HTTP/2 asks for it after every frame that fills its buffer; there the last one of a turn is it.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Line { marks, clock, .. } = &*self.0;
+        let Line { marks, clock, sendings, .. } = &*self.0;
         if marks.written.get().is_none() && marks.sent.get().is_some() {
             marks.written.set(Some(clock.now()));
+        }
+        for sending in sendings.borrow().iter().filter(|sending| sending.whole.get() && sending.sent.get().is_some()) {
+            sending.written.set(Some(clock.now()));
         }
         Poll::Ready(Ok(()))
     }
@@ -173,10 +289,11 @@ pub enum Transport {
 }
 
 impl Transport {
-    fn noted(&self) -> &Noted {
+    /// What is noted of it.
+    pub fn line(&self) -> &Rc<Line> {
         match self {
-            Transport::Plain(noted) => noted,
-            Transport::Tls(stream) => stream.get_ref().0,
+            Transport::Plain(noted) => &noted.0,
+            Transport::Tls(stream) => &stream.get_ref().0.0,
         }
     }
 }
@@ -189,7 +306,7 @@ impl AsyncRead for Transport {
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
-            transport.noted().0.marks.note_http();
+            transport.line().marks.note_http();
         }
         read
     }
@@ -229,144 +346,6 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
-/// Whether the server said with this answer that the connection ends with it.
-pub fn is_last<B>(answer: &http::Response<B>) -> bool {
-    let headers = answer.headers();
-    let says = |option: &str| {
-        let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(option))
-    };
-    let framed = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
-    says("close") || !framed || (answer.version() == http::Version::HTTP_10 && !says("keep-alive"))
-}
-
-/// When the exchange under way was written, to be looked at while the connection is at work.
-pub struct Written(Rc<Line>);
-
-impl Written {
-    /// When the kernel had the whole request; none before.
-    pub fn at(&self) -> Option<Nanos> {
-        self.0.marks.written.get()
-    }
-}
-
-/// One HTTP/1.1 connection and the future that moves it.
-pub struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// Gone once hyper has ended the connection.
-    motor: Option<Box<http1::Connection<TokioIo<Transport>, Full<Bytes>>>>,
-    line: Rc<Line>,
-    served: u64,
-}
-
-impl Connection {
-    /// Speaks HTTP/1.1 over an open transport.
-    ///
-    /// # Errors
-    /// hyper's.
-    pub async fn new(transport: Transport) -> hyper::Result<Connection> {
-        let line = transport.noted().0.clone();
-        let (sender, motor) = http1::handshake(TokioIo::new(transport)).await?;
-        Ok(Connection { sender, motor: Some(Box::new(motor)), line, served: 0 })
-    }
-
-    /// The stamps of the exchange under way.
-    pub fn marks(&self) -> &Marks {
-        &self.line.marks
-    }
-
-    /// A look at when the request is written. It keeps the socket open as long as it lives.
-    pub fn written(&self) -> Written {
-        Written(self.line.clone())
-    }
-
-    /// Whether an exchange has ended on it before.
-    pub fn is_kept(&self) -> bool {
-        self.served > 0
-    }
-
-    /// Whether reads carry the kernel's stamps.
-    pub fn kernel_stamps(&self) -> bool {
-        self.line.socket.borrow().kernel_stamps()
-    }
-
-    /// Whether the next request can go out on it. Looks at the socket itself, so that a connection which the server closed
-    /// while it was idle is found out before anything is written.
-    pub async fn is_usable(&mut self) -> bool {
-        match self.line.socket.borrow_mut().idle() {
-            Idle::Closed => return false,
-            // TLS sends session tickets unasked, and says goodbye before it closes: hyper must read them to know.
-            Idle::Pending | Idle::Quiet => {}
-        }
-        self.turn().await;
-        self.motor.is_some() && self.sender.is_ready()
-    }
-
-    /// Starts an exchange. Drive the future, and the body after it, with [`Connection::drive`].
-    pub fn send(
-        &mut self,
-        request: http::Request<Full<Bytes>>,
-    ) -> impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>> + use<> {
-        self.line.marks.arm();
-        self.sender.send_request(request)
-    }
-
-    /// Notes that an exchange has ended well.
-    pub fn finish(&mut self) {
-        self.served += 1;
-    }
-
-    /// Whether it has had all the requests that `policy` allows a connection.
-    pub fn is_spent(&self, policy: ConnectionPolicy) -> bool {
-        match policy {
-            ConnectionPolicy::Reuse => false,
-            ConnectionPolicy::New => true,
-            ConnectionPolicy::Rotate(requests) => self.served >= u64::from(requests),
-        }
-    }
-
-    /// Ends it in order: over TLS with its goodbye, then the end of the stream. It waits for nobody; what cannot be
-    /// said at once is left to the kernel.
-    pub async fn close(self) {
-        let Connection { sender, motor, .. } = self;
-        // hyper closes a connection that can get no more requests.
-        drop(sender);
-        if let Some(mut motor) = motor {
-            poll_fn(|cx| {
-                let _ = Pin::new(&mut *motor).poll(cx);
-                Poll::Ready(())
-            })
-            .await;
-        }
-    }
-
-    /// Moves the connection until `work` is done.
-    pub async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            self.poll_motor(cx);
-            work.as_mut().poll(cx)
-        })
-        .await
-    }
-
-    /// Lets the connection do whatever it can without waiting. The first time it makes its buffers.
-    pub async fn turn(&mut self) {
-        poll_fn(|cx| {
-            self.poll_motor(cx);
-            Poll::Ready(())
-        })
-        .await
-    }
-
-    fn poll_motor(&mut self, cx: &mut Context<'_>) {
-        // How the connection ended, whoever waits for an answer learns through it.
-        if self.motor.as_mut().is_some_and(|motor| Pin::new(&mut **motor).poll(cx).is_ready()) {
-            self.motor = None;
         }
     }
 }

@@ -1,0 +1,265 @@
+//! A connection to a server: HTTP/1.1, or a channel for gRPC. What differs between them stays below here.
+
+mod channel;
+mod grpc;
+mod http1;
+mod line;
+
+pub use channel::{Channel, Channels, Rule};
+pub use grpc::Grpc;
+pub use http1::Http1;
+pub use line::{Line, Noted, Sending, Transport};
+
+use crate::job::Head;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Uri};
+use http_body_util::Full;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::plan::ConnectionPolicy;
+use streamgauge_core::record::Failure;
+use streamgauge_net::Receipt;
+
+/// A request on its way out.
+pub struct Outgoing<'a> {
+    /// Its head, but for what only this request says.
+    pub head: &'a Head,
+    /// GET, POST, ..
+    pub method: http::Method,
+    /// What is asked.
+    pub uri: &'a Uri,
+    /// Its body; of gRPC a message with its prefix.
+    pub body: Bytes,
+    /// `Inference-Header-Content-Length`, where the body's JSON is not all of it.
+    pub json: Option<usize>,
+}
+
+impl Outgoing<'_> {
+    fn whole(self) -> http::Request<Full<Bytes>> {
+        let mut request = self.head.request(self.method, self.uri.clone()).map(|()| Full::new(self.body));
+        if let Some(json) = self.json {
+            request.headers_mut().insert("inference-header-content-length", json.into());
+        }
+        request
+    }
+}
+
+/// The head of an answer.
+pub struct Answer {
+    /// HTTP's status.
+    pub status: StatusCode,
+    /// Its headers; of an answer on a gRPC stream those that the stream began with.
+    pub headers: HeaderMap,
+    /// Whether the server said that the connection ends with it.
+    pub ends_connection: bool,
+}
+
+impl Answer {
+    /// A header as text, if it is there once and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// What may be done with a connection that has served before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Whatever one likes.
+    Usable,
+    /// The same, but what its requests were sent over (a gRPC stream) was ended by the server and is made anew.
+    Renewed,
+    /// Nothing, and whoever shares it has not noticed yet.
+    Lost,
+    /// Nothing, as is known.
+    KnownLost,
+}
+
+/// When the exchange under way was written, to be looked at while the connection is at work.
+pub enum Written {
+    /// Of HTTP/1.1.
+    Line(Rc<Line>),
+    /// Of HTTP/2.
+    Sending(Rc<Sending>),
+}
+
+impl Written {
+    /// When the kernel had the whole request; none before.
+    pub fn at(&self) -> Option<Nanos> {
+        match self {
+            Written::Line(line) => line.marks().written(),
+            Written::Sending(sending) => sending.written(),
+        }
+    }
+}
+
+/// One connection, or a slot's part of a shared one: at most one request at a time.
+pub struct Connection {
+    inside: Inside,
+    served: u64,
+}
+
+enum Inside {
+    Http1(Http1),
+    Grpc(Box<Grpc>),
+}
+
+impl From<Http1> for Connection {
+    fn from(http1: Http1) -> Connection {
+        Connection { inside: Inside::Http1(http1), served: 0 }
+    }
+}
+
+impl From<Grpc> for Connection {
+    fn from(grpc: Grpc) -> Connection {
+        Connection { inside: Inside::Grpc(Box::new(grpc)), served: 0 }
+    }
+}
+
+impl Connection {
+    fn line(&self) -> &Rc<Line> {
+        match &self.inside {
+            Inside::Http1(http1) => http1.line(),
+            Inside::Grpc(grpc) => grpc.line(),
+        }
+    }
+
+    /// A look at when the request is written. It keeps the socket open as long as it lives.
+    pub fn written(&self) -> Written {
+        match &self.inside {
+            Inside::Http1(http1) => Written::Line(http1.line().clone()),
+            Inside::Grpc(grpc) => Written::Sending(grpc.sending().clone()),
+        }
+    }
+
+    /// Just before the request's first byte was handed to the kernel.
+    pub fn sent(&self) -> Option<Nanos> {
+        match &self.inside {
+            Inside::Http1(http1) => http1.line().marks().sent(),
+            Inside::Grpc(grpc) => grpc.sending().sent(),
+        }
+    }
+
+    /// When the kernel had all of the request.
+    pub fn written_at(&self) -> Option<Nanos> {
+        match &self.inside {
+            Inside::Http1(http1) => http1.line().marks().written(),
+            Inside::Grpc(grpc) => grpc.sending().written(),
+        }
+    }
+
+    /// Receive stamp of the answer's first byte.
+    pub fn first_byte(&self) -> Option<Nanos> {
+        match &self.inside {
+            Inside::Http1(http1) => http1.line().marks().first_byte(),
+            Inside::Grpc(grpc) => grpc.first_byte(),
+        }
+    }
+
+    /// The newest read.
+    pub fn last(&self) -> Option<Receipt> {
+        self.line().marks().last()
+    }
+
+    /// How many reads brought bytes, over the connection's life: two chunks with the same number share a stamp.
+    pub fn reads(&self) -> u64 {
+        self.line().marks().reads()
+    }
+
+    /// Whether an exchange has ended on it before.
+    pub fn is_kept(&self) -> bool {
+        self.served > 0
+    }
+
+    /// Whether the next answer ends where it says so itself and not where its body does.
+    pub fn goes_on(&self) -> bool {
+        match &self.inside {
+            Inside::Http1(_) => false,
+            Inside::Grpc(grpc) => grpc.is_streaming(),
+        }
+    }
+
+    /// Whether reads carry the kernel's stamps.
+    pub fn kernel_stamps(&self) -> bool {
+        self.line().kernel_stamps()
+    }
+
+    /// Whether the next request can go out on it.
+    pub async fn state(&mut self) -> State {
+        match &mut self.inside {
+            Inside::Http1(http1) => {
+                if http1.is_usable().await {
+                    State::Usable
+                } else {
+                    State::Lost
+                }
+            }
+            Inside::Grpc(grpc) => grpc.state().await,
+        }
+    }
+
+    /// Sends a request and waits for the beginning of its answer.
+    ///
+    /// # Errors
+    /// At the stage of sending or of the first byte.
+    pub async fn answer(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
+        match &mut self.inside {
+            Inside::Http1(http1) => http1.answer(outgoing).await,
+            Inside::Grpc(grpc) => grpc.answer(outgoing).await,
+        }
+    }
+
+    /// The next piece of the answer's body; none at its end. Its bytes came with the newest read.
+    ///
+    /// # Errors
+    /// The body's.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        match &mut self.inside {
+            Inside::Http1(http1) => http1.poll_piece(cx),
+            Inside::Grpc(grpc) => grpc.poll_piece(cx),
+        }
+    }
+
+    /// Notes that an exchange has ended well.
+    pub fn finish(&mut self) {
+        self.served += 1;
+    }
+
+    /// Gives the exchange under way up. Whether the connection outlives that.
+    pub async fn abandon(&mut self) -> bool {
+        match &mut self.inside {
+            Inside::Http1(_) => false,
+            Inside::Grpc(grpc) => grpc.abandon().await,
+        }
+    }
+
+    /// Whether it has had all the requests that `policy` allows a connection.
+    pub fn is_spent(&self, policy: ConnectionPolicy) -> bool {
+        match policy {
+            ConnectionPolicy::Reuse => false,
+            ConnectionPolicy::New => true,
+            ConnectionPolicy::Rotate(requests) => self.served >= u64::from(requests),
+        }
+    }
+
+    /// Ends it in order, as far as that needs no waiting; of a shared one only this part.
+    pub async fn close(self) {
+        match self.inside {
+            Inside::Http1(http1) => http1.close().await,
+            Inside::Grpc(grpc) => grpc.close().await,
+        }
+    }
+
+    /// Lets the connection do whatever it can without waiting. The first time it makes its buffers.
+    pub async fn turn(&mut self) {
+        match &mut self.inside {
+            Inside::Http1(http1) => http1.turn().await,
+            Inside::Grpc(grpc) => grpc.turn().await,
+        }
+    }
+}
