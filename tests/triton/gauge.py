@@ -69,9 +69,14 @@ class Done:
     def said(self):
         return self.stdout + self.stderr
 
+    @property
+    def shown(self):
+        """What is worth showing where a case goes wrong; all of it is in the run's said.txt."""
+        return f"{self.directory}: ended with {self.code}\n{self.stderr[-1500:]}\n{self.stdout[-1500:]}"
+
     def file(self, pattern):
         found = sorted(self.directory.glob("**/" + pattern))
-        assert len(found) == 1, f"{pattern}: found {[str(each) for each in found]}, said:\n{self.said}"
+        assert len(found) == 1, f"{pattern}: found {[str(each) for each in found]}, in {self.shown}"
         return found[0]
 
     def json(self, pattern):
@@ -123,7 +128,7 @@ class Bench:
             raise AssertionError(f"no end after {limit} s: {' '.join(command)}\n{(late.stderr or b'').decode()}") from None
         (directory / "said.txt").write_text(done.said)
         wanted = code if isinstance(code, (tuple, set)) else {code}
-        assert done.code in wanted, f"ended with {done.code}: {' '.join(command)}\n{done.said}"
+        assert done.code in wanted, f"{' '.join(command)}\n{done.shown}"
         return done
 
     def profile(self, model, *args, url=None, **more):
