@@ -6,6 +6,7 @@ mod books;
 mod calibrated;
 mod commands;
 mod exit;
+mod observer;
 mod plan_words;
 mod preparation;
 mod printer;
@@ -19,6 +20,7 @@ mod schedules;
 mod series;
 mod settings;
 mod signals;
+mod triton;
 
 use printer::Printer;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ mod load;
 pub use load::TracePart;
 
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
+use crate::triton::Watch;
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub sim: bool,
     /// Which part of the trace is replayed, where the plan replays one.
     pub trace_part: TracePart,
+    /// What of a Triton server's own account is wanted.
+    pub watch: Watch,
     /// What was asked for as tokenizer.
     pub tokenizer: Option<String>,
     /// Layout of the table.
@@ -99,6 +102,7 @@ impl Settings {
                 endpoint.kind.name()
             );
         }
+        let watch = kserve::watch(&args, &endpoint)?;
         let goodput = goodput(&args.goodput)?;
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
         let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
@@ -150,6 +154,7 @@ impl Settings {
             repeat: args.load.repeat,
             sim: args.sim,
             trace_part: load::trace_part(&args.load),
+            watch,
             tokenizer: args.tokenizer,
             style: args.report.into(),
             bar: args.ui.map(|ui| ui == Ui::Bar),
