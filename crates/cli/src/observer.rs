@@ -3,7 +3,7 @@
 
 use crate::printer::Printer;
 use crate::triton::{LIMIT, Metrics, Triton};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use streamgauge_core::kserve::{ModelStatistics, Watched};
 use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Stamps};
 use streamgauge_core::record::{GpuSample, ServerFacts, Snapshot};
 use streamgauge_core::stop::Window;
-use streamgauge_load::kserve::Client;
+use streamgauge_load::Client;
 use streamgauge_load::{Control, Routes, fetch};
 use streamgauge_stats::perf_analyzer::gpu_samples;
 use streamgauge_stats::prometheus;
@@ -106,18 +106,32 @@ impl Counters {
         clock: SystemClock,
         control: Control,
     ) -> Result<Beside<Vec<Snapshot>>> {
-        let mut client = Client::new(&plan.endpoint, routes, clock, LIMIT.min(plan.timeouts.total))?;
-        let models = ask(&mut client, &triton.watched).context("the server's statistics cannot be had")?;
-        let counters = Counters {
-            client,
-            watched: triton.watched.clone(),
-            snapshots: vec![Snapshot { at: clock.now(), models }],
-            clock,
-            control,
-            warmed: plan.warmup.is_some(),
-            window: plan.stop.stability.map(|rule| rule.window),
-        };
-        Beside::start("counters", move |stopped| counters.run(&stopped))
+        let (endpoint, routes) = (plan.endpoint.clone(), routes.clone());
+        let limit = LIMIT.min(plan.timeouts.total);
+        let (watched, warmed) = (triton.watched.clone(), plan.warmup.is_some());
+        let window = plan.stop.stability.map(|rule| rule.window);
+        let (tell, told) = channel();
+        let counters = Beside::start("counters", move |stopped| {
+            let begun = Client::new(&endpoint, &routes, clock, limit).map_err(Error::from).and_then(|mut client| {
+                let models = ask(&mut client, &watched)?;
+                let snapshots = vec![Snapshot { at: clock.now(), models }];
+                Ok(Counters { client, watched, snapshots, clock, control, warmed, window })
+            });
+            match begun {
+                Ok(counters) => {
+                    let _ = tell.send(Ok(()));
+                    counters.run(&stopped)
+                }
+                Err(error) => {
+                    let _ = tell.send(Err(error));
+                    Vec::new()
+                }
+            }
+        })?;
+        told.recv()
+            .unwrap_or_else(|_| Err(anyhow!("the observer stopped by an error of this program")))
+            .context("the server's statistics cannot be had")?;
+        Ok(counters)
     }
 
     fn run(mut self, stopped: &Receiver<()>) -> Vec<Snapshot> {

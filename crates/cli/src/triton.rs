@@ -7,9 +7,10 @@ use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{ModelInfo, Watched};
 use streamgauge_core::plan::{EndpointKind, RunPlan, Target};
 use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_load::Client;
 use streamgauge_load::Routes;
-use streamgauge_load::kserve::Client;
 use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
+use streamgauge_wire::kserve::Call;
 
 /// How long an answer to a question may take.
 pub const LIMIT: Nanos = Nanos::from_millis(10_000);
@@ -61,7 +62,8 @@ impl Triton {
         let name = endpoint.models.first().cloned().unwrap_or_default();
         let version = endpoint.kserve.as_ref().and_then(|kserve| kserve.version.clone());
         let model = client.model(&name, version.as_deref()).context("failed to get model metadata")?;
-        if !client.is_ready(&name, version.as_deref()).context("failed to get model readiness")? {
+        let ready = Call::ModelReady { model: &name, version: version.as_deref() };
+        if !client.is_ready(&ready).context("failed to get model readiness")? {
             bail!("model {name} is not ready on {}", endpoint.target);
         }
         let mut watched = watched(&mut client, &model, version.clone())?;

@@ -102,6 +102,16 @@ fn what_is_no_body_is_refused() {
 }
 
 #[test]
+fn numbers_that_json_does_not_have_are_read() {
+    let model = model("m", 0, vec![spec("F", Datatype::Fp32, &[4]), spec("H", Datatype::Bf16, &[1])], vec![]);
+    let data = read(&[r#"{"data":[{"F":[NaN, -Infinity, Inf, 1E-3],"H":[-Inf]}]}"#], &model).unwrap();
+    let [floats, half] = inputs(&data)[0][0] else { panic!("{data:?}") };
+    let floats: Vec<f32> = floats.data.chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    assert!(floats[0].is_nan());
+    assert_eq!((&floats[1..], &half.data[..]), (&[f32::NEG_INFINITY, f32::INFINITY, 0.001][..], &[0x80, 0xff][..]));
+}
+
+#[test]
 fn steps_make_one_stream_and_lists_one_each() {
     let (a, b) = (r#"{"data":[{"IN":[1]},{"IN":[2]}]}"#, r#"{"data":[{"IN":[3]}]}"#);
     let data = read(&[a, b], &add_one()).unwrap();
