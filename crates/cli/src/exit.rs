@@ -4,15 +4,31 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// All is well.
-    Done = 0,
+    Done,
     /// Nothing could be measured.
-    Nothing = 1,
+    Nothing,
     /// The command line makes no sense.
-    Usage = 2,
+    Usage,
     /// A gate that was asked for was not met.
-    Gate = 3,
+    Gate,
     /// Ended from outside; what there was is reported.
-    Interrupted = 130,
+    Interrupted,
+    /// A face's own end, in its tool's numbers.
+    Face(u8),
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Nothing => 1,
+            Exit::Usage => 2,
+            Exit::Gate => 3,
+            Exit::Interrupted => 130,
+            Exit::Face(code) => code,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -21,7 +37,7 @@ mod tests {
 
     #[test]
     fn exit_codes_are_an_interface() {
-        assert_eq!([Exit::Done as u8, Exit::Nothing as u8, Exit::Usage as u8, Exit::Gate as u8], [0, 1, 2, 3]);
-        assert_eq!(Exit::Interrupted as u8, 130);
+        assert_eq!([Exit::Done, Exit::Nothing, Exit::Usage, Exit::Gate].map(Exit::code), [0, 1, 2, 3]);
+        assert_eq!([Exit::Interrupted, Exit::Face(99)].map(Exit::code), [130, 99]);
     }
 }

@@ -6,6 +6,7 @@ mod books;
 mod calibrated;
 mod commands;
 mod exit;
+mod faces;
 mod observer;
 mod plan_words;
 mod preparation;
@@ -31,5 +32,5 @@ fn main() -> ExitCode {
         Ok(command) => commands::run(command, &printer),
         Err(stop) => stop.show(&printer),
     };
-    ExitCode::from(exit as u8)
+    ExitCode::from(exit.code())
 }

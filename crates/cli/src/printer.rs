@@ -20,8 +20,13 @@ impl Printer {
 
     /// A result.
     pub fn result(&self, text: &str) {
+        self.exactly(&format!("{}\n", text.trim_end_matches('\n')));
+    }
+
+    /// A result whose every blank and line end is part of it.
+    pub fn exactly(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 self.error(&format!("standard output cannot be written: {error}"));
             }

@@ -72,7 +72,11 @@ impl Results<'_> {
     }
 }
 
-fn write_summaries(
+/// Writes the files of summaries.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn write_summaries(
     plan: &RunPlan,
     summary: &Summary,
     facts: &RunFacts,

@@ -1,30 +1,44 @@
 //! Ends that depend on figures: asked of the records as they come in.
 
 use anyhow::Result;
+use std::sync::Arc;
 use streamgauge_core::Record;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::WindowFacts;
-use streamgauge_stats::windows::LATE;
+use streamgauge_stats::windows::{LATE, Lenience};
 use streamgauge_stats::{Accumulator, Confidence, Windows};
 
+/// What a face wants of windows beyond the plan's rule.
+#[derive(Clone, Default)]
+pub struct Watch {
+    /// What else its tool goes by.
+    pub lenience: Lenience,
+    /// Who is told of the windows when one is over.
+    pub told: Option<Told>,
+}
+
+/// Somebody to tell of windows.
+pub type Told = Arc<dyn Fn(&Windows) + Send + Sync>;
+
 /// The plan's rules that only records can keep.
-#[derive(Debug)]
 pub struct Rules {
     windows: Option<Windows>,
+    told: Option<Told>,
     confidence: Option<Confidence>,
     /// When the plan stops issuing by the clock, from the start: what ends after that is no longer under the plan's load.
     duration: Option<Nanos>,
 }
 
 impl Rules {
-    /// As the plan says.
+    /// As the plan says, and `watch`.
     ///
     /// # Errors
     /// When no run of this plan could meet one of them.
-    pub fn of(plan: &RunPlan) -> Result<Rules> {
+    pub fn of(plan: &RunPlan, watch: &Watch) -> Result<Rules> {
         Ok(Rules {
-            windows: plan.stop.stability.map(Windows::new),
+            windows: plan.stop.stability.map(|rule| Windows::new(rule).with(watch.lenience)),
+            told: watch.told.clone(),
             confidence: Confidence::of(plan)?,
             duration: plan.stop.duration,
         })
@@ -46,7 +60,14 @@ impl Rules {
     /// time.
     pub fn look(&mut self, so_far: &mut Accumulator, started: Nanos, known: Nanos, now: Nanos) -> Option<String> {
         let until = self.duration.map_or(known - LATE, |duration| (known - LATE).min(started + duration));
-        let agreed = self.windows.as_mut().and_then(|windows| windows.look(started, until));
+        let agreed = self.windows.as_mut().and_then(|windows| {
+            let before = windows.passes().len();
+            let agreed = windows.look(started, until);
+            if let Some(told) = self.told.as_ref().filter(|_| windows.passes().len() > before) {
+                told(windows);
+            }
+            agreed
+        });
         agreed.or_else(|| self.confidence.as_mut()?.look(so_far, now))
     }
 
@@ -69,7 +90,7 @@ mod tests {
     fn rules(duration: Option<Nanos>) -> Rules {
         let window = Window::Time(Nanos::from_millis(1_000));
         let windows = Windows::new(StabilityRule { window, within: 0.1, percentile: None, most: 2 });
-        Rules { windows: Some(windows), confidence: None, duration }
+        Rules { windows: Some(windows), told: None, confidence: None, duration }
     }
 
     fn so_far() -> Accumulator {

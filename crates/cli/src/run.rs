@@ -73,7 +73,7 @@ pub fn measure(
     let (job, bodies) = prepare(Arc::new(plan), &prompts, shared, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
-        inputs_json::write(&mut *inputs, &bodies)
+        inputs_json::write(&mut *inputs, job.plan.endpoint.kind, &bodies)
             .and_then(|()| inputs.flush())
             .context("inputs.json cannot be written")?;
     }
@@ -174,7 +174,7 @@ fn load(
     printer: &Printer,
 ) -> Result<(Recorded, RunFacts)> {
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
-    let rules = Rules::of(&job.plan)?;
+    let rules = Rules::of(&job.plan, &settings.watch)?;
     let tokenizer = shared.tokenizer.clone();
     let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
     let observer = match &shared.triton {

@@ -1,6 +1,10 @@
 //! Ctrl-C and a request to terminate, as one wish: to end. The first drains the run, the second ends it at once.
 
+use crate::printer::Printer;
+use anyhow::Context;
+use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use streamgauge_core::plan::RunPlan;
 use streamgauge_load::Control;
 
 /// Signals as the wish to end the run under way, and with it the series that it belongs to. Clones are the same watch.
@@ -48,6 +52,25 @@ impl Signals {
         // Both fields are right at any moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The handle on the end of the next run, which signals hold too; they are watched from the first one on.
+///
+/// # Errors
+/// When they cannot be watched.
+pub fn control(signals: &OnceCell<Signals>, plan: &RunPlan, printer: &Printer) -> anyhow::Result<Control> {
+    let control = Control::default();
+    if let Some(signals) = signals.get() {
+        signals.follow(control.clone());
+        return Ok(control);
+    }
+    let (grace, speaker) = (plan.stop.grace.as_secs_f64(), *printer);
+    let watch = Signals::watch(control.clone(), move || {
+        speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
+    })
+    .context("signals cannot be watched")?;
+    signals.get_or_init(|| watch);
+    Ok(control)
 }
 
 fn watch(interrupt: impl Fn() + Send + 'static, say: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -7,8 +7,8 @@ mod profile;
 mod refused;
 mod report;
 mod sim;
-mod triton;
-mod values;
+pub mod triton;
+pub mod values;
 
 pub use calibrate::{CalibrateArgs, OpenLoop};
 pub use load::{Clock, LoadArgs, MeasurementMode, Pattern, Shapes};
@@ -17,6 +17,8 @@ pub use report::ReportArgs;
 pub use sim::SimArgs;
 
 use crate::exit::Exit;
+use crate::faces;
+use crate::faces::perf_analyzer::{self, PerfAnalyzerArgs};
 use crate::printer::Printer;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -37,6 +39,8 @@ struct Cli {
 pub enum Command {
     /// Send load to an endpoint and report latency, throughput and fidelity
     Profile(Box<ProfileArgs>),
+    /// Measure a Triton or OpenAI server by Perf Analyzer's flags, with its report and its exit codes
+    PerfAnalyzer(Box<PerfAnalyzerArgs>),
     /// Find out what figures this machine measures faithfully, against a server that knows the truth
     Calibrate(CalibrateArgs),
     /// Make the report of a run again from its records; that of a killed run for the first time
@@ -64,7 +68,8 @@ impl Stop {
 
 /// Reads the process's arguments.
 pub fn parse() -> Result<Command, Stop> {
-    let words: Vec<_> = std::env::args_os().collect();
+    let words = faces::select(std::env::args_os().collect());
+    let is_perf_analyzer = words.get(1).is_some_and(|word| word == perf_analyzer::COMMAND);
     if let Some(position) = words.iter().position(|word| word == "--") {
         let rest: Vec<_> = words[position + 1..].iter().map(|word| word.to_string_lossy()).collect();
         let text = format!(
@@ -73,7 +78,7 @@ pub fn parse() -> Result<Command, Stop> {
         );
         return Err(Stop { text, exit: Exit::Usage });
     }
-    read(words).map_err(explain)
+    read(words).map_err(|error| if is_perf_analyzer { of_perf_analyzer(error) } else { explain(error) })
 }
 
 /// The arguments of a `profile` that this program gives itself.
@@ -102,6 +107,22 @@ fn command() -> clap::Command {
             argument.allow_negative_numbers(takes_value)
         })
     })
+}
+
+/// A refusal as Perf Analyzer ends on it: a value that is not taken is an option error, and a flag that is not known is not.
+fn of_perf_analyzer(error: clap::Error) -> Stop {
+    let flag = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => Some(flag.clone()),
+        _ => None,
+    };
+    if let Some(why) = flag.as_deref().and_then(perf_analyzer::args::why) {
+        return Stop { text: format!("error: {why}"), exit: perf_analyzer::OPTION };
+    }
+    match explain(error) {
+        Stop { exit: Exit::Done, text } => Stop { exit: Exit::Done, text },
+        Stop { text, .. } if flag.is_some() => Stop { text, exit: perf_analyzer::GENERIC },
+        Stop { text, .. } => Stop { text, exit: perf_analyzer::OPTION },
+    }
 }
 
 fn explain(error: clap::Error) -> Stop {

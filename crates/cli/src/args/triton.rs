@@ -90,7 +90,7 @@ pub fn parameter(text: &str) -> Result<RequestParameter, String> {
     const FORM: &str = "give name:value:type, where type is bool, int or string";
     let (name, rest) = text.split_once(':').filter(|(name, _)| !name.is_empty()).ok_or(FORM)?;
     let (value, kind) = rest.rsplit_once(':').ok_or(FORM)?;
-    let value = match kind {
+    let value = match kind.to_ascii_lowercase().as_str() {
         "bool" => ParameterValue::Bool(value.parse().map_err(|_| format!("`{value}` is neither true nor false"))?),
         "int" => ParameterValue::Int(value.parse().map_err(|_| format!("`{value}` is not a whole number"))?),
         "string" => ParameterValue::String(value.to_owned()),

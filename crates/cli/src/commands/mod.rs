@@ -8,6 +8,7 @@ mod sim;
 
 use crate::args::Command;
 use crate::exit::Exit;
+use crate::faces::perf_analyzer;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use anyhow::Error;
@@ -19,6 +20,7 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
             Ok(settings) => settle(profile::run(settings, printer), printer),
             Err(error) => refuse(&error, printer),
         },
+        Command::PerfAnalyzer(args) => perf_analyzer::run(*args, printer),
         Command::Calibrate(args) => settle(calibrate::run(args, printer), printer),
         Command::Report(args) => settle(report::run(args, printer), printer),
         Command::Sim(args) => settle(sim::run(args, printer), printer),

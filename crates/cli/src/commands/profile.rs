@@ -10,15 +10,15 @@ use crate::results::Results;
 use crate::run::{Measured, measure};
 use crate::series::{Ended, Levels};
 use crate::settings::{Level, Settings};
-use crate::signals::Signals;
-use anyhow::{Context, Result};
+use crate::signals::{self, Signals};
+use anyhow::Result;
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
-use streamgauge_load::{Control, Limits, forecast};
+use streamgauge_load::{Limits, forecast};
 use streamgauge_report::artifacts::directory_name;
 
 /// Prompts of a series by which it is known that one comes again: some 300 MB of hashes. What comes after them is not
@@ -45,7 +45,8 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let is_interrupted = || signals.get().is_some_and(Signals::have_come);
     let mut sent = levels.are_several().then(HashSet::new);
     levels.run(printer, is_interrupted, |plan| {
-        let measured = measure(plan, &settings, &mut shared, |plan| control(&signals, plan, printer), printer)?;
+        let measured =
+            measure(plan, &settings, &mut shared, |plan| signals::control(&signals, plan, printer), printer)?;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let prompts = (count(measured.prompts.len()), count(remember(&mut sent, &measured.prompts)));
         report(&settings, measured, prompts, printer)
@@ -79,22 +80,6 @@ fn remember(sent: &mut Option<HashSet<u64>>, prompts: &[Prompt]) -> usize {
     let room = REMEMBERED.saturating_sub(sent.len());
     sent.extend(hashes.into_iter().take(room));
     known
-}
-
-/// The handle on the end of the next run, which signals hold too.
-fn control(signals: &OnceCell<Signals>, plan: &RunPlan, printer: &Printer) -> Result<Control> {
-    let control = Control::default();
-    if let Some(signals) = signals.get() {
-        signals.follow(control.clone());
-        return Ok(control);
-    }
-    let (grace, speaker) = (plan.stop.grace.as_secs_f64(), *printer);
-    let watch = Signals::watch(control.clone(), move || {
-        speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
-    })
-    .context("signals cannot be watched")?;
-    signals.get_or_init(|| watch);
-    Ok(control)
 }
 
 /// Writes the summaries, says everything, and decides how the process ends.

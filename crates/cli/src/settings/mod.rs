@@ -9,7 +9,8 @@ mod load;
 pub use load::TracePart;
 
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
-use crate::triton::Watch;
+use crate::rules::Watch;
+use crate::triton::Observe;
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
@@ -38,7 +39,7 @@ pub struct Settings {
     /// Which part of the trace is replayed, where the plan replays one.
     pub trace_part: TracePart,
     /// What of a Triton server's own account is wanted.
-    pub watch: Watch,
+    pub observe: Observe,
     /// What was asked for as tokenizer.
     pub tokenizer: Option<String>,
     /// Layout of the table.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub bar: Option<bool>,
     /// The worst verdict that is good enough.
     pub require_fidelity: Option<Grade>,
+    /// What is wanted of windows beyond the plan's rule.
+    pub watch: Watch,
     /// Say more.
     pub verbose: bool,
     /// What the user should know before load.
@@ -102,7 +105,7 @@ impl Settings {
                 endpoint.kind.name()
             );
         }
-        let watch = kserve::watch(&args, &endpoint)?;
+        let observe = kserve::observe(&args, &endpoint)?;
         let goodput = goodput(&args.goodput)?;
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
         let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
@@ -154,7 +157,7 @@ impl Settings {
             repeat: args.load.repeat,
             sim: args.sim,
             trace_part: load::trace_part(&args.load),
-            watch,
+            observe,
             tokenizer: args.tokenizer,
             style: args.report.into(),
             bar: args.ui.map(|ui| ui == Ui::Bar),
@@ -162,6 +165,7 @@ impl Settings {
                 Wanted::Good => Grade::Good,
                 Wanted::Degraded => Grade::Degraded,
             }),
+            watch: Watch::default(),
             verbose: args.verbose,
             notes,
         })
@@ -201,13 +205,13 @@ fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> 
 }
 
 /// A thread without a slot would have nothing to do.
-fn useful_threads(load: &Load, warmup: Option<&Warmup>) -> u16 {
+pub fn useful_threads(load: &Load, warmup: Option<&Warmup>) -> u16 {
     let slots = load.slots().max(warmup.map_or(0, |warmup| warmup.load.slots()));
     u16::try_from(slots).unwrap_or(u16::MAX)
 }
 
 /// Processors less one, which is left to the observers and to the system.
-fn default_threads() -> u16 {
+pub fn default_threads() -> u16 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(processors.saturating_sub(1)).unwrap_or(u16::MAX).max(1)
 }

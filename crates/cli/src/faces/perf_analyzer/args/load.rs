@@ -1,0 +1,135 @@
+//! Arguments of load: how many requests at once, or when they are sent, and the sequences that they belong to.
+
+use super::values::{Ids, ids, variation};
+use crate::args::values::whole;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Arguments of load. No more than one way to offer it may be given; without any it is one request at a time.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Load")]
+pub struct LoadArgs {
+    /// Requests at once, `start[:end[:step]]`; an end of 0 goes on until --latency-threshold [default: 1]
+    #[arg(long, value_name = "RANGE", group = "mode")]
+    pub concurrency_range: Option<Range<u32>>,
+    /// Requests per second, `start[:end[:step]]`; an end of 0 goes on until --latency-threshold
+    #[arg(long, value_name = "RANGE", group = "mode")]
+    pub request_rate_range: Option<Range<f64>>,
+    /// How evenly they come: constant or poisson [default: constant]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "DISTRIBUTION")]
+    pub request_distribution: Option<Distribution>,
+    /// Gaps between requests: a file of whole microseconds, one a line, which begin again
+    #[arg(long, value_name = "FILE", group = "mode")]
+    pub request_intervals: Option<PathBuf>,
+    /// Send each request of the input data once, at its `timestamp`
+    #[arg(long, group = "mode")]
+    pub fixed_schedule: bool,
+    /// Requests at once that grow while the run goes on, `start:end[:step]`; streams of decoupled models only
+    #[arg(long, value_name = "RANGE", group = "mode")]
+    pub periodic_concurrency_range: Option<Range<u32>>,
+    /// Responses that each of the latest requests must have had before --periodic-concurrency-range goes on [default: 10]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
+    pub request_period: Option<u64>,
+    /// Sequences at once where a rate is kept [default: 4]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
+    pub num_of_sequences: Option<u32>,
+    /// Requests of a sequence [default: 20]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, u32::MAX))]
+    pub sequence_length: Option<u32>,
+    /// By how much that varies, in percent [default: 20]
+    #[arg(long, value_name = "PERCENT", value_parser = variation)]
+    pub sequence_length_variation: Option<f64>,
+    /// Ids of sequences, `start[:end]`, the end not among them [default: 1, without an end]
+    #[arg(long, value_name = "RANGE", value_parser = ids)]
+    pub sequence_id_range: Option<Ids>,
+    /// Have no more than one request of a sequence in flight
+    #[arg(long)]
+    pub serial_sequences: bool,
+    /// Deprecated: --concurrency-range
+    #[arg(short = 'd', hide = true)]
+    pub dynamic: bool,
+    /// Deprecated: the start of --concurrency-range
+    #[arg(short = 't', hide = true, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
+    pub threads: Option<u32>,
+    /// Deprecated: the end of --concurrency-range
+    #[arg(short = 'c', hide = true, value_name = "N", value_parser = whole::<u32>(0, 1_000_000))]
+    pub most: Option<u32>,
+}
+
+/// How evenly requests come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Distribution {
+    /// With gaps that are all alike
+    Constant,
+    /// Like those of many users who know nothing of each other
+    Poisson,
+}
+
+/// `start[:end[:step]]`. Without an end there is only the start; an end of 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range<T> {
+    /// The first level, above 0.
+    pub start: T,
+    /// The last; 0 is none, and one below the start leaves only that.
+    pub end: T,
+    /// From one to the next, above 0.
+    pub step: T,
+}
+
+impl FromStr for Range<u32> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Range<u32>, String> {
+        let number = |text: &str| text.parse().ok().filter(|number| *number <= 1_000_000);
+        range(text, 1, number, "whole numbers up to 1000000, such as 1:8:2")
+    }
+}
+
+impl FromStr for Range<f64> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Range<f64>, String> {
+        let number = |text: &str| text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        range(text, 1.0, number, "numbers of requests per second, such as 10:50:10")
+    }
+}
+
+/// The range in `text`, of numbers that `number` reads; what is not given is `one`.
+fn range<T: Copy + Default + PartialOrd>(
+    text: &str,
+    one: T,
+    number: impl Fn(&str) -> Option<T>,
+    accepted: &str,
+) -> Result<Range<T>, String> {
+    let refusal = || format!("`{text}` is not START[:END[:STEP]] with a start and a step above 0 and {accepted}");
+    let parts: Option<Vec<T>> = text.split(':').map(number).collect();
+    let (start, end, step) = match parts.ok_or_else(refusal)?[..] {
+        [start] => (start, one, one),
+        [start, end] => (start, end, one),
+        [start, end, step] => (start, end, step),
+        _ => return Err(refusal()),
+    };
+    if start <= T::default() || step <= T::default() {
+        return Err(refusal());
+    }
+    Ok(Range { start, end, step })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_in_their_forms() {
+        let of = |text: &str| text.parse::<Range<u32>>();
+        assert_eq!(of("4"), Ok(Range { start: 4, end: 1, step: 1 }));
+        assert_eq!(of("1:8:3"), Ok(Range { start: 1, end: 8, step: 3 }));
+        assert_eq!(of("2:0"), Ok(Range { start: 2, end: 0, step: 1 }));
+        for bad in ["", "0", "1:2:0", "1:2:3:4", "a", "1.5", "-1", "1:", "1000001"] {
+            assert!(of(bad).unwrap_err().contains("START[:END[:STEP]]"), "{bad}");
+        }
+        assert_eq!("0.5:2:0.5".parse(), Ok(Range { start: 0.5, end: 2.0, step: 0.5 }));
+        assert!(["inf", "nan", "0:1", "1:2:-1"].into_iter().all(|bad| bad.parse::<Range<f64>>().is_err()));
+    }
+}

@@ -1,0 +1,110 @@
+//! Arguments of requests: what is sent, and in what form.
+
+use super::refused::CUDA;
+use crate::args::triton::{Algorithm, parameter};
+use crate::args::values::whole;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use streamgauge_core::kserve::RequestParameter;
+use streamgauge_prompt::tensors::shape;
+
+/// Arguments of requests.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Requests")]
+pub struct RequestArgs {
+    /// http or grpc
+    #[arg(short = 'i', long = "protocol", value_name = "PROTOCOL", default_value = "http", value_parser = protocol)]
+    pub protocol: Protocol,
+    /// Use one stream for many requests; gRPC only, and what decoupled models need
+    #[arg(long)]
+    pub streaming: bool,
+    /// Server, `host[:port]` [default: localhost:8000, with gRPC localhost:8001]
+    #[arg(short = 'u', long = "url", value_name = "URL")]
+    pub url: Option<String>,
+    /// Header of every request, `Name:value`; with gRPC it is metadata; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// random, zero, a file of JSON, or a directory with a file for each input; files may be several
+    #[arg(long, value_name = "DATA")]
+    pub input_data: Vec<String>,
+    /// Batch size
+    #[arg(short = 'b', long = "batch-size", value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
+    pub batch: Option<u32>,
+    /// Shape of an input whose dimensions are not all known, `name:d1,d2,..`; may be repeated
+    #[arg(long, value_name = "SHAPE", value_parser = shape::parse)]
+    pub shape: Vec<(String, Vec<i64>)>,
+    /// Length of random strings [default: 128]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 100_000_000))]
+    pub string_length: Option<u32>,
+    /// The string that inputs of strings have in place of random ones
+    #[arg(long, value_name = "TEXT")]
+    pub string_data: Option<String>,
+    /// Parameter of every request, `name:value:type` with bool, int or string; gRPC only; may be repeated
+    #[arg(long, value_name = "PARAMETER", value_parser = parameter)]
+    pub request_parameter: Vec<RequestParameter>,
+    /// How messages are compressed: none, gzip or deflate; gRPC only
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "ALGORITHM")]
+    pub grpc_compression_algorithm: Option<Algorithm>,
+    /// How inputs are written: binary or json; HTTP only [default: binary]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "FORMAT")]
+    pub input_tensor_format: Option<Tensors>,
+    /// How outputs are asked for: binary or json; HTTP only [default: binary]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "FORMAT")]
+    pub output_tensor_format: Option<Tensors>,
+    /// Hand tensors over in memory that the server shares: none or system
+    #[arg(long, value_name = "KIND", default_value = "none", value_parser = shared_memory)]
+    pub shared_memory: SharedMemoryKind,
+    /// Room for each output in it, in bytes [default: 102400]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<u64>(1, 1 << 40))]
+    pub output_shared_memory_size: Option<u64>,
+    /// Deprecated: --input-data zero
+    #[arg(short = 'z', hide = true)]
+    pub zero: bool,
+    /// Deprecated: --input-data
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub data_directory: Vec<PathBuf>,
+}
+
+/// What requests are carried by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1
+    Http,
+    /// gRPC
+    Grpc,
+}
+
+/// How tensors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tensors {
+    /// As bytes
+    Binary,
+    /// As JSON
+    Json,
+}
+
+/// Memory that the server shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedMemoryKind {
+    /// None
+    None,
+    /// POSIX shared memory
+    System,
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "http" => Ok(Protocol::Http),
+        "grpc" => Ok(Protocol::Grpc),
+        _ => Err("accepted: http, grpc".to_owned()),
+    }
+}
+
+fn shared_memory(text: &str) -> Result<SharedMemoryKind, String> {
+    match text {
+        "none" => Ok(SharedMemoryKind::None),
+        "system" => Ok(SharedMemoryKind::System),
+        "cuda" => Err(CUDA.to_owned()),
+        _ => Err("accepted: none, system".to_owned()),
+    }
+}

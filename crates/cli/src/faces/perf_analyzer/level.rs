@@ -1,0 +1,111 @@
+//! One level, once it was run: its figures, what is to be said of them, and whether the search goes on.
+
+use super::settings::Task;
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::record::RunFacts;
+use streamgauge_report::RecordReader;
+use streamgauge_report::perf_analyzer::{Label, LevelReport};
+use streamgauge_stats::perf_analyzer::{
+    ClientFigures, FoldPlan, GpuFigures, GpuFold, LevelFold, ServerFigures, StatisticsError,
+};
+use streamgauge_stats::{Pass, Span};
+
+/// What windows came to while the level was run.
+#[derive(Clone, Debug, Default)]
+pub struct Passes {
+    /// Those that are over.
+    pub passes: Vec<Pass>,
+    /// Whether they were taken for stable by their throughputs alone.
+    pub by_throughput: bool,
+}
+
+/// What became of a level.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is one of the results.
+    Passed(Box<LevelReport>),
+    /// Its latency reached the limit.
+    Over {
+        /// Whether its windows agreed.
+        stable: bool,
+    },
+    /// Its windows did not agree.
+    Unstable,
+    /// No request was answered in the measured time.
+    Nothing,
+}
+
+/// The time that a level's figures are of: its last windows, or all of it.
+pub fn span(facts: &RunFacts) -> Option<Span> {
+    facts.window.map(|window| Span { from: window.from, to: window.to })
+}
+
+/// The client's figures, out of the records in `file`; none without an answer.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn client(file: &Path, plan: &RunPlan, batch: u32, facts: &RunFacts) -> Result<Option<ClientFigures>> {
+    let open = || Ok::<_, anyhow::Error>(RecordReader::new(BufReader::new(File::open(file)?))?);
+    let reader = open().with_context(|| format!("{}: the records cannot be read", file.display()))?;
+    let mut fold = LevelFold::new(FoldPlan {
+        percentile: plan.stop.stability.and_then(|rule| rule.percentile),
+        batch,
+        decoupled: plan.endpoint.kserve.as_ref().is_some_and(|kserve| kserve.decoupled),
+        span: span(facts),
+    });
+    for record in reader {
+        fold.add(&record.with_context(|| format!("{}: the records cannot be read", file.display()))?);
+    }
+    Ok(fold.close(&facts.threads))
+}
+
+/// The server's figures over the same time; none where it told no counters.
+///
+/// # Errors
+/// When they show no request.
+pub fn server(facts: &RunFacts) -> Result<Option<ServerFigures>, StatisticsError> {
+    let Some(server) = &facts.server else { return Ok(None) };
+    let (from, to) = span(facts).map_or((facts.started, facts.ended), |span| (span.from, span.to));
+    ServerFigures::over(server, from, to)
+}
+
+/// The figures of the server's GPUs over the same time; none where they were not asked for.
+pub fn gpus(facts: &RunFacts, collected: bool) -> Option<BTreeMap<String, GpuFigures>> {
+    let server = facts.server.as_ref().filter(|_| collected)?;
+    let span = span(facts).unwrap_or(Span { from: facts.started, to: facts.ended });
+    let mut fold = GpuFold::default();
+    server.gpus.iter().filter(|sample| span.contains(sample.at)).for_each(|sample| fold.add(sample));
+    Some(fold.close())
+}
+
+/// Judges a level by Perf Analyzer's rules: first by the limit, in whole milliseconds, then by its windows.
+pub fn judge(task: &Task, facts: &RunFacts, passes: Passes, label: Label, figures: Option<Figures>) -> Outcome {
+    let Some(Figures { client, server, gpus }) = figures else { return Outcome::Nothing };
+    let millis = client.stabilizing_us(task.measure.windows.percentile) / 1000;
+    // One that was counted has no windows, and one that was ended from outside none that must agree.
+    let counted = facts.window.is_none() || facts.interrupted;
+    let stable = counted || facts.window.is_some_and(|window| window.stable);
+    if task.measure.limit_ms.is_some_and(|limit| millis >= limit) {
+        return Outcome::Over { stable };
+    }
+    if !stable {
+        return Outcome::Unstable;
+    }
+    Outcome::Passed(Box::new(LevelReport { label, passes: passes.passes, client, server, gpus, stable }))
+}
+
+/// A level's figures.
+#[derive(Debug)]
+pub struct Figures {
+    /// The client's.
+    pub client: ClientFigures,
+    /// The server's.
+    pub server: Option<ServerFigures>,
+    /// Its GPUs', by UUID.
+    pub gpus: Option<BTreeMap<String, GpuFigures>>,
+}

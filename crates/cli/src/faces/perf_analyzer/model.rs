@@ -1,0 +1,112 @@
+//! What the model decides: whether the calls that were asked for reach it, and what is sent to it.
+
+use super::args::ServiceKind;
+use super::settings::{Calls, Mode, Task};
+use anyhow::{Result, anyhow, bail};
+use streamgauge_core::kserve::ModelInfo;
+use streamgauge_prompt::tensors::InputData;
+
+/// What is known once the server was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Whether requests wait for each other.
+    pub calls: Calls,
+    /// The model may answer a request by any number of responses.
+    pub decoupled: bool,
+    /// Requests belong to sequences.
+    pub sequences: bool,
+}
+
+/// Holds `task` against the model, and completes its plan; without a model it is an OpenAI server.
+///
+/// # Errors
+/// When the model does not take the calls that were asked for.
+pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
+    let Some(model) = model else {
+        return Ok(Known { calls: Calls::Async, decoupled: false, sequences: false });
+    };
+    let name = &model.name;
+    let batch = task.inputs.options.batch;
+    if batch > 1 && model.max_batch_size == 0 {
+        bail!("-b {batch}: model {name} does not support batching; leave it out");
+    }
+    if batch > model.max_batch_size.max(1) {
+        bail!("-b {batch}: model {name} takes batches of at most {}", model.max_batch_size);
+    }
+    if batch > 1 && model.sequence_batching {
+        bail!("-b {batch}: a request of a sequence is one inference, and model {name} takes sequences; leave it out");
+    }
+    let usual = if model.sequence_batching { Calls::Async } else { Calls::Sync };
+    let calls = task.calls.unwrap_or(usual);
+    if model.decoupled && !task.settings.plan.endpoint.streaming {
+        bail!("model {name} is decoupled, and such models take --async and --streaming with -i grpc");
+    }
+    if model.sequence_batching {
+        ids(task)?;
+        let sequences = Some(task.sequences);
+        if let Some(kserve) = &mut task.settings.plan.endpoint.kserve {
+            kserve.sequences = sequences;
+        }
+    } else if let Some(flag) = task.sequence_flag {
+        task.settings.notes.push(format!("{flag} has no effect: model {name} takes no sequences"));
+    }
+    Ok(Known { calls, decoupled: model.decoupled, sequences: model.sequence_batching })
+}
+
+/// Refuses a range of ids that has too few for the sequences that are open at once.
+fn ids(task: &Task) -> Result<()> {
+    let (first, Some(end)) = (task.sequences.first_id, task.sequences.end_id) else { return Ok(()) };
+    let open = match &task.mode {
+        Mode::Concurrency(range) if range.end == 0 => {
+            bail!(
+                "--concurrency-range: sequences need an end, and --sequence-id-range has an end too; give one above 0"
+            )
+        }
+        Mode::Concurrency(range) => range.start.max(range.end),
+        Mode::Rate { .. } | Mode::Intervals(_) | Mode::Schedule => task.sequences.live,
+    };
+    let ids = end - first;
+    if ids < u64::from(open) {
+        bail!(
+            "--sequence-id-range {first}:{end} has {ids} ids, and {open} sequences are open at once; give at least as many ids"
+        );
+    }
+    Ok(())
+}
+
+/// What is sent, for `model` or for an OpenAI server.
+///
+/// # Errors
+/// When it cannot be read, or does not fit the model.
+pub fn inputs(task: &mut Task, model: Option<&ModelInfo>) -> Result<InputData> {
+    let read = match (task.service, model) {
+        (ServiceKind::Triton, Some(model)) => task.inputs.read(model),
+        _ => {
+            let name = task.settings.plan.endpoint.models.first().map_or("", String::as_str);
+            task.inputs.payloads(name)
+        }
+    };
+    let data = read.map_err(|error| anyhow!("--input-data: {error}"))?;
+    if task.service == ServiceKind::Openai {
+        task.settings.plan.endpoint.streaming = streams(&data)?;
+    }
+    Ok(data)
+}
+
+/// Whether the bodies ask for streams: all of them, or none.
+fn streams(data: &InputData) -> Result<bool> {
+    use streamgauge_core::prompt::Given;
+    let asks = data.streams.iter().flatten().map(|step| match &step.prompt.given {
+        Given::Body(body) => body.get("stream").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        Given::Nothing | Given::Tensors { .. } => false,
+    });
+    let asks: Vec<bool> = asks.collect();
+    let first = asks.first().copied().unwrap_or(false);
+    match asks.iter().position(|ask| *ask != first) {
+        Some(other) => bail!(
+            "--input-data: payload 1 has \"stream\": {first} and payload {} not; give all of them the same",
+            other + 1
+        ),
+        None => Ok(first),
+    }
+}

@@ -1,0 +1,430 @@
+//! The whole of it: what the server says is found out, levels are run one after another, and their figures reported.
+
+use super::UNSTABLE;
+use super::args::ServiceKind;
+use super::export::Export;
+use super::level::{self, Figures, Outcome, Passes};
+use super::model::{self, Known};
+use super::settings::{self, Level, Levels, Mode, Task};
+use crate::commands::usage;
+use crate::exit::Exit;
+use crate::preparation::{GivenInputs, Preparation};
+use crate::printer::Printer;
+use crate::results::write_summaries;
+use crate::rules::{Told, Watch};
+use crate::run::{Measured, measure};
+use crate::signals::{self, Signals};
+use anyhow::{Context, Result, anyhow, bail};
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use streamgauge_core::Nanos;
+use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::plan::{EndpointKind, RunPlan};
+use streamgauge_core::prompt::Prompt;
+use streamgauge_load::{Limits, forecast};
+use streamgauge_prompt::tensors::InputData;
+use streamgauge_report::artifacts::{RECORDS, directory_name, write_whole};
+use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
+use streamgauge_stats::windows::Lenience;
+use streamgauge_stats::{Grade, Summary, Windows};
+
+/// A run of the tool: what is known, and what has come of it.
+struct Session<'a> {
+    task: Task,
+    known: Known,
+    shown: report::Settings,
+    shared: Preparation,
+    signals: OnceCell<Signals>,
+    files: PathBuf,
+    export: Option<Export>,
+    levels: Vec<LevelReport>,
+    /// Requests that failed, of all, and what the first of them met.
+    failed: Option<String>,
+    printer: &'a Printer,
+}
+
+/// How a level ended, for the search and for the exit code.
+enum Ended {
+    /// It is reported.
+    Passed,
+    /// Its latency reached the limit.
+    Over {
+        /// Whether its windows agreed.
+        stable: bool,
+    },
+    /// Its windows did not agree.
+    Unstable,
+}
+
+/// Measures what `task` says.
+///
+/// # Errors
+/// When the server or the model cannot be had, or nothing can be measured.
+pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
+    let mut shared = prepare(&mut task, printer)?;
+    let triton = shared.triton.as_ref().map(|triton| &triton.model);
+    let known = model::settle(&mut task, triton)?;
+    let mut data = model::inputs(&mut task, triton)?;
+    data.count_tokens(&shared.tokenizer);
+    let streams = if known.sequences { data.lengths() } else { Vec::new() };
+    if let settings::Data::Files(_) = task.inputs.data {
+        printer.exactly(&read_line(&data));
+    }
+    let (arrivals, warmup, prompts) = schedule(&mut task, data)?;
+    shared.given = Some(GivenInputs { prompts, streams });
+    let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
+    let files = task.output.artifacts.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let export = task.output.export.as_deref().map(Export::begin).transpose()?;
+    let shown = shown(&task, known);
+    printer.exactly(&console::settings(&shown));
+    let mut session = Session {
+        task,
+        known,
+        shown,
+        shared,
+        signals: OnceCell::new(),
+        files,
+        export,
+        levels: Vec::new(),
+        failed: None,
+        printer,
+    };
+    if let Some(warmup) = warmup {
+        session.warm_up(warmup)?;
+    }
+    let ended = session.search(arrivals)?;
+    session.finish(ended)
+}
+
+/// What all runs share, found out before the first.
+fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
+    let limit =
+        task.measure.limit_ms.map(|millis| Nanos::from_millis(i64::try_from(millis).unwrap_or(i64::MAX / 1_000_000)));
+    if let Mode::Intervals(file) = &task.mode {
+        // The preparation reads it.
+        let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
+        task.settings.plan.load = Load::Open { arrivals, cap: None };
+    }
+    task.settings.watch = Watch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
+    Preparation::of(&mut task.settings, printer)
+}
+
+/// What Perf Analyzer says of files that it has read.
+fn read_line(data: &InputData) -> String {
+    let streams = data.streams.len();
+    match data.streams.as_slice() {
+        [only] => {
+            format!(" Successfully read data for 1 stream/streams with {} step/steps.\n", only.len())
+        }
+        _ => format!(" Successfully read data for {streams} stream/streams.\n"),
+    }
+}
+
+/// A warm-up whose requests have times of their own: it is a run before the others.
+struct OwnWarmup {
+    arrivals: Arrivals,
+    prompts: Vec<Prompt>,
+}
+
+/// The arrivals that come from a file, the warm-up that is part of them, and the prompts that are measured.
+fn schedule(task: &mut Task, data: InputData) -> Result<(Option<Arrivals>, Option<OwnWarmup>, Vec<Prompt>)> {
+    match (&task.mode, &task.settings.plan.load) {
+        (Mode::Intervals(_), Load::Open { arrivals, .. }) => Ok((Some(arrivals.clone()), None, data.into_prompts())),
+        (Mode::Schedule, _) => {
+            let (arrivals, warmup, prompts) = fixed(task, data)?;
+            Ok((Some(arrivals), warmup, prompts))
+        }
+        _ => Ok((None, None, data.into_prompts())),
+    }
+}
+
+fn fixed(task: &mut Task, data: InputData) -> Result<(Arrivals, Option<OwnWarmup>, Vec<Prompt>)> {
+    let settings::Data::Files(files) = &task.inputs.data else { bail!("--fixed-schedule: give --input-data FILE") };
+    let file = files.first().cloned().unwrap_or_default();
+    if data.streams.len() > 1 {
+        bail!("--fixed-schedule: {} has {} streams; give one list of steps", file.display(), data.streams.len());
+    }
+    let mut steps: Vec<_> = data.streams.into_iter().flatten().collect();
+    if let Some(without) = steps.iter().position(|step| step.at.is_none()) {
+        bail!("--fixed-schedule: step {} of {} has no `timestamp` (milliseconds)", without + 1, file.display());
+    }
+    if !steps.is_sorted_by_key(|step| step.at) {
+        bail!("--fixed-schedule: the timestamps of {} do not rise; sort its steps by them", file.display());
+    }
+    let before = usize::try_from(std::mem::take(&mut task.measure.warmup)).unwrap_or(usize::MAX);
+    if before >= steps.len() {
+        bail!(
+            "--warmup-request-count {before}: {} has {} steps, and one at least must be measured",
+            file.display(),
+            steps.len()
+        );
+    }
+    let measured = steps.split_off(before);
+    let part = |steps: Vec<streamgauge_prompt::tensors::Step>| {
+        let first = steps.first().and_then(|step| step.at).unwrap_or_default();
+        let dues = steps.iter().map(|step| step.at.unwrap_or_default() - first).collect();
+        let arrivals = settings::trace(file.clone(), dues);
+        (arrivals, steps.into_iter().map(|step| step.prompt).collect::<Vec<Prompt>>())
+    };
+    let warmup = (!steps.is_empty()).then(|| {
+        let (arrivals, prompts) = part(steps);
+        OwnWarmup { arrivals, prompts }
+    });
+    let (arrivals, prompts) = part(measured);
+    task.measure.requests = arrivals.count();
+    Ok((arrivals, warmup, prompts))
+}
+
+/// The settings as the console shows them.
+fn shown(task: &Task, known: Known) -> report::Settings {
+    use settings::Calls;
+    use streamgauge_core::arrival::Arrival;
+    report::Settings {
+        batch: (task.service == ServiceKind::Triton || task.batch_given).then_some(task.inputs.options.batch),
+        service: match task.service {
+            ServiceKind::Openai => report::Service::OpenAi,
+            ServiceKind::Triton => report::Service::Triton,
+        },
+        protocol: match task.settings.plan.endpoint.kind {
+            EndpointKind::KserveGrpc => report::Protocol::Grpc,
+            _ => report::Protocol::Http,
+        },
+        warmup: task.measure.warmup,
+        mode: match task.measure.requests {
+            Some(requests) => report::Mode::Requests(requests),
+            None => report::Mode::Windows(task.measure.windows.window),
+        },
+        percentile: task.measure.windows.percentile,
+        latency_limit_ms: task.measure.limit_ms.unwrap_or(0),
+        search: match &task.mode {
+            Mode::Concurrency(range) => report::Search::Concurrency { start: range.start, end: range.end },
+            Mode::Rate { range, arrival } => {
+                report::Search::Rate { start: range.start, end: range.end, poisson: *arrival == Arrival::Poisson }
+            }
+            Mode::Intervals(_) | Mode::Schedule => report::Search::Custom,
+        },
+        binary: task.binary,
+        asynchronous: known.calls == Calls::Async,
+        decoupled: known.decoupled,
+        sequences: known.sequences,
+        verbose: task.verbose,
+    }
+}
+
+impl Session<'_> {
+    /// Runs levels until the search is over; how the first and the last of them ended.
+    fn search(&mut self, arrivals: Option<Arrivals>) -> Result<Vec<Ended>> {
+        let mut levels = Levels::of(&self.task, arrivals);
+        let cap = self.task.cap(self.known.calls);
+        let (mut ended, mut passed) = (Vec::new(), true);
+        while let Some(level) = levels.next(passed, cap) {
+            let result = match self.level(&level, ended.len()) {
+                // What earlier levels came to is worth more than this one's failure.
+                Err(error) if !self.levels.is_empty() => {
+                    self.fail(format!("{error:#}"));
+                    break;
+                }
+                result => result?,
+            };
+            passed = matches!(result, Ended::Passed);
+            ended.push(result);
+            if self.signals.get().is_some_and(Signals::have_come) {
+                break;
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Keeps the first failure in mind.
+    fn fail(&mut self, message: String) {
+        self.failed.get_or_insert(message);
+    }
+
+    /// Runs one level and reports it.
+    fn level(&mut self, level: &Level, number: usize) -> Result<Ended> {
+        let task = &self.task;
+        let mut plan = task.plan(&task.settings.plan, level, task.measure.requests);
+        plan.artifacts = self.files.join(directory_name(&plan));
+        self.printer.exactly(&console::heading(level.label));
+        let (measured, passes) = self.measure(plan)?;
+        let Measured { plan, recorded, facts, mut artifacts, .. } = measured;
+        let summary = &recorded.summary;
+        if let Some(error) = recorded.write_error {
+            return Err(error).context("the records cannot be written");
+        }
+        write_summaries(&plan, summary, &facts, &mut artifacts).context("the summaries cannot be written")?;
+        if !artifacts.commit(recorded.counts.requests)? {
+            bail!("no request was sent");
+        }
+        if let Some(export) = &mut self.export {
+            export.add(&plan.artifacts.join(&plan.export_file), number)?;
+        }
+        let enough = facts.window.is_some() || plan.stop.stability.is_none() || facts.interrupted;
+        let records = plan.artifacts.join(RECORDS);
+        let batch = self.task.inputs.options.batch;
+        let client = if enough { level::client(&records, &plan, batch, &facts)? } else { None };
+        let (failed, requests) = (recorded.counts.failed, recorded.counts.requests);
+        if let Some(group) = summary.failures.first().filter(|_| failed > 0) {
+            let what = format!("{} ({}): {}", group.class, group.stage, group.sample);
+            if client.is_none() {
+                bail!("{failed} of {requests} requests failed: {what}");
+            }
+            self.fail(format!("{failed} of {requests} requests failed, and are in no figure: {what}"));
+        }
+        if let (None, Some(why)) = (&client, facts.ended_early.as_ref()) {
+            bail!("{why}");
+        }
+        self.tell(summary);
+        let figures = match client {
+            None => None,
+            Some(client) => Some(Figures {
+                client,
+                server: level::server(&facts).unwrap_or_else(|error| {
+                    self.printer.note(&format!("note: {error}"));
+                    None
+                }),
+                gpus: level::gpus(&facts, self.task.collects),
+            }),
+        };
+        if passes.by_throughput {
+            self.printer.note("Warning: Request latency is not stabilizing. Please try lowering the request rate.");
+        }
+        Ok(match level::judge(&self.task, &facts, passes, level.label, figures) {
+            Outcome::Passed(report) => {
+                self.printer.exactly(&console::level(&report, &self.shown));
+                self.levels.push(*report);
+                Ended::Passed
+            }
+            Outcome::Over { stable } => {
+                let limit = self.task.measure.limit_ms.unwrap_or(0);
+                self.printer.note(&format!("Measured latency went over the set limit of {limit} msec."));
+                Ended::Over { stable }
+            }
+            Outcome::Unstable => {
+                self.printer.note(&self.unstable(level));
+                Ended::Unstable
+            }
+            Outcome::Nothing => {
+                return Err(usage(anyhow!(
+                    "no request was answered within the measured time; give larger windows (--measurement-interval, --measurement-request-count)"
+                )));
+            }
+        })
+    }
+
+    /// Runs `plan`, and tells of its windows as they end.
+    fn measure(&mut self, plan: RunPlan) -> Result<(Measured, Passes)> {
+        let limits = Limits::of_this_system();
+        let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
+        notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
+        let passes = Arc::new(Mutex::new(Passes::default()));
+        self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;
+        self.task.settings.watch.told = Some(self.told(passes.clone()));
+        let (signals, printer) = (&self.signals, self.printer);
+        let control = |plan: &RunPlan| signals::control(signals, plan, printer);
+        let measured = measure(plan, &self.task.settings, &mut self.shared, control, printer)?;
+        let passes = std::mem::take(&mut *passes.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((measured, passes))
+    }
+
+    /// Who is told of a level's windows: they are kept, and shown where that was asked for.
+    fn told(&self, passes: Arc<Mutex<Passes>>) -> Told {
+        let (shown, printer) = (self.shown.clone(), *self.printer);
+        Arc::new(move |windows: &Windows| {
+            let mut passes = passes.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = passes.passes.len();
+            passes.passes = windows.passes().to_vec();
+            passes.by_throughput = windows.by_throughput();
+            if shown.verbose {
+                for (number, pass) in passes.passes.iter().enumerate().skip(before) {
+                    printer.exactly(&console::pass(number + 1, pass, &shown));
+                }
+            }
+        })
+    }
+
+    /// Sends a warm-up that has times of its own, whose figures nobody sees.
+    fn warm_up(&mut self, warmup: OwnWarmup) -> Result<()> {
+        let count = warmup.arrivals.count().unwrap_or(0);
+        let level =
+            Level { label: report::Label::Custom(0.0), load: Load::Open { arrivals: warmup.arrivals, cap: None } };
+        let mut plan = self.task.plan(&self.task.settings.plan, &level, Some(count));
+        plan.artifacts = self.files.join("warmup");
+        let measured_prompts = self.shared.given.replace(GivenInputs { prompts: warmup.prompts, streams: Vec::new() });
+        let ended = self.measure(plan);
+        self.shared.given = measured_prompts;
+        let (measured, _) = ended?;
+        measured.artifacts.commit(0)?;
+        Ok(())
+    }
+
+    /// Says how far a level's figures can be trusted, where that is not all the way.
+    fn tell(&self, summary: &Summary) {
+        let fidelity = &summary.fidelity;
+        if fidelity.verdict == Grade::Good {
+            return;
+        }
+        self.printer.note(&format!("note: how far this level's figures can be trusted: {}", fidelity.verdict));
+        for row in fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
+            let remedy = row.remedy.as_deref().map(|remedy| format!(" ({remedy})")).unwrap_or_default();
+            self.printer.note(&format!("note: {}: {}{remedy}", row.title, row.value));
+        }
+    }
+
+    /// What Perf Analyzer says of a level whose windows do not agree.
+    fn unstable(&self, level: &Level) -> String {
+        use streamgauge_core::stop::Window;
+        let rule = &self.task.measure.windows;
+        let report::Label::Concurrency(most) = level.label else {
+            return "Failed to obtain stable measurement.".to_owned();
+        };
+        let flag = match rule.window {
+            Window::Time(_) => "--measurement-interval",
+            Window::Requests(_) => "--measurement-request-count",
+        };
+        format!(
+            "Failed to obtain stable measurement within {} measurement windows for concurrency {most}. Please try to increase the {flag}.",
+            rule.most
+        )
+    }
+
+    /// Reports all levels together, and says how the process ends.
+    fn finish(mut self, ended: Vec<Ended>) -> Result<Exit> {
+        if !self.levels.is_empty() {
+            self.printer.exactly(&console::closing(&self.levels, &self.shown));
+            self.files()?;
+        }
+        if let Some(export) = self.export.take() {
+            export.finish()?;
+        }
+        if self.task.output.artifacts.is_some() {
+            self.printer.note(&format!("Artifacts: {}", self.files.display()));
+        }
+        if let Some(failed) = &self.failed {
+            bail!("{failed}");
+        }
+        let unsteady = |ended: &Ended| matches!(ended, Ended::Unstable | Ended::Over { stable: false });
+        let only = ended.len() == 1 && !self.task.binary && ended.iter().all(unsteady);
+        let nothing = self.levels.is_empty() && matches!(ended.last(), Some(Ended::Unstable));
+        if only || nothing {
+            self.printer.error("Failed to obtain stable measurement.");
+            return Ok(UNSTABLE);
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Writes the files of levels.
+    fn files(&self) -> Result<()> {
+        let Some(file) = &self.task.output.csv else { return Ok(()) };
+        let verbose = self.task.output.verbose_csv;
+        write_whole(file.clone(), |out| csv::write(out, &self.levels, &self.shown, verbose))?;
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        for (name, text) in csv::composing(&name, &self.levels, &self.shown) {
+            // A model's name may be no file's name.
+            let path = file.with_file_name(name.replace(['/', '\\'], "_"));
+            write_whole(path, |out| std::io::Write::write_all(out, text.as_bytes()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! Refuses what does not go together, and says of what has no effect that it has none: Perf Analyzer takes many flags where they do
+//! nothing, and scripts give them.
+
+use crate::faces::perf_analyzer::args::{
+    Distribution, PerfAnalyzerArgs, Protocol, Range, ServiceKind, SharedMemoryKind,
+};
+use anyhow::{Result, bail};
+use std::path::Path;
+
+/// Puts what deprecated flags say in the place of those that they stand for, and tells of them.
+pub fn deprecated(args: &mut PerfAnalyzerArgs) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut tell = |given: bool, flag: &str, instead: &str| {
+        if given {
+            notes.push(format!("{flag} is deprecated; give {instead} in its place"));
+        }
+    };
+    let load = &mut args.load;
+    tell(load.dynamic, "-d", "--concurrency-range");
+    tell(load.threads.is_some(), "-t", "--concurrency-range");
+    tell(load.most.is_some(), "-c", "--concurrency-range");
+    tell(args.request.zero, "-z", "--input-data zero");
+    tell(!args.request.data_directory.is_empty(), "--data-directory", "--input-data");
+    if load.threads.is_some() || load.most.is_some() {
+        let (start, end) = (load.threads.unwrap_or(1), load.most.unwrap_or(1));
+        load.concurrency_range.get_or_insert(Range { start, end, step: 1 });
+    }
+    let directories = args.request.data_directory.drain(..).map(|path| path.to_string_lossy().into_owned());
+    args.request.input_data.extend(directories);
+    notes
+}
+
+/// Refuses what makes no sense.
+///
+/// # Errors
+/// A sentence that names the flag.
+pub fn refuse(args: &PerfAnalyzerArgs) -> Result<()> {
+    if args.model.as_deref().is_none_or(|model| model.trim().is_empty()) {
+        bail!("-m: the model must be named; give -m NAME");
+    }
+    if args.measure.r#async && args.measure.sync {
+        bail!("--async and --sync cannot be given together; leave out one of the two");
+    }
+    if args.request.streaming && args.measure.sync {
+        bail!("--streaming: a stream's calls do not wait for each other; leave out --sync");
+    }
+    calls(args)?;
+    secure(args)?;
+    outputs(args)?;
+    match args.service_kind {
+        ServiceKind::Openai => openai(args),
+        ServiceKind::Triton => Ok(()),
+    }
+}
+
+/// What belongs to one protocol only.
+fn calls(args: &PerfAnalyzerArgs) -> Result<()> {
+    let request = &args.request;
+    let is_grpc = request.protocol == Protocol::Grpc;
+    let grpc = [
+        ("--streaming", request.streaming),
+        ("--request-parameter", !request.request_parameter.is_empty()),
+        ("--grpc-compression-algorithm", request.grpc_compression_algorithm.is_some()),
+    ];
+    if let Some((flag, _)) = grpc.into_iter().find(|(_, given)| *given && !is_grpc) {
+        bail!("{flag} is only of gRPC; give -i grpc, or leave it out");
+    }
+    let server = &args.server;
+    if (server.metrics_url.is_some() || server.metrics_interval.is_some()) && !server.collect_metrics {
+        let flag = if server.metrics_url.is_some() { "--metrics-url" } else { "--metrics-interval" };
+        bail!("{flag}: no metrics are read; give --collect-metrics too, or leave it out");
+    }
+    Ok(())
+}
+
+/// Security that was asked for and would not be there.
+fn secure(args: &PerfAnalyzerArgs) -> Result<()> {
+    let server = &args.server;
+    let is_grpc = args.service_kind == ServiceKind::Triton && args.request.protocol == Protocol::Grpc;
+    let files = [
+        ("--ssl-grpc-root-certifications-file", &server.ssl_grpc_root_certifications_file, true),
+        ("--ssl-grpc-private-key-file", &server.ssl_grpc_private_key_file, true),
+        ("--ssl-grpc-certificate-chain-file", &server.ssl_grpc_certificate_chain_file, true),
+        ("--ssl-https-ca-certificates-file", &server.ssl_https_ca_certificates_file, false),
+        ("--ssl-https-client-certificate-file", &server.ssl_https_client_certificate_file, false),
+        ("--ssl-https-private-key-file", &server.ssl_https_private_key_file, false),
+    ];
+    let url = args.request.url.as_deref().unwrap_or_default();
+    let is_secure = url.starts_with("https://") || url.starts_with("grpcs://") || (is_grpc && server.ssl_grpc_use_ssl);
+    for (flag, file, of_grpc) in files {
+        let Some(file) = file else { continue };
+        if of_grpc != is_grpc {
+            bail!("{flag} is only of {}; leave it out", if of_grpc { "gRPC (-i grpc)" } else { "HTTP (-i http)" });
+        }
+        if !is_secure {
+            let how = if of_grpc { "--ssl-grpc-use-ssl" } else { "-u https://.." };
+            bail!("{flag}: the connection has no TLS; give {how} too, or leave it out");
+        }
+        if !file.is_file() {
+            bail!("{flag} {}: there is no such file", file.display());
+        }
+    }
+    if server.ssl_grpc_use_ssl && !is_grpc {
+        bail!("--ssl-grpc-use-ssl is only of gRPC (-i grpc); of HTTP give -u https://..");
+    }
+    let pairs = [
+        (
+            &server.ssl_grpc_certificate_chain_file,
+            &server.ssl_grpc_private_key_file,
+            "grpc-certificate-chain-file",
+            "grpc",
+        ),
+        (
+            &server.ssl_https_client_certificate_file,
+            &server.ssl_https_private_key_file,
+            "https-client-certificate-file",
+            "https",
+        ),
+    ];
+    for (certificate, key, flag, kind) in pairs {
+        if certificate.is_some() != key.is_some() {
+            bail!("--ssl-{flag} and --ssl-{kind}-private-key-file belong together; give both, or neither");
+        }
+    }
+    Ok(())
+}
+
+fn outputs(args: &PerfAnalyzerArgs) -> Result<()> {
+    if let Some(file) = args.report.profile_export_file.as_deref().filter(|file| file.exists()) {
+        bail!("--profile-export-file {}: it is there already; name a file that is not", file.display());
+    }
+    let files = [("--profile-export-file", &args.report.profile_export_file), ("-f", &args.report.csv)];
+    for (flag, file) in files {
+        let Some(file) = file else { continue };
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if file.file_name().is_none() || !directory.is_dir() {
+            bail!("{flag} {}: there is no directory {}", file.display(), directory.display());
+        }
+        if file.is_dir() {
+            bail!("{flag} {}: it is a directory; name a file", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn openai(args: &PerfAnalyzerArgs) -> Result<()> {
+    if args.request.input_data.is_empty() {
+        bail!("--input-data: --service-kind openai needs a file of payloads; give one");
+    }
+    if args.endpoint.as_deref().is_none_or(|path| path.trim().is_empty()) {
+        bail!("--endpoint: --service-kind openai needs a path, such as v1/chat/completions; give one");
+    }
+    if !args.measure.r#async {
+        bail!("--service-kind openai: requests are only sent asynchronously; give --async");
+    }
+    if let Some(batch @ 2..) = args.request.batch {
+        bail!("-b {batch}: --service-kind openai has no batches; give 1, or leave it out");
+    }
+    let triton = [
+        ("--shared-memory", args.request.shared_memory != SharedMemoryKind::None),
+        ("--collect-metrics", args.server.collect_metrics),
+        ("--trace-level", args.server.trace_level.is_some()),
+        ("--trace-rate", args.server.trace_rate.is_some()),
+        ("--trace-count", args.server.trace_count.is_some()),
+        ("--log-frequency", args.server.log_frequency.is_some()),
+        ("--serial-sequences", args.load.serial_sequences),
+        ("--bls-composing-models", args.bls_composing_models.is_some()),
+        ("-i grpc", args.request.protocol == Protocol::Grpc),
+    ];
+    match triton.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => bail!("{flag} is only of --service-kind triton; leave it out"),
+        None => Ok(()),
+    }
+}
+
+/// What is said of flags that have no effect beside the others.
+pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
+    let (request, measure, load) = (&args.request, &args.measure, &args.load);
+    let is_triton = args.service_kind == ServiceKind::Triton;
+    let is_grpc = request.protocol == Protocol::Grpc;
+    let made = request.input_data.iter().all(|data| matches!(data.as_str(), "random" | "zero"));
+    let strings = (!made || !is_triton).then_some("the input data have their own strings");
+    let flags = [
+        ("--endpoint", args.endpoint.is_some() && is_triton, Some("--service-kind triton has no endpoint to choose")),
+        ("-x", args.model_version.is_some() && !is_triton, Some("--service-kind openai has no versions")),
+        ("--shape", !request.shape.is_empty() && !is_triton, Some("--service-kind openai has no tensors")),
+        ("--string-length", request.string_length.is_some(), strings),
+        ("--string-data", request.string_data.is_some(), strings),
+        ("--input-tensor-format", request.input_tensor_format.is_some(), is_grpc.then_some("gRPC has one format")),
+        ("--output-tensor-format", request.output_tensor_format.is_some(), is_grpc.then_some("gRPC has one format")),
+        (
+            "--output-shared-memory-size",
+            request.output_shared_memory_size.is_some() && request.shared_memory == SharedMemoryKind::None,
+            Some("there is no --shared-memory"),
+        ),
+        (
+            "--request-distribution",
+            load.request_distribution == Some(Distribution::Poisson) && load.request_rate_range.is_none(),
+            Some("there is no --request-rate-range"),
+        ),
+        (
+            "--verbose-csv",
+            args.report.verbose_csv && args.report.csv.is_none(),
+            Some("there is no file of levels (-f)"),
+        ),
+        (
+            "--request-period",
+            load.request_period.is_some() && load.periodic_concurrency_range.is_none(),
+            Some("there is no --periodic-concurrency-range"),
+        ),
+        (
+            "--serial-sequences",
+            load.serial_sequences && load.request_rate_range.is_none(),
+            Some("only a rate could have several requests of a sequence in flight"),
+        ),
+        (
+            "--num-of-sequences",
+            load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(),
+            Some("a concurrency has as many as requests at once"),
+        ),
+        (
+            "--percentile",
+            measure.percentile > 0 && load.periodic_concurrency_range.is_some(),
+            Some("only the export is written"),
+        ),
+    ];
+    let idle = flags.into_iter().filter(|(_, given, _)| *given);
+    idle.filter_map(|(flag, _, why)| Some(format!("{flag} has no effect: {}", why?))).collect()
+}
+
+/// The first flag that does something only for models whose requests belong to sequences.
+pub fn sequence_flag(args: &PerfAnalyzerArgs) -> Option<&'static str> {
+    let load = &args.load;
+    let flags = [
+        ("--num-of-sequences", load.num_of_sequences.is_some()),
+        ("--sequence-length", load.sequence_length.is_some()),
+        ("--sequence-length-variation", load.sequence_length_variation.is_some()),
+        ("--sequence-id-range", load.sequence_id_range.is_some()),
+        ("--serial-sequences", load.serial_sequences),
+    ];
+    flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+}

@@ -1,0 +1,220 @@
+//! Which loads there are, and the plan of each.
+
+use super::{Calls, Measure, Task};
+use crate::faces::perf_analyzer::args::{Distribution, PerfAnalyzerArgs, Range};
+use crate::faces::perf_analyzer::search::Search;
+use crate::settings::{default_threads, useful_threads};
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+use std::sync::Arc;
+use streamgauge_core::arrival::{Arrival, Rate};
+use streamgauge_core::load::{Arrivals, Load, Places};
+use streamgauge_core::plan::{RunPlan, Warmup};
+use streamgauge_core::stop::StopRule;
+use streamgauge_report::perf_analyzer::Label;
+
+/// Which loads there are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mode {
+    /// Requests at once.
+    Concurrency(Range<u32>),
+    /// Requests per second.
+    Rate {
+        /// How many.
+        range: Range<f64>,
+        /// How evenly they come.
+        arrival: Arrival,
+    },
+    /// Gaps from a file.
+    Intervals(PathBuf),
+    /// Times of the input data.
+    Schedule,
+}
+
+impl Mode {
+    /// As the arguments say; without any, one request at a time.
+    ///
+    /// # Errors
+    /// A sentence that names the flag.
+    pub fn of(args: &PerfAnalyzerArgs) -> Result<Mode> {
+        let load = &args.load;
+        if load.periodic_concurrency_range.is_some() {
+            bail!(
+                "--periodic-concurrency-range is not available: a load that grows by responses is not offered; give --concurrency-range"
+            );
+        }
+        let ranges = [load.request_rate_range.is_some(), load.request_intervals.is_some(), load.fixed_schedule];
+        if let (true, Some(flag)) = (
+            ranges.contains(&true),
+            [("-d", load.dynamic), ("-t", load.threads.is_some()), ("-c", load.most.is_some())]
+                .into_iter()
+                .find(|(_, given)| *given)
+                .map(|(flag, _)| flag),
+        ) {
+            bail!("{flag} is a concurrency, and there is another way to offer load already; leave out one of the two");
+        }
+        let arrival = match load.request_distribution {
+            None | Some(Distribution::Constant) => Arrival::Constant,
+            Some(Distribution::Poisson) => Arrival::Poisson,
+        };
+        Ok(match (load.request_rate_range, &load.request_intervals) {
+            (Some(range), _) => Mode::Rate { range, arrival },
+            (None, Some(file)) => Mode::Intervals(file.clone()),
+            (None, None) if load.fixed_schedule => Mode::Schedule,
+            (None, None) => Mode::Concurrency(load.concurrency_range.unwrap_or(Range { start: 1, end: 1, step: 1 })),
+        })
+    }
+
+    /// Start and end of a range, and the flag that has it.
+    fn range(&self) -> Option<(f64, f64, &'static str)> {
+        match self {
+            Mode::Concurrency(range) => Some((range.start.into(), range.end.into(), "--concurrency-range")),
+            Mode::Rate { range, .. } => Some((range.start, range.end, "--request-rate-range")),
+            Mode::Intervals(_) | Mode::Schedule => None,
+        }
+    }
+}
+
+/// Refuses searches that could not end, and counts that do not go with the load.
+///
+/// # Errors
+/// A sentence that names the flags.
+pub fn check(args: &PerfAnalyzerArgs, mode: &Mode, measure: &Measure) -> Result<()> {
+    let binary = args.measure.binary_search;
+    let Some((start, end, flag)) = mode.range() else {
+        if binary {
+            bail!("--binary-search: there is no range to search; give --concurrency-range or --request-rate-range");
+        }
+        return schedule(args, mode, measure);
+    };
+    if end == 0.0 && measure.limit_ms.is_none() {
+        bail!("{flag}: an end of 0 needs a latency to end at; give --latency-threshold too");
+    }
+    if binary {
+        if end == 0.0 {
+            bail!("{flag}: a binary search needs an end above 0");
+        }
+        if measure.limit_ms.is_none() {
+            bail!("--binary-search: there is no latency to search for; give --latency-threshold too");
+        }
+        if end < start {
+            bail!("{flag}: the end of a binary search must not be below its start");
+        }
+    }
+    let several = start < end || end == 0.0;
+    for (given, name) in
+        [(measure.requests.is_some(), "--request-count"), (measure.warmup > 0, "--warmup-request-count")]
+    {
+        if given && several {
+            bail!("{name}: {flag} has several levels, for which it is not taken; give one level, or leave it out");
+        }
+    }
+    match measure.requests {
+        // A rate counts as whole requests per second.
+        Some(count) if (count as f64) < start.floor() => {
+            bail!("--request-count {count} is less than {flag} {start}; give at least that many")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn schedule(args: &PerfAnalyzerArgs, mode: &Mode, measure: &Measure) -> Result<()> {
+    match mode {
+        Mode::Intervals(file) if !file.is_file() => {
+            bail!("--request-intervals {}: there is no such file", file.display())
+        }
+        Mode::Schedule if let Some(count) = measure.requests => {
+            bail!("--request-count {count}: --fixed-schedule sends what its input data have; leave it out")
+        }
+        Mode::Schedule if args.request.input_data.iter().all(|data| !std::path::Path::new(data).is_file()) => {
+            bail!("--fixed-schedule: the times come from a file; give --input-data FILE")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The search over a mode's loads.
+pub enum Levels {
+    /// Over concurrencies.
+    Concurrency(Search<u32>),
+    /// Over rates.
+    Rate(Search<f64>, Arrival),
+    /// There is one load, until it was run.
+    One(Option<Level>),
+}
+
+/// A load, and what it is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// What it is called.
+    pub label: Label,
+    /// How it is offered.
+    pub load: Load,
+}
+
+impl Levels {
+    /// Those of `task`; `arrivals` are those of a file, where they come from one.
+    pub fn of(task: &Task, arrivals: Option<Arrivals>) -> Levels {
+        match (&task.mode, arrivals) {
+            (Mode::Concurrency(range), _) => Levels::Concurrency(Search::new(*range, task.binary)),
+            (Mode::Rate { range, arrival }, _) => Levels::Rate(Search::new(*range, task.binary), *arrival),
+            (Mode::Intervals(_) | Mode::Schedule, None) => Levels::One(None),
+            (Mode::Intervals(_) | Mode::Schedule, Some(arrivals)) => {
+                let label = Label::Custom(arrivals.peak_rate());
+                Levels::One(Some(Level { label, load: Load::Open { arrivals, cap: None } }))
+            }
+        }
+    }
+
+    /// The next level, where `passed` is whether the last did.
+    pub fn next(&mut self, passed: bool, cap: Option<u32>) -> Option<Level> {
+        let cap = cap.map(Places::all);
+        match self {
+            Levels::Concurrency(search) => {
+                let most = search.next(passed)?;
+                Some(Level { label: Label::Concurrency(most), load: Load::concurrency(most) })
+            }
+            Levels::Rate(search, arrival) => {
+                let per_second = search.next(passed)?;
+                let arrivals = Arrivals::steady(Rate::try_new(per_second).ok()?, *arrival);
+                Some(Level { label: Label::Rate(per_second), load: Load::Open { arrivals, cap } })
+            }
+            Levels::One(level) => {
+                let mut level = level.take()?;
+                if let Load::Open { cap: none, .. } = &mut level.load {
+                    *none = cap;
+                }
+                Some(level)
+            }
+        }
+    }
+}
+
+impl Task {
+    /// Requests in flight at most in an open loop, where calls wait for each other.
+    pub fn cap(&self, calls: Calls) -> Option<u32> {
+        (calls == Calls::Sync).then_some(self.most)
+    }
+
+    /// The plan of `level`, whose requests are `requests` where they are counted.
+    pub fn plan(&self, base: &RunPlan, level: &Level, requests: Option<u64>) -> RunPlan {
+        let warmup = (self.measure.warmup > 0).then(|| Warmup {
+            load: level.load.clone(),
+            prefill: None,
+            requests: Some(self.measure.warmup),
+            duration: None,
+            grace: base.stop.grace,
+        });
+        let stop = match requests {
+            Some(requests) => StopRule::after(requests),
+            None => StopRule { requests: None, stability: Some(self.measure.windows), ..base.stop.clone() },
+        };
+        let threads = default_threads().min(self.threads).min(useful_threads(&level.load, warmup.as_ref())).max(1);
+        RunPlan { load: level.load.clone(), stop, warmup, threads, ..base.clone() }
+    }
+}
+
+/// The arrivals of a schedule.
+pub fn trace(file: PathBuf, dues: Vec<streamgauge_core::Nanos>) -> Arrivals {
+    Arrivals::Trace { file, speedup: 1.0, dues: Arc::from(dues) }
+}

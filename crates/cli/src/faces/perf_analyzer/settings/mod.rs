@@ -1,0 +1,269 @@
+//! What was typed, made into what is meant. Nothing here asks the server.
+
+mod checks;
+mod inputs;
+mod levels;
+mod words;
+
+pub use inputs::{Data, Inputs};
+pub use levels::{Level, Levels, Mode, trace};
+
+use super::args::{self, PerfAnalyzerArgs, Protocol, ServiceKind, SharedMemoryKind, Tensors, TraceLevel};
+use crate::args::profile;
+use crate::settings::Settings;
+use anyhow::{Context, Result, anyhow};
+use std::path::PathBuf;
+use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory, TensorFormat};
+use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, Trust};
+use streamgauge_core::stop::{StabilityRule, Window};
+
+/// Room for each output in shared memory, in bytes.
+const OUTPUT_BYTES: u64 = 102_400;
+/// Sequences at once where a rate is kept.
+const SEQUENCES: u32 = 4;
+/// Requests of a sequence.
+const SEQUENCE_LENGTH: u32 = 20;
+/// By which share that varies.
+const VARIATION: f64 = 0.2;
+
+/// What a command line means.
+pub struct Task {
+    /// What all levels have in common, for the one engine; the load and its end are each level's.
+    pub settings: Settings,
+    /// What is asked.
+    pub service: ServiceKind,
+    /// Which loads there are.
+    pub mode: Mode,
+    /// Find the level by halving.
+    pub binary: bool,
+    /// How a level is measured.
+    pub measure: Measure,
+    /// What is sent.
+    pub inputs: Inputs,
+    /// Whether requests were asked to wait for each other (--sync) or not to (--async, --streaming).
+    pub calls: Option<Calls>,
+    /// Requests in flight at most where calls wait for each other and a rate is kept.
+    pub most: u32,
+    /// Most load threads.
+    pub threads: u16,
+    /// How sequences are made, where the model wants some.
+    pub sequences: Sequences,
+    /// The first flag that does something only for models with sequences.
+    pub sequence_flag: Option<&'static str>,
+    /// Whether a batch size was asked for, be it the usual one.
+    pub batch_given: bool,
+    /// Whether the metrics of the server's GPUs are read.
+    pub collects: bool,
+    /// What the server is to trace.
+    pub trace: Vec<(String, Vec<String>)>,
+    /// What is written.
+    pub output: Output,
+    /// Show each window, and what the client itself took.
+    pub verbose: bool,
+}
+
+/// Whether requests wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// They do.
+    Sync,
+    /// They do not.
+    Async,
+}
+
+/// How a level is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measure {
+    /// By so many requests, in place of windows.
+    pub requests: Option<u64>,
+    /// By windows that agree.
+    pub windows: StabilityRule,
+    /// Requests before, in no figure.
+    pub warmup: u64,
+    /// The latency that ends a search, in milliseconds.
+    pub limit_ms: Option<u64>,
+}
+
+/// What is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The file of levels.
+    pub csv: Option<PathBuf>,
+    /// More columns in it.
+    pub verbose_csv: bool,
+    /// The file of all requests.
+    pub export: Option<PathBuf>,
+    /// Where the levels' own files are kept.
+    pub artifacts: Option<PathBuf>,
+}
+
+impl Task {
+    /// Settles what `args` mean.
+    ///
+    /// # Errors
+    /// A sentence that names the flag and what is accepted.
+    pub fn resolve(mut args: PerfAnalyzerArgs) -> Result<Task> {
+        let mut notes = checks::deprecated(&mut args);
+        checks::refuse(&args)?;
+        notes.extend(checks::idle(&args));
+        let mode = Mode::of(&args)?;
+        let measure = measure(&args);
+        levels::check(&args, &mode, &measure)?;
+        let inputs = Inputs::of(&args)?;
+        let mut settings = settings(&args)?;
+        settings.notes = notes;
+        let streaming = args.request.streaming.then_some(Calls::Async);
+        let asked = args.measure.r#async.then_some(Calls::Async).or(args.measure.sync.then_some(Calls::Sync));
+        let is_rate = matches!(mode, Mode::Rate { .. } | Mode::Intervals(_) | Mode::Schedule);
+        Ok(Task {
+            settings,
+            service: args.service_kind,
+            binary: args.measure.binary_search,
+            inputs,
+            calls: asked.or(streaming),
+            most: args.measure.max_threads.unwrap_or(if is_rate { 4 } else { 16 }),
+            threads: args.measure.max_threads.map_or(u16::MAX, |most| u16::try_from(most).unwrap_or(u16::MAX)),
+            sequences: sequences(&args),
+            sequence_flag: checks::sequence_flag(&args),
+            batch_given: args.request.batch.is_some(),
+            collects: args.server.collect_metrics,
+            trace: trace_settings(&args.server),
+            output: Output {
+                csv: args.report.csv,
+                verbose_csv: args.report.verbose_csv,
+                export: args.report.profile_export_file,
+                artifacts: args.report.artifact_dir,
+            },
+            verbose: args.verbose > 0,
+            mode,
+            measure,
+        })
+    }
+}
+
+/// What the engine is to do, all but for the load.
+fn settings(args: &PerfAnalyzerArgs) -> Result<Settings> {
+    let words = words::of(args);
+    let typed = profile(words).map_err(|error| anyhow!(error.to_string().trim_start_matches("error: ").to_owned()))?;
+    // Keys in the environment are for other commands: Perf Analyzer has headers.
+    let mut settings = Settings::resolve(*typed, &|_| None)?;
+    settings.verbose = args.verbose > 1;
+    settings.bar = Some(false);
+    settings.plan.export = match args.report.profile_export_file {
+        Some(_) => ExportLevel::Raw,
+        None => ExportLevel::Records,
+    };
+    trust(args, &mut settings.plan.endpoint)?;
+    match args.service_kind {
+        ServiceKind::Triton => triton(args, &mut settings.plan.endpoint),
+        // Whether answers are streams is in the bodies.
+        ServiceKind::Openai => settings.plan.endpoint.ask_usage = false,
+    }
+    Ok(settings)
+}
+
+fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
+    let version = args.model_version.clone();
+    endpoint.kind = match args.request.protocol {
+        Protocol::Grpc => EndpointKind::KserveGrpc,
+        Protocol::Http => {
+            let model = args.model.as_deref().unwrap_or_default();
+            let [typed, meant] = [EndpointKind::Generate, EndpointKind::KserveHttp]
+                .map(|kind| kind.default_path(model, version.as_deref(), false));
+            // What stands in front of it is the server's.
+            let base = endpoint.path.strip_suffix(typed.as_str()).unwrap_or_default();
+            endpoint.path = format!("{base}{meant}");
+            EndpointKind::KserveHttp
+        }
+    };
+    let format = |asked: Option<Tensors>| match asked {
+        None | Some(Tensors::Binary) => TensorFormat::Binary,
+        Some(Tensors::Json) => TensorFormat::Json,
+    };
+    let request = &args.request;
+    let output_bytes = request.output_shared_memory_size.unwrap_or(OUTPUT_BYTES);
+    let base = endpoint.kserve.take().map_or_else(Kserve::default, |kserve| *kserve);
+    endpoint.kserve = Some(Box::new(Kserve {
+        version,
+        // Tensors are tensors here: no tokens are counted.
+        text_output: None,
+        backend: None,
+        streams_per_channel: 1,
+        input_format: format(request.input_tensor_format),
+        output_format: format(request.output_tensor_format),
+        shared_memory: (request.shared_memory == SharedMemoryKind::System).then_some(SharedMemory { output_bytes }),
+        ..base
+    }));
+}
+
+/// How a TLS server is trusted, where that is more than what `profile` has words for.
+fn trust(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) -> Result<()> {
+    let server = &args.server;
+    let forms = [
+        (server.ssl_https_client_certificate_type, &server.ssl_https_client_certificate_file, "certificate-type"),
+        (server.ssl_https_private_key_type, &server.ssl_https_private_key_file, "private-key-type"),
+    ];
+    for (form, file, flag) in forms {
+        let (Some(form), Some(file)) = (form, file) else { continue };
+        let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let is_pem = bytes.windows(11).any(|part| part == b"-----BEGIN ");
+        if is_pem != (form == args::FileForm::Pem) {
+            let (is, other) = if is_pem { ("PEM", "DER") } else { ("DER", "PEM") };
+            return Err(anyhow!("--ssl-https-{flag} {other}: {} is {is}; give {is}", file.display()));
+        }
+    }
+    if server.ssl_https_verify_host == Some(0) && server.ssl_https_verify_peer != Some(0) {
+        endpoint.trust = Trust::AnyName(server.ssl_https_ca_certificates_file.clone());
+    }
+    Ok(())
+}
+
+fn measure(args: &PerfAnalyzerArgs) -> Measure {
+    let flags = &args.measure;
+    let window = match flags.measurement_mode {
+        args::Mode::TimeWindows => Window::Time(flags.measurement_interval),
+        args::Mode::CountWindows => Window::Requests(flags.measurement_request_count),
+    };
+    let windows = StabilityRule {
+        window,
+        within: flags.stability_percentage / 100.0,
+        // -1 is none.
+        percentile: u8::try_from(flags.percentile).ok(),
+        most: flags.max_trials,
+    };
+    Measure {
+        requests: flags.request_count,
+        windows,
+        warmup: flags.warmup_request_count,
+        limit_ms: Some(flags.latency_threshold).filter(|limit| *limit > 0),
+    }
+}
+
+fn sequences(args: &PerfAnalyzerArgs) -> Sequences {
+    let load = &args.load;
+    let (first_id, end_id) = load.sequence_id_range.unwrap_or((1, None));
+    Sequences {
+        live: load.num_of_sequences.unwrap_or(SEQUENCES),
+        length: load.sequence_length.unwrap_or(SEQUENCE_LENGTH),
+        variation: load.sequence_length_variation.unwrap_or(VARIATION),
+        first_id,
+        end_id,
+        serial: load.serial_sequences,
+    }
+}
+
+/// Names and values as the protocol has them.
+fn trace_settings(server: &args::ServerArgs) -> Vec<(String, Vec<String>)> {
+    let level = server.trace_level.map(|level| match level {
+        TraceLevel::Off => "OFF".to_owned(),
+        TraceLevel::Timestamps => "TIMESTAMPS".to_owned(),
+        TraceLevel::Tensors => "TENSORS".to_owned(),
+    });
+    let settings = [
+        ("trace_level", level),
+        ("trace_rate", server.trace_rate.map(|rate| rate.to_string())),
+        ("trace_count", server.trace_count.map(|count| count.to_string())),
+        ("log_frequency", server.log_frequency.map(|frequency| frequency.to_string())),
+    ];
+    settings.into_iter().filter_map(|(name, value)| Some((name.to_owned(), vec![value?]))).collect()
+}
