@@ -7,6 +7,7 @@ mod calibrated;
 mod commands;
 mod exit;
 mod faces;
+mod observer;
 mod plan_words;
 mod preparation;
 mod printer;
@@ -20,6 +21,7 @@ mod schedules;
 mod series;
 mod settings;
 mod signals;
+mod triton;
 
 use printer::Printer;
 use std::process::ExitCode;

@@ -5,10 +5,11 @@ use crate::commands::usage;
 use crate::printer::Printer;
 use crate::schedules;
 use crate::settings::Settings;
+use crate::triton::Triton;
 use anyhow::{Context, Error, Result, anyhow, bail};
+use streamgauge_core::Prompt;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
-use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::Stage;
 use streamgauge_load::{ProbeError, Routes, fetch};
 use streamgauge_prompt::tokenizer::EMBEDDED;
@@ -27,12 +28,23 @@ pub struct Preparation {
     pub tokenizer: Tokenizer,
     /// What a trace says of its requests' prompts.
     pub rows: Vec<TraceRow>,
-    /// Prompts that were given, in place of made ones.
-    pub given: Option<Vec<Prompt>>,
+    /// What a Triton server says of its model, where it is one.
+    pub triton: Option<Triton>,
+    /// What is sent, where the user gave it.
+    pub given: Option<GivenInputs>,
     /// Whether the server is asked for its token counts, once the probe has shown whether it knows that.
     pub probed: Option<bool>,
     /// The simulated server of this process, which ends with this.
     _sim: Option<Sim>,
+}
+
+/// What the user gave to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct GivenInputs {
+    /// The requests' contents.
+    pub prompts: Vec<Prompt>,
+    /// Where they are streams, one after another: how many of them each has.
+    pub streams: Vec<u32>,
 }
 
 impl Preparation {
@@ -54,9 +66,13 @@ impl Preparation {
         if settings.plan.endpoint.models.is_empty() {
             settings.plan.endpoint.models = vec![only_model(&settings.plan, &routes, SystemClock::start())?];
         }
+        let triton = match settings.plan.endpoint.kind.is_kserve() {
+            true => Some(Triton::ask(&mut settings.plan, &routes, &settings.watch, printer)?),
+            false => None,
+        };
         let tokenizer = tokenizer(settings, printer)?;
         settings.plan.prompts.tokenizer = tokenizer.name().to_owned();
-        Ok(Preparation { routes, tokenizer, rows, given: None, probed: None, _sim: sim })
+        Ok(Preparation { routes, tokenizer, rows, triton, given: None, probed: None, _sim: sim })
     }
 }
 

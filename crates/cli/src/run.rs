@@ -2,6 +2,7 @@
 
 use crate::books::{Books, Recorded};
 use crate::commands::usage;
+use crate::observer::Observer;
 use crate::plan_words;
 use crate::preparation::Preparation;
 use crate::printer::Printer;
@@ -15,13 +16,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::prompt::Prompt;
+use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
-use streamgauge_load::{Control, Input, Job, Routes, probe};
-use streamgauge_prompt::{Tokenizer, synthesize};
+use streamgauge_load::{Control, Input, Job, probe};
+use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts};
 use streamgauge_report::inputs_json;
-use streamgauge_wire::{Codec, Encoded};
+use streamgauge_wire::{Codec, EncodeError};
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
 /// report shows it, instead of filling the memory.
@@ -55,12 +56,7 @@ pub fn measure(
 ) -> Result<Measured> {
     let clock = SystemClock::start();
     plan.endpoint.ask_usage = shared.probed.unwrap_or(plan.endpoint.ask_usage);
-    let endpoint = &plan.endpoint;
-    let prompts = match &shared.given {
-        Some(given) => given.clone(),
-        None => synthesize(&plan.prompts, &shared.rows, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
-            .map_err(usage)?,
-    };
+    let prompts = prompts(&plan, shared)?;
     let mut artifacts =
         Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
             ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
@@ -68,13 +64,13 @@ pub fn measure(
         })?;
     if plan.probe
         && shared.probed.is_none()
-        && let Err(error) = settle_probe(&mut plan, &prompts, &shared.routes, clock, printer)
+        && let Err(error) = settle_probe(&mut plan, &prompts, shared, clock, printer)
     {
         artifacts.commit(0)?;
         return Err(error);
     }
     shared.probed = Some(plan.endpoint.ask_usage);
-    let (job, bodies) = prepare(Arc::new(plan), &prompts, shared.routes.clone(), clock)?;
+    let (job, bodies) = prepare(Arc::new(plan), &prompts, shared, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
         inputs_json::write(&mut *inputs, &bodies)
@@ -85,31 +81,49 @@ pub fn measure(
         printer.note(&plan_words::told(&job.plan));
     }
     let control = control(&job.plan)?;
-    let tokenizer = shared.tokenizer.clone();
-    let (recorded, facts) = load(settings, job.clone(), control, &bodies, tokenizer, &mut artifacts, printer)?;
+    let (recorded, facts) = load(settings, job.clone(), control, &bodies, shared, &mut artifacts, printer)?;
     Ok(Measured { plan: job.plan.clone(), prompts, recorded, facts, artifacts })
 }
 
-/// Everything the load threads need, and the bodies as they go into the files.
+/// The prompts of a run: those that the user gave, or synthetic ones, as inputs of the model where it takes such.
+fn prompts(plan: &RunPlan, shared: &Preparation) -> Result<Vec<Prompt>> {
+    if let Some(given) = &shared.given {
+        return Ok(given.prompts.clone());
+    }
+    let endpoint = &plan.endpoint;
+    let prompts =
+        synthesize(&plan.prompts, &shared.rows, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
+            .map_err(usage)?;
+    match &shared.triton {
+        Some(triton) => prompts.into_iter().map(|prompt| triton.complete(plan, prompt)).collect(),
+        None => Ok(prompts),
+    }
+}
+
+/// Everything the load threads need, and what requests say as it goes into the files.
 fn prepare(
     plan: Arc<RunPlan>,
     prompts: &[Prompt],
-    routes: Routes,
+    shared: &Preparation,
     clock: SystemClock,
 ) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
     let bodies: Vec<_> = prompts.iter().map(|prompt| codec.shown(prompt)).collect();
-    let inputs = prompts.iter().zip(&bodies).map(|(prompt, body)| input(prompt, body)).collect();
-    Ok((Arc::new(Job::new(plan, codec, inputs, routes, clock)?), bodies))
+    let inputs = prompts.iter().map(|prompt| input(&codec, prompt)).collect::<Result<_, _>>().map_err(usage)?;
+    let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
+    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams);
+    Ok((Arc::new(job), bodies))
 }
 
-fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
+fn input(codec: &Codec, prompt: &Prompt) -> Result<Input, EncodeError> {
     // A server takes the length for each text of a batch; a record is of them all.
     let texts = u32::try_from(prompt.texts.len()).unwrap_or(u32::MAX);
     let want_out = prompt.want_out.map(|tokens| tokens.saturating_mul(texts));
-    let body = body.to_string().into_bytes();
-    let encoded = Encoded { json: body.len(), body };
-    Input { encoded, expected: Vec::new(), tokens: prompt.tokens, want_out }
+    let expected = match &prompt.given {
+        Given::Tensors { expected, .. } => expected.clone(),
+        Given::Body(_) | Given::Nothing => Vec::new(),
+    };
+    Ok(Input { encoded: codec.encode(prompt)?, expected, tokens: prompt.tokens, want_out })
 }
 
 /// One request ahead of the load, in no figure: a server that does not answer it ends the run here, with its own message.
@@ -117,7 +131,7 @@ fn input(prompt: &Prompt, body: &serde_json::Value) -> Input {
 fn settle_probe(
     plan: &mut RunPlan,
     prompts: &[Prompt],
-    routes: &Routes,
+    shared: &Preparation,
     clock: SystemClock,
     printer: &Printer,
 ) -> Result<()> {
@@ -126,7 +140,11 @@ fn settle_probe(
     loop {
         // A short answer is proof enough.
         let prompt = Prompt { want_out: last.want_out.map(|_| 1), ..last.clone() };
-        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], routes.clone(), clock)?;
+        let prompt = match &shared.triton {
+            Some(triton) => triton.complete(plan, prompt)?,
+            None => prompt,
+        };
+        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], shared, clock)?;
         let Outcome::Failed(failure) = probe(job)?.record.outcome else { return Ok(()) };
         let target = &plan.endpoint.target;
         if plan.endpoint.ask_usage
@@ -151,13 +169,20 @@ fn load(
     job: Arc<Job>,
     control: Control,
     bodies: &[serde_json::Value],
-    tokenizer: Tokenizer,
+    shared: &Preparation,
     artifacts: &mut Artifacts,
     printer: &Printer,
 ) -> Result<(Recorded, RunFacts)> {
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
-    let rules = Rules::of(&job.plan, &settings.watch)?;
+    let rules = Rules::of(&job.plan, &settings.windows)?;
+    let tokenizer = shared.tokenizer.clone();
     let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
+    let observer = match &shared.triton {
+        Some(triton) if triton.is_watched() => {
+            Some(Observer::start(&job.plan, triton, &shared.routes, job.clock, control.clone())?)
+        }
+        _ => None,
+    };
     let (batches, incoming) = sync_channel(BATCHES);
     let (tell_facts, facts) = channel();
     std::thread::scope(|scope| {
@@ -166,8 +191,9 @@ fn load(
             .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
         let bar = Bar::new(job.plan.stop.clone(), settings.bar.unwrap_or(printer.is_terminal()));
         let run = streamgauge_load::run(job.clone(), control, batches)?;
-        let facts = run.finish(|progress| bar.show(progress, job.clock.now()));
+        let mut facts = run.finish(|progress| bar.show(progress, job.clock.now()));
         bar.clear();
+        facts.server = observer.map(|observer| observer.finish(printer)).transpose()?;
         // The recorder waits for it.
         let _ = tell_facts.send(facts);
         recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))

@@ -5,11 +5,12 @@ use crate::printer::Printer;
 use anyhow::{Context, Result, anyhow, bail};
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{ModelInfo, Watched};
-use streamgauge_core::plan::{EndpointKind, RunPlan};
+use streamgauge_core::plan::{EndpointKind, RunPlan, Target};
 use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_load::Client;
 use streamgauge_load::Routes;
-use streamgauge_load::kserve::Client;
 use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
+use streamgauge_wire::kserve::Call;
 
 /// How long an answer to a question may take.
 pub const LIMIT: Nanos = Nanos::from_millis(10_000);
@@ -23,26 +24,50 @@ pub struct Triton {
     pub watched: Watched,
     /// Whether the server tells its counters.
     pub statistics: bool,
+    /// Its metrics page, where that is to be read too.
+    pub metrics: Option<Metrics>,
+}
+
+/// What of the server's own account is wanted beside the load.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// Its counters.
+    pub statistics: bool,
+    /// Further models whose counters are wanted, each perhaps with a version behind a colon.
+    pub composing: Vec<String>,
+    /// Its metrics page.
+    pub metrics: Option<Metrics>,
+}
+
+/// A metrics page and how often it is read.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// The server that has it.
+    pub target: Target,
+    /// Where on that server.
+    pub path: String,
+    /// From one reading to the next.
+    pub every: Nanos,
 }
 
 impl Triton {
     /// Asks the server of `plan`, and completes the plan with what the model decides: the call, and whether there is a text.
-    /// `named` are further models whose counters are wanted.
     ///
     /// # Errors
     /// When the server cannot be asked, or the model is not there or not ready.
-    pub fn ask(plan: &mut RunPlan, routes: &Routes, named: &[String], printer: &Printer) -> Result<Triton> {
+    pub fn ask(plan: &mut RunPlan, routes: &Routes, watch: &Watch, printer: &Printer) -> Result<Triton> {
         let endpoint = &plan.endpoint;
         let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.timeouts.total))?;
         let server = client.server().context("failed to get server metadata")?;
         let name = endpoint.models.first().cloned().unwrap_or_default();
         let version = endpoint.kserve.as_ref().and_then(|kserve| kserve.version.clone());
         let model = client.model(&name, version.as_deref()).context("failed to get model metadata")?;
-        if !client.is_ready(&name, version.as_deref()).context("failed to get model readiness")? {
+        let ready = Call::ModelReady { model: &name, version: version.as_deref() };
+        if !client.is_ready(&ready).context("failed to get model readiness")? {
             bail!("model {name} is not ready on {}", endpoint.target);
         }
         let mut watched = watched(&mut client, &model, version.clone())?;
-        watched.composing.extend(named.iter().map(|named| by_name(named)));
+        watched.composing.extend(watch.composing.iter().map(|named| by_name(named)));
         let kind = endpoint.kind;
         if let Some(kserve) = &mut plan.endpoint.kserve {
             kserve.decoupled = model.decoupled;
@@ -63,8 +88,13 @@ impl Triton {
         if endpoint.path.is_empty() {
             endpoint.path = kind.default_path(&name, version.as_deref(), endpoint.calls_stream());
         }
-        let statistics = server.extensions.iter().any(|extension| extension == "statistics");
-        Ok(Triton { model, watched, statistics })
+        let statistics = watch.statistics && server.extensions.iter().any(|extension| extension == "statistics");
+        Ok(Triton { model, watched, statistics, metrics: watch.metrics.clone() })
+    }
+
+    /// Whether there is anything to watch beside the load.
+    pub fn is_watched(&self) -> bool {
+        self.statistics || self.metrics.is_some()
     }
 
     /// Gives a prompt the inputs that the plan's backend wants, where prompts are made for one.
@@ -79,7 +109,7 @@ impl Triton {
             output_exact: plan.prompts.output_exact,
             extra: endpoint.extra.clone(),
         };
-        let inputs = llm_inputs(backend, &self.model, &prompt, &options).map_err(|error| usage(error.into()))?.tensors;
+        let inputs = llm_inputs(backend, &self.model, &prompt, &options).map_err(usage)?.tensors;
         Ok(Prompt { given: Given::Tensors { inputs, expected: Vec::new() }, ..prompt })
     }
 }

@@ -115,8 +115,21 @@ impl Route {
     /// # Errors
     /// The failure of the last address tried.
     pub async fn open(&self, clock: SystemClock) -> Result<Connection, Failure> {
+        self.open_as(self.grpc, clock).await
+    }
+
+    /// A connection beside the load, for one call after another.
+    ///
+    /// # Errors
+    /// As [`Route::open`].
+    pub async fn open_for_questions(&self, clock: SystemClock) -> Result<Connection, Failure> {
+        let rule = self.grpc.map(|_| Rule { streaming: false, slots: 1, keep_alive: None });
+        self.open_as(rule, clock).await
+    }
+
+    async fn open_as(&self, rule: Option<Rule>, clock: SystemClock) -> Result<Connection, Failure> {
         let transport = self.transport(clock).await?;
-        Ok(match self.grpc {
+        Ok(match rule {
             None => Http1::new(transport).await?.into(),
             Some(rule) => Grpc::new(Channel::open(transport, rule).await?, rule).into(),
         })
@@ -181,7 +194,7 @@ fn connector(
     let refuse = |message: String| Failure { stage: Stage::Tls, class: FailureClass::Tls, message };
     let config = match trust {
         Some(config) => config.clone(),
-        None => trust.insert(tls::client_config(&endpoint.trust).map_err(|error| refuse(error.to_string()))?).clone(),
+        None => trust.insert(tls::client_config(endpoint).map_err(|error| refuse(error.to_string()))?).clone(),
     };
     let name = ServerName::try_from(target.host.clone()).map_err(|error| refuse(error.to_string()))?;
     Ok((TlsConnector::from(config), name))

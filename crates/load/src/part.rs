@@ -1,6 +1,8 @@
 //! One phase of a run as all load threads share it: its plan, its tickets and its places.
 
+use crate::job::Job;
 use crate::places::SharedPlaces;
+use crate::sequences::Sequences;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use streamgauge_core::clock::Nanos;
@@ -21,10 +23,12 @@ pub(crate) struct Part {
     pub cap: Option<SharedPlaces>,
     /// Places for requests without a first output.
     pub prefill: Option<SharedPlaces>,
+    /// Where its requests belong to sequences.
+    pub sequences: Option<Sequences>,
 }
 
 impl Part {
-    pub fn new(plan: PhasePlan) -> Part {
+    pub fn new(job: &Job, plan: PhasePlan) -> Part {
         let cap = match plan.load {
             Load::Open { cap, .. } => cap,
             Load::Concurrency(_) | Load::Users { .. } => None,
@@ -33,6 +37,7 @@ impl Part {
             tickets: Tickets::new(plan.requests, plan.duration),
             cap: cap.map(SharedPlaces::new),
             prefill: plan.prefill.map(SharedPlaces::new),
+            sequences: Sequences::of(job, &plan),
             plan,
         }
     }

@@ -9,6 +9,7 @@ use crate::lobby::Lobby;
 use crate::pacer::Pacer;
 use crate::part::Part;
 use crate::places::SharedPlaces;
+use crate::sequences::Sequences;
 use crate::users::User;
 use crate::waits::{Ticket, Waits};
 use std::cell::{Cell, RefCell};
@@ -226,7 +227,9 @@ impl Shard {
             }
             slot.begin_phase();
             let Some(mut source) = self.join(index, slot.number()).await else { continue };
+            part.sequences.iter().for_each(Sequences::enter);
             while let Some(ticket) = self.ticket(index, slot.number(), &mut source).await {
+                let Some(ticket) = self.in_sequence(part, slot.number(), ticket).await else { continue };
                 let finished = slot.request(&ticket, part.plan.phase).await;
                 drop(ticket);
                 let pause = could_not_connect(&finished, &self.common.job);
@@ -235,6 +238,7 @@ impl Shard {
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
             }
+            self.close_sequences(part, &mut slot).await;
             if let Source::User(user) = &mut source {
                 let over = self.waits.over();
                 user.left_over(over).for_each(|due| self.put_down(part, due, over));
@@ -287,6 +291,41 @@ impl Shard {
             }
             Source::Pacer(pacer) => self.sound(pacer.ticket(slot, part, || self.grow(phase)).await),
             Source::User(user) => self.sound(user.ticket(part, &self.waits).await),
+        }
+    }
+
+    /// `ticket` with its turn in a sequence, where requests have one; none when the phase ended while it waited for that.
+    async fn in_sequence<'a>(&self, part: &'a Part, slot: u32, ticket: Ticket<'a>) -> Option<Ticket<'a>> {
+        let Some(sequences) = &part.sequences else { return Some(ticket) };
+        let place = sequences.place(slot, ticket.seq);
+        let (mut gate, mut issued) = (None, ticket.issued);
+        if let Some(one) = sequences.gate(place) {
+            gate = one.try_acquire().ok();
+            if gate.is_none() {
+                // Nobody closes it.
+                gate = self.waits.end.unless_over(one.acquire()).await.and_then(Result::ok);
+                issued = self.waits.clock.now();
+            }
+            if gate.is_none() {
+                let over = self.waits.over();
+                self.put_down(part, Due { seq: ticket.seq, at: ticket.due.unwrap_or(ticket.issued) }, over);
+                return None;
+            }
+        }
+        let turn = sequences.next(place)?;
+        Some(ticket.in_sequence(turn, gate, issued))
+    }
+
+    /// Tells the server that the sequences end which the phase left open. These requests are in no figure and no record.
+    async fn close_sequences(&self, part: &Part, slot: &mut Slot) {
+        let Some(sequences) = &part.sequences else { return };
+        for (place, turn) in sequences.leave(slot.number()) {
+            if self.waits.end.is_cut() {
+                return;
+            }
+            // Numbers that no request has.
+            let ticket = Ticket::at_once(u64::MAX - place, self.waits.clock.now());
+            slot.request(&ticket.in_sequence(turn, None, self.waits.clock.now()), Phase::Warmup).await;
         }
     }
 

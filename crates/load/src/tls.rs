@@ -1,13 +1,14 @@
 //! TLS: which certificates are believed. The only room that names the cryptography provider.
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::Path;
 use std::sync::Arc;
-use streamgauge_core::plan::Trust;
+use streamgauge_core::plan::{Endpoint, EndpointKind, Identity, Trust};
 use thiserror::Error;
 
 /// Why no TLS configuration could be made.
@@ -21,6 +22,18 @@ pub enum TlsError {
         /// What was wrong.
         reason: String,
     },
+    /// A file of the client's identity is of no use.
+    #[error("{what} {path}: {reason}; give {wanted}")]
+    Identity {
+        /// What should be in it.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// What was wrong.
+        reason: String,
+        /// What is accepted.
+        wanted: &'static str,
+    },
     /// The provider refused our settings.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
@@ -29,22 +42,70 @@ pub enum TlsError {
     NoRoots,
 }
 
-/// The configuration for connections to a server that is trusted by `trust`.
+/// The configuration for connections to the servers of `endpoint`.
 ///
 /// # Errors
-/// When the certificates cannot be read or there are none.
-pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
+/// When the certificates or the key cannot be read or there are none.
+pub fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let config = match trust {
-        Trust::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
-        Trust::File(path) => builder.with_root_certificates(file_roots(path)?).with_no_client_auth(),
-        Trust::AnyName(_) => return Err(TlsError::NoRoots),
-        Trust::Insecure => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAll(provider))).with_no_client_auth()
+    let builder = match &endpoint.trust {
+        Trust::System => builder.with_root_certificates(system_roots()?),
+        Trust::File(path) => builder.with_root_certificates(file_roots(path)?),
+        Trust::AnyName(path) => {
+            let roots = path.as_deref().map_or_else(system_roots, file_roots)?;
+            let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            let chains = chains.map_err(|error| rustls::Error::General(error.to_string()))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(chains)))
+        }
+        Trust::Insecure => builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAll(provider))),
+    };
+    let mut config = match &endpoint.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = (certificates(identity)?, private_key(identity)?);
+            builder.with_client_auth_cert(chain, key).map_err(|error| no_key(identity, error.to_string()))?
         }
     };
+    if endpoint.kind == EndpointKind::KserveGrpc {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
     Ok(Arc::new(config))
+}
+
+/// The chain that the client presents.
+fn certificates(identity: &Identity) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let refuse = |reason: String| TlsError::Identity {
+        what: "client certificate",
+        path: identity.certificates.display().to_string(),
+        reason,
+        wanted: "a PEM file with at least one certificate, or one in DER",
+    };
+    let bytes = std::fs::read(&identity.certificates).map_err(|error| refuse(error.to_string()))?;
+    if !is_pem(&bytes) {
+        return Ok(vec![bytes.into()]);
+    }
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let chain = chain.map_err(|error| refuse(error.to_string()))?;
+    if chain.is_empty() { Err(refuse("holds no certificate".into())) } else { Ok(chain) }
+}
+
+fn private_key(identity: &Identity) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let refuse = |reason: String| no_key(identity, reason);
+    let bytes = std::fs::read(&identity.key).map_err(|error| refuse(error.to_string()))?;
+    if is_pem(&bytes) {
+        return PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| refuse(error.to_string()));
+    }
+    PrivateKeyDer::try_from(bytes).map_err(|reason| refuse(reason.to_owned()))
+}
+
+fn no_key(identity: &Identity, reason: String) -> TlsError {
+    let path = identity.key.display().to_string();
+    TlsError::Identity { what: "client key", path, reason, wanted: "the certificate's private key, PEM or DER" }
+}
+
+fn is_pem(bytes: &[u8]) -> bool {
+    bytes.windows(10).any(|window| window == b"-----BEGIN")
 }
 
 fn system_roots() -> Result<RootCertStore, TlsError> {
@@ -99,5 +160,50 @@ impl ServerCertVerifier for BelieveAll {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Any name will do, so long as the chain of certificates is trusted.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            // Looked at last: the chain was found good.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }

@@ -31,12 +31,14 @@ pub(crate) struct Ticket<'a> {
     _cap: Option<SemaphorePermit<'a>>,
     /// Its place among those without a first output.
     prefill: Cell<Option<SemaphorePermit<'a>>>,
+    /// Its place in a sequence that has one request at a time.
+    _gate: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Ticket<'a> {
     /// A request that holds no place.
     pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
-        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill: Cell::new(None) }
+        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill: Cell::new(None), _gate: None }
     }
 
     /// A request of a closed loop: nothing but the slot itself was waited for.
@@ -47,6 +49,11 @@ impl<'a> Ticket<'a> {
     /// This request with the places that it got.
     pub fn with(self, held: Held<'a>) -> Ticket<'a> {
         Ticket { waited: held.waited, _cap: held.cap, prefill: Cell::new(held.prefill), ..self }
+    }
+
+    /// This request as a part of a sequence, with the place there that it got; `issued` is when, where it had to wait.
+    pub fn in_sequence(self, turn: Turn, gate: Option<SemaphorePermit<'a>>, issued: Nanos) -> Ticket<'a> {
+        Ticket { turn: Some(turn), _gate: gate, issued, ..self }
     }
 
     /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.

@@ -64,10 +64,10 @@ pub enum EncodeError {
         /// Which value.
         reason: &'static str,
     },
-    /// Shared memory without what it needs.
-    #[error("shared memory: {0}")]
-    Shared(&'static str),
+    /// Outputs that go to shared memory, and cannot be compared there.
+    #[error("outputs in shared memory cannot be compared with validation data")]
+    SharedExpected,
     /// More bytes than a message can have.
-    #[error("the request has {0} bytes; a gRPC message has less than 4 GiB")]
+    #[error("the request has {0} bytes; a gRPC message has less than 2 GiB")]
     TooLong(usize),
 }

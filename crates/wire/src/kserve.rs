@@ -1,7 +1,14 @@
 //! Questions to a KServe v2 server, and its answers.
 
-use streamgauge_core::kserve::{ModelInfo, ModelStatistics, ServerInfo};
-use thiserror::Error;
+mod answers;
+
+pub use answers::{KserveError, model_info, ready, server_info, statistics};
+
+use crate::proto::log_settings_request::SettingValue;
+use crate::proto::log_settings_request::setting_value::ParameterChoice;
+use crate::proto::{self, trace_setting_request};
+use prost::Message;
+use serde_json::{Value, json};
 
 /// How a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,61 +89,128 @@ pub enum Call<'a> {
 impl Call<'_> {
     /// The call's path, and its message without a prefix.
     pub fn grpc(&self) -> (&'static str, Vec<u8>) {
-        ("", Vec::new())
+        let named = |name: &str| name.to_owned();
+        let of = |version: Option<&str>| version.unwrap_or_default().to_owned();
+        match *self {
+            Call::ServerLive => ("/inference.GRPCInferenceService/ServerLive", Vec::new()),
+            Call::ServerReady => ("/inference.GRPCInferenceService/ServerReady", Vec::new()),
+            Call::ServerMetadata => ("/inference.GRPCInferenceService/ServerMetadata", Vec::new()),
+            Call::ModelReady { model, version } => {
+                let request = proto::ModelReadyRequest { name: named(model), version: of(version) };
+                ("/inference.GRPCInferenceService/ModelReady", request.encode_to_vec())
+            }
+            Call::ModelMetadata { model, version } => {
+                let request = proto::ModelMetadataRequest { name: named(model), version: of(version) };
+                ("/inference.GRPCInferenceService/ModelMetadata", request.encode_to_vec())
+            }
+            Call::ModelConfig { model, version } => {
+                let request = proto::ModelConfigRequest { name: named(model), version: of(version) };
+                ("/inference.GRPCInferenceService/ModelConfig", request.encode_to_vec())
+            }
+            Call::ModelStatistics { model, version } => {
+                let request = proto::ModelStatisticsRequest { name: of(model), version: of(version) };
+                ("/inference.GRPCInferenceService/ModelStatistics", request.encode_to_vec())
+            }
+            Call::RegisterSystemMemory { region, key, offset, bytes } => {
+                let (name, key) = (named(region), named(key));
+                let request = proto::SystemSharedMemoryRegisterRequest { name, key, offset, byte_size: bytes };
+                ("/inference.GRPCInferenceService/SystemSharedMemoryRegister", request.encode_to_vec())
+            }
+            Call::UnregisterSystemMemory { region } => {
+                let request = proto::SystemSharedMemoryUnregisterRequest { name: of(region) };
+                ("/inference.GRPCInferenceService/SystemSharedMemoryUnregister", request.encode_to_vec())
+            }
+            Call::TraceSettings { model, settings } => {
+                let value = |value: &Vec<String>| trace_setting_request::SettingValue { value: value.clone() };
+                let settings = settings.iter().map(|(name, values)| (name.clone(), value(values))).collect();
+                let request = proto::TraceSettingRequest { settings, model_name: of(model) };
+                ("/inference.GRPCInferenceService/TraceSetting", request.encode_to_vec())
+            }
+            Call::LogSettings { settings } => {
+                let settings = settings.iter().map(|(name, value)| (name.clone(), log_setting(value))).collect();
+                ("/inference.GRPCInferenceService/LogSettings", proto::LogSettingsRequest { settings }.encode_to_vec())
+            }
+        }
     }
 
     /// Method, path with query, and body.
     pub fn http(&self) -> (&'static str, String, Option<Vec<u8>>) {
-        ("GET", String::new(), None)
+        let get = |path: String| ("GET", path, None);
+        let post = |path: String, body: Value| ("POST", path, Some(body.to_string().into_bytes()));
+        match *self {
+            Call::ServerLive => get("/v2/health/live".into()),
+            Call::ServerReady => get("/v2/health/ready".into()),
+            Call::ServerMetadata => get("/v2".into()),
+            Call::ModelReady { model, version } => get(format!("{}/ready", model_path(model, version))),
+            Call::ModelMetadata { model, version } => get(model_path(model, version)),
+            Call::ModelConfig { model, version } => get(format!("{}/config", model_path(model, version))),
+            Call::ModelStatistics { model: None, .. } => get("/v2/models/stats".into()),
+            Call::ModelStatistics { model: Some(model), version } => {
+                get(format!("{}/stats", model_path(model, version)))
+            }
+            Call::RegisterSystemMemory { region, key, offset, bytes } => post(
+                format!("/v2/systemsharedmemory/region/{}/register", escaped(region)),
+                json!({"key": key, "offset": offset, "byte_size": bytes}),
+            ),
+            Call::UnregisterSystemMemory { region: None } => {
+                post("/v2/systemsharedmemory/unregister".into(), json!({}))
+            }
+            Call::UnregisterSystemMemory { region: Some(region) } => {
+                post(format!("/v2/systemsharedmemory/region/{}/unregister", escaped(region)), json!({}))
+            }
+            Call::TraceSettings { model, settings } => {
+                let of_model = model.map(|model| format!("/models/{}", escaped(model))).unwrap_or_default();
+                let settings = settings.iter().map(|(name, values)| (name.clone(), trace_setting(name, values)));
+                post(format!("/v2{of_model}/trace/setting"), Value::Object(settings.collect()))
+            }
+            Call::LogSettings { settings } => {
+                let settings = settings.iter().map(|(name, value)| (name.clone(), json_log_setting(value)));
+                post("/v2/logging".into(), Value::Object(settings.collect()))
+            }
+        }
     }
 }
 
-/// Why an answer says nothing.
-#[derive(Debug, PartialEq, Eq, Error)]
-pub enum KserveError {
-    /// It is not of the promised shape.
-    #[error("not {what}: {reason}")]
-    Malformed {
-        /// What it should be.
-        what: &'static str,
-        /// Why it is not.
-        reason: String,
-    },
+/// The path of a model, or of one version of it.
+fn model_path(model: &str, version: Option<&str>) -> String {
+    let version = version.map(|version| format!("/versions/{}", escaped(version))).unwrap_or_default();
+    format!("/v2/models/{}{version}", escaped(model))
 }
 
-/// What the server says of itself, from the answer to [`Call::ServerMetadata`].
-///
-/// # Errors
-/// When it is anything else.
-pub fn server_info(protocol: Protocol, answer: &[u8]) -> Result<ServerInfo, KserveError> {
-    let _ = (protocol, answer);
-    Ok(ServerInfo::default())
+/// A name as a part of a path.
+fn escaped(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
 }
 
-/// What the server says of a model, from the answers to [`Call::ModelMetadata`] and [`Call::ModelConfig`].
-///
-/// # Errors
-/// When they are anything else, or name a datatype that the protocol does not have.
-pub fn model_info(protocol: Protocol, metadata: &[u8], config: &[u8]) -> Result<ModelInfo, KserveError> {
-    let _ = (protocol, metadata, config);
-    Ok(ModelInfo::default())
+/// Triton wants levels as a list and anything else as a text; null goes back to the default.
+fn trace_setting(name: &str, values: &[String]) -> Value {
+    match values {
+        [] => Value::Null,
+        [value] if name != "trace_level" => value.as_str().into(),
+        _ => values.into(),
+    }
 }
 
-/// What the server has counted, from the answer to [`Call::ModelStatistics`].
-///
-/// # Errors
-/// When it is anything else.
-pub fn statistics(protocol: Protocol, answer: &[u8]) -> Result<Vec<ModelStatistics>, KserveError> {
-    let _ = (protocol, answer);
-    Ok(Vec::new())
+fn json_log_setting(value: &str) -> Value {
+    let number = || value.parse::<u32>().ok().map(Value::from);
+    value.parse::<bool>().ok().map(Value::from).or_else(number).unwrap_or_else(|| value.into())
 }
 
-/// Whether the server lives, serves, or serves a model, from the answer to [`Call::ServerLive`], [`Call::ServerReady`] or
-/// [`Call::ModelReady`]. `status` is that of HTTP.
-///
-/// # Errors
-/// When it is anything else.
-pub fn ready(protocol: Protocol, status: u16, answer: &[u8]) -> Result<bool, KserveError> {
-    let _ = (protocol, answer);
-    Ok(status == 200)
+fn log_setting(value: &str) -> SettingValue {
+    let parameter = match json_log_setting(value) {
+        Value::Bool(value) => ParameterChoice::BoolParam(value),
+        Value::Number(_) => ParameterChoice::Uint32Param(value.parse().unwrap_or_default()),
+        _ => ParameterChoice::StringParam(value.to_owned()),
+    };
+    SettingValue { parameter_choice: Some(parameter) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,13 @@ mod answer;
 mod chat;
 mod codec;
 mod completions;
+mod decoder;
+mod elements;
 mod encoded;
 mod error_body;
+mod generate;
 pub mod grpc;
+mod infer;
 pub mod kserve;
 mod models;
 #[allow(missing_docs, clippy::all)]
@@ -21,8 +25,10 @@ pub mod proto;
 mod sse;
 mod template;
 
-pub use codec::{AnswerTo, Codec, Decoder, MAX_BODY};
+pub use codec::{AnswerTo, Codec};
+pub use decoder::{Decoder, MAX_BODY};
 pub use encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
 pub use error_body::{names_field, server_message};
+pub use infer::responses::{InferResponse, infer_responses};
 pub use models::{ModelsError, model_ids};
 pub use sse::{MAX_EVENT, SseEvent, SseParser};

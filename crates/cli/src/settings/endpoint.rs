@@ -92,7 +92,7 @@ fn destinations(args: &ProfileArgs, kind: EndpointKind) -> Result<(Target, Vec<T
 }
 
 fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Target, String)> {
-    let (target, base) = target(url)?;
+    let (target, base) = target("--url", url)?;
     let base = base.trim_end_matches('/');
     if kind == EndpointKind::KserveGrpc {
         // The path is the call's, which the model decides.
@@ -118,12 +118,13 @@ fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Tar
     }
 }
 
-fn target(url: &str) -> Result<(Target, String)> {
+/// A server and a path on it, as the URL that `flag` was given.
+pub fn target(flag: &str, url: &str) -> Result<(Target, String)> {
     // What stands before an @ may be a password, which no message repeats.
     let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("..@{host}"));
     let refuse = |reason: &str| {
         anyhow::anyhow!(
-            "--url {shown}: {reason}; give http://HOST[:PORT][/PATH] or https://.. (an IPv6 address in brackets)"
+            "{flag} {shown}: {reason}; give http://HOST[:PORT][/PATH] or https://.. (an IPv6 address in brackets)"
         )
     };
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
@@ -261,16 +262,16 @@ mod tests {
 
     #[test]
     fn urls_in_the_forms_people_give() {
-        let parse = |url| target(url).map(|(target, path)| (target.to_string(), path)).unwrap();
+        let parse = |url| target("--url", url).map(|(target, path)| (target.to_string(), path)).unwrap();
         assert_eq!(parse("localhost:8000"), ("http://localhost:8000".into(), "/".into()));
         assert_eq!(parse("http://10.0.0.1"), ("http://10.0.0.1".into(), "/".into()));
         assert_eq!(parse("https://api.example/v1/"), ("https://api.example".into(), "/v1/".into()));
         assert_eq!(parse("http://[::1]:9000"), ("http://[::1]:9000".into(), "/".into()));
         for url in ["ftp://x", "http://", "http://x:99999", "http://x:0", "http://x?q=1", "http://[::1"] {
-            let error = target(url).unwrap_err().to_string();
+            let error = target("--url", url).unwrap_err().to_string();
             assert!(error.starts_with(&format!("--url {url}: ")), "{error}");
         }
-        let error = target("http://me:secret@host").unwrap_err().to_string();
+        let error = target("--url", "http://me:secret@host").unwrap_err().to_string();
         assert!(error.starts_with("--url ..@host: a user name") && !error.contains("secret"), "{error}");
     }
 

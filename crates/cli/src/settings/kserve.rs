@@ -1,15 +1,22 @@
 //! What a Triton or other KServe v2 endpoint has beyond what all have.
 
 use crate::args::ProfileArgs;
+use crate::settings::endpoint;
+use crate::triton::{Metrics, Watch};
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Backend, KeepAlive, Kserve};
-use streamgauge_core::plan::EndpointKind;
+use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
 
 /// Output tokens that are asked of TensorRT-LLM where none were, as GenAI-Perf does.
 pub const TENSORRT_LLM_OUTPUT: f64 = 256.0;
 /// The output that holds the text, in both LLM backends and in the generate extension.
 pub const TEXT_OUTPUT: &str = "text_output";
+/// Where Triton has its metrics page.
+const METRICS_PORT: u16 = 8002;
+const METRICS_PATH: &str = "/metrics";
+/// How often it is read, in milliseconds.
+const METRICS_INTERVAL: u32 = 1000;
 /// How long the answer to a ping may take.
 const PING_TIMEOUT: Nanos = Nanos::from_millis(20_000);
 
@@ -60,6 +67,27 @@ pub fn kserve(args: &ProfileArgs, kind: EndpointKind) -> Result<Option<Box<Kserv
             .map(|every| KeepAlive { every, timeout: triton.grpc_keepalive_timeout.unwrap_or(PING_TIMEOUT) }),
         ..Kserve::default()
     })))
+}
+
+/// What of the server's own account is wanted. Its metrics page is looked for where Triton has it.
+///
+/// # Errors
+/// When the page's URL is not one.
+pub fn watch(args: &ProfileArgs, endpoint: &Endpoint) -> Result<Watch> {
+    let triton = &args.triton;
+    let metrics = triton.collect_metrics.then(|| -> Result<Metrics> {
+        let (target, path) = match &triton.metrics_url {
+            Some(url) => endpoint::target("--metrics-url", url)?,
+            None => (Target { tls: false, port: METRICS_PORT, ..endpoint.target.clone() }, METRICS_PATH.to_owned()),
+        };
+        let every = Nanos::from_millis(i64::from(triton.metrics_interval.unwrap_or(METRICS_INTERVAL)));
+        Ok(Metrics { target, path, every })
+    });
+    Ok(Watch {
+        statistics: endpoint.kind.is_kserve() && !triton.no_server_statistics,
+        composing: triton.bls_composing_models.clone(),
+        metrics: metrics.transpose()?,
+    })
 }
 
 /// Refuses flags that do nothing for an endpoint of that kind.

@@ -8,8 +8,9 @@ mod load;
 
 pub use load::TracePart;
 
-use crate::rules::Watch;
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
+use crate::rules::WindowWatch;
+use crate::triton::Watch;
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub sim: bool,
     /// Which part of the trace is replayed, where the plan replays one.
     pub trace_part: TracePart,
+    /// What of a Triton server's own account is wanted.
+    pub watch: Watch,
     /// What was asked for as tokenizer.
     pub tokenizer: Option<String>,
     /// Layout of the table.
@@ -46,7 +49,7 @@ pub struct Settings {
     /// The worst verdict that is good enough.
     pub require_fidelity: Option<Grade>,
     /// What is wanted of windows beyond the plan's rule.
-    pub watch: Watch,
+    pub windows: WindowWatch,
     /// Say more.
     pub verbose: bool,
     /// What the user should know before load.
@@ -102,6 +105,7 @@ impl Settings {
                 endpoint.kind.name()
             );
         }
+        let watch = kserve::watch(&args, &endpoint)?;
         let goodput = goodput(&args.goodput)?;
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
         let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
@@ -153,6 +157,7 @@ impl Settings {
             repeat: args.load.repeat,
             sim: args.sim,
             trace_part: load::trace_part(&args.load),
+            watch,
             tokenizer: args.tokenizer,
             style: args.report.into(),
             bar: args.ui.map(|ui| ui == Ui::Bar),
@@ -160,7 +165,7 @@ impl Settings {
                 Wanted::Good => Grade::Good,
                 Wanted::Degraded => Grade::Degraded,
             }),
-            watch: Watch::default(),
+            windows: WindowWatch::default(),
             verbose: args.verbose,
             notes,
         })

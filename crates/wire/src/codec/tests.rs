@@ -1,10 +1,11 @@
 //! Bodies as GenAI-Perf writes them, what the captures do not show, and the template against the parser.
 
 use super::*;
+use crate::decoder::MAX_BODY;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use streamgauge_core::OutputKind;
 use streamgauge_core::plan::{Balance, ModelSelection, Target, Trust};
+use streamgauge_core::{Event, OutputKind};
 
 fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     Endpoint {
@@ -256,11 +257,12 @@ fn an_endless_answer_is_malformed() {
 }
 
 /// The chunks of steady streams, with the text's JSON string, quotes included, left out.
-const CHUNKS: [(EndpointKind, &str, &str); 5] = [
+const CHUNKS: [(EndpointKind, &str, &str); 6] = [
     (EndpointKind::Chat, r#"{"id":"a","choices":[{"index":0,"delta":{"content":"#, r#"},"finish_reason":null}]}"#),
     (EndpointKind::Chat, r#"{"choices":[{"delta":{"reasoning":"","reasoning_content":"#, r#"},"index":1}]}"#),
     (EndpointKind::Chat, r#"{"choices":[{"delta":{"reasoning":"a","reasoning_content":"#, "}}]}"),
     (EndpointKind::Chat, r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":"#, "}}]}}]}"),
+    (EndpointKind::Generate, r#"{"finish_reason":"","text_output":"#, r#","num_output_tokens":1}"#),
     (EndpointKind::Completions, r#"{"choices":[{"index":2,"text":"#, r#","finish_reason":null}],"usage":null}"#),
 ];
 
@@ -294,19 +296,4 @@ proptest! {
         prop_assert_eq!(&both[..first.len()], &first[..]);
         prop_assert_eq!(&both[first.len()..], stream(kind, &[&event]));
     }
-}
-
-#[test]
-fn a_steady_stream_is_read_by_the_template() {
-    let mut reader = Reader { kind: EndpointKind::Chat, template: Template::default(), stopped: false };
-    let chunk = |text: &str| format!("{}\"{text}\"{}", CHUNKS[0].1, CHUNKS[0].2).into_bytes();
-    reader.data(&chunk("one"), &mut |_| {});
-    assert_eq!(reader.template.read(&chunk("two")), Some((OutputKind::Text, 0, "two")));
-    // Neither an escaped text nor a chunk that says more than its text makes it forget.
-    reader.data(&chunk("\\n"), &mut |_| {});
-    reader.data(br#"{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}"#, &mut |_| {});
-    assert_eq!(reader.template.read(&chunk("two")), Some((OutputKind::Text, 0, "two")));
-    // Another chunk with a text alone is learnt instead.
-    reader.data(br#"{"choices":[{"delta":{"content":"x"}}]}"#, &mut |_| {});
-    assert_eq!(reader.template.read(&chunk("two")), None);
 }

@@ -8,10 +8,10 @@ use super::settings::{self, Level, Levels, Mode, Task};
 use super::UNSTABLE;
 use crate::commands::usage;
 use crate::exit::Exit;
-use crate::preparation::Preparation;
+use crate::preparation::{GivenInputs, Preparation};
 use crate::printer::Printer;
 use crate::results::write_summaries;
-use crate::rules::{Told, Watch};
+use crate::rules::{Told, WindowWatch};
 use crate::run::{Measured, measure};
 use crate::signals::{self, Signals};
 use anyhow::{Context, Result, anyhow, bail};
@@ -63,14 +63,16 @@ enum Ended {
 /// When the server or the model cannot be had, or nothing can be measured.
 pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     let mut shared = prepare(&mut task, printer)?;
-    let triton: Option<&streamgauge_core::kserve::ModelInfo> = None;
+    let triton = shared.triton.as_ref().map(|triton| &triton.model);
     let known = model::settle(&mut task, triton)?;
     let data = model::inputs(&mut task, triton)?;
     if let settings::Data::Files(_) = task.inputs.data {
         printer.exactly(&read_line(&data));
     }
+    let streams = data.lengths();
     let (arrivals, warmup, prompts) = schedule(&mut task, data)?;
-    shared.given = Some(prompts);
+    let streams = if known.sequences { streams } else { Vec::new() };
+    shared.given = Some(GivenInputs { prompts, streams });
     let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
     let files = task.output.artifacts.clone().unwrap_or_else(|| temporary.path().to_owned());
     let export = task.output.export.as_deref().map(Export::begin).transpose()?;
@@ -103,7 +105,7 @@ fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
         task.settings.plan.load = Load::Open { arrivals, cap: None };
     }
-    task.settings.watch = Watch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
+    task.settings.windows = WindowWatch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
     Preparation::of(&mut task.settings, printer)
 }
 
@@ -313,8 +315,8 @@ impl Session<'_> {
         let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
         let passes = Arc::new(Mutex::new(Passes::default()));
-        self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;
-        self.task.settings.watch.told = Some(self.told(passes.clone()));
+        self.task.settings.windows.lenience.by_throughput = self.shown.asynchronous;
+        self.task.settings.windows.told = Some(self.told(passes.clone()));
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
         let measured = measure(plan, &self.task.settings, &mut self.shared, control, printer)?;
@@ -345,7 +347,8 @@ impl Session<'_> {
             Level { label: report::Label::Custom(0.0), load: Load::Open { arrivals: warmup.arrivals, cap: None } };
         let mut plan = self.task.plan(&self.task.settings.plan, &level, Some(count));
         plan.artifacts = self.files.join("warmup");
-        let measured_prompts = self.shared.given.replace(warmup.prompts);
+        let measured_prompts =
+            self.shared.given.replace(GivenInputs { prompts: warmup.prompts, streams: Vec::new() });
         let ended = self.measure(plan);
         self.shared.given = measured_prompts;
         let (measured, _) = ended?;

@@ -1,0 +1,209 @@
+//! Questions to a KServe v2 server beside the load, in no figure: what it is, what its models are, what it has counted.
+
+use crate::connect::Routes;
+use crate::connection::{Connection, Outgoing, State};
+use crate::failure;
+use crate::job::Head;
+use crate::probe::{ProbeError, whole_body};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use std::time::Duration;
+use streamgauge_core::clock::{Nanos, SystemClock};
+use streamgauge_core::kserve::{ModelInfo, ModelStatistics, ServerInfo};
+use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_wire::grpc::{Messages, framed};
+use streamgauge_wire::kserve::{self, Call, KserveError, Protocol};
+use streamgauge_wire::server_message;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+
+/// Asks the first server of an endpoint, and waits for its answers. It has a runtime and a connection of its own; a connection that
+/// has died meanwhile is opened again.
+pub struct Client {
+    // Before the runtime that it lives on.
+    connection: Option<Connection>,
+    local: LocalSet,
+    runtime: Runtime,
+    protocol: Protocol,
+    routes: Routes,
+    head: Head,
+    clock: SystemClock,
+    limit: Nanos,
+}
+
+/// Why a question got no answer.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// No whole answer came.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The server refused to answer.
+    #[error("{status}: {message}")]
+    Refused {
+        /// The status of HTTP, or gRPC's name of its own.
+        status: String,
+        /// What the server said.
+        message: String,
+    },
+    /// The answer says nothing.
+    #[error(transparent)]
+    Answer(#[from] KserveError),
+}
+
+/// What came back: the status of HTTP, and the answer or the message.
+struct Reply {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Client {
+    /// For the first server of `endpoint`, over gRPC where that is its kind and over HTTP otherwise. An answer may take `limit`, the
+    /// connection included.
+    ///
+    /// # Errors
+    /// When this machine cannot ask, or a header of the endpoint cannot be sent.
+    pub fn new(endpoint: &Endpoint, routes: &Routes, clock: SystemClock, limit: Nanos) -> Result<Client, ProbeError> {
+        let (protocol, content_type) = match endpoint.kind {
+            EndpointKind::KserveGrpc => (Protocol::Grpc, "application/grpc"),
+            _ => (Protocol::Http, "application/json"),
+        };
+        Ok(Client {
+            connection: None,
+            local: LocalSet::new(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            protocol,
+            routes: routes.clone(),
+            head: Head::new(endpoint, &endpoint.target, content_type)?,
+            clock,
+            limit,
+        })
+    }
+
+    /// The answer's bytes: of gRPC the message, of HTTP the body.
+    ///
+    /// # Errors
+    /// When there is none, or it is a refusal.
+    pub fn ask(&mut self, call: &Call<'_>) -> Result<Vec<u8>, AskError> {
+        let Reply { status, body } = self.reply(call)?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let message = server_message(&body).unwrap_or_else(|| "no message".to_owned());
+        Err(AskError::Refused { status: status.as_u16().to_string(), message })
+    }
+
+    /// What the server is.
+    ///
+    /// # Errors
+    /// As [`Client::ask`], and when the answer says something else.
+    pub fn server(&mut self) -> Result<ServerInfo, AskError> {
+        let answer = self.ask(&Call::ServerMetadata)?;
+        Ok(kserve::server_info(self.protocol, &answer)?)
+    }
+
+    /// What a model is; without a version the one that the server chooses.
+    ///
+    /// # Errors
+    /// As [`Client::server`].
+    pub fn model(&mut self, model: &str, version: Option<&str>) -> Result<ModelInfo, AskError> {
+        let metadata = self.ask(&Call::ModelMetadata { model, version })?;
+        let config = self.ask(&Call::ModelConfig { model, version })?;
+        Ok(kserve::model_info(self.protocol, &metadata, &config)?)
+    }
+
+    /// What the server has counted, of one model or of all.
+    ///
+    /// # Errors
+    /// As [`Client::server`].
+    pub fn statistics(&mut self, model: Option<&str>, version: Option<&str>) -> Result<Vec<ModelStatistics>, AskError> {
+        let answer = self.ask(&Call::ModelStatistics { model, version })?;
+        Ok(kserve::statistics(self.protocol, &answer)?)
+    }
+
+    /// The answer to [`Call::ServerLive`], [`Call::ServerReady`] or [`Call::ModelReady`].
+    ///
+    /// # Errors
+    /// When there is none, or it is something else.
+    pub fn is_ready(&mut self, call: &Call<'_>) -> Result<bool, AskError> {
+        let Reply { status, body } = self.reply(call)?;
+        Ok(kserve::ready(self.protocol, status.as_u16(), &body)?)
+    }
+
+    fn reply(&mut self, call: &Call<'_>) -> Result<Reply, AskError> {
+        let (method, path, body) = match self.protocol {
+            Protocol::Grpc => {
+                let (path, message) = call.grpc();
+                (Method::POST, path.to_owned(), framed(&message))
+            }
+            Protocol::Http => {
+                let (method, path, body) = call.http();
+                (method.parse().unwrap_or(Method::POST), path, body.unwrap_or_default())
+            }
+        };
+        let uri = self.head.uri(&path);
+        let limit = Duration::from_nanos(u64::try_from(self.limit.0).unwrap_or(0));
+        let Client { connection: kept, local, runtime, protocol, routes, head, clock, .. } = self;
+        let exchange = async {
+            loop {
+                let mut connection = kept.take();
+                if let Some(kept) = &mut connection
+                    && !matches!(kept.state().await, State::Usable | State::Renewed)
+                {
+                    connection = None;
+                }
+                let is_kept = connection.is_some();
+                let mut connection = match connection {
+                    Some(kept) => kept,
+                    None => routes.to(0).open_for_questions(*clock).await?,
+                };
+                let body = Bytes::from(body.clone());
+                let outgoing = Outgoing { head, method: method.clone(), uri: &uri, body, json: None };
+                match exchange(*protocol, &mut connection, outgoing).await {
+                    Ok((reply, last)) => {
+                        connection.finish();
+                        *kept = (!last).then_some(connection);
+                        return Ok(reply);
+                    }
+                    Err(failure) if is_kept && failure::is_loss(&failure) => {}
+                    Err(failure) => {
+                        *kept = connection.abandon().await.then_some(connection);
+                        return Err(failure);
+                    }
+                }
+            }
+        };
+        let answered = local.block_on(runtime, async { tokio::time::timeout(limit, exchange).await });
+        let answered = answered.unwrap_or_else(|_| Err(failure::timeout(Stage::FirstByte, self.limit, "the answer")));
+        answered.map_err(|failure| match failure.message.split_once(": ") {
+            Some((status, message)) if failure.class == FailureClass::Status => {
+                AskError::Refused { status: status.to_owned(), message: message.to_owned() }
+            }
+            _ => AskError::Failed(failure),
+        })
+    }
+}
+
+/// One question and its answer, and whether the connection ends with it.
+async fn exchange(
+    protocol: Protocol,
+    connection: &mut Connection,
+    outgoing: Outgoing<'_>,
+) -> Result<(Reply, bool), Failure> {
+    let answer = connection.answer(outgoing).await?;
+    let body = whole_body(connection).await?;
+    let (status, last) = (answer.status, answer.ends_connection);
+    if protocol == Protocol::Http || !status.is_success() {
+        return Ok((Reply { status, body }, last));
+    }
+    let malformed = |message: String| Failure { stage: Stage::Body, class: FailureClass::Malformed, message };
+    let (mut messages, mut message) = (Messages::new(answer.header("grpc-encoding")), None);
+    let read = messages.feed(&body, &mut |bytes| {
+        message.get_or_insert_with(|| bytes.to_vec());
+        true
+    });
+    read.map_err(malformed)?;
+    let body = message.ok_or_else(|| malformed("the answer holds no message".to_owned()))?;
+    Ok((Reply { status, body }, last))
+}

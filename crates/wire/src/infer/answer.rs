@@ -1,0 +1,140 @@
+//! What a response says, whichever protocol brought it: outputs as events, and what they must be.
+
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use streamgauge_core::tensor::{Datatype, Tensor};
+use streamgauge_core::{Event, OutputKind};
+
+use crate::elements;
+
+/// One output of a response.
+#[derive(Debug)]
+pub(crate) struct Output<'a> {
+    pub(crate) name: Cow<'a, str>,
+    /// None is a type that is not known here.
+    pub(crate) datatype: Option<Datatype>,
+    /// How many elements its shape has, where that can be counted.
+    pub(crate) elements: Option<u64>,
+    /// As in [`Tensor::data`]; none where they lie in shared memory.
+    pub(crate) data: Option<Cow<'a, [u8]>>,
+}
+
+/// A response that has been read.
+pub(crate) trait Response<'a> {
+    /// Its outputs, in its order.
+    fn outputs(&self) -> impl Iterator<Item = Result<Output<'a>, String>>;
+}
+
+/// Why `data` are not so many elements of that type, if they are not.
+pub(crate) fn misfit(datatype: Datatype, elements: Option<u64>, data: &[u8]) -> Option<String> {
+    let Some(elements) = elements else {
+        return Some("its shape has a negative dimension, or too many elements".into());
+    };
+    match datatype.size() {
+        Some(size) if elements.checked_mul(size as u64) == Some(data.len() as u64) => None,
+        Some(_) => Some(format!("{} bytes for {elements} elements of {datatype}", data.len())),
+        None => match Tensor::strings(data) {
+            Some(strings) if strings.len() as u64 == elements => None,
+            Some(strings) => Some(format!("{} elements of BYTES for {elements}", strings.len())),
+            None => Some("elements of BYTES that are not as long as they say".into()),
+        },
+    }
+}
+
+/// Turns outputs into events.
+#[derive(Debug, Default)]
+pub(crate) struct OutputReader {
+    /// The output whose elements are the text.
+    pub(crate) text: Option<String>,
+    /// What outputs must be, byte for byte.
+    pub(crate) expected: Vec<Tensor>,
+}
+
+impl OutputReader {
+    /// Reports the outputs of a response: its text, element by element, or else that there are tensors. Whether there were outputs.
+    ///
+    /// # Errors
+    /// When an output's data are not what its shape says. What stood before it has been reported.
+    pub(crate) fn report<'a>(
+        &self,
+        response: &impl Response<'a>,
+        on: &mut impl FnMut(Event<'_>),
+    ) -> Result<bool, String> {
+        let mut count = 0_usize;
+        let mut texts = 0_usize;
+        for output in response.outputs() {
+            let output = output?;
+            count += 1;
+            let (Some(datatype), Some(data)) = (output.datatype, &output.data) else { continue };
+            if let Some(reason) = misfit(datatype, output.elements, data) {
+                return Err(format!("output {}: {reason}", output.name));
+            }
+            if datatype == Datatype::Bytes && self.text.as_deref() == Some(&*output.name) {
+                texts += report_text(data, on);
+            }
+        }
+        if count > 0 && texts == 0 {
+            on(Event::Output { kind: OutputKind::Tensors, choice: 0, text: "" });
+        }
+        if count > 0 {
+            self.compare(response, on)?;
+        }
+        Ok(count > 0)
+    }
+
+    /// Reports the first output that is not what it must be.
+    fn compare<'a>(&self, response: &impl Response<'a>, on: &mut impl FnMut(Event<'_>)) -> Result<(), String> {
+        for expected in &self.expected {
+            let found = response.outputs().find(|output| output.as_ref().is_ok_and(|o| o.name == expected.name));
+            let complaint = match found.transpose()? {
+                None => "is missing".to_owned(),
+                Some(Output { data: None, .. }) => "lies in shared memory and cannot be compared".to_owned(),
+                Some(Output { data: Some(data), .. }) if *data == expected.data[..] => continue,
+                Some(Output { data: Some(data), .. }) => difference(expected, &data),
+            };
+            let message = format!("output {} {complaint}", expected.name);
+            on(Event::Error { message: &message });
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+/// Where an output's data differ from what they must be.
+fn difference(expected: &Tensor, data: &[u8]) -> String {
+    let at = expected.data.iter().zip(data).take_while(|(a, b)| a == b).count();
+    let lengths = match data.len() == expected.data.len() {
+        true => String::new(),
+        false => format!(" ({} bytes, not {})", data.len(), expected.data.len()),
+    };
+    format!("is not what the validation data say: they differ from byte {at} on{lengths}")
+}
+
+/// Reports the elements of a BYTES output that are not empty; how many those are. What is no UTF-8 in them is replaced.
+fn report_text(data: &[u8], on: &mut impl FnMut(Event<'_>)) -> usize {
+    let mut count = 0;
+    for (choice, string) in (0_u32..).zip(Tensor::strings(data).into_iter().flatten()) {
+        if !string.is_empty() {
+            count += 1;
+            on(Event::Output { kind: OutputKind::Text, choice, text: &String::from_utf8_lossy(string) });
+        }
+    }
+    count
+}
+
+/// The outputs of a response as JSON members: a number, truth value or text, or a list where there are several. Those that lie in
+/// shared memory, and those of unknown types, are empty texts.
+pub(crate) fn members<'a>(response: &impl Response<'a>) -> Result<Map<String, Value>, String> {
+    let mut members = Map::new();
+    for output in response.outputs() {
+        let output = output?;
+        let value = output.datatype.zip(output.data).and_then(|(datatype, data)| elements::values(datatype, &data));
+        let value = match value {
+            None => Value::from(""),
+            Some(mut values) if values.len() == 1 => values.remove(0),
+            Some(values) => Value::Array(values),
+        };
+        members.insert(output.name.into_owned(), value);
+    }
+    Ok(members)
+}

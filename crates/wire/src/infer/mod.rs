@@ -1,0 +1,7 @@
+//! Inference over KServe v2: tensors out, tensors in, over gRPC and over HTTP.
+
+pub(crate) mod answer;
+pub(crate) mod document;
+pub(crate) mod message;
+pub(crate) mod request;
+pub(crate) mod responses;

@@ -1,0 +1,3 @@
+//! Questions as servers read them.
+
+use super::*;
