@@ -1,7 +1,8 @@
 //! One answer on the wire: the reply's events at their times, the faults that hit it, and the stamps before its writes.
 
 use crate::faults::{FaultKind, Place};
-use crate::http::{End, Message, close_line, document, status_line};
+use crate::http::{End, JSON, Message, close_line, document, document_with, status_line};
+use crate::kserve::InferPath;
 use crate::log::{self, Log, RequestLog};
 use crate::reply::{Answer, AnswerParts, Reply, Word};
 use crate::request::{Ask, Refusal, Shape};
@@ -9,12 +10,13 @@ use crate::server::Server;
 use rand::{Rng, RngExt};
 use std::io::{self, Write as _};
 use streamgauge_core::clock::{Clock, Nanos};
+use streamgauge_core::plan::EndpointKind;
 use streamgauge_net::StampedStream;
 
 /// Events that are due at once go out together in writes of about this many bytes.
-const WRITE: usize = 16 * 1024;
+pub(crate) const WRITE: usize = 16 * 1024;
 /// Between the pieces of an event that is split on purpose: long enough for a reader to take them apart.
-const SPLIT_PAUSE: Nanos = Nanos(200_000);
+pub(crate) const SPLIT_PAUSE: Nanos = Nanos(200_000);
 
 /// Answers a request for output that has come on `io`.
 pub(crate) async fn answer(
@@ -22,7 +24,7 @@ pub(crate) async fn answer(
     io: &mut StampedStream,
     room: &mut Room,
     connection: u64,
-    shape: Shape,
+    wish: Wish<'_>,
     message: &Message,
     body: &[u8],
 ) -> io::Result<End> {
@@ -32,7 +34,7 @@ pub(crate) async fn answer(
     let request = RequestLog {
         number,
         connection,
-        kind: shape.kind(),
+        kind: wish.kind(),
         received: message.received,
         kernel_stamp: message.kernel_stamp,
         prompt_tokens: 0,
@@ -44,29 +46,50 @@ pub(crate) async fn answer(
     };
     let entry = Entry { log: &server.log, request: Some(request) };
     let mut exchange = Exchange { server, io, room, entry, faults, close: message.close, number, chance };
-    let end = exchange.run(shape, message.received, body).await?;
+    let end = match wish {
+        Wish::Output(shape) => exchange.run(shape, message.received, body).await?,
+        Wish::Infer(path) => exchange.infer(path, message.received, message.json, body).await?,
+    };
     exchange.entry.note(|request| request.complete = true);
     server.count(exchange.entry.request.as_ref());
     Ok(end)
+}
+
+/// What a request for output is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wish<'a> {
+    /// For a reply of an OpenAI endpoint.
+    Output(Shape),
+    /// For the outputs of a model of KServe v2.
+    Infer(&'a InferPath),
+}
+
+impl Wish<'_> {
+    fn kind(self) -> EndpointKind {
+        match self {
+            Wish::Output(shape) => shape.kind(),
+            Wish::Infer(path) => path.kind(),
+        }
+    }
 }
 
 /// Buffers that outlive a request.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     /// Events.
-    payload: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
     /// What goes to the kernel.
-    frame: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
 }
 
 /// The log's entry for a request. It reaches the log however the request ends.
-struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     log: &'a Log,
     request: Option<RequestLog>,
 }
 
 impl Entry<'_> {
-    fn note(&mut self, change: impl FnOnce(&mut RequestLog)) {
+    pub(crate) fn note(&mut self, change: impl FnOnce(&mut RequestLog)) {
         if let Some(request) = &mut self.request {
             change(request);
         }
@@ -82,15 +105,15 @@ impl Drop for Entry<'_> {
 }
 
 /// One request on its way to its answer.
-struct Exchange<'a, R> {
-    server: &'a Server,
+pub(crate) struct Exchange<'a, R> {
+    pub(crate) server: &'a Server,
     io: &'a mut StampedStream,
-    room: &'a mut Room,
-    entry: Entry<'a>,
-    faults: Vec<FaultKind>,
-    close: bool,
+    pub(crate) room: &'a mut Room,
+    pub(crate) entry: Entry<'a>,
+    pub(crate) faults: Vec<FaultKind>,
+    pub(crate) close: bool,
     number: u64,
-    chance: R,
+    pub(crate) chance: R,
 }
 
 impl<R: Rng> Exchange<'_, R> {
@@ -214,15 +237,24 @@ impl<R: Rng> Exchange<'_, R> {
             due = engine.next_due(due, &mut self.chance);
         }
         engine.sleep_until(due).await?;
-        let mut body = answer.whole();
-        if self.has(FaultKind::ErrorEvent) {
-            body = failure().body();
-        }
+        let failed = self.has(FaultKind::ErrorEvent);
+        let body = if failed { failure().body() } else { answer.whole() };
+        self.send_whole(JSON, "", body, answer.replies()).await
+    }
+
+    /// An answer that is no stream, with these fields in its head beside the usual ones, and what goes wrong with it half-way.
+    pub(crate) async fn send_whole(
+        &mut self,
+        content_type: &str,
+        fields: &str,
+        mut body: Vec<u8>,
+        events: u32,
+    ) -> io::Result<End> {
+        let engine = &self.server.engine;
         if self.has(FaultKind::Malformed) {
             body.truncate(body.len() / 2);
         }
-        let events = answer.replies();
-        self.room.frame.extend_from_slice(&document(200, "application/json", &body, self.close));
+        self.room.frame.extend_from_slice(&document_with(200, content_type, fields, &body, self.close));
         let half = self.room.frame.len() - body.len() / 2;
         let rest = self.room.frame.split_off(half);
         for mishap in self.faults.clone() {
@@ -253,7 +285,7 @@ impl<R: Rng> Exchange<'_, R> {
         Ok(self.end())
     }
 
-    fn begin_stream(&mut self) {
+    pub(crate) fn begin_stream(&mut self) {
         self.room.payload.clear();
         let frame = &mut self.room.frame;
         frame.clear();
@@ -264,7 +296,7 @@ impl<R: Rng> Exchange<'_, R> {
     }
 
     /// Sends the payload as one chunk of the body, after whatever the frame holds already; `last` closes the body.
-    async fn send_chunk(&mut self, last: bool, events: u32) -> io::Result<()> {
+    pub(crate) async fn send_chunk(&mut self, last: bool, events: u32) -> io::Result<()> {
         let Room { payload, frame } = &mut *self.room;
         if !payload.is_empty() {
             write!(frame, "{:x}\r\n", payload.len())?;
@@ -278,7 +310,7 @@ impl<R: Rng> Exchange<'_, R> {
     }
 
     /// Sends the frame, in as many writes as the faults want.
-    async fn send(&mut self, events: u32) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, events: u32) -> io::Result<()> {
         let mut frame = std::mem::take(&mut self.room.frame);
         let mut rest = frame.as_slice();
         if let Some(pause) =
@@ -313,19 +345,19 @@ impl<R: Rng> Exchange<'_, R> {
         self.io.send_all(bytes).await
     }
 
-    fn end(&self) -> End {
+    pub(crate) fn end(&self) -> End {
         if self.close { End::Close } else { End::Keep }
     }
 
-    fn has(&self, fault: FaultKind) -> bool {
+    pub(crate) fn has(&self, fault: FaultKind) -> bool {
         self.faults.contains(&fault)
     }
 
-    fn fault<T>(&self, pick: impl Fn(FaultKind) -> Option<T>) -> Option<T> {
+    pub(crate) fn fault<T>(&self, pick: impl Fn(FaultKind) -> Option<T>) -> Option<T> {
         self.faults.iter().find_map(|fault| pick(*fault))
     }
 
-    fn stall(&self, place: Place) -> Option<Nanos> {
+    pub(crate) fn stall(&self, place: Place) -> Option<Nanos> {
         self.fault(|fault| match fault {
             FaultKind::Stall(at, span) if at == place => Some(span),
             _ => None,
@@ -346,7 +378,7 @@ impl<R: Rng> Exchange<'_, R> {
 }
 
 /// Whether a fault strikes in the middle of a stream.
-fn is_midway(fault: FaultKind) -> bool {
+pub(crate) fn is_midway(fault: FaultKind) -> bool {
     matches!(
         fault,
         FaultKind::Stall(Place::Middle, _)
@@ -370,7 +402,7 @@ fn head_len(frame: &[u8]) -> usize {
 
 /// Where a frame is cut on purpose, as lengths of the pieces before the last: within its first line, inside a character
 /// if there is one of several bytes (else in the middle), and between the two ends of line that close it.
-fn cuts(frame: &[u8]) -> Vec<usize> {
+pub(crate) fn cuts(frame: &[u8]) -> Vec<usize> {
     let inside = frame.iter().position(|byte| (*byte & 0xc0) == 0x80).unwrap_or(frame.len() / 2);
     let mut places = [1, inside, frame.len().saturating_sub(1)];
     places.sort_unstable();

@@ -26,26 +26,32 @@ pub enum FaultKind {
     CloseIdle(Nanos),
     /// Half-way through a stream, or instead of a whole answer, an error object; the status was good.
     ErrorEvent,
+    /// Another response after the final one. gRPC only.
+    ExtraResponse,
     /// The length of the output is the server's choice, whatever was asked.
     IgnoreLength,
     /// Half-way through a stream, or in a whole answer, broken JSON.
     Malformed,
     /// So many tokens an event.
     MultiToken(u32),
+    /// The final response never comes, and no other says that it is the last. gRPC only.
+    NoFinal,
     /// `stream_options` is refused with status 400 and a message that names it.
     RejectStreamOptions,
     /// The connection is reset.
     Reset(Place),
-    /// The head of the answer comes a byte at a time, with this pause between bytes.
+    /// The head of the answer comes a byte at a time, with this pause between bytes. HTTP/1.1 only.
     SlowHeaders(Nanos),
     /// Every event comes in several writes, cut at odd places, inside a character too.
     SplitWrites,
     /// Nothing comes for so long.
     Stall(Place, Nanos),
-    /// This status and an error object.
+    /// This status and an error object; the gRPC status that is most like it.
     Status(u16),
-    /// The connection is closed half-way through the answer.
+    /// The connection is closed half-way through the answer. A gRPC call ends there as if its answer were whole.
     Truncate,
+    /// Half-way through, a response with an id that no request has. gRPC only.
+    UnknownId,
 }
 
 /// Where in an answer something goes wrong.
@@ -85,9 +91,11 @@ impl FaultKind {
             FaultKind::CloseAfter(_) => "close-after",
             FaultKind::CloseIdle(_) => "close-idle",
             FaultKind::ErrorEvent => "error-event",
+            FaultKind::ExtraResponse => "extra-response",
             FaultKind::IgnoreLength => "ignore-length",
             FaultKind::Malformed => "malformed",
             FaultKind::MultiToken(_) => "multi-token",
+            FaultKind::NoFinal => "no-final",
             FaultKind::RejectStreamOptions => "reject-stream-options",
             FaultKind::Reset(Place::Start) => "reset-headers",
             FaultKind::Reset(Place::Middle) => "reset-stream",
@@ -97,6 +105,7 @@ impl FaultKind {
             FaultKind::Stall(Place::Middle, _) => "stall-stream",
             FaultKind::Status(_) => "status",
             FaultKind::Truncate => "truncate",
+            FaultKind::UnknownId => "unknown-id",
         }
     }
 
@@ -124,6 +133,9 @@ const FORMS: &[&str] = &[
     "bad-usage=zero|OFFSET",
     "multi-token=TOKENS",
     "ignore-length",
+    "no-final",
+    "unknown-id",
+    "extra-response",
 ];
 
 /// Why a fault could not be read.
@@ -209,9 +221,11 @@ fn parse_kind(name: &str, value: Option<&str>) -> Option<Result<FaultKind, Fault
         "close-after" => count("close-after", value).map(FaultKind::CloseAfter),
         "close-idle" => span("close-idle", value, None).map(FaultKind::CloseIdle),
         "error-event" => bare(FaultKind::ErrorEvent, value),
+        "extra-response" => bare(FaultKind::ExtraResponse, value),
         "ignore-length" => bare(FaultKind::IgnoreLength, value),
         "malformed" => bare(FaultKind::Malformed, value),
         "multi-token" => count("multi-token", value).map(FaultKind::MultiToken),
+        "no-final" => bare(FaultKind::NoFinal, value),
         "reject-stream-options" => bare(FaultKind::RejectStreamOptions, value),
         "reset-headers" => bare(FaultKind::Reset(Place::Start), value),
         "reset-stream" => bare(FaultKind::Reset(Place::Middle), value),
@@ -221,6 +235,7 @@ fn parse_kind(name: &str, value: Option<&str>) -> Option<Result<FaultKind, Fault
         "stall-stream" => span("stall-stream", value, None).map(|span| FaultKind::Stall(Place::Middle, span)),
         "status" => status(value).map(FaultKind::Status),
         "truncate" => bare(FaultKind::Truncate, value),
+        "unknown-id" => bare(FaultKind::UnknownId, value),
         _ => return None,
     })
 }

@@ -1,8 +1,11 @@
 //! HTTP/1.1, as much of it as a benchmark's client speaks: kept connections, bodies with a length, answers in chunks.
 //! Written by hand over stamped streams, because the instants at which bytes come and go are what this server is for.
 
-use crate::answer::{Room, answer};
+use crate::answer::{Room, Wish, answer};
+use crate::carrier::PREFACE;
+use crate::channel;
 use crate::faults::FaultKind;
+use crate::kserve::Target;
 use crate::request::{Refusal, Shape};
 use crate::server::Server;
 use std::io;
@@ -28,6 +31,8 @@ pub(crate) struct Message {
     pub(crate) kernel_stamp: bool,
     /// Whether the client wants the connection closed after the answer.
     pub(crate) close: bool,
+    /// Of the body, the bytes that are JSON, where others follow.
+    pub(crate) json: Option<usize>,
     method: Method,
     route: Route,
     /// Where in the connection's buffer the body lies; it is followed by the next request.
@@ -38,6 +43,8 @@ pub(crate) struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Close,
+    /// It speaks another protocol from here on.
+    Http2,
     Keep,
     Reset,
 }
@@ -49,9 +56,10 @@ enum Method {
     Post,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Route {
     Health,
+    Kserve(Target),
     Metrics,
     Models,
     Output(Shape),
@@ -87,6 +95,11 @@ impl Connection {
         let mut served = 0;
         loop {
             let end = self.exchange(close_idle).await.unwrap_or(End::Close);
+            if end == End::Http2 {
+                let Inbox { mut bytes, filled, receipt } = self.inbox;
+                bytes.truncate(filled);
+                return channel::serve(self.server, self.io, self.number, bytes, receipt, &faults).await;
+            }
             served += 1;
             match end {
                 End::Keep if close_after.is_none_or(|most| served < most) => {}
@@ -94,7 +107,7 @@ impl Connection {
                     let _ = self.io.reset();
                     return;
                 }
-                End::Close | End::Keep => return,
+                End::Close | End::Keep | End::Http2 => return,
             }
         }
     }
@@ -102,19 +115,23 @@ impl Connection {
     async fn exchange(&mut self, close_idle: Option<Nanos>) -> io::Result<End> {
         let message = match self.inbox.next(&mut self.io, close_idle).await? {
             Incoming::Closed => return Ok(End::Close),
+            Incoming::Http2 => return Ok(End::Http2),
             Incoming::Refused(refusal) => {
                 self.io.send_all(&document(refusal.status, JSON, &refusal.body(), true)).await?;
                 return Ok(End::Close);
             }
             Incoming::Whole(message) => message,
         };
-        let end = match (message.route, message.method) {
-            (Route::Output(shape), Method::Post) => {
-                let body = &self.inbox.bytes[message.body.clone()];
-                answer(&self.server, &mut self.io, &mut self.room, self.number, shape, &message, body).await?
-            }
-            (route, method) => {
-                let page = self.page(route, method, message.close);
+        let body = &self.inbox.bytes[message.body.clone()];
+        let wish = match (&message.route, message.method) {
+            (Route::Output(shape), Method::Post) => Some(Wish::Output(*shape)),
+            (Route::Kserve(Target::Infer(path)), Method::Post) => Some(Wish::Infer(path)),
+            _ => None,
+        };
+        let end = match wish {
+            Some(wish) => answer(&self.server, &mut self.io, &mut self.room, self.number, wish, &message, body).await?,
+            None => {
+                let page = self.page(&message, body);
                 self.io.send_all(&page).await?;
                 if message.close { End::Close } else { End::Keep }
             }
@@ -124,11 +141,16 @@ impl Connection {
     }
 
     /// The answer to anything that is not a request for output.
-    fn page(&self, route: Route, method: Method, close: bool) -> Vec<u8> {
+    fn page(&self, message: &Message, body: &[u8]) -> Vec<u8> {
+        let close = message.close;
         let refused = |status, class, message: String| {
             document(status, JSON, &Refusal { status, class, message, param: None }.body(), close)
         };
-        match (route, method) {
+        match (&message.route, message.method) {
+            (Route::Kserve(Target::Page(page)), Method::Get) => page.answer(&self.server, None, close),
+            (Route::Kserve(Target::Page(page)), Method::Post) => page.answer(&self.server, Some(body), close),
+            (Route::Kserve(Target::Unknown), _) => document(404, "text/plain", br#"{"error":"Not Found"}"#, close),
+            (Route::Kserve(_), _) => document(405, JSON, br#"{"error":"Method Not Allowed"}"#, close),
             (Route::Health, Method::Get) => document(200, JSON, b"", close),
             (Route::Metrics, Method::Get) => document(200, "text/plain; version=0.0.4", &self.server.metrics(), close),
             (Route::Models, Method::Get) => document(200, JSON, &self.server.models(), close),
@@ -141,12 +163,18 @@ impl Connection {
     }
 }
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// A whole answer with a known length.
 pub(crate) fn document(status: u16, content_type: &str, body: &[u8], close: bool) -> Vec<u8> {
+    document_with(status, content_type, "", body, close)
+}
+
+/// The same with more fields in its head, each with its end of line.
+pub(crate) fn document_with(status: u16, content_type: &str, fields: &str, body: &[u8], close: bool) -> Vec<u8> {
     let (first, close, len) = (status_line(status), close_line(close), body.len());
-    let mut out = format!("{first}content-type: {content_type}\r\ncontent-length: {len}\r\n{close}\r\n").into_bytes();
+    let head = format!("{first}content-type: {content_type}\r\n{fields}content-length: {len}\r\n{close}\r\n");
+    let mut out = head.into_bytes();
     out.extend_from_slice(body);
     out
 }
@@ -163,6 +191,7 @@ pub(crate) fn status_line(status: u16) -> String {
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
@@ -181,26 +210,39 @@ pub(crate) fn close_line(close: bool) -> &'static str {
 #[derive(Debug)]
 enum Incoming {
     Closed,
+    Http2,
     Refused(Refusal),
     Whole(Message),
 }
 
 /// Bytes that have come and are not yet dealt with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
     /// The buffer: `filled` bytes of it have come, the rest is room.
     bytes: Vec<u8>,
     filled: usize,
-    /// Of the newest byte.
-    received: Nanos,
-    kernel_stamp: bool,
+    /// The newest.
+    receipt: Receipt,
+}
+
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox { bytes: Vec::new(), filled: 0, receipt: Receipt { len: 0, at: Nanos::ZERO, lag: None } }
+    }
 }
 
 impl Inbox {
     /// Waits for the next request; gives up when nothing comes for `close_idle`.
     async fn next(&mut self, io: &mut StampedStream, close_idle: Option<Nanos>) -> io::Result<Incoming> {
         let head = loop {
-            match parse(&self.bytes[..self.filled]) {
+            let bytes = &self.bytes[..self.filled];
+            let preface = PREFACE.iter().zip(bytes).all(|(a, b)| a == b);
+            if preface && self.filled >= PREFACE.len() {
+                return Ok(Incoming::Http2);
+            }
+            // What may yet become that is not read as anything else.
+            let parsed = if preface { Ok(None) } else { parse(bytes) };
+            match parsed {
                 Ok(Some(head)) => break head,
                 Ok(None) if self.filled > MAX_HEAD => return Ok(Incoming::Refused(too_long())),
                 Ok(None) => {}
@@ -227,9 +269,10 @@ impl Inbox {
             }
         }
         Ok(Incoming::Whole(Message {
-            received: self.received,
-            kernel_stamp: self.kernel_stamp,
+            received: self.receipt.at,
+            kernel_stamp: self.receipt.lag.is_some(),
             close: head.close,
+            json: head.json,
             method: head.method,
             route: head.route,
             body: head.len..end,
@@ -243,12 +286,12 @@ impl Inbox {
             let room = if wanted > self.filled { doubled.min(wanted.max(INBOX)) } else { doubled };
             self.bytes.resize(room, 0);
         }
-        let Receipt { len, at, lag } = io.receive(&mut self.bytes[self.filled..]).await?;
-        self.filled += len;
-        if len > 0 {
-            (self.received, self.kernel_stamp) = (at, lag.is_some());
+        let receipt = io.receive(&mut self.bytes[self.filled..]).await?;
+        self.filled += receipt.len;
+        if receipt.len > 0 {
+            self.receipt = receipt;
         }
-        Ok(len)
+        Ok(receipt.len)
     }
 
     /// Forgets the first `end` bytes.
@@ -267,6 +310,7 @@ impl Inbox {
 struct Head {
     len: usize,
     body: usize,
+    json: Option<usize>,
     method: Method,
     route: Route,
     close: bool,
@@ -294,10 +338,13 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
         Some("POST") => Method::Post,
         _ => Method::Other,
     };
-    let mut head = Head { len, body: 0, method, route: route(request.path), close: false, wants_continue: false };
+    let mut head =
+        Head { len, body: 0, json: None, method, route: route(request.path), close: false, wants_continue: false };
     for field in request.headers.iter() {
         if field.name.eq_ignore_ascii_case("content-length") {
             head.body = body_len(field.value)?;
+        } else if field.name.eq_ignore_ascii_case("inference-header-content-length") {
+            head.json = Some(body_len(field.value)?);
         } else if field.name.eq_ignore_ascii_case("connection") {
             head.close |= has_token(field.value, b"close");
         } else if field.name.eq_ignore_ascii_case("expect") {
@@ -317,6 +364,7 @@ fn route(path: Option<&str>) -> Route {
         "/v1/chat/completions" => Route::Output(Shape::Chat),
         "/v1/completions" => Route::Output(Shape::Completions),
         "/v1/models" => Route::Models,
+        path if path == "/v2" || path.starts_with("/v2/") => Route::Kserve(Target::of(path)),
         _ => Route::Unknown,
     }
 }
@@ -326,7 +374,7 @@ fn body_len(value: &[u8]) -> Result<usize, Refusal> {
     match digits.and_then(|digits| digits.parse().ok()) {
         Some(len) if len <= MAX_BODY => Ok(len),
         Some(_) => Err(protocol(413, format!("a body may have {MAX_BODY} bytes at most"))),
-        None => Err(protocol(400, "Content-Length is not a number".to_owned())),
+        None => Err(protocol(400, "the length of the body is not a number".to_owned())),
     }
 }
 
@@ -359,6 +407,7 @@ mod tests {
         let expected = Head {
             len: end,
             body: 12,
+            json: None,
             method: Method::Post,
             route: Route::Output(Shape::Completions),
             close: true,

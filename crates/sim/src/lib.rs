@@ -8,9 +8,12 @@
 //! `reply` know the shapes, `http` and `answer` put them on the wire, and [`log`] keeps what truly happened.
 
 mod answer;
+mod carrier;
+mod channel;
 mod engine;
 pub mod faults;
 mod http;
+mod kserve;
 pub mod log;
 pub mod model;
 pub mod process;

@@ -19,6 +19,8 @@ pub struct SimConfig {
     pub service: Service,
     /// How long replies are when nobody asks for a length, and when they end early.
     pub lengths: Lengths,
+    /// Fake GPUs on the metrics page.
+    pub gpus: u32,
     /// What goes wrong.
     pub faults: Vec<Fault>,
     /// What counts prompts, and whose tokens replies are made of.
@@ -38,6 +40,7 @@ impl SimConfig {
             models: vec!["sim-model".to_owned()],
             service: Service::default(),
             lengths: Lengths::default(),
+            gpus: 0,
             faults: Vec::new(),
             tokenizer,
             stamps: Stamps::Kernel,

@@ -7,6 +7,7 @@
 use crate::log::answer_id;
 use crate::model::{Finish, Length};
 use crate::request::{Ask, Shape, UsageAsked};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use streamgauge_core::event::Usage;
 use streamgauge_prompt::Tokenizer;
@@ -14,6 +15,15 @@ use streamgauge_prompt::vocabulary::stable_words;
 
 /// What stands where real servers name their build.
 const FINGERPRINT: &str = "streamgauge-sim";
+
+/// How text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As the inside of a JSON string.
+    Json,
+    /// As it is.
+    Plain,
+}
 
 /// One token's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,12 +125,28 @@ impl Reply {
         whole
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether it is said.
+    pub(crate) fn is_over(&self) -> bool {
         self.said >= self.tokens
     }
 
+    /// Its tokens, said and to be said.
+    pub(crate) fn tokens(&self) -> u32 {
+        self.tokens
+    }
+
+    /// Its tokens that were said.
+    pub(crate) fn said(&self) -> u32 {
+        self.said
+    }
+
+    /// Why it ends.
+    pub(crate) fn finish(&self) -> Finish {
+        self.finish
+    }
+
     /// Says so many more tokens; whether anything could be seen of them.
-    fn say(&mut self, words: &[Word], tokens: u32, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn say(&mut self, words: &[Word], tokens: u32, form: Form, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         let tokens = tokens.min(self.tokens - self.said);
         for _ in 0..tokens {
@@ -131,9 +157,12 @@ impl Reply {
             }
             if word.text.len() <= self.visible {
                 self.visible -= word.text.len();
-                out.extend_from_slice(word.json.as_bytes());
+                out.extend_from_slice(if form == Form::Json { &word.json } else { &word.text }.as_bytes());
             } else {
-                out.extend_from_slice(escaped(&word.text[..self.visible]).as_bytes());
+                let text = &word.text[..self.visible];
+                out.extend_from_slice(
+                    if form == Form::Json { Cow::from(escaped(text)) } else { text.into() }.as_bytes(),
+                );
                 self.visible = 0;
             }
         }
@@ -240,7 +269,7 @@ impl<'a> Answer<'a> {
                 continue;
             }
             out.extend_from_slice(&self.leads[index]);
-            events += u32::from(reply.say(self.words, self.tokens_per_event, out));
+            events += u32::from(reply.say(self.words, self.tokens_per_event, Form::Json, out));
             if reply.is_over() {
                 out.extend_from_slice(self.last_tail(index).as_bytes());
             } else {
@@ -302,7 +331,7 @@ impl<'a> Answer<'a> {
                 Shape::Completions => format!(r#"{{"index":{index},"text":""#),
             };
             out.extend_from_slice(lead.as_bytes());
-            self.replies[index].say(self.words, u32::MAX, &mut out);
+            self.replies[index].say(self.words, u32::MAX, Form::Json, &mut out);
             let reply = &self.replies[index];
             let (finish, reason) = (reply.finish.name(), reply.stop_reason());
             let tail = match self.ask.shape {
@@ -458,8 +487,8 @@ mod tests {
         let stop = ["t\" é".to_owned()];
         let mut reply = Reply::plan(&words, 0, length(12), &stop, 0);
         assert_eq!((reply.tokens, reply.finish, reply.stop_reason()), (3, Finish::Stop, r#""t\" é""#.to_owned()));
-        assert_eq!(written(|out| assert!(reply.say(&words, 2, out))), r#" the \"ca"#);
-        assert_eq!(written(|out| assert!(!reply.say(&words, 2, out))), "");
+        assert_eq!(written(|out| assert!(reply.say(&words, 2, Form::Json, out))), r#" the \"ca"#);
+        assert_eq!(written(|out| assert!(!reply.say(&words, 2, Form::Json, out))), "");
         assert!(reply.is_over());
     }
 

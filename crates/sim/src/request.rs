@@ -215,7 +215,7 @@ impl Reader {
     }
 
     /// Counts a text, or remembers its count: a saturated server must not be bound by its tokenizer.
-    fn count(&self, text: &str) -> u32 {
+    pub(crate) fn count(&self, text: &str) -> u32 {
         if let Some(count) = self.counts.borrow().get(text) {
             return *count;
         }

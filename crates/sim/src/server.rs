@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::faults::{Fault, FaultKind};
 use crate::http::Connection;
+use crate::kserve::Kserve;
 use crate::log::{Log, RequestLog};
 use crate::model::{Lengths, SimConfig};
 use crate::reply::{Word, Words};
@@ -31,6 +32,7 @@ pub(crate) struct Server {
     pub(crate) reader: Reader,
     pub(crate) lengths: Lengths,
     pub(crate) log: Log,
+    pub(crate) kserve: Kserve,
     words: Words,
     faults: Vec<Fault>,
     stamps: Stamps,
@@ -56,6 +58,7 @@ impl Server {
         let mut seeds = config.seed.stream("simulated server");
         Server {
             engine: Engine::new(config.service, clock, timer),
+            kserve: Kserve::new(&config.models, config.gpus),
             words: Words::of(&config.tokenizer),
             reader: Reader::new(config.models, config.lengths.context, config.tokenizer),
             lengths: config.lengths,
@@ -123,7 +126,7 @@ impl Server {
         totals.output_tokens += u64::from(request.output_tokens);
     }
 
-    /// The metrics page, in vLLM's names where it has them.
+    /// The metrics page, in vLLM's names where it has them, and in Triton's.
     pub(crate) fn metrics(&self) -> Vec<u8> {
         let totals = self.totals.borrow();
         let mut page = String::new();
@@ -142,6 +145,7 @@ impl Server {
         let requests: Vec<_> =
             totals.requests.iter().map(|(status, count)| (format!("{{status=\"{status}\"}}"), *count)).collect();
         family("sim:requests_total", "counter", "Answered requests for output, by HTTP status.", &requests);
+        self.kserve.metrics(&mut page);
         page.into_bytes()
     }
 
