@@ -2,7 +2,7 @@
 //! arithmetic and so the same everywhere.
 
 use anyhow::{Result, ensure};
-use serde_json::Map;
+use serde_json::{Map, json};
 use std::hint::black_box;
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use streamgauge_core::record::{Chunk, Outcome, Phase, Record};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
-use streamgauge_report::export::payload_string;
+use streamgauge_report::export::request_inputs;
 use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::distribution::EXACT_VALUES;
 use streamgauge_stats::{Metric, Sampler};
@@ -158,10 +158,11 @@ fn record_lines(rounds: u64) -> Result<u64> {
 fn export_lines(rounds: u64) -> Result<u64> {
     let mut writer = ExportWriter::new(io::sink(), &plan(), 1_795_314_657_000_000_000)?;
     let records: Vec<Record> = (0..RECORDS).map(record).collect();
-    let payload = payload_string(r#"{"messages":[{"role":"user","content":"What is the flow?"}],"model":"model"}"#);
+    let body = json!({"messages": [{"role": "user", "content": "What is the flow?"}], "model": "model"});
+    let inputs = request_inputs(EndpointKind::Chat, &body);
     for _ in 0..rounds {
         for record in &records {
-            writer.write(black_box(record), &payload, &[])?;
+            writer.write(black_box(record), &inputs, &[])?;
         }
     }
     Ok(rounds * RECORDS)

@@ -22,8 +22,8 @@ pub struct Books<'a> {
     entered: u64,
     /// The file that they can be read from again.
     source: Option<PathBuf>,
-    /// The bodies as JSON strings, for the export; by prompt.
-    payloads: Vec<String>,
+    /// What requests say, as the export has it; by prompt.
+    inputs: Vec<String>,
     files: Option<Files<&'a mut Spool>>,
     write_error: Option<io::Error>,
 }
@@ -57,12 +57,12 @@ impl<'a> Books<'a> {
         let accumulator = Accumulator::new(config.clone());
         let slots = plan.steady_state.then(Slots::default);
         let source = artifacts.records.as_ref().map(|spool| spool.temporary().to_owned());
-        let payloads = bodies.iter().map(|body| export::payload_string(&body.to_string())).collect();
+        let inputs = bodies.iter().map(|body| export::request_inputs(plan.endpoint.kind, body)).collect();
         let (files, write_error) = match Files::open(artifacts, plan, anchor_wall) {
             Ok(files) => (Some(files), None),
             Err(error) => (None, Some(error)),
         };
-        Ok(Books { config, accumulator, slots, entered: 0, source, payloads, files, write_error })
+        Ok(Books { config, accumulator, slots, entered: 0, source, inputs, files, write_error })
     }
 
     /// For records that are not written but read from that file.
@@ -87,8 +87,8 @@ impl<'a> Books<'a> {
         if let Some(slots) = &mut self.slots {
             slots.add(record);
         }
-        let payload = self.payloads.get(record.prompt as usize).map_or("\"\"", String::as_str);
-        keep(&mut self.files, &mut self.write_error, |files| files.write(record, payload, raw));
+        let inputs = self.inputs.get(record.prompt as usize).map_or("{}", String::as_str);
+        keep(&mut self.files, &mut self.write_error, |files| files.write(record, inputs, raw));
     }
 
     /// Hands what was written to the system, so that it outlives this process.
@@ -162,12 +162,12 @@ impl<'a> Files<&'a mut Spool> {
 }
 
 impl<W: io::Write> Files<W> {
-    fn write(&mut self, record: &Record, payload: &str, raw: &[RawPiece]) -> io::Result<()> {
+    fn write(&mut self, record: &Record, inputs: &str, raw: &[RawPiece]) -> io::Result<()> {
         if let Some(records) = &mut self.records {
             records.write(record)?;
         }
         match &mut self.export {
-            Some(export) => export.write(record, payload, raw),
+            Some(export) => export.write(record, inputs, raw),
             None => Ok(()),
         }
     }
@@ -184,6 +184,6 @@ impl<W: io::Write> Files<W> {
         if let Some(records) = self.records {
             records.finish(facts)?;
         }
-        self.export.map_or(Ok(0), |export| export.finish(facts.started, facts.ended))
+        self.export.map_or(Ok(0), |export| export.finish(&[facts.started, facts.ended]))
     }
 }

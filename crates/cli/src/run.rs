@@ -73,7 +73,7 @@ pub fn measure(
     let (job, bodies) = prepare(Arc::new(plan), &prompts, shared, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
-        inputs_json::write(&mut *inputs, &bodies)
+        inputs_json::write(&mut *inputs, job.plan.endpoint.kind, &bodies)
             .and_then(|()| inputs.flush())
             .context("inputs.json cannot be written")?;
     }

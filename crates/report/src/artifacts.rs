@@ -1,6 +1,8 @@
 //! The files of a run: opened before load starts, so that a bad path fails at second 0; written under temporary names;
 //! renamed once there is something in them that is worth the old ones.
 
+use crate::export::has_tensors;
+use crate::input_config;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -25,12 +27,18 @@ pub const RECORDS: &str = "records.jsonl";
 pub const INPUTS: &str = "inputs.json";
 
 /// The directory that GenAI-Perf would make for this run inside the artifact directory:
-/// `{model}[_multi]-openai-{kind}-{stimulus}`, slashes of the model as `_`.
+/// `{model}[_multi]-openai-{kind}-{stimulus}`, or `{model}[_multi]-triton-{backend}-{stimulus}` where tensors are sent; slashes of the
+/// model as `_`.
 pub fn directory_name(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
     let model = endpoint.models.first().map_or(String::new(), |model| model.replace('/', "_"));
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
-    format!("{model}{multi}-openai-{}-{}", endpoint.kind.name(), stimulus(&plan.load))
+    let service = if has_tensors(endpoint.kind) { "triton" } else { "openai" };
+    let shape = match endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) {
+        Some(backend) if has_tensors(endpoint.kind) => input_config::backend(backend),
+        _ => endpoint.kind.name(),
+    };
+    format!("{model}{multi}-{service}-{shape}-{}", stimulus(&plan.load))
 }
 
 /// `concurrency{n}`, `request_rate{r}` or the like; a rate with a cap has both, as AIPerf writes it, so that two caps have
@@ -294,6 +302,7 @@ mod tests {
     use super::*;
     use crate::testing::plan;
     use streamgauge_core::arrival::Arrival;
+    use streamgauge_core::kserve::Backend;
     use streamgauge_core::load::Places;
     use streamgauge_core::plan::EndpointKind;
 
@@ -322,6 +331,19 @@ mod tests {
             plan.load = Load::Open { arrivals, cap: cap.map(Places::all) };
             assert_eq!(directory_name(&plan), format!("org_m_multi-openai-completions-{stimulus}"));
         }
+    }
+
+    #[test]
+    fn tensors_are_named_by_what_they_are_for() {
+        let mut plan = plan(EndpointKind::KserveGrpc);
+        assert_eq!(directory_name(&plan), "ensemble-triton-tensorrtllm-concurrency1");
+        let kserve = plan.endpoint.kserve.as_mut().unwrap();
+        kserve.backend = Some(Backend::Vllm);
+        assert_eq!(directory_name(&plan), "ensemble-triton-vllm-concurrency1");
+        plan.endpoint.kserve = None;
+        assert_eq!(directory_name(&plan), "ensemble-triton-kserve-concurrency1");
+        plan.endpoint.kind = EndpointKind::Generate;
+        assert_eq!(directory_name(&plan), "ensemble-openai-generate-concurrency1");
     }
 
     #[test]

@@ -42,6 +42,24 @@ pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
+/// Appends a number with a fraction as Perf Analyzer writes it: the shortest digits that read back as `value`, plainly from a
+/// millionth up to 10^21 and else with an exponent without padding (`1.5e30`, `1e-7`). What is no number JSON can hold is null.
+pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
+    if !value.is_finite() {
+        return out.extend_from_slice(b"null");
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let plain = matches!(exponent.parse::<i32>(), Ok(-6..21));
+    let text = match plain {
+        // Without an exponent Rust writes the same digits, but no fraction to whole numbers.
+        true if value.fract() == 0.0 => format!("{value}.0"),
+        true => value.to_string(),
+        false => format!("{mantissa}e{exponent}"),
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
 /// Appends a value of a few members; not for the hot path.
 pub(crate) fn push_value(out: &mut Vec<u8>, value: &Value) {
     out.extend_from_slice(value.to_string().as_bytes());
@@ -64,6 +82,26 @@ mod tests {
             out.clear();
             push_int(&mut out, uint);
             prop_assert_eq!(std::str::from_utf8(&out).unwrap(), uint.to_string());
+        }
+    }
+
+    #[test]
+    fn floats_are_written_as_perf_analyzer_writes_them() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (-10.0, "-10.0"),
+            (1.8521564417127637e31, "1.8521564417127637e31"),
+            (-1.3273038267438975e-12, "-1.3273038267438975e-12"),
+            (29181.97265625, "29181.97265625"),
+            (1e20, "100000000000000000000.0"),
+            (1e21, "1e21"),
+            (0.000_001_5, "0.0000015"),
+            (0.000_000_15, "1.5e-7"),
+            (f64::NAN, "null"),
+        ] {
+            let mut out = Vec::new();
+            push_float(&mut out, value);
+            assert_eq!(std::str::from_utf8(&out).unwrap(), text);
         }
     }
 

@@ -1,72 +1,143 @@
 //! `profile_export.json`: Perf Analyzer's file of every request and reply, spooled as the run goes.
 //!
-//! Perf Analyzer writes the server's bytes into it, which costs most of the file. Here they are in it when they were
-//! kept (`--export-level raw`); else the stamps of the output events stand alone.
+//! Perf Analyzer writes the server's bytes into it, or the outputs of its models, which costs most of the file. Here they are in
+//! it when they were kept (`--export-level raw`); else the stamps of the output events stand alone.
 
-use crate::compact::{push_escaped, push_int, push_string};
+mod values;
+
+use crate::compact::{push_float, push_int, push_string};
+use serde_json::{Map, Value};
 use std::io::{self, Write};
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
 use streamgauge_core::{Nanos, Phase, Record};
+use values::{push_outputs, push_responses};
+
+pub(crate) use values::has_tensors;
+pub use values::request_inputs;
 
 /// Writes the export, one request after the other. Its memory is one request's line.
 pub struct ExportWriter<W> {
     out: W,
     raw: bool,
     anchor_wall: i64,
+    service: &'static str,
     endpoint: String,
     line: Vec<u8>,
     undecodable: u64,
     first: bool,
 }
 
+/// A response of a KServe v2 model, as the server sent it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Receive stamp.
+    pub at: Nanos,
+    /// Its outputs by name: an element, or a list where an output has several.
+    pub outputs: Map<String, Value>,
+}
+
 impl<W: Write> ExportWriter<W> {
-    /// Begins the file. `anchor_wall` is the wall-clock time of the run's clock's zero, in nanoseconds since 1970.
+    /// Begins the file, and in it the experiment of that plan. `anchor_wall` is the wall-clock time of the run's clock's zero, in
+    /// nanoseconds since 1970.
     ///
     /// # Errors
     /// When `out` cannot be written.
     pub fn new(mut out: W, plan: &RunPlan, anchor_wall: i64) -> io::Result<ExportWriter<W>> {
-        // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
-        let rate = |rate: f64| format!("{:?}", if rate.is_finite() { rate } else { 0.0 });
-        let (mode, value) = match &plan.load {
-            Load::Concurrency(places) => ("concurrency", places.most.to_string()),
-            // Their times are in files, which are not there when a report is made again.
-            Load::Open { arrivals: Arrivals::Intervals { .. } | Arrivals::Trace { .. }, .. } => {
-                ("request_rate", rate(0.0))
-            }
-            load => ("request_rate", rate(load.peak_rate())),
+        out.write_all(br#"{"experiments":["#)?;
+        let mut writer = ExportWriter {
+            out,
+            raw: false,
+            anchor_wall,
+            service: "",
+            endpoint: String::new(),
+            line: Vec::new(),
+            undecodable: 0,
+            first: true,
         };
-        write!(out, r#"{{"experiments":[{{"experiment":{{"mode":"{mode}","value":{value}}},"requests":["#)?;
-        let endpoint = plan.endpoint.path.trim_start_matches('/').to_owned();
-        let raw = plan.export == ExportLevel::Raw;
-        Ok(ExportWriter { out, raw, anchor_wall, endpoint, line: Vec::new(), undecodable: 0, first: true })
+        writer.begin(plan, anchor_wall)?;
+        Ok(writer)
     }
 
-    /// Adds a request, if it is a measured one and was sent. `payload` is the body as a quoted JSON string
-    /// ([`payload_string`]), made once for each prompt; `raw` are the pieces of the reply, used at the raw level only.
+    /// Ends the experiment, whose windows had these boundaries, and begins that of another plan for the same endpoint.
     ///
     /// # Errors
     /// When the output cannot be written.
-    pub fn write(&mut self, record: &Record, payload: &str, raw: &[RawPiece]) -> io::Result<()> {
-        let (Phase::Profiling, Some(sent)) = (record.phase, record.sent) else { return Ok(()) };
-        self.line.clear();
-        if !std::mem::replace(&mut self.first, false) {
-            self.line.push(b',');
+    pub fn next(&mut self, boundaries: &[Nanos], plan: &RunPlan, anchor_wall: i64) -> io::Result<()> {
+        self.end(boundaries)?;
+        self.out.write_all(b",")?;
+        self.begin(plan, anchor_wall)
+    }
+
+    fn begin(&mut self, plan: &RunPlan, anchor_wall: i64) -> io::Result<()> {
+        self.raw = plan.export == ExportLevel::Raw;
+        self.anchor_wall = anchor_wall;
+        self.first = true;
+        // That tool knows the path of an OpenAI endpoint only.
+        (self.service, self.endpoint) = match has_tensors(plan.endpoint.kind) {
+            true => ("triton", String::new()),
+            false => ("openai", plan.endpoint.path.trim_start_matches('/').to_owned()),
+        };
+        // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
+        let rate = |rate: f64| {
+            let mut text = Vec::new();
+            push_float(&mut text, if rate.is_finite() { rate } else { 0.0 });
+            ("request_rate", text)
+        };
+        let (mode, value) = match &plan.load {
+            Load::Concurrency(places) => ("concurrency", places.most.to_string().into_bytes()),
+            // Their times are in files, which are not there when a report is made again.
+            Load::Open { arrivals: Arrivals::Intervals { .. } | Arrivals::Trace { .. }, .. } => rate(0.0),
+            load => rate(load.peak_rate()),
+        };
+        write!(self.out, r#"{{"experiment":{{"mode":"{mode}","value":"#)?;
+        self.out.write_all(&value)?;
+        self.out.write_all(br#"},"requests":["#)
+    }
+
+    /// Adds a request, if it is a measured one and was sent. `inputs` is what it said ([`request_inputs`]), made once for each
+    /// prompt; `raw` are the pieces of the reply, used at the raw level only.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn write(&mut self, record: &Record, inputs: &str, raw: &[RawPiece]) -> io::Result<()> {
+        if !self.push_request(record, inputs) {
+            return Ok(());
         }
-        self.line.extend_from_slice(b"{\"timestamp\":");
-        self.push_wall(sent);
-        self.line.extend_from_slice(b",\"request_inputs\":{\"payload\":");
-        self.line.extend_from_slice(payload.as_bytes());
-        self.line.extend_from_slice(b"},\"response_timestamps\":[");
         if self.raw {
             self.push_stamps(raw.iter().map(|piece| piece.at));
         } else {
             self.push_stamps(record.chunks.iter().map(|chunk| chunk.at));
         }
-        self.line.extend_from_slice(b"],\"response_outputs\":[");
+        self.line.extend_from_slice(b",\"response_outputs\":[");
         if self.raw {
             self.undecodable += push_responses(&mut self.line, raw);
+        }
+        self.line.extend_from_slice(b"]}");
+        self.out.write_all(&self.line)
+    }
+
+    /// The same for a request to a KServe v2 model: `replies` are used at the raw level only, and those without outputs not at all,
+    /// since that tool's readers look for the outputs in each.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn write_replies(&mut self, record: &Record, inputs: &str, replies: &[Reply]) -> io::Result<()> {
+        if !self.raw {
+            return self.write(record, inputs, &[]);
+        }
+        if !self.push_request(record, inputs) {
+            return Ok(());
+        }
+        let with_outputs = || replies.iter().filter(|reply| !reply.outputs.is_empty());
+        self.push_stamps(with_outputs().map(|reply| reply.at));
+        self.line.extend_from_slice(b",\"response_outputs\":[");
+        for (index, reply) in with_outputs().enumerate() {
+            if index > 0 {
+                self.line.push(b',');
+            }
+            push_outputs(&mut self.line, &reply.outputs);
         }
         self.line.extend_from_slice(b"]}");
         self.out.write_all(&self.line)
@@ -80,17 +151,18 @@ impl<W: Write> ExportWriter<W> {
         self.out.flush()
     }
 
-    /// Ends the file with the times between which it measured. Gives the number of bytes that had to be left out of the
-    /// replies because they were not UTF-8, which a JSON file cannot hold.
+    /// Ends the experiment, whose windows had these boundaries, and the file. Gives the number of bytes that had to be left out of
+    /// the replies because they were not UTF-8, which a JSON file cannot hold.
     ///
     /// # Errors
     /// When the output cannot be written.
-    pub fn finish(mut self, started: Nanos, ended: Nanos) -> io::Result<u64> {
+    pub fn finish(mut self, boundaries: &[Nanos]) -> io::Result<u64> {
+        self.end(boundaries)?;
         self.line.clear();
-        self.line.extend_from_slice(b"],\"window_boundaries\":[");
-        self.push_stamps([started, ended].into_iter());
         // The version is what Perf Analyzer's released builds write.
-        self.line.extend_from_slice(b"]}],\"version\":\"0.0.0\",\"service_kind\":\"openai\",\"endpoint\":");
+        self.line.extend_from_slice(b"],\"version\":\"0.0.0\",\"service_kind\":");
+        push_string(&mut self.line, self.service);
+        self.line.extend_from_slice(b",\"endpoint\":");
         push_string(&mut self.line, &self.endpoint);
         self.line.push(b'}');
         self.out.write_all(&self.line)?;
@@ -98,75 +170,55 @@ impl<W: Write> ExportWriter<W> {
         Ok(self.undecodable)
     }
 
+    fn end(&mut self, boundaries: &[Nanos]) -> io::Result<()> {
+        self.line.clear();
+        self.line.extend_from_slice(b"],\"window_boundaries\":");
+        self.push_stamps(boundaries.iter().copied());
+        self.line.push(b'}');
+        self.out.write_all(&self.line)
+    }
+
+    /// Begins a request's line, up to the stamps of its responses, unless it is not in the file.
+    fn push_request(&mut self, record: &Record, inputs: &str) -> bool {
+        let (Phase::Profiling, Some(sent)) = (record.phase, record.sent) else { return false };
+        self.line.clear();
+        if !std::mem::replace(&mut self.first, false) {
+            self.line.push(b',');
+        }
+        self.line.extend_from_slice(b"{\"timestamp\":");
+        self.push_wall(sent);
+        if let Some(sequence) = record.sequence.filter(|sequence| sequence.id != 0) {
+            self.line.extend_from_slice(b",\"sequence_id\":");
+            push_int(&mut self.line, sequence.id);
+        }
+        self.line.extend_from_slice(b",\"request_inputs\":");
+        self.line.extend_from_slice(inputs.as_bytes());
+        self.line.extend_from_slice(b",\"response_timestamps\":");
+        true
+    }
+
     fn push_wall(&mut self, at: Nanos) {
         push_int(&mut self.line, self.anchor_wall.saturating_add(at.0));
     }
 
     fn push_stamps(&mut self, stamps: impl Iterator<Item = Nanos>) {
+        self.line.push(b'[');
         for (index, at) in stamps.enumerate() {
             if index > 0 {
                 self.line.push(b',');
             }
             self.push_wall(at);
         }
+        self.line.push(b']');
     }
-}
-
-/// A request's body as it stands in the export: a JSON string, quoted.
-pub fn payload_string(body: &str) -> String {
-    let mut out = Vec::with_capacity(body.len() + body.len() / 8);
-    push_string(&mut out, body);
-    // What is escaped byte by byte from UTF-8 is UTF-8; if it were not, no payload is better than a wrong one.
-    String::from_utf8(out).unwrap_or_else(|_| "\"\"".into())
-}
-
-/// Appends one response for each piece. The network cuts where it likes: the beginning of a character that a piece ends
-/// in goes to the next piece. Gives the number of bytes left out because no character can hold them.
-fn push_responses(line: &mut Vec<u8>, raw: &[RawPiece]) -> u64 {
-    let mut left_out = 0;
-    let mut carried = Vec::new();
-    for (index, piece) in raw.iter().enumerate() {
-        line.extend_from_slice(if index > 0 { b",{\"response\":\"" } else { b"{\"response\":\"" });
-        if carried.is_empty() {
-            left_out += push_decodable(line, &piece.bytes, &mut carried);
-        } else {
-            let mut whole = std::mem::take(&mut carried);
-            whole.extend_from_slice(&piece.bytes);
-            left_out += push_decodable(line, &whole, &mut carried);
-        }
-        line.extend_from_slice(b"\"}");
-    }
-    left_out + carried.len() as u64
-}
-
-/// Appends what of `bytes` is text. Bytes that begin a character at the end go to `carried`; others are left out, and
-/// their number is the result.
-fn push_decodable(line: &mut Vec<u8>, bytes: &[u8], carried: &mut Vec<u8>) -> u64 {
-    let mut left_out = 0;
-    for chunk in bytes.utf8_chunks() {
-        push_escaped(line, chunk.valid());
-        let rest = chunk.invalid();
-        let at_end = rest.as_ptr_range().end == bytes.as_ptr_range().end;
-        if at_end && is_cut(rest) {
-            carried.extend_from_slice(rest);
-        } else {
-            left_out += rest.len() as u64;
-        }
-    }
-    left_out
-}
-
-/// Whether `bytes` are the beginning of a character whose end may still come.
-fn is_cut(bytes: &[u8]) -> bool {
-    matches!(std::str::from_utf8(bytes), Err(error) if error.error_len().is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{plan, record};
-    use serde_json::Value;
     use streamgauge_core::arrival::Arrival;
+    use streamgauge_core::kserve::SequenceTag;
     use streamgauge_core::plan::EndpointKind;
     use streamgauge_core::{Chunk, OutputKind};
 
@@ -174,9 +226,10 @@ mod tests {
         let mut out = Vec::new();
         let mut writer = ExportWriter::new(&mut out, plan, 1_000).unwrap();
         for (record, body, raw) in requests {
-            writer.write(record, &payload_string(body), raw).unwrap();
+            let inputs = request_inputs(plan.endpoint.kind, &serde_json::from_str(body).unwrap());
+            writer.write(record, &inputs, raw).unwrap();
         }
-        let left_out = writer.finish(Nanos(window[0]), Nanos(window[1])).unwrap();
+        let left_out = writer.finish(&window.map(Nanos)).unwrap();
         (String::from_utf8(out).unwrap(), left_out)
     }
 
@@ -213,6 +266,100 @@ mod tests {
         }
     }
 
+    /// A request of a real file as what it was written from.
+    fn taken_apart(request: &Value) -> (Record, Value, Vec<Reply>) {
+        let at = |value: &Value| Nanos(value.as_i64().unwrap() - 1_000);
+        let inputs = request["request_inputs"].as_object().unwrap().iter();
+        let list = |value: &Value| if value.is_array() { value.clone() } else { Value::Array(vec![value.clone()]) };
+        let shown = inputs.map(|(name, value)| (name.clone(), list(value))).collect();
+        let stamps = request["response_timestamps"].as_array().unwrap();
+        let outputs = request["response_outputs"].as_array().unwrap();
+        let replies = stamps
+            .iter()
+            .zip(outputs)
+            .map(|(stamp, outputs)| Reply { at: at(stamp), outputs: outputs.as_object().unwrap().clone() });
+        (Record { sent: Some(at(&request["timestamp"])), ..record() }, shown, replies.collect())
+    }
+
+    /// A real file of tensors, taken apart and written again, experiment by experiment.
+    fn written_again(golden: &str) -> String {
+        let document: Value = serde_json::from_str(golden).unwrap();
+        let mut plan = plan(EndpointKind::KserveGrpc);
+        plan.export = ExportLevel::Raw;
+        let mut out = Vec::new();
+        let mut writer = None;
+        let mut boundaries = Vec::new();
+        for experiment in document["experiments"].as_array().unwrap() {
+            plan.load = Load::concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
+            let mut next = match writer.take() {
+                None => ExportWriter::new(&mut out, &plan, 1_000).unwrap(),
+                Some(before) => {
+                    let mut before: ExportWriter<_> = before;
+                    before.next(&boundaries, &plan, 1_000).unwrap();
+                    before
+                }
+            };
+            for request in experiment["requests"].as_array().unwrap() {
+                let (record, shown, replies) = taken_apart(request);
+                let inputs = request_inputs(plan.endpoint.kind, &shown);
+                next.write_replies(&record, &inputs, &replies).unwrap();
+            }
+            let windows = experiment["window_boundaries"].as_array().unwrap();
+            boundaries = windows.iter().map(|at| Nanos(at.as_i64().unwrap() - 1_000)).collect();
+            writer = Some(next);
+        }
+        assert_eq!(writer.unwrap().finish(&boundaries).unwrap(), 0);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn real_files_of_tensors_come_back_byte_for_byte() {
+        for golden in [
+            include_str!("../tests/golden/trtllm/profile_export.json"),
+            include_str!("../tests/golden/vllm/profile_export.json"),
+        ] {
+            assert_eq!(written_again(golden), golden);
+        }
+        // These were laid out anew when they were cut; what they say is the same, and in the same order.
+        for golden in [
+            include_str!("../tests/golden/perf_analyzer/ensemble_export.json"),
+            include_str!("../tests/golden/perf_analyzer/add_sub_export.json"),
+            include_str!("../tests/golden/perf_analyzer/vllm_export.json"),
+        ] {
+            let read = |text: &str| serde_json::from_str::<Value>(text).unwrap().to_string();
+            assert_eq!(read(&written_again(golden)), read(golden));
+        }
+    }
+
+    #[test]
+    fn replies_stand_there_at_the_raw_level_and_where_they_brought_something() {
+        let output = Map::from_iter([("text_output".to_owned(), Value::from("hi"))]);
+        let replies = [Reply { at: Nanos(7), outputs: output }, Reply { at: Nanos(8), outputs: Map::new() }];
+        let chunk = Chunk { at: Nanos(7), lag: None, shared: false, kind: OutputKind::Text };
+        let sequence = |id| Some(SequenceTag { id, start: true, end: false });
+        let sent = Record { sent: Some(Nanos(5)), chunks: vec![chunk], sequence: sequence(9), ..record() };
+        for (level, outputs) in [(ExportLevel::Records, ""), (ExportLevel::Raw, r#"{"text_output":"hi"}"#)] {
+            let mut plan = plan(EndpointKind::KserveHttp);
+            plan.export = level;
+            let mut out = Vec::new();
+            let mut writer = ExportWriter::new(&mut out, &plan, 0).unwrap();
+            writer.write_replies(&sent, "{}", &replies).unwrap();
+            writer.write_replies(&Record { sequence: sequence(0), ..sent.clone() }, "{}", &replies).unwrap();
+            writer.finish(&[]).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            let request = |sequence: &str| {
+                format!(
+                    r#"{{"timestamp":5,{sequence}"request_inputs":{{}},"response_timestamps":[7],"response_outputs":[{outputs}]}}"#
+                )
+            };
+            let both = format!("[{},{}]", request(r#""sequence_id":9,"#), request(""));
+            assert!(text.contains(&both), "{text}");
+            assert!(
+                text.ends_with(r#""window_boundaries":[]}],"version":"0.0.0","service_kind":"triton","endpoint":""}"#)
+            );
+        }
+    }
+
     #[test]
     fn without_raw_bytes_the_output_events_have_the_stamps() {
         let chunk = |at| Chunk { at: Nanos(at), lag: None, shared: false, kind: OutputKind::Text };
@@ -239,22 +386,5 @@ mod tests {
             let start = format!(r#"{{"experiments":[{{"experiment":{{"mode":"request_rate","value":{value}}},"#);
             assert!(text.starts_with(&start), "{text}");
         }
-    }
-
-    #[test]
-    fn characters_cut_by_the_network_are_whole_again_in_the_next_piece() {
-        let texts = |pieces: &[&[u8]]| {
-            let raw: Vec<RawPiece> =
-                pieces.iter().map(|bytes| RawPiece { at: Nanos::ZERO, bytes: bytes.to_vec() }).collect();
-            let mut line = vec![b'['];
-            let left_out = push_responses(&mut line, &raw);
-            line.push(b']');
-            let read: Value = serde_json::from_slice(&line).unwrap();
-            let text = |response: &Value| response["response"].as_str().unwrap().to_owned();
-            (read.as_array().unwrap().iter().map(text).collect::<Vec<_>>(), left_out)
-        };
-        assert_eq!(texts(&[b"a\xf0\x9f", b"\x98", b"\x80b"]), (vec!["a".into(), "".into(), "\u{1f600}b".into()], 0));
-        assert_eq!(texts(&[b"a\xffb", b"\xe2\x82", b"c"]), (vec!["ab".into(), "".into(), "c".into()], 3));
-        assert_eq!(texts(&[b"end\xe2\x82"]), (vec!["end".into()], 2));
     }
 }

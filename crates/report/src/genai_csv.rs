@@ -100,6 +100,8 @@ mod tests {
         let files = [
             include_str!("../tests/golden/chat/profile_export_genai_perf.csv"),
             include_str!("../tests/golden/completions/profile_export_genai_perf.csv"),
+            include_str!("../tests/golden/trtllm/profile_export_genai_perf.csv"),
+            include_str!("../tests/golden/vllm/profile_export_genai_perf.csv"),
         ];
         for ((plan, json), golden) in golden_runs().into_iter().zip(files) {
             let mut summary = golden_summary(json);

@@ -1,7 +1,9 @@
 //! The `input_config` block of GenAI-Perf's JSON: the plan under that tool's keys. Keys of things that do not exist
 //! here (audio, images, sessions) carry that tool's defaults, since its readers expect them all.
 
+use crate::export::has_tensors;
 use serde_json::{Map, Value, json};
+use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{Endpoint, EndpointKind, Length, ModelSelection, PromptPlan, RunPlan};
 use streamgauge_core::stop::{StopRule, Window};
@@ -42,28 +44,40 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    let target = &endpoint.target;
+    let (target, tensors) = (&endpoint.target, has_tensors(endpoint.kind));
+    // Its default, also where none is meant.
+    let asked = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
+    let backend = backend(asked.unwrap_or(Backend::TensorrtLlm));
     json!({
         "model_selection_strategy": match endpoint.model_selection {
             ModelSelection::Random => "random",
             ModelSelection::RoundRobin => "round_robin",
         },
-        "backend": "tensorrtllm",
-        "custom": endpoint.path.trim_start_matches('/'),
+        "backend": backend,
+        // Over gRPC there is no path to choose.
+        "custom": if tensors { "" } else { endpoint.path.trim_start_matches('/') },
         "type": endpoint.kind.name(),
         "streaming": endpoint.streaming,
         "server_metrics_urls": [],
         // That tool shows what was typed; a scheme is worth showing only where it is not the usual one.
         "url": if target.tls { target.to_string() } else { target.authority() },
         "grpc_method": "",
-        "service_kind": "openai",
+        "service_kind": if tensors { "triton" } else { "openai" },
         "output_format": match endpoint.kind {
             EndpointKind::Chat => "openai_chat_completions",
             EndpointKind::Completions => "openai_completions",
             EndpointKind::Generate => "triton_generate",
-            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => "tensorrtllm",
+            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => backend,
         },
     })
+}
+
+/// That tool's name of a backend.
+pub(crate) fn backend(backend: Backend) -> &'static str {
+    match backend {
+        Backend::TensorrtLlm => "tensorrtllm",
+        Backend::Vllm => "vllm",
+    }
 }
 
 /// That tool knows a concurrency, a rate and a schedule from a file; what it has no key for stands in our own plan only. Gaps

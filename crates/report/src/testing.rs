@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use std::path::PathBuf;
+use streamgauge_core::kserve::{Backend, Kserve};
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{
     Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, ModelSelection,
@@ -21,7 +22,7 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
     let (name, streaming, slots) = match kind {
         EndpointKind::Chat => ("chat", true, 2),
         EndpointKind::Completions => ("completions", false, 1),
-        EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => ("kserve", true, 1),
+        EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => return triton_plan(kind),
     };
     let limits = [("time_to_first_token".to_owned(), 40.0), ("inter_token_latency".to_owned(), 6.0)];
     let second = Nanos::from_millis(1_000);
@@ -71,6 +72,35 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
         artifacts: PathBuf::from(format!("gp-{name}/tinychat-openai-{name}-concurrency{slots}")),
         export_file: "profile_export.json".into(),
     }
+}
+
+/// The plan of the golden run of a model behind TensorRT-LLM's inputs.
+fn triton_plan(kind: EndpointKind) -> RunPlan {
+    let mut plan = plan(EndpointKind::Chat);
+    let endpoint = &mut plan.endpoint;
+    endpoint.kind = kind;
+    endpoint.models = vec!["ensemble".into()];
+    endpoint.target.port = 18621;
+    endpoint.path = kind.default_path("ensemble", None, true);
+    endpoint.kserve =
+        Some(Box::new(Kserve { decoupled: true, backend: Some(Backend::TensorrtLlm), ..Kserve::default() }));
+    plan.prompts.output = Some(Length { mean: 6.0, stddev: 0.0 });
+    plan.prompts.output_exact = true;
+    plan.load = Load::concurrency(1);
+    plan.goodput.clear();
+    plan.artifacts = PathBuf::from("gp-trtllm/ensemble-triton-tensorrtllm-concurrency1");
+    plan
+}
+
+/// The plan of the golden run of a model behind vLLM's inputs.
+fn vllm_plan() -> RunPlan {
+    let mut plan = triton_plan(EndpointKind::KserveGrpc);
+    plan.endpoint.models = vec!["vllm_model".into()];
+    plan.endpoint.kserve =
+        Some(Box::new(Kserve { decoupled: true, backend: Some(Backend::Vllm), ..Kserve::default() }));
+    plan.prompts.output_exact = false;
+    plan.artifacts = PathBuf::from("gp-vllm/vllm_model-triton-vllm-concurrency1");
+    plan
 }
 
 /// A header that must not be seen anywhere.
@@ -187,11 +217,13 @@ pub(crate) fn golden_summary(text: &str) -> Summary {
     summary
 }
 
-/// The two golden runs: the plan, the folder's JSON.
-pub(crate) fn golden_runs() -> [(RunPlan, &'static str); 2] {
+/// The golden runs: the plan, the folder's JSON.
+pub(crate) fn golden_runs() -> [(RunPlan, &'static str); 4] {
     [
         (plan(EndpointKind::Chat), include_str!("../tests/golden/chat/profile_export_genai_perf.json")),
         (plan(EndpointKind::Completions), include_str!("../tests/golden/completions/profile_export_genai_perf.json")),
+        (plan(EndpointKind::KserveGrpc), include_str!("../tests/golden/trtllm/profile_export_genai_perf.json")),
+        (vllm_plan(), include_str!("../tests/golden/vllm/profile_export_genai_perf.json")),
     ]
 }
 

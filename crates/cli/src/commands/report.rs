@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use streamgauge_core::plan::{ExportLevel, RunPlan};
+use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::RunFacts;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial};
 use streamgauge_report::{ReadError, RecordReader, Salvage, inputs_json};
@@ -82,7 +82,7 @@ fn bodies(plan: &RunPlan, source: &Source, printer: &Printer) -> Option<Vec<Valu
     let why = match plan.export {
         ExportLevel::Summary => return None,
         ExportLevel::Raw => "the bytes of the replies are not in the records".to_owned(),
-        ExportLevel::Records => match read_bodies(&source.inputs) {
+        ExportLevel::Records => match read_bodies(&source.inputs, plan.endpoint.kind) {
             Ok(bodies) => return Some(bodies),
             Err(error) => format!("{error:#}"),
         },
@@ -91,8 +91,8 @@ fn bodies(plan: &RunPlan, source: &Source, printer: &Printer) -> Option<Vec<Valu
     None
 }
 
-fn read_bodies(path: &Path) -> Result<Vec<Value>> {
-    let open = || inputs_json::read(BufReader::new(File::open(path)?));
+fn read_bodies(path: &Path, kind: EndpointKind) -> Result<Vec<Value>> {
+    let open = || inputs_json::read(BufReader::new(File::open(path)?), kind);
     open().with_context(|| path.display().to_string())
 }
 

@@ -60,6 +60,8 @@ fn the_native_table_has_the_rows_and_cells_of_the_real_one() {
     let consoles = [
         include_str!("../../tests/golden/chat/console.txt"),
         include_str!("../../tests/golden/completions/console.txt"),
+        include_str!("../../tests/golden/trtllm/console.txt"),
+        include_str!("../../tests/golden/vllm/console.txt"),
     ];
     for ((plan, json), golden) in golden_runs().into_iter().zip(consoles) {
         let mut summary = golden_summary(json);

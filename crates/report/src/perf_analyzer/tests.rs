@@ -279,3 +279,174 @@ fn an_openai_endpoint_by_a_number_of_requests() {
     let golden = include_str!("../../tests/golden/perf_analyzer/openai.txt");
     assert_eq!(console(&settings, &levels), without_first_line(golden));
 }
+
+#[test]
+fn settings_have_a_line_for_what_is_not_the_default() {
+    let base = triton(concurrency(1, 1), Window::Requests(7));
+    let said = |settings: &Settings| {
+        let text = console::settings(settings);
+        let lines: Vec<String> = text.lines().skip(3).map(|line| line.trim().to_owned()).collect();
+        lines[..lines.len() - 1].join("; ")
+    };
+    let begin = "Using \"count_windows\" mode for stabilization; Stabilizing using average latency and throughput; \
+                 Minimum number of samples in each window: 7";
+    let calls = "Using synchronous calls for inference";
+    assert_eq!(said(&base), format!("{begin}; {calls}"));
+    // Without an end there is only a limit of latency.
+    let endless = Settings { search: concurrency(4, 0), latency_limit_ms: 9, ..base.clone() };
+    assert_eq!(said(&endless), format!("{begin}; Latency limit: 9 msec; {calls}"));
+    let rate = |start, end| Settings { search: Search::Rate { start, end, poisson: false }, ..base.clone() };
+    let uniform = "Using uniform distribution on request generation";
+    assert_eq!(said(&rate(1.0, 1.0)), format!("{begin}; {uniform}; {calls}"));
+    assert_eq!(said(&rate(2.0, 0.0)), format!("{begin}; Latency limit: 0 msec; {uniform}; {calls}"));
+    let down = "Latency limit: 0 msec; Request Rate limit: 7.5 requests per seconds";
+    assert_eq!(said(&rate(7.5, 2.5)), format!("{begin}; {down}; {uniform}; {calls}"));
+    assert_eq!(said(&Settings { search: Search::Custom, ..base.clone() }), format!("{begin}; {calls}"));
+    for (count, words) in [
+        (1, "Sending 1 warmup request; Sending 1 benchmark request"),
+        (2, "Sending 2 warmup requests; Sending 2 benchmark requests"),
+    ] {
+        let counted = Settings { warmup: count, mode: Mode::Requests(count), ..base.clone() };
+        assert_eq!(said(&counted), format!("{words}; {calls}"));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_level_is_said_in_it() {
+    let settings = Settings { sequences: true, verbose: true, ..triton(concurrency(1, 1), Window::Requests(7)) };
+    let client = ClientFigures {
+        delayed_percent: 12.345,
+        send_rate: 9.876,
+        sequences: 3,
+        sequence_throughput: 1.5,
+        latency_std_us: None,
+        ..client([1.5, 0.0, 50.1], [1, 2_000, 0], [2_000; 4], [2_000, 300, 200])
+    };
+    let idle = model("m", [0, 0, 0], [0; 6], 0);
+    let text = console::level(&level(Label::Rate(10.0), client, Some(idle)), &settings);
+    let expected = "  Client: \n    Request count: 1\n    Avg send request rate: 9.88 infer/sec\n    \
+        [WARNING] Perf Analyzer was not able to keep up with the desired request rate. 12.35% of the requests were delayed. \n    \
+        Sequence count: 3 (1.5 seq/sec)\n    Throughput: 1.5 infer/sec\n    Avg client overhead: 50.10%\n    \
+        Avg latency: 2000 usec (standard deviation 18446744073709551615 usec)\n    p50 latency: 2000 usec\n    \
+        p90 latency: 2000 usec\n    p95 latency: 2000 usec\n    p99 latency: 2000 usec\n    \
+        Avg gRPC time: 2000 usec (marshal 300 usec + response wait 1500 usec + unmarshal 200 usec)\n  \
+        Server: \n    Request count: 0\n\
+        [WARNING] Perf Analyzer is not able to keep up with the desired load. The results may not be accurate.\n";
+    assert_eq!(text, expected);
+    let empty = Pass { requests: 0, ..passes([(0.0, 0, 0); 3])[0] };
+    assert_eq!(
+        console::pass(4, &empty, &settings),
+        "  Pass [4] cb::Error: No valid requests recorded within time interval. Please use a larger time window.\n"
+    );
+    let batch = Settings { batch: Some(4), ..settings };
+    let pass = passes([(2.5, 100, 20); 3])[0];
+    assert_eq!(
+        console::pass(1, &pass, &batch),
+        "  Pass [1] throughput: 10 infer/sec. Avg latency: 100 usec (std 20 usec). \n"
+    );
+    assert_eq!(console::closing(&[], &batch), "");
+    assert_eq!(console::heading(Label::Custom(3.0)), "");
+}
+
+/// A model that answered four of ten requests itself.
+fn cached(name: &str) -> ModelFigures {
+    let mut model = model(name, [4, 4, 10], [900, 0, 100, 50, 600, 150], 0);
+    model.counted.cache_hit = Spent { count: 6, ns: 6 * 10_000 };
+    model.counted.cache_miss = Spent { count: 4, ns: 4 * 20_000 };
+    for spent in [&mut model.counted.compute_input, &mut model.counted.compute_infer, &mut model.counted.compute_output]
+    {
+        *spent = Spent { count: 4, ns: spent.ns * 4 };
+    }
+    ModelFigures { cached: true, ..model }
+}
+
+#[test]
+fn a_cache_has_its_lines_and_columns() {
+    let settings = triton(concurrency(1, 1), Window::Requests(7));
+    let client = client([10.0, 0.0, 0.0], [10, 1_000, 1], [1_000; 4], [1_000, 10, 10]);
+    let with = |model: ModelFigures| {
+        let server = ServerFigures { cached: true, model, ambiguous: Vec::new() };
+        LevelReport { server: Some(server), ..level(Label::Concurrency(1), client.clone(), None) }
+    };
+    let server_of = |level: &LevelReport| {
+        let text = console::level(level, &settings);
+        text.split_once("  Server: \n").unwrap().1.to_owned()
+    };
+    // (4 x 800.6 + 6 x 10 + 4 x 20) / 10 = 334.24
+    let own = "    Inference count: 4\n    Execution count: 4\n    Cache hit count: 6\n    Cache miss count: 4\n    \
+        Successful request count: 10\n    \
+        Avg request latency: 900 usec (overhead 466 usec + queue 100 usec + cache hit/miss 334 usec)\n      \
+        Average Cache Hit Latency: 10 usec\n      \
+        Average Cache Miss Latency: 820 usec (cache lookup/insertion 20 usec + compute input 50 usec + compute infer 600 usec \
+        + compute output 150 usec)\n";
+    let level = with(cached("m"));
+    assert_eq!(server_of(&level), own);
+    let file = csv(&settings, &[level], false);
+    assert!(file.contains(",Server Compute Output,Server Cache Hit,Server Cache Miss,Client Recv,"), "{file}");
+    assert!(file.ends_with("\n1,10,10,49,100,50,600,150,10,20,10,1000,1000,1000,1000\n"), "{file}");
+
+    // An ensemble's means are those of its models; with a cache of its own its time has no parts.
+    let ensemble = |own| ModelFigures { composing: vec![cached("part")], cached: own, ..cached("ensemble") };
+    let text = server_of(&with(ensemble(false)));
+    assert!(text.contains("900 usec (overhead 466 usec + queue 100 usec + cache hit/miss 334 usec)\n"), "{text}");
+    assert!(text.contains("      Average Cache Miss Latency: 840 usec \n\n  Composing models: \n  part, version: 1\n"));
+    let text = server_of(&with(ensemble(true)));
+    assert!(text.contains("    Avg request latency: 900 usec\n      Average Cache Hit Latency: 20 usec\n"), "{text}");
+}
+
+#[test]
+fn composing_models_have_files_of_their_own() {
+    let settings = Settings { decoupled: true, ..triton(concurrency(1, 2), Window::Requests(7)) };
+    let ensemble = |parts: &[(&str, u64)]| {
+        let part = |&(name, requests): &(&str, u64)| model(name, [requests; 3], [1_000, 400, 100, 50, 300, 150], 0);
+        ModelFigures {
+            composing: parts.iter().map(part).collect(),
+            ..model("ensemble", [10, 10, 10], [5_000, 0, 0, 0, 0, 0], 0)
+        }
+    };
+    let at = |concurrency, throughput, parts: &[(&str, u64)]| {
+        let client = client([throughput, 0.0, 0.0], [10, 1_000, 1], [1_000; 4], [0, 0, 0]);
+        level(Label::Concurrency(concurrency), client, Some(ensemble(parts)))
+    };
+    let levels = [at(2, 20.0, &[("a", 30), ("b", 10)]), at(1, 12.0, &[("a", 15), ("b", 10)])];
+    let titles = "Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,\
+                  Server Compute Infer,Server Compute Output,Client Recv\n";
+    let rest = "0,399,100,50,300,150,0";
+    let expected = [("a", ["18", "60"]), ("b", ["12", "20"])].map(|(name, [slow, fast])| {
+        (format!("{name}_v1.levels.csv"), format!("{titles}1,{slow},{rest}\n2,{fast},{rest}\n"))
+    });
+    assert_eq!(csv::composing("levels.csv", &levels, &settings), expected);
+    assert!(csv::composing("levels.csv", &[], &settings).is_empty());
+    let plain = level(Label::Concurrency(1), levels[0].client.clone(), None);
+    assert!(csv::composing("levels.csv", &[plain], &settings).is_empty());
+}
+
+#[test]
+fn gpus_are_shown_one_by_one_up_to_sixteen() {
+    let settings = triton(concurrency(1, 1), Window::Requests(7));
+    let gpu = GpuFigures {
+        utilization: Some(0.123_456_7),
+        power: Some(40.0),
+        memory_used: Some(3_000),
+        memory_total: Some(8_000_000_000),
+    };
+    let client = client([10.0, 0.0, 0.0], [10, 1_000, 1], [1_000; 4], [1_000, 10, 10]);
+    let with = |gpus: BTreeMap<String, GpuFigures>| LevelReport {
+        gpus: Some(gpus),
+        ..level(Label::Concurrency(1), client.clone(), None)
+    };
+    let two = with([("GPU-a".into(), gpu.clone()), ("GPU-b".into(), GpuFigures::default())].into());
+    let text = console::level(&two, &settings);
+    let shown = "  Server Prometheus Metrics: \n    Avg GPU Utilization:\n      GPU-a : 12.3457%\n    Avg GPU Power Usage:\n      \
+        GPU-a : 40 watts\n    Max GPU Memory Usage:\n      GPU-a : 3000 bytes\n    Total GPU Memory:\n      \
+        GPU-a : 8000000000 bytes\n";
+    assert!(text.ends_with(shown), "{text}");
+    let file = csv(&settings, &[two], true);
+    assert!(
+        file.contains(",Avg GPU Utilization,Avg GPU Power Usage,Max GPU Memory Usage,Total GPU Memory\n"),
+        "{file}"
+    );
+    assert!(file.ends_with(",GPU-a:0.123457;,GPU-a:40;,GPU-a:3000;,GPU-a:8000000000;\n"), "{file}");
+    let many = with((0..17).map(|index| (format!("GPU-{index}"), gpu.clone())).collect());
+    assert!(console::level(&many, &settings).ends_with("use the CSV output feature to see metrics.\n"));
+}
