@@ -67,7 +67,7 @@ impl Preparation {
             settings.plan.endpoint.models = vec![only_model(&settings.plan, &routes, SystemClock::start())?];
         }
         let triton = match settings.plan.endpoint.kind.is_kserve() {
-            true => Some(Triton::ask(&mut settings.plan, &routes, &settings.watch, printer)?),
+            true => Some(Triton::ask(&mut settings.plan, &routes, &settings.observe, printer)?),
             false => None,
         };
         let tokenizer = tokenizer(settings, printer)?;

@@ -30,7 +30,7 @@ pub struct Triton {
 
 /// What of the server's own account is wanted beside the load.
 #[derive(Clone, Debug, Default)]
-pub struct Watch {
+pub struct Observe {
     /// Its counters.
     pub statistics: bool,
     /// Further models whose counters are wanted, each perhaps with a version behind a colon.
@@ -55,7 +55,7 @@ impl Triton {
     ///
     /// # Errors
     /// When the server cannot be asked, or the model is not there or not ready.
-    pub fn ask(plan: &mut RunPlan, routes: &Routes, watch: &Watch, printer: &Printer) -> Result<Triton> {
+    pub fn ask(plan: &mut RunPlan, routes: &Routes, observe: &Observe, printer: &Printer) -> Result<Triton> {
         let endpoint = &plan.endpoint;
         let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.timeouts.total))?;
         let server = client.server().context("failed to get server metadata")?;
@@ -67,7 +67,7 @@ impl Triton {
             bail!("model {name} is not ready on {}", endpoint.target);
         }
         let mut watched = watched(&mut client, &model, version.clone())?;
-        watched.composing.extend(watch.composing.iter().map(|named| by_name(named)));
+        watched.composing.extend(observe.composing.iter().map(|named| by_name(named)));
         let kind = endpoint.kind;
         if let Some(kserve) = &mut plan.endpoint.kserve {
             kserve.decoupled = model.decoupled;
@@ -88,8 +88,8 @@ impl Triton {
         if endpoint.path.is_empty() {
             endpoint.path = kind.default_path(&name, version.as_deref(), endpoint.calls_stream());
         }
-        let statistics = watch.statistics && server.extensions.iter().any(|extension| extension == "statistics");
-        Ok(Triton { model, watched, statistics, metrics: watch.metrics.clone() })
+        let statistics = observe.statistics && server.extensions.iter().any(|extension| extension == "statistics");
+        Ok(Triton { model, watched, statistics, metrics: observe.metrics.clone() })
     }
 
     /// Whether there is anything to watch beside the load.

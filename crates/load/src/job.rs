@@ -15,6 +15,7 @@ use streamgauge_core::plan::{self, Endpoint, EndpointKind, HIDDEN, RunPlan, Targ
 use streamgauge_core::record::{RawPiece, Record};
 use streamgauge_core::sequence::Turn;
 use streamgauge_core::tensor::Tensor;
+use streamgauge_wire::grpc::encoding_name;
 use streamgauge_wire::{Codec, Encoded, Tag};
 use thiserror::Error;
 
@@ -137,7 +138,10 @@ impl Job {
         };
         let heads = routes.iter().map(|route| head(&route.target)).collect::<Result<_, _>>()?;
         let balancer = Balancer::new(plan.endpoint.balance, routes.len());
-        let inputs = inputs.into_iter().map(|input| Prepared::new(input, &codec)).collect();
+        let sequences = plan.endpoint.kserve.as_deref().is_some_and(|kserve| kserve.sequences.is_some());
+        let sequence = sequences.then_some(SequenceTag { id: 1, start: true, end: true });
+        let any = Tag { id: 0, sequence };
+        let inputs = inputs.into_iter().map(|input| Prepared::new(input, &codec, &any)).collect();
         Ok(Job { plan, codec, inputs, streams: Vec::new(), routes, clock, balancer, heads })
     }
 
@@ -201,10 +205,10 @@ impl Job {
 }
 
 impl Prepared {
-    fn new(input: Input, codec: &Codec) -> Prepared {
+    /// `any` is like the tags that its sendings will have.
+    fn new(input: Input, codec: &Codec, any: &Tag) -> Prepared {
         let Input { encoded, expected, tokens, want_out } = input;
-        let sequence = Some(SequenceTag { id: 1, start: true, end: true });
-        let body = match codec.dress(&encoded, &Tag { id: 0, sequence }) {
+        let body = match codec.dress(&encoded, any) {
             None => Body::Whole(encoded.body.into(), encoded.json),
             Some(_) => Body::Dressed(encoded),
         };
@@ -233,12 +237,8 @@ impl Head {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
-            let encoding = match endpoint.kserve.as_deref().map_or(Compression::None, |kserve| kserve.compression) {
-                Compression::None => None,
-                Compression::Gzip => Some("gzip"),
-                Compression::Deflate => Some("deflate"),
-            };
-            if let Some(encoding) = encoding {
+            let compression = endpoint.kserve.as_deref().map_or(Compression::None, |kserve| kserve.compression);
+            if let Some(encoding) = encoding_name(compression) {
                 headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
             }
             headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,deflate,gzip"));

@@ -7,6 +7,7 @@
 mod below;
 
 use crate::numbers::{NOT_AVAILABLE, grouped, grouped_count};
+use crate::server;
 use crate::table::Table;
 use std::fmt::Write;
 use streamgauge_core::RunPlan;
@@ -155,6 +156,7 @@ fn native(plan: &RunPlan, summary: &Summary) -> String {
     if plan.steady_state {
         below::steady_state(&mut text, &rows, summary.steady_state.as_deref());
     }
+    server::lines(&mut text, summary);
     below::fidelity(&mut text, &summary.fidelity);
     text
 }

@@ -1,6 +1,7 @@
 //! `profile_export_genai_perf.json`: GenAI-Perf's summary with every key in its place, then what is ours, and the
 //! fidelity of it all last.
 
+use crate::server;
 use crate::{indented, input_config};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -68,6 +69,7 @@ fn build(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Valu
     if let Some(steady) = &summary.steady_state {
         document.insert("steady_state".into(), steady_state(facts, steady));
     }
+    document.extend(server::members(summary));
     document.insert("run".into(), run(plan, facts, summary)?);
     document.insert("fidelity".into(), serde_json::to_value(&summary.fidelity)?);
     Ok(Value::Object(document))

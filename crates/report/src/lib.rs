@@ -20,6 +20,7 @@ pub mod perf_analyzer;
 pub mod plot;
 pub mod records;
 mod salvage;
+mod server;
 mod table;
 #[cfg(test)]
 mod testing;

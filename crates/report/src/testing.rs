@@ -190,6 +190,8 @@ pub(crate) fn empty_summary() -> Summary {
         scope: Scope::Run,
         targets: Vec::new(),
         steady_state: None,
+        server: None,
+        gpus: Default::default(),
         fidelity: Fidelity {
             verdict: Grade::Degraded,
             rows: vec![

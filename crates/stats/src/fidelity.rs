@@ -336,6 +336,10 @@ fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 /// came with the first event count in inter token latency as if they had come after it.
 fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let TokensPerEvent { requests, tokens, events, apart } = evidence.tokens_per_event;
+    // Tensors without a text have no tokens to speak of.
+    if tokens == 0 {
+        return None;
+    }
     let share = share(apart, events).filter(|_| apart > 0)?;
     let mean = tokens as f64 / events as f64;
     // Of (tokens - 1) times a token's latency, the first event's other tokens took none.

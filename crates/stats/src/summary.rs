@@ -8,6 +8,7 @@ use crate::goodput::{Goodput, GoodputError};
 use crate::interval::Interval;
 use crate::late_tail::LateTail;
 use crate::metric::Metric;
+use crate::perf_analyzer::{GpuFigures, GpuFold, ServerFigures};
 use crate::scope::{Scope, Span};
 use crate::sharing::Sharing;
 use crate::thresholds::SEND_LATENESS_GOOD;
@@ -49,6 +50,10 @@ pub struct Summary {
     pub targets: Vec<TargetCounts>,
     /// The same of the time in which all slots were busy, where the plan asks for it and there was such a time.
     pub steady_state: Option<Box<Summary>>,
+    /// What the server counted itself over that part, where it was asked and had anything to tell.
+    pub server: Option<Box<ServerFigures>>,
+    /// What its metrics told of its GPUs over that part, by UUID.
+    pub gpus: BTreeMap<String, GpuFigures>,
     /// How far all this can be trusted.
     pub fidelity: Fidelity,
 }
@@ -447,6 +452,8 @@ impl Accumulator {
             backward: self.backward,
             awaited,
         });
+        let (from, to) = self.scope.span().map_or((facts.started, facts.ended), |span| (span.from, span.to));
+        let over = facts.server.as_ref().map(|server| (server, from, to));
         Summary {
             distributions,
             scalars,
@@ -459,6 +466,10 @@ impl Accumulator {
             scope: self.scope,
             targets: self.targets,
             steady_state: None,
+            server: over
+                .and_then(|(server, from, to)| ServerFigures::over(server, from, to).ok().flatten())
+                .map(Box::new),
+            gpus: over.map(|(server, from, to)| GpuFold::over(server, from, to)).unwrap_or_default(),
             fidelity,
         }
     }

@@ -42,7 +42,8 @@ impl Codec {
     pub fn new(endpoint: &Endpoint, output_exact: bool) -> Codec {
         Codec {
             kind: endpoint.kind,
-            streaming: endpoint.streaming,
+            // A decoupled model is called over a stream whether or not one was asked for.
+            streaming: endpoint.streaming || endpoint.calls_stream(),
             ask_usage: endpoint.ask_usage,
             output_exact,
             extra: endpoint.extra.clone(),

@@ -2,7 +2,7 @@
 
 use crate::args::ProfileArgs;
 use crate::settings::endpoint;
-use crate::triton::{Metrics, Watch};
+use crate::triton::{Metrics, Observe};
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Backend, KeepAlive, Kserve};
@@ -73,7 +73,7 @@ pub fn kserve(args: &ProfileArgs, kind: EndpointKind) -> Result<Option<Box<Kserv
 ///
 /// # Errors
 /// When the page's URL is not one.
-pub fn watch(args: &ProfileArgs, endpoint: &Endpoint) -> Result<Watch> {
+pub fn observe(args: &ProfileArgs, endpoint: &Endpoint) -> Result<Observe> {
     let triton = &args.triton;
     let metrics = triton.collect_metrics.then(|| -> Result<Metrics> {
         let (target, path) = match &triton.metrics_url {
@@ -83,7 +83,7 @@ pub fn watch(args: &ProfileArgs, endpoint: &Endpoint) -> Result<Watch> {
         let every = Nanos::from_millis(i64::from(triton.metrics_interval.unwrap_or(METRICS_INTERVAL)));
         Ok(Metrics { target, path, every })
     });
-    Ok(Watch {
+    Ok(Observe {
         statistics: endpoint.kind.is_kserve() && !triton.no_server_statistics,
         composing: triton.bls_composing_models.clone(),
         metrics: metrics.transpose()?,

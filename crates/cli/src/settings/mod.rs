@@ -9,8 +9,8 @@ mod load;
 pub use load::TracePart;
 
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
-use crate::rules::WindowWatch;
-use crate::triton::Watch;
+use crate::rules::Watch;
+use crate::triton::Observe;
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
@@ -39,7 +39,7 @@ pub struct Settings {
     /// Which part of the trace is replayed, where the plan replays one.
     pub trace_part: TracePart,
     /// What of a Triton server's own account is wanted.
-    pub watch: Watch,
+    pub observe: Observe,
     /// What was asked for as tokenizer.
     pub tokenizer: Option<String>,
     /// Layout of the table.
@@ -49,7 +49,7 @@ pub struct Settings {
     /// The worst verdict that is good enough.
     pub require_fidelity: Option<Grade>,
     /// What is wanted of windows beyond the plan's rule.
-    pub windows: WindowWatch,
+    pub watch: Watch,
     /// Say more.
     pub verbose: bool,
     /// What the user should know before load.
@@ -105,7 +105,7 @@ impl Settings {
                 endpoint.kind.name()
             );
         }
-        let watch = kserve::watch(&args, &endpoint)?;
+        let observe = kserve::observe(&args, &endpoint)?;
         let goodput = goodput(&args.goodput)?;
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
         let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
@@ -157,7 +157,7 @@ impl Settings {
             repeat: args.load.repeat,
             sim: args.sim,
             trace_part: load::trace_part(&args.load),
-            watch,
+            observe,
             tokenizer: args.tokenizer,
             style: args.report.into(),
             bar: args.ui.map(|ui| ui == Ui::Bar),
@@ -165,7 +165,7 @@ impl Settings {
                 Wanted::Good => Grade::Good,
                 Wanted::Degraded => Grade::Degraded,
             }),
-            windows: WindowWatch::default(),
+            watch: Watch::default(),
             verbose: args.verbose,
             notes,
         })

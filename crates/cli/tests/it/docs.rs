@@ -9,7 +9,7 @@ use std::sync::Mutex;
 const TOGETHER: usize = 4;
 
 /// Runs every ```` ```sh ```` block of `file`, each in a shell and a directory of its own, and tells what went wrong. The servers
-/// that the text calls `localhost:8001` and `localhost:8002` are simulated ones.
+/// that the text calls `localhost:8000`, `localhost:8001` and `localhost:8002` are simulated ones, the first two the same.
 fn run_blocks(file: &str) -> (usize, Vec<String>) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file)).unwrap();
     let blocks: Vec<&str> =
@@ -23,6 +23,7 @@ fn run_blocks(file: &str) -> (usize, Vec<String>) {
                 while let Some(block) = { queue.lock().unwrap().next() } {
                     let [one, other] = [TestContext::new(), TestContext::new()];
                     let block = block
+                        .replace("localhost:8000", &one.addr().to_string())
                         .replace("localhost:8001", &one.addr().to_string())
                         .replace("localhost:8002", &other.addr().to_string());
                     let run = one.run(one.shell(&block));
@@ -40,5 +41,12 @@ fn run_blocks(file: &str) -> (usize, Vec<String>) {
 fn every_command_of_the_load_modes_works_as_written() {
     let (commands, wrong) = run_blocks("load.md");
     assert!(commands >= 25, "only {commands} commands were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn every_command_for_a_triton_server_works_as_written() {
+    let (commands, wrong) = run_blocks("triton.md");
+    assert!(commands >= 8, "only {commands} commands were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

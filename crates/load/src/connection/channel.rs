@@ -41,7 +41,7 @@ impl Rule {
     pub fn of(endpoint: &Endpoint) -> Option<Rule> {
         let kserve = endpoint.kserve.as_deref();
         (endpoint.kind == EndpointKind::KserveGrpc).then(|| Rule {
-            streaming: endpoint.streaming,
+            streaming: endpoint.calls_stream(),
             slots: kserve.map_or(1, |kserve: &Kserve| kserve.streams_per_channel.max(1)),
             keep_alive: kserve.and_then(|kserve| kserve.keep_alive),
         })

@@ -10,6 +10,8 @@ mod clock_steps;
 mod connections;
 mod endings;
 mod failures;
+mod grpc;
+mod grpc_server;
 mod happy_path;
 mod inputs;
 mod limits;

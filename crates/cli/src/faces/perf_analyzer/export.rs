@@ -83,7 +83,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         // A payload may look like the end of the file.
-        let experiment = |value: u32| format!(r#"{{"experiment":{{"value":{value}}},"requests":[{{"payload":"],\"version\":"}}]}}"#);
+        let experiment =
+            |value: u32| format!(r#"{{"experiment":{{"value":{value}}},"requests":[{{"payload":"],\"version\":"}}]}}"#);
         let tail = r#"],"version":"0.1","service_kind":"triton"}"#;
         let whole = |experiments: &str| format!(r#"{{"experiments":[{experiments}{tail}"#);
         let mut export = Export::begin(&path("all.json")).unwrap();

@@ -1,7 +1,7 @@
 //! What the model decides: whether the calls that were asked for reach it, and what is sent to it.
 
-use super::settings::{Calls, Mode, Task};
 use super::args::ServiceKind;
+use super::settings::{Calls, Mode, Task};
 use anyhow::{Result, anyhow, bail};
 use streamgauge_core::kserve::ModelInfo;
 use streamgauge_prompt::tensors::InputData;
@@ -58,14 +58,18 @@ fn ids(task: &Task) -> Result<()> {
     let (first, Some(end)) = (task.sequences.first_id, task.sequences.end_id) else { return Ok(()) };
     let open = match &task.mode {
         Mode::Concurrency(range) if range.end == 0 => {
-            bail!("--concurrency-range: sequences need an end, and --sequence-id-range has an end too; give one above 0")
+            bail!(
+                "--concurrency-range: sequences need an end, and --sequence-id-range has an end too; give one above 0"
+            )
         }
         Mode::Concurrency(range) => range.start.max(range.end),
         Mode::Rate { .. } | Mode::Intervals(_) | Mode::Schedule => task.sequences.live,
     };
     let ids = end - first;
     if ids < u64::from(open) {
-        bail!("--sequence-id-range {first}:{end} has {ids} ids, and {open} sequences are open at once; give at least as many ids");
+        bail!(
+            "--sequence-id-range {first}:{end} has {ids} ids, and {open} sequences are open at once; give at least as many ids"
+        );
     }
     Ok(())
 }

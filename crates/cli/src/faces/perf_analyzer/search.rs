@@ -147,6 +147,9 @@ mod tests {
     #[test]
     fn numbers_end_before_they_overflow() {
         let mut search = Search::new(Range { start: u32::MAX - 1, end: 0, step: 1 }, false);
-        assert_eq!([search.next(true), search.next(true), search.next(true)], [Some(u32::MAX - 1), Some(u32::MAX), None]);
+        assert_eq!(
+            [search.next(true), search.next(true), search.next(true)],
+            [Some(u32::MAX - 1), Some(u32::MAX), None]
+        );
     }
 }

@@ -1,17 +1,17 @@
 //! The whole of it: what the server says is found out, levels are run one after another, and their figures reported.
 
+use super::UNSTABLE;
 use super::args::ServiceKind;
 use super::export::Export;
 use super::level::{self, Figures, Outcome, Passes};
 use super::model::{self, Known};
 use super::settings::{self, Level, Levels, Mode, Task};
-use super::UNSTABLE;
 use crate::commands::usage;
 use crate::exit::Exit;
 use crate::preparation::{GivenInputs, Preparation};
 use crate::printer::Printer;
 use crate::results::write_summaries;
-use crate::rules::{Told, WindowWatch};
+use crate::rules::{Told, Watch};
 use crate::run::{Measured, measure};
 use crate::signals::{self, Signals};
 use anyhow::{Context, Result, anyhow, bail};
@@ -65,7 +65,9 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     let mut shared = prepare(&mut task, printer)?;
     let triton = shared.triton.as_ref().map(|triton| &triton.model);
     let known = model::settle(&mut task, triton)?;
-    let data = model::inputs(&mut task, triton)?;
+    let mut data = model::inputs(&mut task, triton)?;
+    data.count_tokens(&shared.tokenizer);
+    let streams = if known.sequences { data.lengths() } else { Vec::new() };
     if let settings::Data::Files(_) = task.inputs.data {
         printer.exactly(&read_line(&data));
     }
@@ -99,13 +101,14 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
 
 /// What all runs share, found out before the first.
 fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
-    let limit = task.measure.limit_ms.map(|millis| Nanos::from_millis(i64::try_from(millis).unwrap_or(i64::MAX / 1_000_000)));
+    let limit =
+        task.measure.limit_ms.map(|millis| Nanos::from_millis(i64::try_from(millis).unwrap_or(i64::MAX / 1_000_000)));
     if let Mode::Intervals(file) = &task.mode {
         // The preparation reads it.
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
         task.settings.plan.load = Load::Open { arrivals, cap: None };
     }
-    task.settings.windows = WindowWatch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
+    task.settings.watch = Watch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
     Preparation::of(&mut task.settings, printer)
 }
 
@@ -153,7 +156,11 @@ fn fixed(task: &mut Task, data: InputData) -> Result<(Arrivals, Option<OwnWarmup
     }
     let before = usize::try_from(std::mem::take(&mut task.measure.warmup)).unwrap_or(usize::MAX);
     if before >= steps.len() {
-        bail!("--warmup-request-count {before}: {} has {} steps, and one at least must be measured", file.display(), steps.len());
+        bail!(
+            "--warmup-request-count {before}: {} has {} steps, and one at least must be measured",
+            file.display(),
+            steps.len()
+        );
     }
     let measured = steps.split_off(before);
     let part = |steps: Vec<streamgauge_prompt::tensors::Step>| {
@@ -283,8 +290,7 @@ impl Session<'_> {
             }),
         };
         if passes.by_throughput {
-            self.printer
-                .note("Warning: Request latency is not stabilizing. Please try lowering the request rate.");
+            self.printer.note("Warning: Request latency is not stabilizing. Please try lowering the request rate.");
         }
         Ok(match level::judge(&self.task, &facts, passes, level.label, figures) {
             Outcome::Passed(report) => {
@@ -315,8 +321,8 @@ impl Session<'_> {
         let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
         let passes = Arc::new(Mutex::new(Passes::default()));
-        self.task.settings.windows.lenience.by_throughput = self.shown.asynchronous;
-        self.task.settings.windows.told = Some(self.told(passes.clone()));
+        self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;
+        self.task.settings.watch.told = Some(self.told(passes.clone()));
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
         let measured = measure(plan, &self.task.settings, &mut self.shared, control, printer)?;
@@ -347,8 +353,7 @@ impl Session<'_> {
             Level { label: report::Label::Custom(0.0), load: Load::Open { arrivals: warmup.arrivals, cap: None } };
         let mut plan = self.task.plan(&self.task.settings.plan, &level, Some(count));
         plan.artifacts = self.files.join("warmup");
-        let measured_prompts =
-            self.shared.given.replace(GivenInputs { prompts: warmup.prompts, streams: Vec::new() });
+        let measured_prompts = self.shared.given.replace(GivenInputs { prompts: warmup.prompts, streams: Vec::new() });
         let ended = self.measure(plan);
         self.shared.given = measured_prompts;
         let (measured, _) = ended?;

@@ -1,7 +1,9 @@
 //! Refuses what does not go together, and says of what has no effect that it has none: Perf Analyzer takes many flags where they do
 //! nothing, and scripts give them.
 
-use crate::faces::perf_analyzer::args::{Distribution, PerfAnalyzerArgs, Protocol, Range, ServiceKind, SharedMemoryKind};
+use crate::faces::perf_analyzer::args::{
+    Distribution, PerfAnalyzerArgs, Protocol, Range, ServiceKind, SharedMemoryKind,
+};
 use anyhow::{Result, bail};
 use std::path::Path;
 
@@ -102,7 +104,12 @@ fn secure(args: &PerfAnalyzerArgs) -> Result<()> {
         bail!("--ssl-grpc-use-ssl is only of gRPC (-i grpc); of HTTP give -u https://..");
     }
     let pairs = [
-        (&server.ssl_grpc_certificate_chain_file, &server.ssl_grpc_private_key_file, "grpc-certificate-chain-file", "grpc"),
+        (
+            &server.ssl_grpc_certificate_chain_file,
+            &server.ssl_grpc_private_key_file,
+            "grpc-certificate-chain-file",
+            "grpc",
+        ),
         (
             &server.ssl_https_client_certificate_file,
             &server.ssl_https_private_key_file,
@@ -191,11 +198,31 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
             load.request_distribution == Some(Distribution::Poisson) && load.request_rate_range.is_none(),
             Some("there is no --request-rate-range"),
         ),
-        ("--verbose-csv", args.report.verbose_csv && args.report.csv.is_none(), Some("there is no file of levels (-f)")),
-        ("--request-period", load.request_period.is_some() && load.periodic_concurrency_range.is_none(), Some("there is no --periodic-concurrency-range")),
-        ("--serial-sequences", load.serial_sequences && load.request_rate_range.is_none(), Some("only a rate could have several requests of a sequence in flight")),
-        ("--num-of-sequences", load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(), Some("a concurrency has as many as requests at once")),
-        ("--percentile", measure.percentile > 0 && load.periodic_concurrency_range.is_some(), Some("only the export is written")),
+        (
+            "--verbose-csv",
+            args.report.verbose_csv && args.report.csv.is_none(),
+            Some("there is no file of levels (-f)"),
+        ),
+        (
+            "--request-period",
+            load.request_period.is_some() && load.periodic_concurrency_range.is_none(),
+            Some("there is no --periodic-concurrency-range"),
+        ),
+        (
+            "--serial-sequences",
+            load.serial_sequences && load.request_rate_range.is_none(),
+            Some("only a rate could have several requests of a sequence in flight"),
+        ),
+        (
+            "--num-of-sequences",
+            load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(),
+            Some("a concurrency has as many as requests at once"),
+        ),
+        (
+            "--percentile",
+            measure.percentile > 0 && load.periodic_concurrency_range.is_some(),
+            Some("only the export is written"),
+        ),
     ];
     let idle = flags.into_iter().filter(|(_, given, _)| *given);
     idle.filter_map(|(flag, _, why)| Some(format!("{flag} has no effect: {}", why?))).collect()

@@ -40,7 +40,9 @@ impl Inputs {
                 _ if path.exists() => files.push(path),
                 "zero" => zero = true,
                 "random" => {}
-                _ => bail!("--input-data {data}: there is no such file; give random, zero, a file of JSON or a directory"),
+                _ => bail!(
+                    "--input-data {data}: there is no such file; give random, zero, a file of JSON or a directory"
+                ),
             }
         }
         if zero && let Some(file) = files.first() {

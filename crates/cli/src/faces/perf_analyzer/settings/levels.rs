@@ -39,7 +39,9 @@ impl Mode {
     pub fn of(args: &PerfAnalyzerArgs) -> Result<Mode> {
         let load = &args.load;
         if load.periodic_concurrency_range.is_some() {
-            bail!("--periodic-concurrency-range is not available: a load that grows by responses is not offered; give --concurrency-range");
+            bail!(
+                "--periodic-concurrency-range is not available: a load that grows by responses is not offered; give --concurrency-range"
+            );
         }
         let ranges = [load.request_rate_range.is_some(), load.request_intervals.is_some(), load.fixed_schedule];
         if let (true, Some(flag)) = (
@@ -59,9 +61,7 @@ impl Mode {
             (Some(range), _) => Mode::Rate { range, arrival },
             (None, Some(file)) => Mode::Intervals(file.clone()),
             (None, None) if load.fixed_schedule => Mode::Schedule,
-            (None, None) => {
-                Mode::Concurrency(load.concurrency_range.unwrap_or(Range { start: 1, end: 1, step: 1 }))
-            }
+            (None, None) => Mode::Concurrency(load.concurrency_range.unwrap_or(Range { start: 1, end: 1, step: 1 })),
         })
     }
 
@@ -123,9 +123,9 @@ fn schedule(args: &PerfAnalyzerArgs, mode: &Mode, measure: &Measure) -> Result<(
         Mode::Intervals(file) if !file.is_file() => {
             bail!("--request-intervals {}: there is no such file", file.display())
         }
-        Mode::Schedule if let Some(count) = measure.requests => bail!(
-            "--request-count {count}: --fixed-schedule sends what its input data have; leave it out"
-        ),
+        Mode::Schedule if let Some(count) = measure.requests => {
+            bail!("--request-count {count}: --fixed-schedule sends what its input data have; leave it out")
+        }
         Mode::Schedule if args.request.input_data.iter().all(|data| !std::path::Path::new(data).is_file()) => {
             bail!("--fixed-schedule: the times come from a file; give --input-data FILE")
         }

@@ -1,0 +1,114 @@
+//! The server's own account of a run: what it counted, and what its metrics told of its GPUs.
+
+use crate::console::put;
+use crate::numbers::{grouped, grouped_count};
+use serde_json::{Map, Value, json};
+use streamgauge_stats::Summary;
+use streamgauge_stats::perf_analyzer::{GpuFigures, ModelFigures};
+
+/// Bytes of a GiB.
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// The lines of the native report; none where there is nothing to tell.
+pub(crate) fn lines(text: &mut String, summary: &Summary) {
+    if let Some(server) = &summary.server {
+        text.push_str("\nThe server's own counts (mean times a request, ms)\n");
+        model(text, &server.model, server.cached, 1);
+        for name in &server.ambiguous {
+            put(text, format_args!("  several versions of {name} had requests: the highest is shown\n"));
+        }
+    }
+    for (uuid, gpu) in &summary.gpus {
+        put(text, format_args!("  GPU {uuid}: {}\n", gpu_words(gpu)));
+    }
+}
+
+fn model(text: &mut String, figures: &ModelFigures, cached: bool, depth: usize) {
+    let counted = &figures.counted;
+    let n = grouped_count;
+    put(
+        text,
+        format_args!(
+            "{:width$}{} {}: {} requests ok, {} failed, {} inferences in {} executions\n",
+            "",
+            counted.name,
+            counted.version,
+            n(counted.success.count),
+            n(counted.fail.count),
+            n(counted.inference_count),
+            n(counted.execution_count),
+            width = 2 * depth,
+        ),
+    );
+    let ms = |micros: u64| grouped(micros as f64 / 1e3);
+    let mut parts = vec![format!("queue {}", ms(figures.queue_us()))];
+    if figures.composing.is_empty() {
+        parts.push(format!("input {}", ms(figures.compute_input_us())));
+        parts.push(format!("infer {}", ms(figures.compute_infer_us())));
+        parts.push(format!("output {}", ms(figures.compute_output_us())));
+    } else {
+        parts.push(format!("compute {}", ms(figures.compute_us())));
+    }
+    if cached {
+        parts.push(format!("cache hit {}", ms(figures.cache_hit_us())));
+        parts.push(format!("cache miss {}", ms(figures.cache_miss_us())));
+    }
+    parts.push(format!("overhead {}", ms(figures.overhead_us(cached))));
+    let (request, width) = (ms(figures.request_us()), 2 * depth + 2);
+    put(text, format_args!("{:width$}request {request} = {}\n", "", parts.join(" + ")));
+    figures.composing.iter().for_each(|part| model(text, part, cached, depth + 1));
+}
+
+fn gpu_words(gpu: &GpuFigures) -> String {
+    let mut words = Vec::new();
+    words.extend(gpu.utilization.map(|share| format!("utilization {} %", grouped(share * 100.0))));
+    words.extend(gpu.power.map(|watts| format!("power {} W", grouped(watts))));
+    words.extend(gpu.memory_used.map(|bytes| format!("memory used at most {} GiB", grouped(bytes as f64 / GIB))));
+    words.extend(gpu.memory_total.map(|bytes| format!("of {} GiB", grouped(bytes as f64 / GIB))));
+    words.join(", ")
+}
+
+/// The members of the JSON summary, in their order; without what there is nothing to tell of.
+pub(crate) fn members(summary: &Summary) -> Map<String, Value> {
+    let mut members = Map::new();
+    if let Some(server) = &summary.server {
+        members.insert("server_statistics".into(), document(&server.model, server.cached));
+    }
+    if !summary.gpus.is_empty() {
+        let gpus = summary.gpus.iter().map(|(uuid, gpu)| {
+            let figures = json!({
+                "utilization_percent": gpu.utilization.map(|share| share * 100.0),
+                "power_w": gpu.power,
+                "memory_used_bytes": gpu.memory_used,
+                "memory_total_bytes": gpu.memory_total,
+            });
+            (uuid.clone(), figures)
+        });
+        members.insert("server_gpus".into(), Value::Object(gpus.collect()));
+    }
+    members
+}
+
+fn document(figures: &ModelFigures, cached: bool) -> Value {
+    let counted = &figures.counted;
+    json!({
+        "model": counted.name,
+        "version": counted.version,
+        "inference_count": counted.inference_count,
+        "execution_count": counted.execution_count,
+        "success_count": counted.success.count,
+        "fail_count": counted.fail.count,
+        "cache_hit_count": counted.cache_hit.count,
+        "cache_miss_count": counted.cache_miss.count,
+        "request_us": figures.request_us(),
+        "overhead_us": figures.overhead_us(cached),
+        "queue_us": figures.queue_us(),
+        "compute_us": figures.compute_us(),
+        "compute_input_us": figures.compute_input_us(),
+        "compute_infer_us": figures.compute_infer_us(),
+        "compute_output_us": figures.compute_output_us(),
+        "cache_hit_us": figures.cache_hit_us(),
+        "cache_miss_us": figures.cache_miss_us(),
+        "composing_models": figures.composing.iter().map(|part| document(part, cached)).collect::<Vec<_>>(),
+    })
+}
