@@ -75,7 +75,7 @@ impl Recorder<'_> {
         facts.window = self.rules.windows(facts.started);
         if let Some(server) = &mut facts.server {
             let window = facts.window.map_or((facts.started, facts.ended), |window| (window.from, window.to));
-            server.keep(&[facts.started, facts.ended, window.0, window.1]);
+            server.keep(&[(facts.started, facts.ended), window]);
         }
         (self.books.close(&facts), facts)
     }

@@ -276,15 +276,20 @@ pub struct ServerFacts {
 }
 
 impl ServerFacts {
-    /// The counters that were taken nearest to `moment`.
-    pub fn nearest(&self, moment: Nanos) -> Option<&Snapshot> {
-        self.snapshots.iter().min_by_key(|snapshot| snapshot.at.0.abs_diff(moment.0))
+    /// The counters that were taken nearest to the two ends of a time, the later ones after the others; none where there are no
+    /// two. A time that is shorter than it takes to ask has those around it.
+    pub fn around(&self, from: Nanos, to: Nanos) -> Option<(&Snapshot, &Snapshot)> {
+        let (_, all_but_last) = self.snapshots.split_last()?;
+        let nearest = |moment: Nanos| move |snapshot: &&Snapshot| snapshot.at.0.abs_diff(moment.0);
+        let before = all_but_last.iter().min_by_key(nearest(from))?;
+        let after = self.snapshots.iter().filter(|snapshot| snapshot.at > before.at).min_by_key(nearest(to))?;
+        Some((before, after))
     }
 
-    /// Forgets the counters that are nearest to none of these moments.
-    pub fn keep(&mut self, moments: &[Nanos]) {
-        let wanted: Vec<Nanos> =
-            moments.iter().filter_map(|moment| self.nearest(*moment)).map(|snapshot| snapshot.at).collect();
+    /// Forgets the counters that are around none of these times.
+    pub fn keep(&mut self, times: &[(Nanos, Nanos)]) {
+        let around = times.iter().filter_map(|(from, to)| self.around(*from, *to));
+        let wanted: Vec<Nanos> = around.flat_map(|(before, after)| [before.at, after.at]).collect();
         self.snapshots.retain(|snapshot| wanted.contains(&snapshot.at));
     }
 }
@@ -340,6 +345,25 @@ pub struct ThreadFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_are_those_around_a_time() {
+        let at = |at| Snapshot { at: Nanos(at), models: Vec::new() };
+        let facts =
+            |times: &[i64]| ServerFacts { snapshots: times.iter().copied().map(at).collect(), ..Default::default() };
+        let around = |facts: &ServerFacts, from, to| {
+            facts.around(Nanos(from), Nanos(to)).map(|(before, after)| (before.at.0, after.at.0))
+        };
+        let server = facts(&[0, 100, 200, 300]);
+        assert_eq!(around(&server, 95, 310), Some((100, 300)));
+        assert_eq!(around(&server, 5, 6), Some((0, 100)), "shorter than it takes to ask");
+        assert_eq!(around(&server, 290, 300), Some((200, 300)));
+        assert_eq!(around(&facts(&[7]), 0, 9), None);
+        assert_eq!(around(&facts(&[]), 0, 9), None);
+        let mut kept = server;
+        kept.keep(&[(Nanos(0), Nanos(300)), (Nanos(201), Nanos(290))]);
+        assert_eq!(kept, facts(&[0, 200, 300]));
+    }
 
     #[test]
     fn outcome_lies_flat_in_the_record() {
