@@ -6,12 +6,12 @@
 mod values;
 
 use crate::compact::{push_float, push_int, push_string};
+use serde_json::{Map, Value};
 use std::io::{self, Write};
 use streamgauge_core::load::{Arrivals, Load};
-use streamgauge_core::plan::{Endpoint, ExportLevel, RunPlan};
+use streamgauge_core::plan::{ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
 use streamgauge_core::{Nanos, Phase, Record};
-use streamgauge_wire::infer_responses;
 use values::{push_outputs, push_responses};
 
 pub(crate) use values::has_tensors;
@@ -22,10 +22,20 @@ pub struct ExportWriter<W> {
     out: W,
     raw: bool,
     anchor_wall: i64,
-    endpoint: Endpoint,
+    service: &'static str,
+    endpoint: String,
     line: Vec<u8>,
     undecodable: u64,
     first: bool,
+}
+
+/// A response of a KServe v2 model, as the server sent it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Receive stamp.
+    pub at: Nanos,
+    /// Its outputs by name: an element, or a list where an output has several.
+    pub outputs: Map<String, Value>,
 }
 
 impl<W: Write> ExportWriter<W> {
@@ -40,7 +50,8 @@ impl<W: Write> ExportWriter<W> {
             out,
             raw: false,
             anchor_wall,
-            endpoint: plan.endpoint.clone(),
+            service: "",
+            endpoint: String::new(),
             line: Vec::new(),
             undecodable: 0,
             first: true,
@@ -63,7 +74,11 @@ impl<W: Write> ExportWriter<W> {
         self.raw = plan.export == ExportLevel::Raw;
         self.anchor_wall = anchor_wall;
         self.first = true;
-        self.endpoint = plan.endpoint.clone();
+        // That tool knows the path of an OpenAI endpoint only.
+        (self.service, self.endpoint) = match has_tensors(plan.endpoint.kind) {
+            true => ("triton", String::new()),
+            false => ("openai", plan.endpoint.path.trim_start_matches('/').to_owned()),
+        };
         // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
         let rate = |rate: f64| {
             let mut text = Vec::new();
@@ -87,49 +102,45 @@ impl<W: Write> ExportWriter<W> {
     /// # Errors
     /// When the output cannot be written.
     pub fn write(&mut self, record: &Record, inputs: &str, raw: &[RawPiece]) -> io::Result<()> {
-        let (Phase::Profiling, Some(sent)) = (record.phase, record.sent) else { return Ok(()) };
-        self.line.clear();
-        if !std::mem::replace(&mut self.first, false) {
-            self.line.push(b',');
+        if !self.push_request(record, inputs) {
+            return Ok(());
         }
-        self.line.extend_from_slice(b"{\"timestamp\":");
-        self.push_wall(sent);
-        if let Some(sequence) = record.sequence.filter(|sequence| sequence.id != 0) {
-            self.line.extend_from_slice(b",\"sequence_id\":");
-            push_int(&mut self.line, sequence.id);
-        }
-        self.line.extend_from_slice(b",\"request_inputs\":");
-        self.line.extend_from_slice(inputs.as_bytes());
-        self.line.extend_from_slice(b",\"response_timestamps\":");
-        if !self.raw {
-            self.push_stamps(record.chunks.iter().map(|chunk| chunk.at));
-            self.line.extend_from_slice(b",\"response_outputs\":[]}");
-        } else if has_tensors(self.endpoint.kind) {
-            self.push_tensors(raw);
-        } else {
+        if self.raw {
             self.push_stamps(raw.iter().map(|piece| piece.at));
-            self.line.extend_from_slice(b",\"response_outputs\":[");
-            self.undecodable += push_responses(&mut self.line, raw);
-            self.line.extend_from_slice(b"]}");
+        } else {
+            self.push_stamps(record.chunks.iter().map(|chunk| chunk.at));
         }
+        self.line.extend_from_slice(b",\"response_outputs\":[");
+        if self.raw {
+            self.undecodable += push_responses(&mut self.line, raw);
+        }
+        self.line.extend_from_slice(b"]}");
         self.out.write_all(&self.line)
     }
 
-    /// Ends the line with the responses of a KServe v2 model, each with the stamp of the piece that completed it. One that names no
-    /// output at all is left out, since that tool's readers look for the outputs in each.
-    fn push_tensors(&mut self, raw: &[RawPiece]) {
-        let names = self.endpoint.kserve.as_ref().map_or(&[][..], |kserve| &kserve.outputs);
-        let mut responses = infer_responses(&self.endpoint, names, raw.iter().map(|piece| piece.bytes.as_slice()));
-        responses.retain(|response| !response.outputs.is_empty());
-        self.push_stamps(responses.iter().filter_map(|response| Some(raw.get(response.piece)?.at)));
+    /// The same for a request to a KServe v2 model: `replies` are used at the raw level only, and those without outputs not at all,
+    /// since that tool's readers look for the outputs in each.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn write_replies(&mut self, record: &Record, inputs: &str, replies: &[Reply]) -> io::Result<()> {
+        if !self.raw {
+            return self.write(record, inputs, &[]);
+        }
+        if !self.push_request(record, inputs) {
+            return Ok(());
+        }
+        let with_outputs = || replies.iter().filter(|reply| !reply.outputs.is_empty());
+        self.push_stamps(with_outputs().map(|reply| reply.at));
         self.line.extend_from_slice(b",\"response_outputs\":[");
-        for (index, response) in responses.iter().enumerate() {
+        for (index, reply) in with_outputs().enumerate() {
             if index > 0 {
                 self.line.push(b',');
             }
-            push_outputs(&mut self.line, &response.outputs);
+            push_outputs(&mut self.line, &reply.outputs);
         }
         self.line.extend_from_slice(b"]}");
+        self.out.write_all(&self.line)
     }
 
     /// Hands what was written to the system, so that it outlives this process.
@@ -150,14 +161,9 @@ impl<W: Write> ExportWriter<W> {
         self.line.clear();
         // The version is what Perf Analyzer's released builds write.
         self.line.extend_from_slice(b"],\"version\":\"0.0.0\",\"service_kind\":");
-        // That tool knows the path of an OpenAI endpoint only.
-        let (service, path) = match has_tensors(self.endpoint.kind) {
-            true => ("triton", ""),
-            false => ("openai", self.endpoint.path.trim_start_matches('/')),
-        };
-        push_string(&mut self.line, service);
+        push_string(&mut self.line, self.service);
         self.line.extend_from_slice(b",\"endpoint\":");
-        push_string(&mut self.line, path);
+        push_string(&mut self.line, &self.endpoint);
         self.line.push(b'}');
         self.out.write_all(&self.line)?;
         self.out.flush()?;
@@ -170,6 +176,25 @@ impl<W: Write> ExportWriter<W> {
         self.push_stamps(boundaries.iter().copied());
         self.line.push(b'}');
         self.out.write_all(&self.line)
+    }
+
+    /// Begins a request's line, up to the stamps of its responses, unless it is not in the file.
+    fn push_request(&mut self, record: &Record, inputs: &str) -> bool {
+        let (Phase::Profiling, Some(sent)) = (record.phase, record.sent) else { return false };
+        self.line.clear();
+        if !std::mem::replace(&mut self.first, false) {
+            self.line.push(b',');
+        }
+        self.line.extend_from_slice(b"{\"timestamp\":");
+        self.push_wall(sent);
+        if let Some(sequence) = record.sequence.filter(|sequence| sequence.id != 0) {
+            self.line.extend_from_slice(b",\"sequence_id\":");
+            push_int(&mut self.line, sequence.id);
+        }
+        self.line.extend_from_slice(b",\"request_inputs\":");
+        self.line.extend_from_slice(inputs.as_bytes());
+        self.line.extend_from_slice(b",\"response_timestamps\":");
+        true
     }
 
     fn push_wall(&mut self, at: Nanos) {
@@ -192,16 +217,10 @@ impl<W: Write> ExportWriter<W> {
 mod tests {
     use super::*;
     use crate::testing::{plan, record};
-    use prost::Message;
-    use serde_json::Value;
     use streamgauge_core::arrival::Arrival;
     use streamgauge_core::kserve::SequenceTag;
     use streamgauge_core::plan::EndpointKind;
-    use streamgauge_core::tensor::{Datatype, Tensor};
     use streamgauge_core::{Chunk, OutputKind};
-    use streamgauge_wire::grpc;
-    use streamgauge_wire::proto::model_infer_response::InferOutputTensor;
-    use streamgauge_wire::proto::{ModelInferResponse, ModelStreamInferResponse};
 
     fn export(plan: &RunPlan, requests: &[(Record, String, Vec<RawPiece>)], window: [i64; 2]) -> (String, u64) {
         let mut out = Vec::new();
@@ -247,57 +266,19 @@ mod tests {
         }
     }
 
-    /// A request of a real file as what it was written from, its replies as the bytes of a gRPC stream.
-    fn taken_apart(request: &Value) -> (Record, Value, Vec<RawPiece>) {
+    /// A request of a real file as what it was written from.
+    fn taken_apart(request: &Value) -> (Record, Value, Vec<Reply>) {
         let at = |value: &Value| Nanos(value.as_i64().unwrap() - 1_000);
         let inputs = request["request_inputs"].as_object().unwrap().iter();
         let list = |value: &Value| if value.is_array() { value.clone() } else { Value::Array(vec![value.clone()]) };
         let shown = inputs.map(|(name, value)| (name.clone(), list(value))).collect();
         let stamps = request["response_timestamps"].as_array().unwrap();
         let outputs = request["response_outputs"].as_array().unwrap();
-        let pieces =
-            stamps.iter().zip(outputs).map(|(stamp, outputs)| RawPiece { at: at(stamp), bytes: response(outputs) });
-        (Record { sent: Some(at(&request["timestamp"])), ..record() }, shown, pieces.collect())
-    }
-
-    /// A response of a stream. One whose outputs are all empty is the null final response, which has none.
-    fn response(outputs: &Value) -> Vec<u8> {
-        let outputs = outputs.as_object().unwrap();
-        let is_null = outputs.values().all(|value| value == "");
-        let mut response = ModelInferResponse::default();
-        for (name, value) in outputs.iter().filter(|_| !is_null) {
-            let (datatype, data) = elements(value);
-            let count = value.as_array().map_or(1, Vec::len) as i64;
-            response.outputs.push(InferOutputTensor {
-                name: name.clone(),
-                datatype,
-                shape: vec![count],
-                ..InferOutputTensor::default()
-            });
-            response.raw_output_contents.push(data.into());
-        }
-        let message = ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) };
-        grpc::framed(&message.encode_to_vec())
-    }
-
-    /// Texts are BYTES, whole numbers INT32, lists FP32.
-    fn elements(value: &Value) -> (String, Vec<u8>) {
-        let mut data = Vec::new();
-        let datatype = match value {
-            Value::String(text) => {
-                Tensor::push_string(&mut data, text.as_bytes());
-                Datatype::Bytes
-            }
-            Value::Array(numbers) => {
-                data.extend(numbers.iter().flat_map(|number| (number.as_f64().unwrap() as f32).to_le_bytes()));
-                Datatype::Fp32
-            }
-            number => {
-                data.extend((number.as_i64().unwrap() as i32).to_le_bytes());
-                Datatype::Int32
-            }
-        };
-        (datatype.name().to_owned(), data)
+        let replies = stamps
+            .iter()
+            .zip(outputs)
+            .map(|(stamp, outputs)| Reply { at: at(stamp), outputs: outputs.as_object().unwrap().clone() });
+        (Record { sent: Some(at(&request["timestamp"])), ..record() }, shown, replies.collect())
     }
 
     /// A real file of tensors, taken apart and written again, experiment by experiment.
@@ -319,9 +300,9 @@ mod tests {
                 }
             };
             for request in experiment["requests"].as_array().unwrap() {
-                let (record, shown, raw) = taken_apart(request);
+                let (record, shown, replies) = taken_apart(request);
                 let inputs = request_inputs(plan.endpoint.kind, &shown);
-                next.write(&record, &inputs, &raw).unwrap();
+                next.write_replies(&record, &inputs, &replies).unwrap();
             }
             let windows = experiment["window_boundaries"].as_array().unwrap();
             boundaries = windows.iter().map(|at| Nanos(at.as_i64().unwrap() - 1_000)).collect();
@@ -351,20 +332,19 @@ mod tests {
     }
 
     #[test]
-    fn a_models_reply_over_http_stands_there_at_the_raw_level() {
-        let body = br#"{"model_name":"m","outputs":[{"name":"y","datatype":"INT32","shape":[2],"data":[1,-2]}]}"#;
-        let piece = |at, bytes: &[u8]| RawPiece { at: Nanos(at), bytes: bytes.to_vec() };
-        let raw = [piece(6, &body[..9]), piece(7, &body[9..])];
-        let chunk = Chunk { at: Nanos(7), lag: None, shared: false, kind: OutputKind::Tensors };
+    fn replies_stand_there_at_the_raw_level_and_where_they_brought_something() {
+        let output = Map::from_iter([("text_output".to_owned(), Value::from("hi"))]);
+        let replies = [Reply { at: Nanos(7), outputs: output }, Reply { at: Nanos(8), outputs: Map::new() }];
+        let chunk = Chunk { at: Nanos(7), lag: None, shared: false, kind: OutputKind::Text };
         let sequence = |id| Some(SequenceTag { id, start: true, end: false });
         let sent = Record { sent: Some(Nanos(5)), chunks: vec![chunk], sequence: sequence(9), ..record() };
-        for (level, outputs) in [(ExportLevel::Records, ""), (ExportLevel::Raw, r#"{"y":[1,-2]}"#)] {
+        for (level, outputs) in [(ExportLevel::Records, ""), (ExportLevel::Raw, r#"{"text_output":"hi"}"#)] {
             let mut plan = plan(EndpointKind::KserveHttp);
             plan.export = level;
             let mut out = Vec::new();
             let mut writer = ExportWriter::new(&mut out, &plan, 0).unwrap();
-            writer.write(&sent, "{}", &raw).unwrap();
-            writer.write(&Record { sequence: sequence(0), ..sent.clone() }, "{}", &raw).unwrap();
+            writer.write_replies(&sent, "{}", &replies).unwrap();
+            writer.write_replies(&Record { sequence: sequence(0), ..sent.clone() }, "{}", &replies).unwrap();
             writer.finish(&[]).unwrap();
             let text = String::from_utf8(out).unwrap();
             let request = |sequence: &str| {
@@ -378,22 +358,6 @@ mod tests {
                 text.ends_with(r#""window_boundaries":[]}],"version":"0.0.0","service_kind":"triton","endpoint":""}"#)
             );
         }
-    }
-
-    #[test]
-    fn a_reply_that_cannot_be_read_ends_at_what_could_be() {
-        let mut plan = plan(EndpointKind::KserveGrpc);
-        plan.export = ExportLevel::Raw;
-        let good = response(&serde_json::json!({"text_output": "hi"}));
-        let raw = [&good[..], b"\0\0\0\0\x02\xff\xff", &good[..]]
-            .map(|bytes| RawPiece { at: Nanos(7), bytes: bytes.to_vec() });
-        let sent = Record { sent: Some(Nanos(5)), ..record() };
-        let mut out = Vec::new();
-        let mut writer = ExportWriter::new(&mut out, &plan, 0).unwrap();
-        writer.write(&sent, "{}", &raw).unwrap();
-        writer.finish(&[]).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.contains(r#""response_timestamps":[7],"response_outputs":[{"text_output":"hi"}]}"#), "{text}");
     }
 
     #[test]
