@@ -22,7 +22,7 @@ use streamgauge_report::export::request_inputs;
 use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::distribution::EXACT_VALUES;
 use streamgauge_stats::{Metric, Sampler};
-use streamgauge_wire::{Codec, SseEvent, SseParser};
+use streamgauge_wire::{AnswerTo, Codec, SseEvent, SseParser};
 
 /// Something to count.
 pub struct Subject {
@@ -119,7 +119,7 @@ fn sse(rounds: u64, cut: usize) -> Result<u64> {
 
 fn decode(rounds: u64, texts: &[&str]) -> Result<u64> {
     let events = events(texts);
-    let mut decoder = Codec::new(&plan().endpoint, false).decoder(Some("text/event-stream"));
+    let mut decoder = Codec::new(&plan().endpoint, false).decoder(Some("text/event-stream"), AnswerTo::default());
     let mut seen = 0;
     for _ in 0..rounds {
         for event in &events {

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::preparation::{GivenInputs, Preparation};
 use crate::printer::Printer;
 use crate::results::write_summaries;
-use crate::rules::{Told, Watch};
+use crate::rules::{Told, WindowWatch};
 use crate::run::{Measured, measure};
 use crate::shared_memory::Regions;
 use crate::signals::{self, Signals};
@@ -77,12 +77,16 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     trace(&task, &shared)?;
     let triton = shared.triton.as_ref().map(|triton| &triton.model);
     let known = model::settle(&mut task, triton)?;
+    if let (Some(flag), false) = (task.sequence_flag, known.sequences) {
+        printer.note(&format!("note: {flag} has no effect: the model takes no sequences"));
+    }
     let mut data = model::inputs(&mut task, triton)?;
     data.count_tokens(&shared.tokenizer);
-    let streams = if known.sequences { data.lengths() } else { Vec::new() };
     if let settings::Data::Files(_) = task.inputs.data {
         printer.exactly(&read_line(&data));
     }
+    // Without sequences requests go round the steps of all streams.
+    let streams = if known.sequences { data.lengths() } else { Vec::new() };
     let (arrivals, warmup, prompts) = schedule(&mut task, data)?;
     if let Some(triton) = &shared.triton {
         let endpoint = &mut task.settings.plan.endpoint;
@@ -122,7 +126,8 @@ fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
         task.settings.plan.load = Load::Open { arrivals, cap: None };
     }
-    task.settings.watch = Watch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
+    task.settings.windows =
+        WindowWatch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
     Preparation::of(&mut task.settings, printer)
 }
 
@@ -342,8 +347,8 @@ impl Session<'_> {
         let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
         let passes = Arc::new(Mutex::new(Passes::default()));
-        self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;
-        self.task.settings.watch.told = Some(self.told(passes.clone()));
+        self.task.settings.windows.lenience.by_throughput = self.shown.asynchronous;
+        self.task.settings.windows.told = Some(self.told(passes.clone()));
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
         let measured = measure(plan, &self.task.settings, &mut self.shared, control, printer)?;
