@@ -152,7 +152,9 @@ fn keep<F>(files: &mut Option<F>, failed: &mut Option<io::Error>, work: impl FnO
 fn replies(endpoint: &Endpoint, raw: &[RawPiece]) -> Vec<Reply> {
     let responses = infer_responses(endpoint, &[], raw.iter().map(|piece| piece.bytes.as_slice()));
     let with_outputs = responses.into_iter().filter(|response| !response.is_empty);
-    with_outputs.filter_map(|response| Some(Reply { at: raw.get(response.piece)?.at, outputs: response.outputs })).collect()
+    with_outputs
+        .filter_map(|response| Some(Reply { at: raw.get(response.piece)?.at, outputs: response.outputs }))
+        .collect()
 }
 
 /// The files that grow with the run.

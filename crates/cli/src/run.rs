@@ -180,7 +180,7 @@ fn load(
     printer: &Printer,
 ) -> Result<(Recorded, RunFacts)> {
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
-    let rules = Rules::of(&job.plan, &settings.windows)?;
+    let rules = Rules::of(&job.plan, &settings.watch)?;
     let tokenizer = shared.tokenizer.clone();
     let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
     let observer = match &shared.triton {

@@ -99,7 +99,10 @@ impl Drop for Regions {
 
 impl Object {
     /// A new object with what `fill` writes, which says how many bytes it then has.
-    fn filled(name: String, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<u64>) -> std::io::Result<Object> {
+    fn filled(
+        name: String,
+        fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<u64>,
+    ) -> std::io::Result<Object> {
         let file = PathBuf::from(OBJECTS).join(&name);
         let mut out = BufWriter::new(File::create(&file)?);
         // From here on it is removed whatever comes.

@@ -349,7 +349,8 @@ mod tests {
     #[test]
     fn counters_are_those_around_a_time() {
         let at = |at| Snapshot { at: Nanos(at), models: Vec::new() };
-        let facts = |times: &[i64]| ServerFacts { snapshots: times.iter().copied().map(at).collect(), ..Default::default() };
+        let facts =
+            |times: &[i64]| ServerFacts { snapshots: times.iter().copied().map(at).collect(), ..Default::default() };
         let around = |facts: &ServerFacts, from, to| {
             facts.around(Nanos(from), Nanos(to)).map(|(before, after)| (before.at.0, after.at.0))
         };

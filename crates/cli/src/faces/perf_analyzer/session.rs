@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::preparation::{GivenInputs, Preparation};
 use crate::printer::Printer;
 use crate::results::write_summaries;
-use crate::rules::{Told, WindowWatch};
+use crate::rules::{Told, Watch};
 use crate::run::{Measured, measure};
 use crate::shared_memory::Regions;
 use crate::signals::{self, Signals};
@@ -126,8 +126,7 @@ fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
         task.settings.plan.load = Load::Open { arrivals, cap: None };
     }
-    task.settings.windows =
-        WindowWatch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
+    task.settings.watch = Watch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
     Preparation::of(&mut task.settings, printer)
 }
 
@@ -347,8 +346,8 @@ impl Session<'_> {
         let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
         let passes = Arc::new(Mutex::new(Passes::default()));
-        self.task.settings.windows.lenience.by_throughput = self.shown.asynchronous;
-        self.task.settings.windows.told = Some(self.told(passes.clone()));
+        self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;
+        self.task.settings.watch.told = Some(self.told(passes.clone()));
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
         let measured = measure(plan, &self.task.settings, &mut self.shared, control, printer)?;
