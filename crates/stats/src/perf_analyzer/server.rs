@@ -37,16 +37,13 @@ pub struct ModelFigures {
 }
 
 impl ServerFigures {
-    /// What the watched model did from `from` to `to`, by the counters that were taken nearest to these moments; none where there
-    /// are no two of them.
+    /// What the watched model did from `from` to `to`, by the counters that were taken around that time; none where there are
+    /// no two of them.
     ///
     /// # Errors
     /// As [`ServerFigures::between`].
     pub fn over(server: &ServerFacts, from: Nanos, to: Nanos) -> Result<Option<ServerFigures>, StatisticsError> {
-        let (Some(before), Some(after)) = (server.nearest(from), server.nearest(to)) else { return Ok(None) };
-        if before.at >= after.at {
-            return Ok(None);
-        }
+        let Some((before, after)) = server.around(from, to) else { return Ok(None) };
         ServerFigures::between(&before.models, &after.models, &server.watched).map(Some)
     }
 
