@@ -17,7 +17,7 @@ use streamgauge_core::seed::Seed;
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge-bench", about)]
 struct Args {
-    /// Cases to run; without any, all: still, accuracy, thousand, ten-thousand, sixty-four-1ms, saturated, saturated-long, tiny, million, start, open-200, open-2000 and these with -poisson
+    /// Cases to run; without any, all: still, accuracy, thousand, ten-thousand, sixty-four-1ms, saturated, saturated-long, tiny, million, start, open-200, open-2000 and these with -poisson, grpc-saturated, grpc-accuracy, grpc-open, unary-http, unary-grpc
     cases: Vec<String>,
     /// The binary to run
     #[arg(long, default_value = "target/release/streamgauge")]
@@ -165,13 +165,46 @@ const CASES: &[Case] = &[
         profile: "--request-rate 2000 --arrival-pattern poisson --isl 20 --osl 4 --request-count 20000",
         row: open,
     },
+    // Responses of a decoupled model over gRPC, as fast as they go.
+    Case {
+        name: "grpc-saturated",
+        columns: "client CPU-s per million responses | responses/s | peak memory, MB",
+        place: Place::Apart,
+        sim: INSTANT,
+        profile: "--service-kind triton -m ensemble --concurrency 32 --isl 20 --osl 256 --request-count 16384",
+        row: saturated,
+    },
+    Case {
+        name: "grpc-accuracy",
+        columns: "reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million responses | lag p99, ms",
+        place: Place::Apart,
+        sim: PACED,
+        profile: "--service-kind triton -m ensemble --concurrency 64 --isl 20 --osl 64 --benchmark-duration 20",
+        row: grpc_accuracy,
+    },
+    Case {
+        name: "grpc-open",
+        columns: OPEN,
+        place: Place::Apart,
+        sim: SHORT,
+        profile: "--service-kind triton -m ensemble --request-rate 200 --arrival-pattern constant --isl 20 --osl 4 --request-count 2000",
+        row: open,
+    },
 ];
+
+/// Plain inference calls, by the protocol that carries them: what one costs the client.
+const UNARY: [(&str, &str); 2] = [("unary-http", "http"), ("unary-grpc", "grpc")];
+/// Calls of a round.
+const UNARY_CALLS: u32 = 100_000;
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let known = |name: &str| name == STILL || CASES.iter().any(|case| case.name == name);
+    let known = |name: &str| {
+        name == STILL || CASES.iter().any(|case| case.name == name) || UNARY.iter().any(|(unary, _)| *unary == name)
+    };
     if let Some(unknown) = args.cases.iter().find(|name| !known(name)) {
-        let names: Vec<_> = [STILL].into_iter().chain(CASES.iter().map(|case| case.name)).collect();
+        let names: Vec<_> =
+            [STILL].into_iter().chain(CASES.iter().map(|case| case.name)).chain(UNARY.map(|(name, _)| name)).collect();
         bail!("`{unknown}` is not a case: give some of {}", names.join(", "));
     }
     if args.cases.is_empty() || args.cases.iter().any(|name| name == STILL) {
@@ -189,6 +222,16 @@ fn main() -> Result<()> {
             let ran = pair.run_at(case.place, case.sim, case.profile)?;
             let truth = Truth::read(&ran.log, ran.requests())?;
             println!("| {} |", (case.row)(&ran, &truth)?);
+        }
+    }
+    for (name, protocol) in
+        UNARY.iter().filter(|(name, _)| args.cases.is_empty() || args.cases.iter().any(|case| case == name))
+    {
+        let calls = UNARY_CALLS.to_string();
+        let words = ["-m", "add_sub", "-i", protocol, "--concurrency-range", "16", "--request-count", &calls];
+        println!("{name} (perf-analyzer {}): client CPU-us a call", words.join(" "));
+        for _ in 0..args.rounds {
+            println!("| {:.1} |", pair.cpu_of_perf_analyzer(INSTANT, &words)? / f64::from(UNARY_CALLS) * 1e6);
         }
     }
     Ok(())
@@ -209,6 +252,10 @@ fn accuracy(ran: &Ran, truth: &Truth) -> Result<String> {
         per_million(ran, truth),
     ]
     .join(" | "))
+}
+
+fn grpc_accuracy(ran: &Ran, truth: &Truth) -> Result<String> {
+    Ok(format!("{} | {:.3}", accuracy(ran, truth)?, ran.reported("client_lag", 99)?))
 }
 
 /// A stream may not be lost, and what the client wrote down must be what the server did.

@@ -73,6 +73,27 @@ impl Pair {
         self.start(Place::Apart, sim, profile, route)
     }
 
+    /// The client's processor seconds for a run of Perf Analyzer's face against a server with these arguments.
+    ///
+    /// # Errors
+    /// When one of them cannot be run, or the client does not end well.
+    pub fn cpu_of_perf_analyzer(&self, sim: &str, words: &[&str]) -> Result<f64> {
+        let mut server = self.pinned(Place::Apart, self.server_cpu, "sim");
+        server.args(["--port", "0"]).args(sim.split_whitespace());
+        let server = SimProcess::start(&mut server).context("the server cannot be started")?;
+        let before = children()?;
+        let mut client = self.pinned(Place::Apart, self.client_cpu, "perf-analyzer");
+        let address = server.url().trim_start_matches("http://").to_owned();
+        client.args(["-u", &address]).args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = client.status().context("the client cannot be started")?;
+        let after = children()?;
+        server.stop()?;
+        if !status.success() {
+            bail!("the client ended with {status}");
+        }
+        Ok(seconds(&after) - seconds(&before))
+    }
+
     fn start(
         &self,
         place: Place,

@@ -6,11 +6,13 @@ use anyhow::{Result, anyhow};
 use std::io;
 use std::path::{Path, PathBuf};
 use streamgauge_core::Record;
-use streamgauge_core::plan::RunPlan;
+use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan};
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_report::artifacts::{Artifacts, Spool};
+use streamgauge_report::export::Reply;
 use streamgauge_report::{ExportWriter, RecordWriter, export};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, Counts, Scope, Slots, Span, Summary};
+use streamgauge_wire::infer_responses;
 
 /// The open books of a run.
 pub struct Books<'a> {
@@ -146,10 +148,21 @@ fn keep<F>(files: &mut Option<F>, failed: &mut Option<io::Error>, work: impl FnO
     }
 }
 
+/// The responses in an answer's bytes. One without outputs says only that the answer is over.
+fn replies(endpoint: &Endpoint, raw: &[RawPiece]) -> Vec<Reply> {
+    let responses = infer_responses(endpoint, &[], raw.iter().map(|piece| piece.bytes.as_slice()));
+    let with_outputs = responses.into_iter().filter(|response| !response.is_empty);
+    with_outputs
+        .filter_map(|response| Some(Reply { at: raw.get(response.piece)?.at, outputs: response.outputs }))
+        .collect()
+}
+
 /// The files that grow with the run.
 struct Files<W: io::Write> {
     records: Option<RecordWriter<W>>,
     export: Option<ExportWriter<W>>,
+    /// Where answers are tensors: what they are read by.
+    tensors: Option<Endpoint>,
 }
 
 impl<'a> Files<&'a mut Spool> {
@@ -157,7 +170,8 @@ impl<'a> Files<&'a mut Spool> {
         let records =
             artifacts.records.as_mut().map(|spool| RecordWriter::new(spool, plan, anchor_wall)).transpose()?;
         let export = artifacts.export.as_mut().map(|spool| ExportWriter::new(spool, plan, anchor_wall)).transpose()?;
-        Ok(Files { records, export })
+        let has_tensors = matches!(plan.endpoint.kind, EndpointKind::KserveGrpc | EndpointKind::KserveHttp);
+        Ok(Files { records, export, tensors: has_tensors.then(|| plan.endpoint.clone()) })
     }
 }
 
@@ -166,9 +180,10 @@ impl<W: io::Write> Files<W> {
         if let Some(records) = &mut self.records {
             records.write(record)?;
         }
-        match &mut self.export {
-            Some(export) => export.write(record, inputs, raw),
-            None => Ok(()),
+        match (&mut self.export, &self.tensors) {
+            (Some(export), Some(endpoint)) => export.write_replies(record, inputs, &replies(endpoint, raw)),
+            (Some(export), None) => export.write(record, inputs, raw),
+            (None, _) => Ok(()),
         }
     }
 

@@ -20,6 +20,7 @@ mod run;
 mod schedules;
 mod series;
 mod settings;
+mod shared_memory;
 mod signals;
 mod triton;
 

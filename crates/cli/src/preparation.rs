@@ -5,6 +5,7 @@ use crate::commands::usage;
 use crate::printer::Printer;
 use crate::schedules;
 use crate::settings::Settings;
+use crate::shared_memory::Regions;
 use crate::triton::Triton;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use streamgauge_core::Prompt;
@@ -32,6 +33,8 @@ pub struct Preparation {
     pub triton: Option<Triton>,
     /// What is sent, where the user gave it.
     pub given: Option<GivenInputs>,
+    /// Where tensors lie in memory that the server shares.
+    pub memory: Option<Regions>,
     /// Whether the server is asked for its token counts, once the probe has shown whether it knows that.
     pub probed: Option<bool>,
     /// The simulated server of this process, which ends with this.
@@ -72,7 +75,7 @@ impl Preparation {
         };
         let tokenizer = tokenizer(settings, printer)?;
         settings.plan.prompts.tokenizer = tokenizer.name().to_owned();
-        Ok(Preparation { routes, tokenizer, rows, triton, given: None, probed: None, _sim: sim })
+        Ok(Preparation { routes, tokenizer, rows, triton, given: None, memory: None, probed: None, _sim: sim })
     }
 }
 

@@ -74,8 +74,8 @@ impl Recorder<'_> {
         let mut facts = facts.recv().unwrap_or_default();
         facts.window = self.rules.windows(facts.started);
         if let Some(server) = &mut facts.server {
-            let whole = (facts.started, facts.ended);
-            server.keep(&[whole, facts.window.map_or(whole, |window| (window.from, window.to))]);
+            let window = facts.window.map_or((facts.started, facts.ended), |window| (window.from, window.to));
+            server.keep(&[(facts.started, facts.ended), window]);
         }
         (self.books.close(&facts), facts)
     }

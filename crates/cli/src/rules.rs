@@ -11,7 +11,7 @@ use streamgauge_stats::{Accumulator, Confidence, Windows};
 
 /// What a face wants of windows beyond the plan's rule.
 #[derive(Clone, Default)]
-pub struct WindowWatch {
+pub struct Watch {
     /// What else its tool goes by.
     pub lenience: Lenience,
     /// Who is told of the windows when one is over.
@@ -35,7 +35,7 @@ impl Rules {
     ///
     /// # Errors
     /// When no run of this plan could meet one of them.
-    pub fn of(plan: &RunPlan, watch: &WindowWatch) -> Result<Rules> {
+    pub fn of(plan: &RunPlan, watch: &Watch) -> Result<Rules> {
         Ok(Rules {
             windows: plan.stop.stability.map(|rule| Windows::new(rule).with(watch.lenience)),
             told: watch.told.clone(),

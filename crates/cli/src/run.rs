@@ -22,7 +22,7 @@ use streamgauge_load::{Control, Input, Job, probe};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts};
 use streamgauge_report::inputs_json;
-use streamgauge_wire::{Codec, EncodeError};
+use streamgauge_wire::{Codec, EncodeError, SharedPlace};
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
 /// report shows it, instead of filling the memory.
@@ -109,13 +109,15 @@ fn prepare(
 ) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
     let bodies: Vec<_> = prompts.iter().map(|prompt| codec.shown(prompt)).collect();
-    let inputs = prompts.iter().map(|prompt| input(&codec, prompt)).collect::<Result<_, _>>().map_err(usage)?;
+    let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));
+    let inputs = prompts.iter().enumerate().map(|(index, prompt)| input(&codec, prompt, place(index)));
+    let inputs = inputs.collect::<Result<_, _>>().map_err(usage)?;
     let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
     let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams);
     Ok((Arc::new(job), bodies))
 }
 
-fn input(codec: &Codec, prompt: &Prompt) -> Result<Input, EncodeError> {
+fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<Input, EncodeError> {
     // A server takes the length for each text of a batch; a record is of them all.
     let texts = u32::try_from(prompt.texts.len()).unwrap_or(u32::MAX);
     let want_out = prompt.want_out.map(|tokens| tokens.saturating_mul(texts));
@@ -123,7 +125,11 @@ fn input(codec: &Codec, prompt: &Prompt) -> Result<Input, EncodeError> {
         Given::Tensors { expected, .. } => expected.clone(),
         Given::Body(_) | Given::Nothing => Vec::new(),
     };
-    Ok(Input { encoded: codec.encode(prompt)?, expected, tokens: prompt.tokens, want_out })
+    let encoded = match place {
+        Some(place) => codec.encode_shared(prompt, place)?,
+        None => codec.encode(prompt)?,
+    };
+    Ok(Input { encoded, expected, tokens: prompt.tokens, want_out })
 }
 
 /// One request ahead of the load, in no figure: a server that does not answer it ends the run here, with its own message.
@@ -174,7 +180,7 @@ fn load(
     printer: &Printer,
 ) -> Result<(Recorded, RunFacts)> {
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
-    let rules = Rules::of(&job.plan, &settings.windows)?;
+    let rules = Rules::of(&job.plan, &settings.watch)?;
     let tokenizer = shared.tokenizer.clone();
     let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
     let observer = match &shared.triton {

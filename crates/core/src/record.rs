@@ -276,20 +276,19 @@ pub struct ServerFacts {
 }
 
 impl ServerFacts {
-    /// The counters around a span: those that were taken nearest to its start, and of the later ones those nearest to its end; none
-    /// where there are no two. A span may be shorter than what lies between two looks at a server.
+    /// The counters that were taken nearest to the two ends of a time, the later ones after the others; none where there are no
+    /// two. A time that is shorter than it takes to ask has those around it.
     pub fn around(&self, from: Nanos, to: Nanos) -> Option<(&Snapshot, &Snapshot)> {
-        let nearest = |snapshots: &[Snapshot], moment: Nanos| {
-            (0..snapshots.len()).min_by_key(|index| snapshots[*index].at.0.abs_diff(moment.0))
-        };
-        let before = nearest(&self.snapshots, from)?;
-        let later = &self.snapshots[before + 1..];
-        Some((&self.snapshots[before], &later[nearest(later, to)?]))
+        let (_, all_but_last) = self.snapshots.split_last()?;
+        let nearest = |moment: Nanos| move |snapshot: &&Snapshot| snapshot.at.0.abs_diff(moment.0);
+        let before = all_but_last.iter().min_by_key(nearest(from))?;
+        let after = self.snapshots.iter().filter(|snapshot| snapshot.at > before.at).min_by_key(nearest(to))?;
+        Some((before, after))
     }
 
-    /// Forgets the counters that are around none of these spans.
-    pub fn keep(&mut self, spans: &[(Nanos, Nanos)]) {
-        let around = spans.iter().filter_map(|(from, to)| self.around(*from, *to));
+    /// Forgets the counters that are around none of these times.
+    pub fn keep(&mut self, times: &[(Nanos, Nanos)]) {
+        let around = times.iter().filter_map(|(from, to)| self.around(*from, *to));
         let wanted: Vec<Nanos> = around.flat_map(|(before, after)| [before.at, after.at]).collect();
         self.snapshots.retain(|snapshot| wanted.contains(&snapshot.at));
     }
@@ -348,6 +347,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn counters_are_those_around_a_time() {
+        let at = |at| Snapshot { at: Nanos(at), models: Vec::new() };
+        let facts =
+            |times: &[i64]| ServerFacts { snapshots: times.iter().copied().map(at).collect(), ..Default::default() };
+        let around = |facts: &ServerFacts, from, to| {
+            facts.around(Nanos(from), Nanos(to)).map(|(before, after)| (before.at.0, after.at.0))
+        };
+        let server = facts(&[0, 100, 200, 300]);
+        assert_eq!(around(&server, 95, 310), Some((100, 300)));
+        assert_eq!(around(&server, 5, 6), Some((0, 100)), "shorter than it takes to ask");
+        assert_eq!(around(&server, 290, 300), Some((200, 300)));
+        assert_eq!(around(&facts(&[7]), 0, 9), None);
+        assert_eq!(around(&facts(&[]), 0, 9), None);
+        let mut kept = server;
+        kept.keep(&[(Nanos(0), Nanos(300)), (Nanos(201), Nanos(290))]);
+        assert_eq!(kept, facts(&[0, 200, 300]));
+    }
+
+    #[test]
     fn outcome_lies_flat_in_the_record() {
         let failure = Failure { stage: Stage::Body, class: FailureClass::InBand, message: "engine died".into() };
         let json = serde_json::to_value(Outcome::Failed(failure.clone())).unwrap();
@@ -356,33 +374,5 @@ mod tests {
         assert_eq!(json["class"], "in_band");
         assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), Outcome::Failed(failure));
         assert_eq!(serde_json::to_value(Outcome::CutOff).unwrap()["outcome"], "cut_off");
-    }
-
-    #[test]
-    fn counters_around_a_span_are_never_the_same_twice() {
-        let at = |millis: &[i64]| ServerFacts {
-            snapshots: millis
-                .iter()
-                .map(|at| Snapshot { at: Nanos::from_millis(*at), ..Snapshot::default() })
-                .collect(),
-            ..ServerFacts::default()
-        };
-        let around = |facts: &ServerFacts, from, to| {
-            let (before, after) = facts.around(Nanos::from_millis(from), Nanos::from_millis(to))?;
-            Some((before.at, after.at))
-        };
-        let pair = |from, to| Some((Nanos::from_millis(from), Nanos::from_millis(to)));
-        // Of a run of 8 ms both ends lie nearer to the first look than to the one after it.
-        let mut facts = at(&[6, 35]);
-        assert_eq!(around(&facts, 7, 15), pair(6, 35));
-        facts.keep(&[(Nanos::from_millis(7), Nanos::from_millis(15))]);
-        assert_eq!(facts.snapshots.len(), 2);
-        // Counters of a window are asked for a little after it has ended, and so after the next one has begun.
-        let mut facts = at(&[1, 1002, 2001, 3003, 3500]);
-        assert_eq!(around(&facts, 1000, 3000), pair(1002, 3003));
-        facts.keep(&[(Nanos::from_millis(1000), Nanos::from_millis(3000))]);
-        assert_eq!(facts, at(&[1002, 3003]));
-        assert_eq!(around(&at(&[5]), 0, 9), None);
-        assert_eq!(around(&at(&[]), 0, 9), None);
     }
 }

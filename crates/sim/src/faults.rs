@@ -308,6 +308,9 @@ mod tests {
             "bad-usage=-3",
             "multi-token=4",
             "ignore-length",
+            "no-final:0.5",
+            "unknown-id",
+            "extra-response",
         ] {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
         }
@@ -327,7 +330,7 @@ mod tests {
             "`explode` is not a fault: give one of status=CODE, reset-headers, reset-stream, stall-first=TIME, \
              stall-stream=TIME, truncate, malformed, error-event, slow-headers[=TIME A BYTE], split-writes, \
              close-after=REQUESTS, close-idle=TIME, reject-stream-options, bad-usage=zero|OFFSET, multi-token=TOKENS, \
-             ignore-length, each with an optional :SHARE (0 to 1) or :every=N"
+             ignore-length, no-final, unknown-id, extra-response, each with an optional :SHARE (0 to 1) or :every=N"
         );
         assert_eq!(
             message("status=99"),

@@ -9,7 +9,7 @@ mod load;
 pub use load::TracePart;
 
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
-use crate::rules::WindowWatch;
+use crate::rules::Watch;
 use crate::triton::Observe;
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
@@ -49,7 +49,7 @@ pub struct Settings {
     /// The worst verdict that is good enough.
     pub require_fidelity: Option<Grade>,
     /// What is wanted of windows beyond the plan's rule.
-    pub windows: WindowWatch,
+    pub watch: Watch,
     /// Say more.
     pub verbose: bool,
     /// What the user should know before load.
@@ -165,7 +165,7 @@ impl Settings {
                 Wanted::Good => Grade::Good,
                 Wanted::Degraded => Grade::Degraded,
             }),
-            windows: WindowWatch::default(),
+            watch: Watch::default(),
             verbose: args.verbose,
             notes,
         })

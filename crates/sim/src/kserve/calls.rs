@@ -1,7 +1,7 @@
 //! Calls over gRPC: requests taken from their streams, answers queued on them.
 
 use super::Problem;
-use super::grpc::{self, Encoding};
+use super::grpc;
 use super::repository::Ask;
 use super::session::{Over, Response, Session, Sink};
 use crate::answer::{SPLIT_PAUSE, WRITE, cuts};
@@ -19,8 +19,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::kserve::Compression;
 use streamgauge_core::plan::EndpointKind;
-use streamgauge_wire::grpc::Messages;
+use streamgauge_wire::grpc::{Messages, compressed, encoding_name, framed};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -53,13 +54,15 @@ pub(crate) async fn serve_call(call: Call) {
     let Call { server, connection, traffic, request, respond } = call;
     let stream = u32::from(request.body().stream_id());
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let encoding = header("grpc-encoding").and_then(Encoding::of_name);
-    let messages = Messages::new(header("grpc-encoding"));
+    let asked = header("grpc-encoding");
+    let known = [Compression::Gzip, Compression::Deflate];
+    let compression = known.into_iter().find(|each| encoding_name(*each) == asked).unwrap_or_default();
+    let messages = Messages::new(asked);
     let path = request.uri().path().to_owned();
     let outlet = Outlet {
         stream,
         traffic: traffic.clone(),
-        encoding,
+        compression,
         turn: Mutex::new(()),
         side: RefCell::new(Side::Head(respond)),
     };
@@ -105,7 +108,7 @@ impl Desk {
         let answer = message.and_then(|message| grpc::answer(&self.server, method, &message.bytes));
         match answer {
             Ok(answer) => {
-                self.outlet.send_unlogged(grpc::framed(&answer, None))?;
+                self.outlet.send_unlogged(framed(&answer))?;
                 self.outlet.end(Ok(()), None)
             }
             Err(problem) => self.outlet.end(Err(problem), None),
@@ -122,8 +125,7 @@ impl Desk {
         let mut sink = Single { desk: self, request: &request, faults: &faults, payload: Vec::new(), events: 0 };
         match self.run(&message, &faults, chance, Some("ModelInfer RPC"), &mut sink).await? {
             Over::Reset => self.traffic.reset(),
-            Over::Done => self.outlet.end(Ok(()), None)?,
-            Over::Truncated => self.outlet.end(Ok(()), Some(&request))?,
+            Over::Done | Over::Truncated => self.outlet.end(Ok(()), Some(&request))?,
             Over::Failed(problem) => {
                 request.note(|request| request.status = problem.status);
                 self.outlet.end(Err(problem), Some(&request))?;
@@ -289,7 +291,7 @@ struct Outlet {
     stream: u32,
     traffic: Rc<Traffic>,
     /// How answers are compressed: as requests are.
-    encoding: Option<Encoding>,
+    compression: Compression,
     /// Keeps the pieces of a message together.
     turn: Mutex<()>,
     side: RefCell<Side>,
@@ -329,8 +331,8 @@ impl Outlet {
         let headers = head.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity, deflate, gzip"));
-        if let Some(encoding) = self.encoding {
-            headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
+        if let Some(name) = encoding_name(self.compression) {
+            headers.insert("grpc-encoding", HeaderValue::from_static(name));
         }
         head
     }
@@ -407,7 +409,7 @@ struct Streamed<'a> {
 
 impl Streamed<'_> {
     fn put_bytes(&mut self, message: &[u8]) {
-        self.payload.extend_from_slice(&grpc::framed(message, self.desk.outlet.encoding));
+        self.payload.extend_from_slice(&compressed(message, self.desk.outlet.compression));
     }
 }
 
@@ -450,22 +452,23 @@ impl Sink for Single<'_> {
     }
 
     fn put(&mut self, response: &Response<'_>) {
-        self.payload.extend_from_slice(&grpc::framed(&grpc::response(response), self.desk.outlet.encoding));
+        self.payload.extend_from_slice(&compressed(&grpc::response(response), self.desk.outlet.compression));
         self.events += 1;
     }
 
     fn put_malformed(&mut self) {
-        self.payload.extend_from_slice(&grpc::framed(grpc::MALFORMED, self.desk.outlet.encoding));
+        self.payload.extend_from_slice(&compressed(grpc::MALFORMED, self.desk.outlet.compression));
     }
 
     fn held(&self) -> usize {
         self.payload.len()
     }
 
-    async fn flush(&mut self, last: bool) -> io::Result<()> {
+    /// The end of the call is what answers the request.
+    async fn flush(&mut self, _: bool) -> io::Result<()> {
         let (payload, events) = (std::mem::take(&mut self.payload), std::mem::take(&mut self.events));
         let split = self.faults.contains(&FaultKind::SplitWrites);
-        self.desk.outlet.send(payload, events, last, split, self.request).await
+        self.desk.outlet.send(payload, events, false, split, self.request).await
     }
 }
 

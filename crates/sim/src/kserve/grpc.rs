@@ -10,7 +10,6 @@ use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_wire::proto;
 use streamgauge_wire::proto::infer_parameter::ParameterChoice;
@@ -23,53 +22,6 @@ pub(super) const MALFORMED: &[u8] = &[0x0f, 0xff, 0xff, 0xff];
 
 /// Parameters of a message.
 type Parameters = BTreeMap<String, proto::InferParameter>;
-
-/// How messages are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
-    /// zlib's format.
-    Deflate,
-    Gzip,
-}
-
-impl Encoding {
-    /// None for that which is no compression, and for what is not known.
-    pub(super) fn of_name(name: &str) -> Option<Encoding> {
-        [Encoding::Deflate, Encoding::Gzip].into_iter().find(|encoding| encoding.name() == name)
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Encoding::Deflate => "deflate",
-            Encoding::Gzip => "gzip",
-        }
-    }
-
-    fn compressed(self, message: &[u8]) -> Vec<u8> {
-        let level = flate2::Compression::fast();
-        // Writing to a vector does not fail.
-        let done = match self {
-            Encoding::Deflate => {
-                let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
-                encoder.write_all(message).and_then(|()| encoder.finish())
-            }
-            Encoding::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
-                encoder.write_all(message).and_then(|()| encoder.finish())
-            }
-        };
-        done.unwrap_or_default()
-    }
-}
-
-/// A message with its prefix, compressed where there is an encoding.
-pub(super) fn framed(message: &[u8], encoding: Option<Encoding>) -> Vec<u8> {
-    let Some(encoding) = encoding else { return streamgauge_wire::grpc::framed(message) };
-    let mut framed = streamgauge_wire::grpc::framed(&encoding.compressed(message));
-    // The flag that says so.
-    framed[0] = 1;
-    framed
-}
 
 /// A status message as it is written in a header: what is not printable ASCII, and the percent sign, in hexadecimal.
 pub(super) fn percent_encoded(message: &str) -> String {

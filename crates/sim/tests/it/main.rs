@@ -5,5 +5,7 @@
 
 mod client;
 mod faults;
+mod grpc;
 mod shapes;
 mod times;
+mod triton_grpc;

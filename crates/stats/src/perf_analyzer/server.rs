@@ -37,8 +37,8 @@ pub struct ModelFigures {
 }
 
 impl ServerFigures {
-    /// What the watched model did from `from` to `to`, by the counters that were taken around that time; none where there are
-    /// no two of them.
+    /// What the watched model did from `from` to `to`, by the counters that were taken around that time; none where there are no two
+    /// of them.
     ///
     /// # Errors
     /// As [`ServerFigures::between`].

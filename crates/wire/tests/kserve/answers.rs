@@ -317,7 +317,7 @@ fn documents_of_every_form() {
         "error output text_output is not what the validation data say: they differ from byte 4 on"
     );
     for (body, header, why) in [
-        (&body[..], Some(body.len() + 1), "Inference-Header-Content-Length is 110, and the body has 109"),
+        (&body[..], Some(body.len() + 1), "Inference-Header-Content-Length is 109, and the body has 108"),
         (&body[..body.len() - 1], Some(json.len()), "output text_output: its binary data are longer than the body"),
         (&[&body[..], b"z"].concat(), Some(json.len()), "1 bytes behind the last output"),
         (br#"{"outputs":[{"name":"n","datatype":"INT8","shape":[1],"data":[300]}]}"#, None, "output n: 300 is no INT8"),

@@ -13,10 +13,12 @@ mod settings;
 
 pub use args::PerfAnalyzerArgs;
 
-use crate::commands::Usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
+use anyhow::{Error, anyhow};
+use session::NoRequests;
 use settings::Task;
+use streamgauge_load::AskError;
 
 /// The face's command.
 pub const COMMAND: &str = "perf-analyzer";
@@ -32,12 +34,20 @@ pub const GENERIC: Exit = Exit::Face(99);
 pub fn run(args: PerfAnalyzerArgs, printer: &Printer) -> Exit {
     let ended = Task::resolve(args).map_err(|error| (error, OPTION)).and_then(|task| {
         session::run(task, printer).map_err(|error| {
-            let exit = if error.is::<Usage>() { OPTION } else { GENERIC };
-            (error, exit)
+            let exit = if error.is::<NoRequests>() { OPTION } else { GENERIC };
+            (as_perf_analyzer_says(error), exit)
         })
     });
     ended.unwrap_or_else(|(error, exit)| {
         printer.error(&format!("{error:#}"));
         exit
     })
+}
+
+/// What a server refused in its own words alone: what was asked, and its message without a status.
+fn as_perf_analyzer_says(error: Error) -> Error {
+    match error.downcast_ref::<AskError>() {
+        Some(AskError::Refused { message, .. }) => anyhow!("{error}: {message}"),
+        _ => error,
+    }
 }

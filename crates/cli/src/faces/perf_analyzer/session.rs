@@ -11,23 +11,27 @@ use crate::exit::Exit;
 use crate::preparation::{GivenInputs, Preparation};
 use crate::printer::Printer;
 use crate::results::write_summaries;
-use crate::rules::{Told, WindowWatch};
+use crate::rules::{Told, Watch};
 use crate::run::{Measured, measure};
+use crate::shared_memory::Regions;
 use crate::signals::{self, Signals};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::triton::LIMIT;
+use anyhow::{Context, Result, bail};
 use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use streamgauge_core::Nanos;
+use streamgauge_core::clock::SystemClock;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{EndpointKind, RunPlan};
 use streamgauge_core::prompt::Prompt;
-use streamgauge_load::{Limits, forecast};
+use streamgauge_load::{Client, Limits, forecast};
 use streamgauge_prompt::tensors::InputData;
 use streamgauge_report::artifacts::{RECORDS, directory_name, write_whole};
 use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Grade, Summary, Windows};
+use streamgauge_wire::kserve::Call;
 
 /// A run of the tool: what is known, and what has come of it.
 struct Session<'a> {
@@ -43,6 +47,13 @@ struct Session<'a> {
     failed: Option<String>,
     printer: &'a Printer,
 }
+
+/// No request was answered in the measured time.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no request was answered within the measured time; give larger windows (--measurement-interval, --measurement-request-count)"
+)]
+pub struct NoRequests;
 
 /// How a level ended, for the search and for the exit code.
 enum Ended {
@@ -63,6 +74,7 @@ enum Ended {
 /// When the server or the model cannot be had, or nothing can be measured.
 pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     let mut shared = prepare(&mut task, printer)?;
+    trace(&task, &shared)?;
     let triton = shared.triton.as_ref().map(|triton| &triton.model);
     let known = model::settle(&mut task, triton)?;
     let mut data = model::inputs(&mut task, triton)?;
@@ -70,9 +82,13 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     if let settings::Data::Files(_) = task.inputs.data {
         printer.exactly(&read_line(&data));
     }
-    let streams = data.lengths();
+    // Without sequences requests go round the steps of all streams.
+    let streams = if known.sequences { data.lengths() } else { Vec::new() };
     let (arrivals, warmup, prompts) = schedule(&mut task, data)?;
-    let streams = if known.sequences { streams } else { Vec::new() };
+    if let Some(triton) = &shared.triton {
+        let endpoint = &mut task.settings.plan.endpoint;
+        shared.memory = Regions::of(endpoint, &triton.model, prompts.iter(), &shared.routes)?;
+    }
     shared.given = Some(GivenInputs { prompts, streams });
     let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
     let files = task.output.artifacts.clone().unwrap_or_else(|| temporary.path().to_owned());
@@ -107,9 +123,19 @@ fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
         task.settings.plan.load = Load::Open { arrivals, cap: None };
     }
-    task.settings.windows =
-        WindowWatch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
+    task.settings.watch = Watch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
     Preparation::of(&mut task.settings, printer)
+}
+
+/// Tells the server what to trace, where that was asked for.
+fn trace(task: &Task, shared: &Preparation) -> Result<()> {
+    if task.trace.is_empty() {
+        return Ok(());
+    }
+    let mut client = Client::new(&task.settings.plan.endpoint, &shared.routes, SystemClock::start(), LIMIT)?;
+    let call = Call::TraceSettings { model: None, settings: &task.trace };
+    client.ask(&call).context("failed to update trace settings")?;
+    Ok(())
 }
 
 /// What Perf Analyzer says of files that it has read.
@@ -307,11 +333,7 @@ impl Session<'_> {
                 self.printer.note(&self.unstable(level));
                 Ended::Unstable
             }
-            Outcome::Nothing => {
-                return Err(usage(anyhow!(
-                    "no request was answered within the measured time; give larger windows (--measurement-interval, --measurement-request-count)"
-                )));
-            }
+            Outcome::Nothing => return Err(NoRequests.into()),
         })
     }
 
@@ -321,8 +343,8 @@ impl Session<'_> {
         let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
         let passes = Arc::new(Mutex::new(Passes::default()));
-        self.task.settings.windows.lenience.by_throughput = self.shown.asynchronous;
-        self.task.settings.windows.told = Some(self.told(passes.clone()));
+        self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;
+        self.task.settings.watch.told = Some(self.told(passes.clone()));
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
         let measured = measure(plan, &self.task.settings, &mut self.shared, control, printer)?;
@@ -353,9 +375,11 @@ impl Session<'_> {
             Level { label: report::Label::Custom(0.0), load: Load::Open { arrivals: warmup.arrivals, cap: None } };
         let mut plan = self.task.plan(&self.task.settings.plan, &level, Some(count));
         plan.artifacts = self.files.join("warmup");
-        let measured_prompts = self.shared.given.replace(GivenInputs { prompts: warmup.prompts, streams: Vec::new() });
+        // Its own inputs go with its requests.
+        let warmup = GivenInputs { prompts: warmup.prompts, streams: Vec::new() };
+        let measured = (self.shared.given.replace(warmup), self.shared.memory.take());
         let ended = self.measure(plan);
-        self.shared.given = measured_prompts;
+        (self.shared.given, self.shared.memory) = measured;
         let (measured, _) = ended?;
         measured.artifacts.commit(0)?;
         Ok(())

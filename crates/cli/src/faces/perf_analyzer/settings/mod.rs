@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow};
 use std::path::PathBuf;
 use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory, TensorFormat};
-use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, Trust};
+use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, TokenCount, Trust};
 use streamgauge_core::stop::{StabilityRule, Window};
 
 /// Room for each output in shared memory, in bytes.
@@ -149,6 +149,8 @@ fn settings(args: &PerfAnalyzerArgs) -> Result<Settings> {
     let mut settings = Settings::resolve(*typed, &|_| None)?;
     settings.verbose = args.verbose > 1;
     settings.bar = Some(false);
+    // A response is what is counted.
+    settings.plan.token_count = TokenCount::Chunks;
     settings.plan.export = match args.report.profile_export_file {
         Some(_) => ExportLevel::Raw,
         None => ExportLevel::Records,
@@ -181,7 +183,8 @@ fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
         Some(Tensors::Json) => TensorFormat::Json,
     };
     let request = &args.request;
-    let output_bytes = request.output_shared_memory_size.unwrap_or(OUTPUT_BYTES);
+    let room = request.output_shared_memory_size.unwrap_or(OUTPUT_BYTES);
+    let output_bytes = room.saturating_mul(request.batch.unwrap_or(1).into());
     let base = endpoint.kserve.take().map_or_else(Kserve::default, |kserve| *kserve);
     endpoint.kserve = Some(Box::new(Kserve {
         version,
