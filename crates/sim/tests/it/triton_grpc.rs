@@ -48,7 +48,8 @@ fn the_server_describes_itself() {
     assert_eq!((server.name.as_str(), server.version.as_str()), ("triton", "2.51.0"));
     assert!(server.extensions.contains(&"statistics".to_owned()));
     let index: proto::RepositoryIndexResponse = grpc.ask("RepositoryIndex", &proto::RepositoryIndexRequest::default());
-    let rows: Vec<_> = index.models.iter().map(|row| (row.name.as_str(), row.version.as_str(), row.state.as_str())).collect();
+    let rows: Vec<_> =
+        index.models.iter().map(|row| (row.name.as_str(), row.version.as_str(), row.state.as_str())).collect();
     assert_eq!(rows[..3], [("add_sub", "1", "READY"), ("add_sub", "2", "READY"), ("echo_text", "1", "READY")]);
     for name in ["ensemble", "identity", "sequence_sum", "sim-model", "tensorrt_llm_bls", "vllm_model"] {
         assert!(rows.contains(&(name, "1", "READY")), "{name}");
@@ -138,7 +139,8 @@ fn an_ordinary_model_answers_once() {
     assert_eq!((answer.model_version.as_str(), answer.outputs.len()), ("1", 1));
     assert_eq!(*answer.raw_output_contents[0], [0; 16]);
     // Every datatype that was given, and no other.
-    let inputs: [(&str, &str, &[i64], &[u8]); 2] = [("INPUT_FP16", "FP16", &[2], &[1, 2, 3, 4]), ("INPUT_BOOL", "BOOL", &[1], &[1])];
+    let inputs: [(&str, &str, &[i64], &[u8]); 2] =
+        [("INPUT_FP16", "FP16", &[2], &[1, 2, 3, 4]), ("INPUT_BOOL", "BOOL", &[1], &[1])];
     let answer: proto::ModelInferResponse = grpc.ask("ModelInfer", &request("identity", "", &inputs));
     let names: Vec<&str> = answer.outputs.iter().map(|output| output.name.as_str()).collect();
     assert_eq!(names, ["OUTPUT_BOOL", "OUTPUT_FP16"]);
@@ -172,7 +174,11 @@ fn requests_that_cannot_be_answered_are_refused() {
     let data = string("fail");
     let fail = request("echo_text", "", &[("text_input", "BYTES", &[1], &data)]);
     assert_eq!(refused(&fail), (13, "asked to fail".to_owned()));
-    let part = request("preprocessing", "", &[("QUERY", "BYTES", &[1, 1], &data), ("REQUEST_OUTPUT_LEN", "INT32", &[1, 1], &[1; 4])]);
+    let part = request(
+        "preprocessing",
+        "",
+        &[("QUERY", "BYTES", &[1, 1], &data), ("REQUEST_OUTPUT_LEN", "INT32", &[1, 1], &[1; 4])],
+    );
     assert_eq!(refused(&part).0, 14);
     let mut call = grpc.open("ModelInfer", &[]);
     grpc.send(&mut call, framed(&[0x0f, 0xff]), true);
@@ -292,7 +298,11 @@ fn sequences_are_summed() {
     let sim = start(instant());
     let mut grpc = Grpc::connect(&sim);
     let step = |id: i64, start: bool, end: bool, value: i32| proto::ModelInferRequest {
-        parameters: parameters([("sequence_id", number(id)), ("sequence_start", boolean(start)), ("sequence_end", boolean(end))]),
+        parameters: parameters([
+            ("sequence_id", number(id)),
+            ("sequence_start", boolean(start)),
+            ("sequence_end", boolean(end)),
+        ]),
         ..request("sequence_sum", "", &[("INPUT", "INT32", &[1, 1], &value.to_le_bytes())])
     };
     let mut sum = |request: &proto::ModelInferRequest| {
@@ -510,7 +520,8 @@ fn faults_of_a_stream() {
     let (reply, _) = stream("error-event");
     assert_eq!(told(&reply)[2], ("simulated fault: the engine died".to_owned(), Some(true)));
     let (reply, _) = stream("malformed");
-    let broken = reply.messages.iter().filter(|(_, message)| proto::ModelStreamInferResponse::decode(&**message).is_err());
+    let broken =
+        reply.messages.iter().filter(|(_, message)| proto::ModelStreamInferResponse::decode(&**message).is_err());
     assert_eq!((broken.count(), reply.messages.len()), (1, 6));
     let (reply, log) = stream("no-final");
     assert_eq!((flags(&reply), log.complete), (vec![Some(false); 4], true));
