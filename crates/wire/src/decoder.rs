@@ -134,7 +134,7 @@ impl Reader {
             kind,
             streaming,
             template: Template::default(),
-            outputs: OutputReader { text, expected: answer.expected.to_vec() },
+            outputs: OutputReader { text, expected: answer.expected.to_vec(), shared: kserve.shared_memory.is_some() },
             id: if kind == EndpointKind::KserveGrpc { answer.id.to_string() } else { String::new() },
             final_by_default: !kserve.decoupled || !streaming,
             header: answer.header_length,
