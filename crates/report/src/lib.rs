@@ -21,6 +21,7 @@ pub mod plot;
 pub mod records;
 mod salvage;
 mod server;
+pub mod study;
 mod table;
 #[cfg(test)]
 mod testing;

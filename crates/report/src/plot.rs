@@ -11,7 +11,7 @@ const SIZE: (u32, u32) = (1_000, 480);
 const LEAST: f64 = 0.001;
 
 /// Colours that are told apart by people who confuse red and green too (Okabe and Ito 2008), and in grey.
-const COLOURS: [RGBColor; 6] = [
+pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -24,7 +24,7 @@ const LIMIT: RGBColor = RGBColor(213, 94, 0);
 /// The plot could not be drawn.
 #[derive(Debug, thiserror::Error)]
 #[error("the plot cannot be drawn: {0}")]
-pub struct PlotError(String);
+pub struct PlotError(pub(crate) String);
 
 /// The plot as SVG; none where there is no point with streams and errors.
 ///

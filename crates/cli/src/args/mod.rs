@@ -7,6 +7,7 @@ mod profile;
 mod refused;
 mod report;
 mod sim;
+mod study;
 pub mod triton;
 pub mod values;
 
@@ -15,6 +16,7 @@ pub use load::{Clock, LoadArgs, MeasurementMode, Pattern, Shapes};
 pub use profile::{Export, ProfileArgs, Report, Selection, TokenCounting, Ui, UrlStrategy, Wanted};
 pub use report::ReportArgs;
 pub use sim::SimArgs;
+pub use study::StudyArgs;
 
 use crate::exit::Exit;
 use crate::faces;
@@ -45,6 +47,8 @@ pub enum Command {
     Calibrate(CalibrateArgs),
     /// Make the report of a run again from its records; that of a killed run for the first time
     Report(ReportArgs),
+    /// Study how first-token or token-to-token latency depends on the prompt's length
+    Study(Box<StudyArgs>),
     /// Run a simulated inference server
     Sim(SimArgs),
 }

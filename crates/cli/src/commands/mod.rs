@@ -5,6 +5,7 @@ mod grid;
 mod profile;
 mod report;
 mod sim;
+mod study;
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -23,6 +24,7 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
         Command::PerfAnalyzer(args) => perf_analyzer::run(*args, printer),
         Command::Calibrate(args) => settle(calibrate::run(args, printer), printer),
         Command::Report(args) => settle(report::run(args, printer), printer),
+        Command::Study(args) => settle(study::run(*args, printer), printer),
         Command::Sim(args) => settle(sim::run(args, printer), printer),
     }
 }

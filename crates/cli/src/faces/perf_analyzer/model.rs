@@ -47,8 +47,6 @@ pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
         if let Some(kserve) = &mut task.settings.plan.endpoint.kserve {
             kserve.sequences = sequences;
         }
-    } else if let Some(flag) = task.sequence_flag {
-        task.settings.notes.push(format!("{flag} has no effect: model {name} takes no sequences"));
     }
     Ok(Known { calls, decoupled: model.decoupled, sequences: model.sequence_batching })
 }

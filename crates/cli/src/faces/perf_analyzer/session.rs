@@ -77,6 +77,9 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     trace(&task, &shared)?;
     let triton = shared.triton.as_ref().map(|triton| &triton.model);
     let known = model::settle(&mut task, triton)?;
+    if let (Some(flag), false) = (task.sequence_flag, known.sequences) {
+        printer.note(&format!("note: {flag} has no effect: the model takes no sequences"));
+    }
     let mut data = model::inputs(&mut task, triton)?;
     data.count_tokens(&shared.tokenizer);
     if let settings::Data::Files(_) = task.inputs.data {
