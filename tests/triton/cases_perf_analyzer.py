@@ -28,15 +28,18 @@ def check_server(block, difference, ensemble_of=None):
     equal(block["Successful request count"], difference.count("success"), "Successful request count")
     mean, parts = difference.mean_us("success"), block.parts()
     equal(block["Avg request latency"], mean, "Avg request latency")
+    computing = ("compute_input", "compute_infer", "compute_output")
     if ensemble_of is None:
-        for part in ("queue", "compute_input", "compute_infer", "compute_output"):
+        for part in ("queue", *computing):
             equal(parts[part.replace("_", " ")], difference.mean_us(part), part)
+        # What is left is worked out before it is cut off to microseconds.
+        rest = difference.ns("success") - sum(difference.ns(part) for part in ("queue", *computing))
+        equal(parts["overhead"], max(0, rest) // (difference.count("success") * 1000), "overhead")
     else:
         equal(parts["queue"], sum(each.mean_us("queue") for each in ensemble_of), "queue of the composing models")
-        parts_of = lambda each: sum(each.ns(f"compute_{part}") for part in ("input", "infer", "output"))  # noqa: E731
-        computing = sum(parts_of(each) // (each.count("compute_infer") * 1000) for each in ensemble_of)
-        equal(parts["compute"], computing, "compute of the composing models")
-    equal(parts["overhead"], max(0, mean - sum(value for name, value in parts.items() if name != "overhead")), "overhead")
+        means = [sum(each.ns(part) for part in computing) // (each.count("compute_infer") * 1000) for each in ensemble_of]
+        equal(parts["compute"], sum(means), "compute of the composing models")
+        equal(parts["overhead"], max(0, mean - parts["queue"] - parts["compute"]), "overhead")
 
 
 def check_closing(found, closing):
@@ -56,20 +59,20 @@ def only_level(done):
 def counted_run(bench, model, *args, count=20, protocol="grpc", **more):
     """A run of `--request-count`, of which every figure is held against its records and the server."""
     with bench.counted() as counted:
-        done = bench.perf(model, "--request-count", count, "--profile-export-file", "profile_export.json", *args, protocol=protocol, **more)
+        done = bench.perf(model, "--request-count", count, "--profile-export-file", "export.json", *args, protocol=protocol, **more)
     level = only_level(done)
     records = done.records()
     equal([record["outcome"] for record in records], ["ok"] * count, "outcomes")
     check_client(level.client, records)
-    equal(len(done.json("profile_export.json")["experiments"][0]["requests"]), count, "requests in the export")
+    equal(len(done.json("export.json")["experiments"][0]["requests"]), count, "requests in the export")
     return done, level, counted
 
 
 @case
 def report_over_http(bench):
     done = bench.perf("add_sub", "--concurrency-range", 2, "-p", 1000, *ANY, "-f", "out.csv", protocol="http")
-    check_shape(done, "pa_addsub_http.txt")
-    check_csv(done, "pa_addsub.csv", 1)
+    check_shape(done, "add_sub.txt")
+    check_csv(done, "add_sub.csv", 1)
 
 
 def check_csv(done, golden, count, name="out.csv"):
@@ -89,8 +92,8 @@ def check_csv(done, golden, count, name="out.csv"):
 def report_of_rates(bench):
     done = bench.perf("add_sub", "--request-rate-range", "50:100:50", "--request-distribution", "poisson", "--measurement-mode",
                       "count_windows", "--measurement-request-count", 50, *ANY, "-f", "out.csv")
-    check_shape(done, "pa_addsub_rate.txt")
-    check_csv(done, "pa_rate.csv", 2)
+    check_shape(done, "rate.txt")
+    check_csv(done, "rate.csv", 2)
     check_closing(*levels(done.stdout))
 
 
@@ -99,7 +102,7 @@ def report_of_a_binary_search(bench):
     # Both ends of the range keep so wide a limit, which is where the search ends.
     done = bench.perf("add_sub", "--concurrency-range", "1:8", "--binary-search", "-l", 20000, "--percentile", 95, "-p", 800, *ANY, "-v",
                       protocol="http")
-    check_shape(done, "pa_binary.txt")
+    check_shape(done, "binary.txt")
 
 
 @case
@@ -117,8 +120,8 @@ def binary_search_halves_the_range(bench):
 def report_of_an_ensemble(bench):
     done = bench.perf("ensemble", *STREAM, "--input-data", "pa_in.json", *SHAPES, "--concurrency-range", "1:3:1", "--measurement-interval", 1500,
                       *ANY, "-v", "-f", "out.csv", "--verbose-csv", files={"pa_in.json": PROMPTS})
-    check_shape(done, "pa_triton_ensemble.txt")
-    check_csv(done, "pa.csv", 3)
+    check_shape(done, "ensemble.txt")
+    check_csv(done, "ensemble.csv", 3)
     found, closing = levels(done.stdout)
     check_closing(found, closing)
     for level in found:
@@ -136,7 +139,7 @@ def report_of_vllm(bench):
     done = bench.perf("vllm_model", *STREAM, "--input-data=prompts.json", "--profile-export-file=vllm_export.json",
                       "--measurement-mode=count_windows", "--measurement-request-count=10", "--stability-percentage=999",
                       files={"prompts.json": VLLM})
-    check_shape(done, "pa_vllm.txt")
+    check_shape(done, "vllm.txt")
     level = only_level(done)
     ratio = level.client["Response Throughput"] / level.client["Throughput"]
     assert abs(ratio - 8) < 0.001, f"{ratio} responses a request"
@@ -153,7 +156,7 @@ def all_of_a_decoupled_run_is_the_servers(bench):
         check_server(level.composing[name], difference)
         equal(level.composing[name].version, "1", f"{name}'s version")
     equal(level.composing["postprocessing"]["Inference count"], 20 * 6, "postprocessing, once a token")
-    for request in done.json("profile_export.json")["experiments"][0]["requests"]:
+    for request in done.json("export.json")["experiments"][0]["requests"]:
         equal(len(request["response_timestamps"]), 6, "responses of a request")
         equal([set(each) for each in request["response_outputs"]], [{"text_output", "sequence_length"}] * 6, "outputs of a request")
 
@@ -178,7 +181,7 @@ def all_of_ordinary_runs_is_the_servers(bench):
         done, level, counted = counted_run(bench, "add_sub", "--concurrency-range", 4, *args, protocol=protocol)
         check_server(level.server, counted[("add_sub", "2")])
         equal(counted[("add_sub", "1")].inferences, 0, "inferences of the lower version")
-        for request in done.json("profile_export.json")["experiments"][0]["requests"]:
+        for request in done.json("export.json")["experiments"][0]["requests"]:
             check_sums(request)
 
 

@@ -12,7 +12,7 @@ from server import Server
 
 
 def requests_of(done):
-    return done.json("profile_export.json")["experiments"][0]["requests"]
+    return done.json("export.json")["experiments"][0]["requests"]
 
 
 def b64(kind, values):
@@ -124,7 +124,7 @@ def sequences_of_a_stateful_model(bench):
                 continue
             with bench.counted() as counted:
                 done = bench.perf("sequence_sum", "--sequence-length", 6, "--sequence-length-variation", 0, "--sequence-id-range", "100:200",
-                                  *args, "--request-count", count, "--profile-export-file", "profile_export.json", protocol=protocol)
+                                  *args, "--request-count", count, "--profile-export-file", "export.json", protocol=protocol)
             check_sequences(done, count)
             difference = counted["sequence_sum"]
             equal(difference.count("fail"), 0, "failures at the server")
@@ -159,7 +159,7 @@ def check_sequences(done, count):
 def sequences_take_their_streams_of_data(bench):
     streams = [[{"INPUT": [10 * stream + step]} for step in range(3)] for stream in range(2)]
     done = bench.perf("sequence_sum", "--input-data", "in.json", "--concurrency-range", 2, "--request-count", 12,
-                      "--profile-export-file", "profile_export.json", files={"in.json": {"data": streams}})
+                      "--profile-export-file", "export.json", files={"in.json": {"data": streams}})
     sums = {}
     for request in sorted(requests_of(done), key=lambda each: each["timestamp"]):
         sums.setdefault(request["sequence_id"], []).append(request["response_outputs"][0]["OUTPUT"])

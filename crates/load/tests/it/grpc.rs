@@ -1,15 +1,18 @@
 //! gRPC: requests over streams and calls, and each way in which they go wrong, against a scripted server.
 
 use crate::grpc_server::{Call, GrpcServer, answer, answer_all, empty, serve, serve_grpc, settle, streamed, text};
-use crate::trial::{Ended, Trial, failure};
+use crate::trial::{Ended, Trial, failure, now};
+use crate::truth::READINGS;
 use crate::words::LIMIT;
 use h2::{Reason, server};
 use std::collections::BTreeMap;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use streamgauge_core::clock::Nanos;
+use std::time::Duration;
+use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::kserve::{KeepAlive, Kserve};
-use streamgauge_core::plan::{EndpointKind, ExportLevel};
+use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Stage};
 use streamgauge_core::tensor::{Datatype, Tensor};
@@ -38,6 +41,7 @@ pub fn streams(server: &GrpcServer) -> Trial {
         ..Kserve::default()
     };
     let mut trial = Trial::at(server.addr()).kind(EndpointKind::KserveGrpc).prompts(vec![prompt("two words")]);
+    trial.plan.endpoint.path = EndpointKind::KserveGrpc.default_path("", None, true);
     trial.plan.endpoint.kserve = Some(Box::new(kserve));
     trial
 }
@@ -424,27 +428,58 @@ fn a_shared_channel_that_dies_is_replaced_once() {
     assert_eq!((server.accepted(), connections(&ended)), (2, (2, 1)), "{:?}", ended.records());
 }
 
-#[test]
-fn responses_on_a_shared_channel_have_the_stamp_of_their_own_read() {
-    // Two streams; each response of the one leaves well before the other's, and all wait in the kernel while the client is busy.
-    let server = serve_grpc(async |mut call: Call| {
-        while let Some(request) = call.request().await {
-            for number in 0..20 {
-                call.message(&streamed(text(&request.id, "a"), number == 19));
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+/// What comes while the client stands still, and is then read at once, in so many reads.
+fn piled_up(slots: u32, share: u32) {
+    const MESSAGES: usize = 100;
+    let (clock, (tell, told)) = (SystemClock::start(), channel());
+    let times = Arc::new(Mutex::new(BTreeMap::<String, Vec<Nanos>>::new()));
+    let written = times.clone();
+    let server = serve_grpc(move |mut call: Call| {
+        let (tell, written) = (tell.clone(), written.clone());
+        async move {
+            let request = call.request().await.unwrap();
+            answer(&mut call, &request.id);
+            let request = call.request().await.unwrap();
+            // By now a record of the first requests waits to be taken, and its thread with it.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            for number in 0..MESSAGES {
+                written.lock().unwrap().entry(request.id.clone()).or_default().push(now(&clock));
+                call.message(&streamed(text(&request.id, &"x".repeat(500)), number + 1 == MESSAGES));
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            settle().await;
+            tell.send(()).unwrap();
+            call.hang().await;
         }
     });
-    let mut trial = streams(&server).slots(2).requests(10).export(ExportLevel::Raw);
-    change(&mut trial, |kserve| kserve.streams_per_channel = 2);
-    let ended = trial.run();
-    ended.all_ok(10);
-    for finished in &ended.finished {
-        // A chunk that shares no read has a stamp of its own.
-        let chunks = &finished.record.chunks;
-        assert_eq!(chunks.len(), 20);
-        assert!(chunks.windows(2).all(|pair| pair[1].shared || pair[0].at < pair[1].at), "{chunks:?}");
+    let mut trial = streams(&server).slots(slots).requests(u64::from(slots) * 2).clock(clock);
+    change(&mut trial, |kserve| kserve.streams_per_channel = share);
+    let ended = trial.run_and_stall(move || (0..slots).for_each(|_| told.recv().unwrap()));
+    ended.all_ok(u64::from(slots) * 2);
+    assert_eq!(server.accepted() as u32, slots / share);
+    for finished in &ended.finished[slots as usize..] {
+        let record = &finished.record;
+        let left = &times.lock().unwrap()[&record.seq.to_string()];
+        assert_eq!((record.chunks.len(), left.len()), (MESSAGES, MESSAGES));
+        assert!(record.chunks.iter().zip(left).all(|(chunk, left)| chunk.at + READINGS >= *left), "{record:?}");
+        // A read brings some 8 KiB, of all streams together, and those share a stamp: not what the reads after it bring.
+        let reads = record.chunks.chunk_by(|one, next| next.shared && one.at == next.at);
+        let longest = reads.map(<[_]>::len).max();
+        assert!(longest < Some(MESSAGES / 2), "{longest:?} of {MESSAGES} share a stamp");
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn responses_that_piled_up_have_the_stamps_of_their_reads() {
+    piled_up(1, 1);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn responses_that_piled_up_on_a_shared_channel_have_the_stamps_of_their_reads() {
+    piled_up(2, 2);
+    piled_up(4, 2);
 }
 
 #[test]
@@ -466,7 +501,7 @@ fn a_server_that_answers_no_ping_is_given_up() {
         call.request().await.unwrap();
         call.head();
         // The runtime of this server is the only one that could answer.
-        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        std::thread::sleep(Duration::from_millis(1_500));
         call.drop_connection();
         call.hang().await;
     });
@@ -483,7 +518,7 @@ fn a_server_that_answers_no_ping_is_given_up() {
 fn a_server_that_answers_pings_may_take_its_time() {
     let server = serve_grpc(async |mut call: Call| {
         let request = call.request().await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
         answer(&mut call, &request.id);
         answer_all(call).await;
     });

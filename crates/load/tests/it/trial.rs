@@ -254,8 +254,20 @@ impl Trial {
     }
 
     pub fn run(self) -> Ended {
-        let (sink, batches) = sync_channel(4);
-        let collector = std::thread::spawn(move || batches.into_iter().flatten().collect::<Vec<Finished>>());
+        self.run_into(4, || {})
+    }
+
+    /// A run whose load threads come to a stop with their first records until `until` returns.
+    pub fn run_and_stall(self, until: impl FnOnce() + Send + 'static) -> Ended {
+        self.run_into(0, until)
+    }
+
+    fn run_into(self, room: usize, until: impl FnOnce() + Send + 'static) -> Ended {
+        let (sink, batches) = sync_channel(room);
+        let collector = std::thread::spawn(move || {
+            until();
+            batches.into_iter().flatten().collect::<Vec<Finished>>()
+        });
         let facts = streamgauge_load::run(self.job(), self.control, sink).unwrap().finish(|_| {});
         let mut all = collector.join().unwrap();
         all.sort_by_key(|finished| finished.record.seq);

@@ -48,7 +48,7 @@ pub(crate) struct OutputReader {
     pub(crate) text: Option<String>,
     /// What outputs must be, byte for byte.
     pub(crate) expected: Vec<Tensor>,
-    /// Outputs go to shared memory: a server need not say so in the answer, which has no data then.
+    /// Outputs were asked for in shared memory, which servers do not repeat: those without data lie there.
     pub(crate) shared: bool,
 }
 
@@ -128,12 +128,13 @@ fn report_text(data: &[u8], on: &mut impl FnMut(Event<'_>)) -> usize {
 }
 
 /// The outputs of a response as JSON members: a number, truth value or text, or a list where there are several. Those that lie in
-/// shared memory, and those of unknown types, are empty texts.
+/// shared memory (without data, therefore), and those of unknown types, are empty texts.
 pub(crate) fn members<'a>(response: &impl Response<'a>) -> Result<Map<String, Value>, String> {
     let mut members = Map::new();
     for output in response.outputs() {
         let output = output?;
-        let value = output.datatype.zip(output.data).and_then(|(datatype, data)| elements::values(datatype, &data));
+        let data = output.data.filter(|data| !data.is_empty() || output.elements == Some(0));
+        let value = output.datatype.zip(data).and_then(|(datatype, data)| elements::values(datatype, &data));
         let value = match value {
             None => Value::from(""),
             Some(mut values) if values.len() == 1 => values.remove(0),

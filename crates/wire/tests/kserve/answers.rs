@@ -4,7 +4,7 @@ use crate::capture::{framed, load};
 use crate::{codec, endpoint, line, llm, said, strings, tensor};
 use prost::Message;
 use serde_json::json;
-use streamgauge_core::kserve::Kserve;
+use streamgauge_core::kserve::{Kserve, SharedMemory};
 use streamgauge_core::plan::EndpointKind::{Generate, KserveGrpc, KserveHttp};
 use streamgauge_core::tensor::Datatype;
 use streamgauge_wire::grpc::{framed as frame, grpc_status};
@@ -184,6 +184,28 @@ fn outputs_in_shared_memory_have_no_data_here() {
             if raw.is_empty() { vec![shared.clone()] } else { vec![shared.clone(), output("b", "BYTES", &[1])] };
         assert_eq!(unary(&response(outputs, raw)), ["tensors"]);
     }
+}
+
+/// Triton does not say of an output where it lies; it comes without data.
+#[test]
+fn outputs_asked_for_in_shared_memory_come_without_data() {
+    let kserve = Kserve {
+        outputs: vec!["OUTPUT0".into(), "OUTPUT1".into()],
+        shared_memory: Some(SharedMemory { output_bytes: 64 }),
+        ..llm()
+    };
+    let outputs = vec![output("OUTPUT0", "FP32", &[1, 4]), output("OUTPUT1", "FP32", &[1, 4])];
+    let body = frame(&response(outputs, vec![b"", b""]).encode_to_vec());
+    assert_eq!(said(&codec(KserveGrpc, false, kserve.clone()), SEVEN, [&body[..]]), ["tensors"]);
+    let shown = infer_responses(&endpoint(KserveGrpc, false, kserve.clone()), &[], [&body[..]]);
+    assert_eq!(json!(shown[0].outputs), json!({"OUTPUT0": "", "OUTPUT1": ""}));
+    let json = br#"{"model_name":"add_sub","outputs":[{"name":"OUTPUT0","datatype":"FP32","shape":[1,4]}]}"#;
+    assert_eq!(said(&codec(KserveHttp, false, kserve), SEVEN, [&json[..]]), ["tensors"]);
+    // Without the wish they are missing.
+    start(
+        &said(&codec(KserveHttp, false, llm()), SEVEN, [&json[..]]),
+        "malformed not a kserve_http answer: output OUTPUT0: 0 bytes",
+    );
 }
 
 #[test]
