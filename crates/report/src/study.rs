@@ -61,9 +61,7 @@ pub fn render(phase: Phase, points: &[StudyPoint]) -> String {
     for point in points {
         let latency = &point.latency;
         let number = |value: f64| format!("{value:.3}");
-        let around = latency.intervals.avg.map_or("n/a".to_owned(), |interval| {
-            number(interval.reach(latency.avg))
-        });
+        let around = latency.intervals.avg.map_or("n/a".to_owned(), |interval| number(interval.reach(latency.avg)));
         let percentile = |p: u8| {
             let mark = if latency.supports(p) { "" } else { "~" };
             format!("{mark}{}", number(latency.percentile(p)))

@@ -31,7 +31,13 @@ pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
         if index > 0 {
             settings.notes.clear();
         }
-        printer.note(&format!("studying {}, {} of {}: {} input tokens", phase.name(), index + 1, args.isl.len(), args.isl[index]));
+        printer.note(&format!(
+            "studying {}, {} of {}: {} input tokens",
+            phase.name(),
+            index + 1,
+            args.isl.len(),
+            args.isl[index]
+        ));
         let point = measured(&mut settings, args.isl[index], phase, &signals, printer)?;
         if signals.get().is_some_and(Signals::have_come) {
             break;
@@ -83,7 +89,8 @@ fn measured(
         bail!("{isl} input tokens: {early}");
     }
     if let Some(group) = summary.failures.first() {
-        printer.note(&format!("note: {} of {} requests failed: {}", group.count, summary.counts.requests, group.sample));
+        printer
+            .note(&format!("note: {} of {} requests failed: {}", group.count, summary.counts.requests, group.sample));
     }
     point(summary, phase).ok_or_else(|| match summary.failures.first() {
         Some(group) => anyhow!("{isl} input tokens: no request was answered: {}", group.sample),

@@ -50,3 +50,10 @@ fn every_command_for_a_triton_server_works_as_written() {
     assert!(commands >= 8, "only {commands} commands were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
+
+#[test]
+fn every_command_of_perf_analyzers_face_works_as_written() {
+    let (commands, wrong) = run_blocks("perf-analyzer.md");
+    assert!(commands >= 9, "only {commands} commands were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}

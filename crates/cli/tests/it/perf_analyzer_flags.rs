@@ -1,0 +1,120 @@
+//! Perf Analyzer's flags: their spellings, what is refused by name, and what does not go together.
+
+use crate::context::TestContext;
+use crate::perf_analyzer::run;
+use std::fs;
+
+/// A command that is refused before any server is asked, with its exit code and what it says.
+#[track_caller]
+fn refused(context: &TestContext, args: &str, code: i32, words: &[&str]) {
+    let run = context.run(context.bare(&format!("perf-analyzer {args}"))).expect(code);
+    assert!(words.iter().all(|word| run.stderr.contains(word)), "{args}: {}", run.stderr);
+    assert_eq!(run.stdout, "", "{args}");
+}
+
+#[test]
+fn every_spelling_is_the_same_load() {
+    let context = TestContext::new();
+    for args in [
+        "-m add_sub --concurrency-range 2 --request-count 4 --measurement-interval 900",
+        "-madd_sub -ihttp -t 2 -c 2 --request-count=4 -p 900",
+        "--model=add_sub -i HTTP --concurrency-range=2:2:1 --request-count 1 --request-count 4 -p=900 -a",
+    ] {
+        let run = run(&context, args).expect(0);
+        let lines = ["  Sending 4 benchmark requests\n", "Request concurrency: 2\n", "    Request count: 4\n"];
+        assert!(lines.iter().all(|line| run.stdout.contains(line)), "{args}: {}", run.stdout);
+    }
+    let deprecated = run(&context, "-m add_sub -t 2 -z --request-count 4").expect(0);
+    assert!(["-t is deprecated", "-z is deprecated"].iter().all(|note| deprecated.stderr.contains(note)));
+    let short = run(&context, "-m add_sub --request-cou 4 --measurement-int 900").expect(0);
+    assert!(short.stdout.contains("  Sending 4 benchmark requests\n"), "a beginning that is no other's is enough");
+}
+
+#[test]
+fn what_belongs_to_something_else_is_refused_by_name() {
+    let context = TestContext::new();
+    for (args, words) in [
+        ("--service-kind triton_c_api", ["--service-kind", "in-process server"]),
+        ("--service-kind tfserving", ["--service-kind", "TensorFlow Serving"]),
+        ("--service-kind torchserve", ["--service-kind", "TorchServe"]),
+        ("--service-kind dynamic_grpc", ["--service-kind", "gRPC services of one's own"]),
+        ("--triton-server-directory /opt", ["--triton-server-directory", "in-process server"]),
+        ("--model-repository=/models", ["--model-repository", "in-process server"]),
+        ("--model-signature-name s", ["--model-signature-name", "TensorFlow Serving"]),
+        ("--grpc-method a.b/c", ["--grpc-method", "gRPC services of one's own"]),
+        ("--enable-mpi", ["--enable-mpi", "MPI"]),
+        ("--session-concurrency 2", ["--session-concurrency", "multi-turn sessions"]),
+        ("--shared-memory cuda", ["--shared-memory", "CUDA"]),
+        ("--periodic-concurrency-range 1:4:1", ["--periodic-concurrency-range", "not available"]),
+    ] {
+        refused(&context, &format!("-m m {args}"), 3, &words);
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let context = TestContext::new();
+    let here = |name: &str| context.path().join(name).display().to_string();
+    fs::write(here("there.json"), "{}").unwrap();
+    for (args, words) in [
+        ("", "-m: the model must be named"),
+        ("-m m --async --sync", "--async and --sync"),
+        ("-m m -i grpc --streaming --sync", "leave out --sync"),
+        ("-m m --streaming", "--streaming is only of gRPC"),
+        ("-m m --grpc-compression-algorithm gzip", "--grpc-compression-algorithm is only of gRPC"),
+        ("-m m --request-parameter a:1:int", "--request-parameter is only of gRPC"),
+        ("-m m -i grpc --request-parameter a:1", "give name:value:type"),
+        ("-m m --concurrency-range 1 --request-rate-range 1", "cannot be used with"),
+        ("-m m -c 2 --request-rate-range 1", "-c is a concurrency"),
+        ("-m m --concurrency-range 0", "START[:END[:STEP]]"),
+        ("-m m --concurrency-range 1:0", "--latency-threshold too"),
+        ("-m m --concurrency-range 1:8 --binary-search", "--latency-threshold too"),
+        ("-m m --concurrency-range 1:0 --binary-search -l 5", "an end above 0"),
+        ("-m m --concurrency-range 4:2 --binary-search -l 5", "must not be below its start"),
+        ("-m m --concurrency-range 1:4 --request-count 9", "--request-count: --concurrency-range has several levels"),
+        ("-m m --request-rate-range 1:4 --warmup-request-count 9", "--warmup-request-count: --request-rate-range has"),
+        ("-m m --concurrency-range 4 --request-count 3", "--request-count 3 is less than --concurrency-range 4"),
+        ("-m m --request-rate-range 4.5 --request-count 3", "--request-count 3 is less than --request-rate-range 4.5"),
+        ("-m m --request-intervals nosuch", "--request-intervals nosuch: there is no such file"),
+        ("-m m --fixed-schedule", "--fixed-schedule: the times come from a file"),
+        ("-m m --input-data nosuch", "--input-data nosuch: there is no such file"),
+        ("-m m -z --input-data there.json", "--input-data zero"),
+        ("-m m --shape x", "a shape is NAME:D1,D2"),
+        ("-m m --metrics-interval 5", "--metrics-interval: no metrics are read"),
+        ("-m m --profile-export-file there.json", "it is there already"),
+        ("-m m -f nosuch/pa.csv", "there is no directory nosuch"),
+        ("-m m --ssl-grpc-use-ssl", "is only of gRPC"),
+        ("-m m --ssl-https-ca-certificates-file there.json", "the connection has no TLS"),
+        ("-m m -u https://h --ssl-https-client-certificate-file there.json", "belong together"),
+        ("-m m --percentile 100", "from 1 to 99"),
+        ("-m m --service-kind openai --async --endpoint x", "--input-data: --service-kind openai needs"),
+        (
+            "-m m --service-kind openai --async --input-data there.json",
+            "--endpoint: --service-kind openai needs a path",
+        ),
+        ("-m m --service-kind openai --endpoint x --input-data there.json", "give --async"),
+        ("-m m --service-kind openai --async --endpoint x --input-data there.json -b 2", "-b 2: --service-kind openai"),
+        (
+            "-m m --service-kind openai --async --endpoint x --input-data there.json --collect-metrics",
+            "--collect-metrics is only of",
+        ),
+    ] {
+        refused(&context, args, 3, &[words]);
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let context = TestContext::new();
+    for (args, words) in [
+        // As a command that is passed around has it.
+        ("--endpoint v1/chat/completions", "--endpoint has no effect"),
+        ("--verbose-csv", "--verbose-csv has no effect"),
+        ("--request-distribution poisson", "--request-distribution has no effect"),
+        ("--output-shared-memory-size 5", "--output-shared-memory-size has no effect"),
+        ("-i grpc --input-tensor-format json", "--input-tensor-format has no effect"),
+    ] {
+        let run = run(&context, &format!("-m add_sub --request-count 2 {args}")).expect(0);
+        assert!(run.stderr.contains(words), "{args}: {}", run.stderr);
+    }
+}
