@@ -403,7 +403,7 @@ impl<'a> Draft<'a> {
         if let Some((class, message)) = self.notes.fault.take() {
             return failed(class, message);
         }
-        let must_say_so = self.decoder.as_ref().is_some_and(Decoder::is_stream);
+        let must_say_so = self.decoder.as_ref().is_some_and(Decoder::says_when_complete);
         if self.body_is_whole && must_say_so && !self.notes.complete {
             return failed(FailureClass::Truncated, "the answer ended without a finish reason or [DONE]".to_owned());
         }

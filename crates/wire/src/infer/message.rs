@@ -1,12 +1,13 @@
-//! Answers of gRPC inference, read where they lie: a response costs no allocation.
+//! Answers of gRPC inference, read where they lie and in one pass: a response of few outputs costs no allocation.
 //!
-//! It reads the same as the generated code, of messages that hold each other message at most once; those that do not (which
-//! protobuf would merge and no server sends) are refused.
+//! It reads the same as the generated code, with two differences that no server's answer shows: a message that holds another one
+//! twice (which protobuf would merge) is refused, and texts that nobody looks at need not be UTF-8.
 
 use crate::infer::answer::{Output, Response};
+use crate::infer::fields::{Broken, Field, Fields, OTHER_TYPE, utf8};
 use crate::proto::InferTensorContents;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use streamgauge_core::tensor::{Datatype, Tensor};
 
@@ -30,7 +31,7 @@ impl<'a> StreamMessage<'a> {
             match field? {
                 (1, Field::Bytes(text)) => message.error = utf8(text)?,
                 (2, Field::Bytes(bytes)) => once(&mut message.response, InferMessage::read(bytes)?)?,
-                (number @ 1..=2, _) => return Err(wrong(number)),
+                (1..=2, _) => return Err(OTHER_TYPE.to_owned()),
                 _ => {}
             }
         }
@@ -45,10 +46,12 @@ pub(crate) struct InferMessage<'a> {
     pub(crate) id: &'a str,
     /// Whether it is the request's last one, where it says so.
     pub(crate) is_final: Option<bool>,
-    bytes: &'a [u8],
-    outputs: usize,
-    raw: usize,
+    outputs: SmallVec<[OutputFields<'a>; FEW]>,
+    raw: SmallVec<[&'a [u8]; FEW]>,
 }
+
+/// As many outputs as an LLM's response has.
+const FEW: usize = 4;
 
 impl<'a> InferMessage<'a> {
     /// Reads it.
@@ -56,31 +59,26 @@ impl<'a> InferMessage<'a> {
     /// # Errors
     /// When the bytes are something else.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<InferMessage<'a>, String> {
-        let mut message = InferMessage { bytes, ..InferMessage::default() };
-        let mut elsewhere = 0;
+        let mut message = InferMessage::default();
         for field in Fields(bytes) {
             match field? {
-                (1 | 2, Field::Bytes(text)) => {
-                    utf8(text)?;
-                }
+                (1 | 2, Field::Bytes(_)) => {}
                 (3, Field::Bytes(id)) => message.id = utf8(id)?,
                 (4, Field::Bytes(entry)) => {
                     if let Some(flag) = final_flag(entry)? {
                         message.is_final = Some(flag);
                     }
                 }
-                (5, Field::Bytes(output)) => {
-                    message.outputs += 1;
-                    elsewhere += usize::from(OutputFields::read(output)?.elsewhere);
-                }
-                (6, Field::Bytes(_)) => message.raw += 1,
-                (number @ 1..=6, _) => return Err(wrong(number)),
+                (5, Field::Bytes(output)) => message.outputs.push(OutputFields::read(output)?),
+                (6, Field::Bytes(raw)) => message.raw.push(raw),
+                (1..=6, _) => return Err(OTHER_TYPE.to_owned()),
                 _ => {}
             }
         }
+        let (outputs, raw) = (message.outputs.len(), message.raw.len());
         // Without contents of their own, outputs are told apart by their place.
-        if ![0, message.outputs, message.outputs - elsewhere].contains(&message.raw) {
-            return Err(format!("{} outputs and {} contents", message.outputs, message.raw));
+        if raw != 0 && raw != outputs && raw != message.outputs.iter().filter(|output| !output.elsewhere).count() {
+            return Err(format!("{outputs} outputs and {raw} contents"));
         }
         Ok(message)
     }
@@ -88,28 +86,21 @@ impl<'a> InferMessage<'a> {
 
 impl<'a> Response<'a> for InferMessage<'a> {
     fn outputs(&self) -> impl Iterator<Item = Result<Output<'a>, String>> {
-        let fields = |number: u32| {
-            Fields(self.bytes).filter_map(move |field| match field {
-                Ok((found, Field::Bytes(bytes))) if found == number => Some(bytes),
-                _ => None,
-            })
-        };
-        let mut raw = fields(6);
-        let everywhere = self.raw == self.outputs;
-        let any = self.raw > 0;
-        fields(5).map(move |bytes| {
-            let output = OutputFields::read(bytes)?;
-            let raw = if any && (everywhere || !output.elsewhere) { raw.next() } else { None };
+        let everywhere = self.raw.len() == self.outputs.len();
+        let mut raw = self.raw.iter().copied();
+        self.outputs.iter().map(move |output| {
+            let raw = if everywhere || !output.elsewhere { raw.next() } else { None };
             output.with(raw)
         })
     }
 }
 
 /// An `InferOutputTensor`.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct OutputFields<'a> {
     name: &'a str,
-    datatype: &'a str,
+    /// None is a type that is not known here.
+    datatype: Option<Datatype>,
     /// The product of its dimensions, where that can be counted.
     elements: Option<u64>,
     /// Its data lie in shared memory.
@@ -118,21 +109,22 @@ struct OutputFields<'a> {
 }
 
 impl<'a> OutputFields<'a> {
-    fn read(bytes: &'a [u8]) -> Result<OutputFields<'a>, String> {
+    fn read(bytes: &'a [u8]) -> Result<OutputFields<'a>, Broken> {
         let mut output = OutputFields { elements: Some(1), ..OutputFields::default() };
         for field in Fields(bytes) {
             match field? {
                 (1, Field::Bytes(name)) => output.name = utf8(name)?,
-                (2, Field::Bytes(name)) => output.datatype = utf8(name)?,
+                (2, Field::Bytes(name)) => output.datatype = Datatype::of_name(utf8(name)?),
                 (3, Field::Varint(dim)) => output.dimension(dim),
-                (3, Field::Bytes(mut packed)) => {
-                    while !packed.is_empty() {
-                        output.dimension(varint(&mut packed)?);
+                (3, Field::Bytes(packed)) => {
+                    let mut packed = Fields(packed);
+                    while !packed.0.is_empty() {
+                        output.dimension(packed.varint()?);
                     }
                 }
-                (4, Field::Bytes(entry)) => output.elsewhere |= entry_key(entry)? == "shared_memory_region",
+                (4, Field::Bytes(entry)) => output.elsewhere |= entry_of(entry)?.0 == b"shared_memory_region",
                 (5, Field::Bytes(contents)) => once(&mut output.contents, contents)?,
-                (number @ 1..=5, _) => return Err(wrong(number)),
+                (1..=5, _) => return Err(OTHER_TYPE),
                 _ => {}
             }
         }
@@ -145,16 +137,15 @@ impl<'a> OutputFields<'a> {
     }
 
     /// The output with its data: those in `raw`, or its own contents.
-    fn with(self, raw: Option<&'a [u8]>) -> Result<Output<'a>, String> {
-        let datatype = Datatype::of_name(self.datatype);
+    fn with(&self, raw: Option<&'a [u8]>) -> Result<Output<'a>, String> {
         let data = match (raw, self.contents) {
             _ if self.elsewhere => None,
             (Some(raw), _) => Some(Cow::Borrowed(raw)),
-            (None, Some(contents)) => Some(Cow::Owned(raw_contents(datatype, contents)?)),
+            (None, Some(contents)) => Some(Cow::Owned(raw_contents(self.datatype, contents)?)),
             // No contents at all: none of no elements.
             (None, None) => Some(Cow::Borrowed(&[][..])),
         };
-        Ok(Output { name: Cow::Borrowed(self.name), datatype, elements: self.elements, data })
+        Ok(Output { name: Cow::Borrowed(self.name), datatype: self.datatype, elements: self.elements, data })
     }
 }
 
@@ -187,99 +178,34 @@ fn raw_contents(datatype: Option<Datatype>, contents: &[u8]) -> Result<Vec<u8>, 
 }
 
 /// What the entry of a response's parameters says of `triton_final_response`, if it is of that.
-fn final_flag(entry: &[u8]) -> Result<Option<bool>, String> {
-    if entry_key(entry)? != "triton_final_response" {
-        return Ok(None);
-    }
+fn final_flag(entry: &[u8]) -> Result<Option<bool>, Broken> {
+    let (b"triton_final_response", value) = entry_of(entry)? else { return Ok(None) };
     let mut flag = None;
-    for field in Fields(entry) {
-        let (2, Field::Bytes(value)) = field? else { continue };
-        for field in Fields(value) {
-            // The parameter's value may be of other kinds, which say nothing here.
-            flag = match field? {
-                (1, Field::Varint(value)) => Some(value != 0),
-                (1, _) => return Err(wrong(1)),
-                _ => flag,
-            };
+    for field in Fields(value) {
+        match field? {
+            (1, Field::Varint(value)) => flag = Some(value != 0),
+            (1, _) => return Err(OTHER_TYPE),
+            // Of another kind, which says nothing here.
+            _ => {}
         }
     }
     Ok(flag)
 }
 
-/// The key of a map's entry.
-fn entry_key(entry: &[u8]) -> Result<&str, String> {
-    let mut key = "";
+/// Key and value of a map's entry.
+fn entry_of(entry: &[u8]) -> Result<(&[u8], &[u8]), Broken> {
+    let (mut key, mut value) = (&[][..], &[][..]);
     for field in Fields(entry) {
         match field? {
-            (1, Field::Bytes(bytes)) => key = utf8(bytes)?,
-            (2, Field::Bytes(_)) => {}
-            (number @ 1..=2, _) => return Err(wrong(number)),
+            (1, Field::Bytes(bytes)) => key = bytes,
+            (2, Field::Bytes(bytes)) => value = bytes,
+            (1..=2, _) => return Err(OTHER_TYPE),
             _ => {}
         }
     }
-    Ok(key)
+    Ok((key, value))
 }
 
-fn once<T>(place: &mut Option<T>, value: T) -> Result<(), String> {
-    if place.replace(value).is_some() { Err("one message twice in another".to_owned()) } else { Ok(()) }
-}
-
-fn wrong(number: u32) -> String {
-    format!("field {number} is of another type")
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|_| "a name or text that is not UTF-8".to_owned())
-}
-
-fn varint(bytes: &mut &[u8]) -> Result<u64, String> {
-    decode_varint(bytes).map_err(|error| error.to_string())
-}
-
-/// A field's value. Those of fixed width are of no message here.
-enum Field<'a> {
-    Varint(u64),
-    Fixed,
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a message, with their numbers. After an error there are no more.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Result<(u32, Field<'a>), String> {
-        let (number, kind) = decode_key(&mut self.0).map_err(|error| error.to_string())?;
-        let field = match kind {
-            WireType::Varint => Field::Varint(varint(&mut self.0)?),
-            WireType::LengthDelimited => {
-                let length = varint(&mut self.0)?;
-                Field::Bytes(self.take(usize::try_from(length).unwrap_or(usize::MAX))?)
-            }
-            WireType::SixtyFourBit => self.take(8).map(|_| Field::Fixed)?,
-            WireType::ThirtyTwoBit => self.take(4).map(|_| Field::Fixed)?,
-            WireType::StartGroup | WireType::EndGroup => return Err("a group".to_owned()),
-        };
-        Ok((number, field))
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or("a field longer than its message")?;
-        self.0 = rest;
-        Ok(taken)
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u32, Field<'a>), String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_err() {
-            self.0 = &[];
-        }
-        Some(field)
-    }
+fn once<T>(place: &mut Option<T>, value: T) -> Result<(), Broken> {
+    if place.replace(value).is_some() { Err("one message twice in another") } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod document;
+mod fields;
 pub(crate) mod message;
 pub(crate) mod request;
 pub(crate) mod responses;

@@ -48,10 +48,16 @@ impl Answer {
         Answer { status, headers: lines.collect(), body }
     }
 
-    pub fn content_type(&self) -> Option<&str> {
+    /// What a codec must know of the head: content type, and length of the JSON where tensors follow it.
+    pub fn head(&self) -> (Option<&str>, Option<usize>) {
+        let length = self.header("inference-header-content-length");
+        (self.header("content-type"), length.map(|length| length.parse().unwrap()))
+    }
+
+    fn header(&self, wanted: &str) -> Option<&str> {
         self.headers.iter().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-type").then_some(value.trim())
+            name.eq_ignore_ascii_case(wanted).then_some(value.trim())
         })
     }
 }

@@ -10,9 +10,14 @@ use fixture::{Answer, Section};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
 use streamgauge_core::{Event, OutputKind};
 use streamgauge_wire::{AnswerTo, Codec, model_ids, server_message};
+
+/// What is captured as bytes over HTTP.
+const KINDS: [EndpointKind; 4] =
+    [EndpointKind::Chat, EndpointKind::Completions, EndpointKind::Generate, EndpointKind::KserveHttp];
 
 /// The codec under test; how requests are written plays no part here.
 fn codec(kind: EndpointKind) -> Codec {
@@ -30,13 +35,13 @@ fn codec(kind: EndpointKind) -> Codec {
         extra: serde_json::Map::new(),
         trust: Trust::System,
         identity: None,
-        kserve: None,
+        kserve: Some(Box::new(Kserve { text_output: Some("text_output".into()), ..Kserve::default() })),
     };
     Codec::new(&endpoint, false)
 }
 
 fn kind_of(section: &Section) -> Option<EndpointKind> {
-    [EndpointKind::Chat, EndpointKind::Completions].into_iter().find(|kind| kind.name() == section.kind)
+    KINDS.into_iter().find(|kind| kind.name() == section.kind)
 }
 
 /// An event as the table of expectations writes it.
@@ -71,10 +76,10 @@ fn line(event: &Event<'_>) -> String {
 /// What the codec says when it is fed these parts.
 fn decode<'a>(
     kind: EndpointKind,
-    content_type: Option<&str>,
+    (content_type, header_length): (Option<&str>, Option<usize>),
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<String> {
-    let mut decoder = codec(kind).decoder(content_type, AnswerTo::default());
+    let mut decoder = codec(kind).decoder(content_type, AnswerTo { header_length, ..AnswerTo::default() });
     let mut seen = Vec::new();
     for part in parts {
         decoder.feed(part, &mut |event| seen.push(line(&event)));
@@ -84,7 +89,7 @@ fn decode<'a>(
 }
 
 fn decode_whole(kind: EndpointKind, answer: &Answer) -> Vec<String> {
-    decode(kind, answer.content_type(), [&answer.body[..]])
+    decode(kind, answer.head(), [&answer.body[..]])
 }
 
 /// `body` cut at these places.
@@ -102,7 +107,7 @@ fn exact_events_whole_and_byte_by_byte() {
         let answer = Answer::load(&section.file);
         assert_eq!(answer.status, 200, "{}", section.file);
         assert_eq!(decode_whole(kind, &answer), section.lines, "{}", section.file);
-        let by_byte = decode(kind, answer.content_type(), answer.body.chunks(1));
+        let by_byte = decode(kind, answer.head(), answer.body.chunks(1));
         assert_eq!(by_byte, section.lines, "{}, byte by byte", section.file);
     }
 }
@@ -139,7 +144,9 @@ fn every_file_that_matters_has_its_expectation() {
         .filter(|file| {
             let ours = file.contains("llamacpp-") || file.contains("vllm-") && !file.contains("triton-vllm-");
             let subject = ["chat", "completions", "models", "err-"].iter().any(|subject| file.contains(subject));
-            (file.starts_with("made/") || file.ends_with(".wire.txt") || ours && subject) && !named(file)
+            let triton = ["triton-err-", "triton-infer", "generate"].iter().any(|subject| file.contains(subject));
+            let matters = file.starts_with("made/") || file.ends_with(".wire.txt") || ours && subject || triton;
+            matters && !named(file)
         })
         .collect();
     assert_eq!(unnamed, [""; 0]);
@@ -152,10 +159,10 @@ fn no_capture_makes_it_panic() {
     assert_eq!(files.len(), 95, "captures and made streams");
     for file in files {
         let answer = Answer::load(&file);
-        for kind in [EndpointKind::Chat, EndpointKind::Completions] {
-            for content_type in [answer.content_type(), None, Some("text/event-stream")] {
-                let whole = decode(kind, content_type, [&answer.body[..]]);
-                assert_eq!(decode(kind, content_type, answer.body.chunks(7)), whole, "{file}");
+        for kind in KINDS {
+            for head in [answer.head(), (None, None), (Some("text/event-stream"), None)] {
+                let whole = decode(kind, head, [&answer.body[..]]);
+                assert_eq!(decode(kind, head, answer.body.chunks(7)), whole, "{file}");
             }
         }
         let _ = server_message(&answer.body);
@@ -169,7 +176,7 @@ proptest! {
         for section in fixture::expectations() {
             let Some(kind) = kind_of(&section) else { continue };
             let answer = Answer::load(&section.file);
-            let said = decode(kind, answer.content_type(), cut(&answer.body, &places));
+            let said = decode(kind, answer.head(), cut(&answer.body, &places));
             prop_assert_eq!(&said, &section.lines, "{}", section.file);
         }
     }
@@ -180,10 +187,10 @@ proptest! {
         places in vec(any::<Index>(), 0..12),
         stream: bool,
     ) {
-        let content_type = stream.then_some("Text/Event-Stream; charset=utf-8");
-        for kind in [EndpointKind::Chat, EndpointKind::Completions] {
-            let whole = decode(kind, content_type, [&body[..]]);
-            prop_assert_eq!(decode(kind, content_type, cut(&body, &places)), whole);
+        let head = (stream.then_some("Text/Event-Stream; charset=utf-8"), None);
+        for kind in KINDS {
+            let whole = decode(kind, head, [&body[..]]);
+            prop_assert_eq!(decode(kind, head, cut(&body, &places)), whole);
         }
         let _ = server_message(&body);
         let _ = model_ids(&body);
@@ -197,9 +204,9 @@ proptest! {
             let at = at.index(answer.body.len());
             answer.body[at] = byte;
         }
-        for kind in [EndpointKind::Chat, EndpointKind::Completions] {
+        for kind in KINDS {
             let whole = decode_whole(kind, &answer);
-            prop_assert_eq!(decode(kind, answer.content_type(), answer.body.chunks(5)), whole);
+            prop_assert_eq!(decode(kind, answer.head(), answer.body.chunks(5)), whole);
         }
     }
 }
