@@ -430,7 +430,7 @@ fn the_log_brackets_every_response() {
         let before = sim.clock().now();
         grpc.send(&mut call, framed(&ensemble("1", 4).encode_to_vec()), false);
         let mut seen = Vec::new();
-        while !grpc.response(&mut call).infer_response.as_ref().is_some_and(|infer| is_final(infer) == Some(true)) {
+        while grpc.response(&mut call).infer_response.is_some_and(|infer| is_final(&infer) == Some(false)) {
             seen.push(sim.clock().now());
         }
         let log = sim.log();
