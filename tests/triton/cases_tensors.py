@@ -116,8 +116,8 @@ def optional_inputs_may_be_left_out(bench):
 
 @case
 def sequences_of_a_stateful_model(bench):
-    ways = [(["--concurrency-range", 3], 36), (["--concurrency-range", 3, *STREAM], 36), (["--request-rate-range", 60, "--num-of-sequences", 4], 40),
-            (["--request-rate-range", 60, "--num-of-sequences", 4, "--serial-sequences", *STREAM], 40)]
+    ways = [(["--concurrency-range", 3], 36), (["--concurrency-range", 3, *STREAM], 36), (["--request-rate-range", 40, "--num-of-sequences", 4], 40),
+            (["--request-rate-range", 40, "--num-of-sequences", 4, "--serial-sequences", *STREAM], 40)]
     for protocol in ("grpc", "http"):
         for args, count in ways:
             if protocol == "http" and "--streaming" in args:

@@ -58,7 +58,9 @@ impl Triton {
     pub fn ask(plan: &mut RunPlan, routes: &Routes, observe: &Observe, printer: &Printer) -> Result<Triton> {
         let endpoint = &plan.endpoint;
         let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.timeouts.total))?;
-        let server = client.server().context("failed to get server metadata")?;
+        // The first question, so it is here that nobody answers; Perf Analyzer's words.
+        let server =
+            client.server().with_context(|| endpoint.target.to_string()).context("failed to get model metadata")?;
         let name = endpoint.models.first().cloned().unwrap_or_default();
         let version = endpoint.kserve.as_ref().and_then(|kserve| kserve.version.clone());
         let model = client.model(&name, version.as_deref()).context("failed to get model metadata")?;

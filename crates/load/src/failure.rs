@@ -135,6 +135,9 @@ mod tests {
         assert_eq!(class(io::ErrorKind::BrokenPipe), FailureClass::Reset);
         assert_eq!(class(io::ErrorKind::AddrNotAvailable), FailureClass::Exhausted);
         assert_eq!(from_io(Stage::Connect, &io::Error::from_raw_os_error(24)).class, FailureClass::Exhausted);
+        assert_eq!(class(io::ErrorKind::ConnectionReset), FailureClass::Reset);
         assert_eq!(class(io::ErrorKind::PermissionDenied), FailureClass::Io);
+        let unreachable = from_io(Stage::Body, &io::Error::from_raw_os_error(113));
+        assert_eq!((unreachable.stage, unreachable.class), (Stage::Body, FailureClass::Io));
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Traffic {
     served: Cell<u32>,
     close_after: Option<u32>,
     /// Requests that are not answered.
-    pub(crate) pending: Cell<u32>,
+    pub(crate) pending: Rc<Cell<u32>>,
     /// When the latest bytes came or went.
     pub(crate) latest: Cell<Nanos>,
 }
@@ -89,14 +89,16 @@ struct Mark {
 #[derive(Debug)]
 pub(crate) struct Logged {
     server: Rc<Server>,
-    traffic: Rc<Traffic>,
+    /// The connection's. Not the connection's traffic itself, which has these entries in its marks.
+    pending: Rc<Cell<u32>>,
     request: RefCell<Option<RequestLog>>,
 }
 
 impl Logged {
-    pub(crate) fn new(server: Rc<Server>, traffic: Rc<Traffic>, request: RequestLog) -> Rc<Logged> {
-        traffic.pending.set(traffic.pending.get() + 1);
-        Rc::new(Logged { server, traffic, request: RefCell::new(Some(request)) })
+    pub(crate) fn new(server: Rc<Server>, traffic: &Traffic, request: RequestLog) -> Rc<Logged> {
+        let pending = traffic.pending.clone();
+        pending.set(pending.get() + 1);
+        Rc::new(Logged { server, pending, request: RefCell::new(Some(request)) })
     }
 
     pub(crate) fn note(&self, change: impl FnOnce(&mut RequestLog)) {
@@ -108,7 +110,7 @@ impl Logged {
 
 impl Drop for Logged {
     fn drop(&mut self) {
-        self.traffic.pending.set(self.traffic.pending.get() - 1);
+        self.pending.set(self.pending.get() - 1);
         if let Some(request) = self.request.take() {
             if request.complete {
                 self.server.count(Some(&request));
@@ -134,7 +136,7 @@ impl Traffic {
             reset: Cell::new(false),
             served: Cell::new(0),
             close_after,
-            pending: Cell::new(0),
+            pending: Rc::default(),
             latest: Cell::new(clock.now()),
         })
     }
@@ -175,9 +177,14 @@ impl Traffic {
         self.streams.borrow().sendings.get(&stream).map_or(0, |sending| sending.queued - sending.written)
     }
 
-    /// A stream is over on our side: its reads are not asked for any more.
-    pub(crate) fn forget(&self, stream: u32) {
-        self.streams.borrow_mut().arrivals.remove(&stream);
+    /// Nobody asks for a stream's reads any more; and where it was not `ended`, what is queued on it will not be written.
+    pub(crate) fn forget(&self, stream: u32, ended: bool) {
+        let mut streams = self.streams.borrow_mut();
+        streams.arrivals.remove(&stream);
+        let abandoned = if ended { None } else { streams.sendings.remove(&stream) };
+        drop(streams);
+        // Its entries go to the log.
+        drop(abandoned);
     }
 
     /// Ends the connection with a reset.

@@ -41,19 +41,14 @@ impl Decoder {
         Decoder { body, reader }
     }
 
-    /// Whether the answer is one of many events, rather than a whole.
-    pub fn is_stream(&self) -> bool {
+    /// Whether the answer says of itself when it is complete, so that one that ended without that was cut off. Any other is
+    /// complete when its framing is; so are the streams of Triton's generate extension.
+    pub fn says_when_complete(&self) -> bool {
         match self.body {
-            Body::Events(_) => true,
+            Body::Events(_) => self.reader.kind != EndpointKind::Generate,
             Body::Messages(_) => self.reader.streaming,
             Body::Whole(_) => false,
         }
-    }
-
-    /// Whether the answer says of itself when it is complete, so that one that ended without that was cut off. Any other is
-    /// complete when its framing is.
-    pub fn says_when_complete(&self) -> bool {
-        self.is_stream() && self.reader.kind != EndpointKind::Generate
     }
 
     /// Reads the next bytes of the body, cut anywhere, and reports what they complete.
@@ -229,7 +224,8 @@ impl Reader {
     fn response(&mut self, message: &StreamMessage<'_>, on: &mut impl FnMut(Event<'_>)) -> Result<(), String> {
         let id = message.response.as_ref().map(|response| response.id).unwrap_or_default();
         // A failure that was found before the request could be read has none.
-        if id != self.id && !(id.is_empty() && !message.error.is_empty()) {
+        let is_anonymous_failure = id.is_empty() && !message.error.is_empty();
+        if id != self.id && !is_anonymous_failure {
             return Err(format!("a response to request `{id}`, and this is request `{}`", self.id));
         }
         if self.over {

@@ -352,6 +352,20 @@ fn a_server_that_does_not_speak_http2() {
 }
 
 #[test]
+fn a_server_that_resets_the_connection_before_it_says_anything() {
+    let server = crate::script::serve(|peer| {
+        peer.reset_at_end();
+        peer.glance();
+    });
+    let mut trial = streams(&serve_grpc(answer_all));
+    trial.plan.endpoint.target.port = server.addr().port();
+    let ended = trial.run();
+    let (stage, class, message) = failure(&ended.only().record);
+    assert_eq!((stage, class), (Stage::Connect, FailureClass::Reset), "{message}");
+    assert!(ended.only().record.connect.is_some() && ended.only().record.sent.is_none());
+}
+
+#[test]
 fn a_server_that_never_says_how_many_streams_it_takes_is_not_connected_to() {
     let server = crate::script::serve(crate::script::Peer::hang);
     let mut trial = streams(&serve_grpc(answer_all)).timeouts(|limits| limits.connect = Nanos::from_millis(300));

@@ -1,15 +1,19 @@
 //! The same over TLS, against a server whose certificates are made here.
 
 use crate::connections::{close_the_first_while_idle, counting, counts, was_replaced};
+use crate::grpc::{change, streams};
+use crate::grpc_server::{self, answer_all};
 use crate::script::{Server, serve, serve_tls, settle};
 use crate::trial::{Ended, Trial, failure, now};
 use crate::words::{LAST_CHUNK, STREAM_HEAD, chunk, finish, stream, token};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::sync::{Arc, Mutex};
 use streamgauge_core::clock::{Nanos, SystemClock};
-use streamgauge_core::plan::{Balance, ConnectionPolicy, Trust};
+use streamgauge_core::plan::{Balance, ConnectionPolicy, Identity, Trust};
 use streamgauge_core::record::{FailureClass, Stage};
 use tempfile::TempDir;
 
@@ -17,6 +21,8 @@ use tempfile::TempDir;
 struct Certificates {
     directory: TempDir,
     server: Arc<ServerConfig>,
+    /// The same server, for clients that its authority vouches for.
+    strict: Arc<ServerConfig>,
 }
 
 impl Certificates {
@@ -32,11 +38,36 @@ impl Certificates {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
         std::fs::write(directory.path().join("none.pem"), "no certificate").unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes).unwrap();
+        let client = KeyPair::generate().unwrap();
+        let known = CertificateParams::new(vec!["client".to_owned()]).unwrap().signed_by(&client, &authority).unwrap();
+        write("client.pem", known.pem().as_bytes());
+        write("client.der", known.der());
+        write("key.pem", client.serialize_pem().as_bytes());
+        write("key.der", &client.serialize_der());
+        write("other.pem", KeyPair::generate().unwrap().serialize_pem().as_bytes());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let server = server.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
-        Certificates { directory, server: Arc::new(server) }
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+        let server = |clients: Option<Arc<dyn ClientCertVerifier>>| {
+            let server = ServerConfig::builder_with_provider(provider.clone());
+            let server = server.with_safe_default_protocol_versions().unwrap();
+            let server = match clients {
+                Some(clients) => server.with_client_cert_verifier(clients),
+                None => server.with_no_client_auth(),
+            };
+            let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+            Arc::new(server.with_single_cert(vec![leaf.der().clone()], key).unwrap())
+        };
+        let (server, strict) = (server(None), server(Some(clients)));
+        Certificates { directory, server, strict }
+    }
+
+    /// What a client shows, from these files.
+    fn identity(&self, certificates: &str, key: &str) -> Option<Identity> {
+        let at = |name: &str| self.directory.path().join(name);
+        Some(Identity { certificates: at(certificates), key: at(key) })
     }
 
     fn file(&self, name: &str) -> Trust {
@@ -113,6 +144,81 @@ fn a_certificate_for_another_name() {
     let trial = Trial::to(server.https("localhost")).requests(2);
     refused(&trial.clone().trust(certificates.trust()).run(), "not valid for name");
     trial.trust(Trust::Insecure).run().all_ok(2);
+}
+
+#[test]
+fn the_name_may_be_forgiven_and_the_chain_not() {
+    let certificates = Certificates::make(&["elsewhere.invalid"]);
+    let server = certificates.talker();
+    let file = |of: &Certificates| Trust::AnyName(Some(of.directory.path().join("ca.pem")));
+    let trial = Trial::to(server.https("localhost")).requests(2);
+    trial.clone().trust(file(&certificates)).run().all_ok(2);
+    refused(&trial.trust(file(&Certificates::make(&["localhost"]))).run(), "UnknownIssuer");
+}
+
+#[test]
+fn a_server_that_asks_who_is_there_is_told() {
+    let certificates = local();
+    let server = serve_tls(certificates.strict.clone(), |peer| {
+        while peer.request().is_some() {
+            peer.send(&stream(&["a"]));
+        }
+    });
+    let trial = Trial::to(server.https("localhost")).trust(certificates.trust()).requests(2);
+    for (chain, key) in [("client.pem", "key.pem"), ("client.der", "key.der")] {
+        let mut trial = trial.clone();
+        trial.plan.endpoint.identity = certificates.identity(chain, key);
+        trial.run().all_ok(2);
+    }
+    // The server's word comes after TLS 1.3 is open for the client.
+    let ended = trial.run();
+    for record in ended.records() {
+        let (stage, class, message) = failure(record);
+        assert!(stage >= Stage::Send && message.contains("CertificateRequired"), "{stage:?} {class:?} {message}");
+    }
+}
+
+#[test]
+fn an_identity_that_is_none_is_refused_before_load_by_its_file() {
+    let certificates = local();
+    let server = certificates.talker();
+    let why = |chain: &str, key: &str| {
+        let mut trial = Trial::to(server.https("localhost")).trust(certificates.trust());
+        trial.plan.endpoint.identity = certificates.identity(chain, key);
+        let failure = trial.routes().err().unwrap().failure;
+        assert_eq!((failure.stage, failure.class), (Stage::Tls, FailureClass::Tls));
+        failure.message
+    };
+    for (chain, key, what, file) in [
+        ("missing.pem", "key.pem", "client certificate", "missing.pem"),
+        ("key.pem", "key.pem", "client certificate", "key.pem"),
+        ("client.pem", "missing.pem", "client key", "missing.pem"),
+        ("client.pem", "none.pem", "client key", "none.pem"),
+        ("client.pem", "client.pem", "client key", "client.pem"),
+        ("client.pem", "other.pem", "client key", "other.pem"),
+    ] {
+        let said = why(chain, key);
+        let path = certificates.directory.path().join(file).display().to_string();
+        assert!(said.starts_with(&format!("{what} {path}: ")) && said.contains("; give "), "{said}");
+    }
+}
+
+#[test]
+fn grpc_over_tls() {
+    let certificates = local();
+    let mut config = (*certificates.strict).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let server = grpc_server::serve(Some(Arc::new(config)), h2::server::Builder::new(), answer_all);
+    for share in [1, 2] {
+        let mut trial = streams(&server).slots(2).requests(8).trust(certificates.trust());
+        change(&mut trial, |kserve| kserve.streams_per_channel = share);
+        trial.plan.endpoint.target = server.https("localhost");
+        trial.plan.endpoint.identity = certificates.identity("client.pem", "key.pem");
+        let ended = trial.run();
+        ended.all_ok(8);
+        assert_eq!(ended.facts.connections_opened, u64::from(2 / share));
+        assert!(ended.records().iter().all(|record| record.chunks.len() == 3 && record.written >= record.sent));
+    }
 }
 
 #[test]

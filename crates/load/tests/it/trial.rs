@@ -12,7 +12,7 @@ use streamgauge_core::plan::{
     Balance, Cancel, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
     RunPlan, Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
 };
-use streamgauge_core::prompt::Prompt;
+use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
@@ -241,39 +241,53 @@ impl Trial {
     }
 
     pub fn job(&self) -> Arc<Job> {
+        Arc::new(self.bare_job())
+    }
+
+    fn bare_job(&self) -> Job {
         let codec = Codec::new(&self.plan.endpoint, false);
         let input = |prompt: &Prompt| Input {
             encoded: codec.encode(prompt).unwrap(),
-            expected: Vec::new(),
+            expected: match &prompt.given {
+                Given::Tensors { expected, .. } => expected.clone(),
+                Given::Nothing | Given::Body(_) => Vec::new(),
+            },
             tokens: prompt.tokens,
             want_out: prompt.want_out,
         };
         let inputs = self.prompts.iter().map(input).collect();
         let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.routes().unwrap(), self.clock);
-        Arc::new(job.unwrap())
+        job.unwrap()
     }
 
     pub fn run(self) -> Ended {
-        self.run_into(4, || {})
+        self.run_job(|job| job)
+    }
+
+    /// A run of this job after `change`.
+    pub fn run_job(self, change: impl FnOnce(Job) -> Job) -> Ended {
+        let job = change(self.bare_job());
+        run_into(job, self.control, 4, || {})
     }
 
     /// A run whose load threads come to a stop with their first records until `until` returns.
     pub fn run_and_stall(self, until: impl FnOnce() + Send + 'static) -> Ended {
-        self.run_into(0, until)
+        run_into(self.bare_job(), self.control, 0, until)
     }
+}
 
-    fn run_into(self, room: usize, until: impl FnOnce() + Send + 'static) -> Ended {
-        let (sink, batches) = sync_channel(room);
-        let collector = std::thread::spawn(move || {
-            until();
-            batches.into_iter().flatten().collect::<Vec<Finished>>()
-        });
-        let facts = streamgauge_load::run(self.job(), self.control, sink).unwrap().finish(|_| {});
-        let mut all = collector.join().unwrap();
-        all.sort_by_key(|finished| finished.record.seq);
-        let (finished, warmup) = all.into_iter().partition(|finished| finished.record.phase == Phase::Profiling);
-        Ended { finished, warmup, facts }
-    }
+/// Runs `job`; its records wait in a channel with this room until `until` returns.
+fn run_into(job: Job, control: Control, room: usize, until: impl FnOnce() + Send + 'static) -> Ended {
+    let (sink, batches) = sync_channel(room);
+    let collector = std::thread::spawn(move || {
+        until();
+        batches.into_iter().flatten().collect::<Vec<Finished>>()
+    });
+    let facts = streamgauge_load::run(Arc::new(job), control, sink).unwrap().finish(|_| {});
+    let mut all = collector.join().unwrap();
+    all.sort_by_key(|finished| finished.record.seq);
+    let (finished, warmup) = all.into_iter().partition(|finished| finished.record.phase == Phase::Profiling);
+    Ended { finished, warmup, facts }
 }
 
 impl Ended {

@@ -3,7 +3,7 @@
 
 use super::{Label, LevelReport, Mode, Protocol, Search, Service, Settings};
 use crate::console::put;
-use crate::numbers::cpp_default;
+use crate::numbers::{NOT_AVAILABLE, cpp_default};
 use std::collections::BTreeMap;
 use streamgauge_core::stop::Window;
 use streamgauge_stats::Pass;
@@ -277,6 +277,7 @@ pub fn closing(levels: &[LevelReport], settings: &Settings) -> String {
         };
         let throughput = cpp_default(level.client.throughput);
         let latency = level.client.stabilizing_us(settings.percentile);
+        let latency = latency.map_or_else(|| NOT_AVAILABLE.to_owned(), |us| us.to_string());
         put(&mut text, format_args!("{label}, throughput: {throughput} infer/sec, latency {latency} usec\n"));
     }
     text

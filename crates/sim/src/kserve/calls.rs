@@ -77,11 +77,11 @@ pub(crate) async fn serve_call(call: Call) {
     let desk = Rc::new(Desk { server, connection, traffic: traffic.clone(), outlet });
     // The connection's own task sees the error that this one ends on.
     let _ = match path.strip_prefix(grpc::SERVICE) {
-        Some("ModelStreamInfer") => desk.stream(inbound).await,
+        Some("ModelStreamInfer") => desk.clone().stream(inbound).await,
         Some("ModelInfer") => desk.infer(inbound).await,
         method => desk.question(method.unwrap_or_default(), inbound).await,
     };
-    traffic.forget(stream);
+    traffic.forget(stream, matches!(*desk.outlet.side.borrow(), Side::Ended));
 }
 
 /// What the requests of a call share.
@@ -211,7 +211,7 @@ impl Desk {
             writes: Vec::new(),
             complete: false,
         };
-        (faults, Logged::new(server.clone(), self.traffic.clone(), request), chance)
+        (faults, Logged::new(server.clone(), &self.traffic, request), chance)
     }
 
     /// Takes a request through the engine.

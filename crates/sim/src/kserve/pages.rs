@@ -209,7 +209,7 @@ impl<R: Rng> Exchange<'_, R> {
         };
         let ask = match read() {
             Ok(ask) => ask,
-            Err(problem) => return self.refuse_infer(&problem, received).await,
+            Err(problem) => return self.refuse_infer(path.way, &problem, received).await,
         };
         let streams = path.way == Way::GenerateStream;
         // A whole answer is hit while it is sent; and what only gRPC has, hits gRPC only.
@@ -236,7 +236,7 @@ impl<R: Rng> Exchange<'_, R> {
                     self.send_chunk(true, 0).await?;
                     Ok(self.end())
                 }
-                Over::Failed(problem) => self.refuse_infer(&problem, received).await,
+                Over::Failed(problem) => self.refuse_infer(path.way, &problem, received).await,
             };
         }
         let mut sink = Whole { exchange: self, way: path.way, answers: Vec::new() };
@@ -245,7 +245,7 @@ impl<R: Rng> Exchange<'_, R> {
         match over {
             Over::Reset => Ok(End::Reset),
             Over::Truncated => Ok(End::Close),
-            Over::Failed(problem) => self.refuse_infer(&problem, received).await,
+            Over::Failed(problem) => self.refuse_infer(path.way, &problem, received).await,
             // A status of 200, as Triton has it.
             Over::Done if answers.len() != 1 => {
                 let message = "generate expects model to produce exactly 1 response, use generate stream for model that \
@@ -258,15 +258,17 @@ impl<R: Rng> Exchange<'_, R> {
                     let header = format!("inference-header-content-length: {json}\r\n");
                     self.send_whole("application/octet-stream", &header, body, 1).await
                 }
-                Err(problem) => self.refuse_infer(&problem, received).await,
+                Err(problem) => self.refuse_infer(path.way, &problem, received).await,
             },
         }
     }
 
-    async fn refuse_infer(&mut self, problem: &Problem, received: Nanos) -> io::Result<End> {
+    async fn refuse_infer(&mut self, way: Way, problem: &Problem, received: Nanos) -> io::Result<End> {
         self.entry.note(|request| request.status = problem.status);
-        // What the engine says comes as text, though it is JSON.
-        let content_type = if problem.ran { "text/plain" } else { JSON };
+        // As Triton has it: what the engine says of an inference comes as text, though it is JSON.
+        let of_engine =
+            problem.ran || problem.status == 501 || problem.message.starts_with("Request for unknown model");
+        let content_type = if way == Way::Infer && of_engine { "text/plain" } else { JSON };
         if let Some(span) = self.stall(Place::Start).filter(|_| !problem.ran) {
             self.server.engine.sleep_until(received + span).await?;
         }

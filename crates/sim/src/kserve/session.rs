@@ -192,6 +192,9 @@ impl<'a, R: Rng> Session<'a, R> {
                     server.engine.sleep_until(due).await?;
                 }
                 if fail_after == Some(step) {
+                    if sink.held() > 0 {
+                        sink.flush(false).await?;
+                    }
                     return Ok(Over::Failed(Problem::of_model(500, format!("engine failed after {step} tokens"))));
                 }
                 let before = server.engine.clock.now();

@@ -9,3 +9,4 @@ mod grpc;
 mod shapes;
 mod times;
 mod triton_grpc;
+mod triton_http;

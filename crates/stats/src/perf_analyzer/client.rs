@@ -89,9 +89,10 @@ impl ClientFigures {
         self.request_us().saturating_sub(self.send_us()).saturating_sub(self.receive_us())
     }
 
-    /// The latency by which a level is judged, in microseconds: that percentile, or the mean.
-    pub fn stabilizing_us(&self, percentile: Option<u8>) -> u64 {
-        percentile.and_then(|p| self.percentiles_us.get(&p).copied()).unwrap_or(self.latency_us())
+    /// The latency by which a level is judged, in microseconds: that percentile, or the mean. None for a percentile that these
+    /// figures do not have.
+    pub fn stabilizing_us(&self, percentile: Option<u8>) -> Option<u64> {
+        percentile.map_or(Some(self.latency_us()), |p| self.percentiles_us.get(&p).copied())
     }
 }
 

@@ -28,7 +28,7 @@ pub fn infer_responses<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<InferResponse> {
     let said = match endpoint.kind {
-        EndpointKind::KserveGrpc => over_grpc(endpoint.streaming, pieces),
+        EndpointKind::KserveGrpc => over_grpc(endpoint.calls_stream(), pieces),
         EndpointKind::KserveHttp => over_http(pieces),
         EndpointKind::Chat | EndpointKind::Completions | EndpointKind::Generate => Vec::new(),
     };

@@ -49,12 +49,13 @@ pub fn span(facts: &RunFacts) -> Option<Span> {
 ///
 /// # Errors
 /// When they cannot be read.
-pub fn client(file: &Path, plan: &RunPlan, batch: u32, facts: &RunFacts) -> Result<Option<ClientFigures>> {
+pub fn client(file: &Path, plan: &RunPlan, task: &Task, facts: &RunFacts) -> Result<Option<ClientFigures>> {
     let open = || Ok::<_, anyhow::Error>(RecordReader::new(BufReader::new(File::open(file)?))?);
     let reader = open().with_context(|| format!("{}: the records cannot be read", file.display()))?;
     let mut fold = LevelFold::new(FoldPlan {
-        percentile: plan.stop.stability.and_then(|rule| rule.percentile),
-        batch,
+        // A level that is counted has no windows, but may be judged by a percentile all the same.
+        percentile: task.measure.windows.percentile,
+        batch: task.inputs.options.batch,
         decoupled: plan.endpoint.kserve.as_ref().is_some_and(|kserve| kserve.decoupled),
         span: span(facts),
     });
@@ -86,7 +87,8 @@ pub fn gpus(facts: &RunFacts, collected: bool) -> Option<BTreeMap<String, GpuFig
 /// Judges a level by Perf Analyzer's rules: first by the limit, in whole milliseconds, then by its windows.
 pub fn judge(task: &Task, facts: &RunFacts, passes: Passes, label: Label, figures: Option<Figures>) -> Outcome {
     let Some(Figures { client, server, gpus }) = figures else { return Outcome::Nothing };
-    let millis = client.stabilizing_us(task.measure.windows.percentile) / 1000;
+    let Some(latency) = client.stabilizing_us(task.measure.windows.percentile) else { return Outcome::Nothing };
+    let millis = latency / 1000;
     // One that was counted has no windows, and one that was ended from outside none that must agree.
     let counted = facts.window.is_none() || facts.interrupted;
     let stable = counted || facts.window.is_some_and(|window| window.stable);

@@ -293,8 +293,7 @@ impl Session<'_> {
         }
         let enough = facts.window.is_some() || plan.stop.stability.is_none() || facts.interrupted;
         let records = plan.artifacts.join(RECORDS);
-        let batch = self.task.inputs.options.batch;
-        let client = if enough { level::client(&records, &plan, batch, &facts)? } else { None };
+        let client = if enough { level::client(&records, &plan, &self.task, &facts)? } else { None };
         let (failed, requests) = (recorded.counts.failed, recorded.counts.requests);
         if let Some(group) = summary.failures.first().filter(|_| failed > 0) {
             let what = format!("{} ({}): {}", group.class, group.stage, group.sample);
