@@ -142,7 +142,7 @@ impl Counters {
             }
             let mut due = started;
             while let Some(every) = self.every() {
-                due = due + every;
+                due += every;
                 let wait = (due - self.clock.now()).max(Nanos::ZERO);
                 if !goes_on(stopped, wait.to_duration()) {
                     break;
