@@ -3,14 +3,21 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use streamgauge_core::plan::{Endpoint, EndpointKind, ModelSelection, Target, Trust};
+use streamgauge_core::kserve::Kserve;
+use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
 use streamgauge_wire::{AnswerTo, Codec};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, cut, body @ ..] = data else { return };
-    let kind = if choice & 1 == 0 { EndpointKind::Chat } else { EndpointKind::Completions };
-    let content_type = if choice & 2 == 0 { "text/event-stream" } else { "application/json" };
-    let codec = Codec::new(&endpoint(kind), false);
+    let content_type = if choice & 1 == 0 { "text/event-stream" } else { "application/json" };
+    let kind = match choice >> 1 & 7 {
+        0 => EndpointKind::Chat,
+        1 => EndpointKind::Completions,
+        2 => EndpointKind::Generate,
+        3 => EndpointKind::KserveHttp,
+        _ => EndpointKind::KserveGrpc,
+    };
+    let codec = Codec::new(&endpoint(kind, choice >> 4 & 1 == 0), false);
     let cut = usize::from(*cut).min(body.len());
     assert_eq!(events(&codec, content_type, &[body]), events(&codec, content_type, &[&body[..cut], &body[cut..]]));
 });
@@ -25,17 +32,21 @@ fn events(codec: &Codec, content_type: &str, pieces: &[&[u8]]) -> Vec<String> {
     events
 }
 
-fn endpoint(kind: EndpointKind) -> Endpoint {
+fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     Endpoint {
         kind,
         target: Target { tls: false, host: "localhost".into(), port: 80 },
-        path: kind.default_path().into(),
+        others: Vec::new(),
+        balance: Balance::RoundRobin,
+        path: kind.default_path("m", None, streaming),
         models: vec!["m".into()],
         model_selection: ModelSelection::RoundRobin,
-        streaming: true,
+        streaming,
         ask_usage: true,
         headers: Vec::new(),
         extra: Default::default(),
         trust: Trust::System,
+        identity: None,
+        kserve: Some(Box::new(Kserve { text_output: Some("text_output".into()), ..Kserve::default() })),
     }
 }

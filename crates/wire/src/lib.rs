@@ -2,7 +2,9 @@
 //!
 //! [`Codec`] knows how one endpoint spells a prompt and hands out a [`Decoder`] for each answer; a decoder is fed the
 //! bytes of the body as the network cut them and reports [`streamgauge_core::Event`]s. [`server_message`] and
-//! [`model_ids`] read the two answers that are not output: errors and the list of models.
+//! [`model_ids`] read the two answers that are not output: errors and the list of models. For KServe v2 there are besides
+//! its messages ([`proto`]), their framing ([`grpc`]), the questions to a server ([`kserve`]) and the outputs of an answer as files
+//! show them ([`infer_responses`]).
 //!
 //! Nothing here waits, does input or output, or reads a clock, and no bytes whatever make it panic.
 
@@ -19,6 +21,8 @@ pub mod grpc;
 mod infer;
 pub mod kserve;
 mod models;
+/// The messages of `proto/kserve_v2.proto`. They are generated; where they are no longer the file's, the test that says so shows
+/// what they should be.
 #[allow(missing_docs, clippy::all)]
 #[rustfmt::skip]
 pub mod proto;

@@ -63,7 +63,7 @@ fn inputs<'p>(prompt: &'p Prompt, endpoint: &'static str) -> Result<&'p [Tensor]
 fn offsets(inputs: &[Tensor], place: &SharedPlace) -> impl Iterator<Item = u64> {
     inputs.iter().scan(place.offset, |next, input| {
         let offset = *next;
-        *next += input.data.len() as u64;
+        *next = next.saturating_add(input.data.len() as u64);
         Some(offset)
     })
 }
@@ -269,7 +269,7 @@ pub(crate) fn dressed_document(encoded: &Encoded, sequence: SequenceTag) -> Dres
     // There is never an empty object of parameters.
     let (opening, rest) = match encoded.body.strip_prefix(PARAMETERS) {
         Some(rest) => (format!(r#"{{"parameters":{{{tag},"#), rest),
-        None => (format!(r#"{{"parameters":{{{tag}}},"#), &encoded.body[1..]),
+        None => (format!(r#"{{"parameters":{{{tag}}},"#), encoded.body.get(1..).unwrap_or_default()),
     };
     let json = encoded.json + opening.len() + rest.len() - encoded.body.len();
     Dressed { body: [opening.as_bytes(), rest].concat(), json }
