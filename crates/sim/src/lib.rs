@@ -1,11 +1,13 @@
-//! A simulated inference server: an OpenAI front over a service model, with a true log of its own writes.
+//! A simulated inference server: an OpenAI front, and KServe v2 as Triton speaks it, over one service model, with a true log of its
+//! own writes.
 //!
 //! It is what `profile --sim` measures, what tests run against (it can do wrong on purpose), and the reference that the
 //! accuracy of our own figures is held against: it knows from the kernel when each request came, and from its own clock
 //! when each event left.
 //!
 //! One thread serves everything. [`model`] says how long things take, `engine` makes them take that long, `request` and
-//! `reply` know the shapes, `http` and `answer` put them on the wire, and [`log`] keeps what truly happened.
+//! `reply` know the shapes, `http` and `answer` put them on the wire, and [`log`] keeps what truly happened. `kserve` has Triton's
+//! models and calls; what comes over HTTP/2 goes through `channel`, and its bytes through `carrier`, which knows when they went.
 
 mod answer;
 mod carrier;
