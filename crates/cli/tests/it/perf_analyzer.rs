@@ -259,6 +259,28 @@ fn golden_error(model: &str) -> String {
 }
 
 #[test]
+fn a_percentile_is_what_levels_are_called_by_also_where_requests_are_counted() {
+    let context = TestContext::new();
+    let run = run(&context, "-m add_sub --request-count 20 --percentile 96").expect(0);
+    let p96 = run.stdout.split("    p96 latency: ").nth(1).unwrap().lines().next().unwrap();
+    assert!(run.stdout.contains("Inferences/Second vs. Client p96 Batch Latency\n"), "{}", run.stdout);
+    assert!(run.stdout.trim_end().ends_with(&format!("latency {p96}")), "{}", run.stdout);
+}
+
+#[test]
+fn what_failed_is_in_no_figure_and_in_the_exit_code() {
+    let context = TestContext::faulty(&["status=503:every=5"]);
+    let run = run(&context, "-m add_sub --request-count 20 -f pa.csv").expect(99);
+    assert_eq!(numbers(&run.stdout, "    Request count: "), [16.0], "{}", run.stdout);
+    assert!(
+        run.stderr.contains("error: 4 of 20 requests failed, and are in no figure: HTTP error status"),
+        "{}",
+        run.stderr
+    );
+    assert!(context.path().join("pa.csv").exists(), "the others are reported");
+}
+
+#[test]
 fn windows_without_an_answer_are_an_option_error() {
     let context = TestContext::with(|config| config.service.ttft = Nanos::from_millis(2_000));
     let args = format!("-m ensemble -i grpc --streaming --input-data {INPUTS}pa_in.json -p 20 -r 3");
