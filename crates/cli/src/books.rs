@@ -5,9 +5,10 @@ use crate::refold;
 use anyhow::{Result, anyhow};
 use std::io;
 use std::path::{Path, PathBuf};
-use streamgauge_core::Record;
 use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan};
 use streamgauge_core::record::{RawPiece, RunFacts};
+use streamgauge_core::stop::Window;
+use streamgauge_core::{Nanos, Record};
 use streamgauge_report::artifacts::{Artifacts, Spool};
 use streamgauge_report::export::Reply;
 use streamgauge_report::{ExportWriter, RecordWriter, export};
@@ -163,6 +164,8 @@ struct Files<W: io::Write> {
     export: Option<ExportWriter<W>>,
     /// Where answers are tensors: what they are read by.
     tensors: Option<Endpoint>,
+    /// Of a run that is a row of windows: what each ends by.
+    window: Option<Window>,
 }
 
 impl<'a> Files<&'a mut Spool> {
@@ -171,7 +174,8 @@ impl<'a> Files<&'a mut Spool> {
             artifacts.records.as_mut().map(|spool| RecordWriter::new(spool, plan, anchor_wall)).transpose()?;
         let export = artifacts.export.as_mut().map(|spool| ExportWriter::new(spool, plan, anchor_wall)).transpose()?;
         let has_tensors = matches!(plan.endpoint.kind, EndpointKind::KserveGrpc | EndpointKind::KserveHttp);
-        Ok(Files { records, export, tensors: has_tensors.then(|| plan.endpoint.clone()) })
+        let tensors = has_tensors.then(|| plan.endpoint.clone());
+        Ok(Files { records, export, tensors, window: plan.stop.stability.map(|rule| rule.window) })
     }
 }
 
@@ -199,6 +203,19 @@ impl<W: io::Write> Files<W> {
         if let Some(records) = self.records {
             records.finish(facts)?;
         }
-        self.export.map_or(Ok(0), |export| export.finish(&[facts.started, facts.ended]))
+        let boundaries = boundaries(facts, self.window);
+        self.export.map_or(Ok(0), |export| export.finish(&boundaries))
+    }
+}
+
+/// Where the windows of a run began and ended; of windows of requests only those that its figures are of are known.
+fn boundaries(facts: &RunFacts, window: Option<Window>) -> Vec<Nanos> {
+    match (facts.window, window) {
+        (Some(known), Some(Window::Time(length))) => {
+            let starts = (0..known.windows).map(|before| facts.started + Nanos(length.0 * i64::from(before)));
+            starts.chain([known.to]).collect()
+        }
+        (Some(known), _) => vec![known.from, known.to],
+        (None, _) => vec![facts.started, facts.ended],
     }
 }

@@ -1,6 +1,6 @@
 //! Perf Analyzer's face: its reports line by line, its files, its searches, and how it ends.
 
-use crate::context::{Run, TestContext, files};
+use crate::context::{Run, TestContext, files, wait_until};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -82,6 +82,11 @@ fn a_decoupled_ensemble_is_reported_line_by_line() {
     assert_eq!(experiments.len(), 3);
     assert_eq!(experiments[2]["experiment"], expected["experiments"][2]["experiment"]);
     assert_eq!(export["service_kind"], expected["service_kind"]);
+    for experiment in experiments {
+        let boundaries: Vec<i64> = serde_json::from_value(experiment["window_boundaries"].clone()).unwrap();
+        assert!(boundaries.windows(2).all(|pair| pair[1] - pair[0] == 200_000_000), "{boundaries:?}");
+        assert_eq!(boundaries.len(), 4);
+    }
     for request in experiments.iter().flat_map(|experiment| experiment["requests"].as_array().unwrap()) {
         let keys = |request: &Value| request.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(request), keys(&expected["experiments"][0]["requests"][0]));
@@ -254,6 +259,28 @@ fn golden_error(model: &str) -> String {
 }
 
 #[test]
+fn a_percentile_is_what_levels_are_called_by_also_where_requests_are_counted() {
+    let context = TestContext::new();
+    let run = run(&context, "-m add_sub --request-count 20 --percentile 96").expect(0);
+    let p96 = run.stdout.split("    p96 latency: ").nth(1).unwrap().lines().next().unwrap();
+    assert!(run.stdout.contains("Inferences/Second vs. Client p96 Batch Latency\n"), "{}", run.stdout);
+    assert!(run.stdout.trim_end().ends_with(&format!("latency {p96}")), "{}", run.stdout);
+}
+
+#[test]
+fn what_failed_is_in_no_figure_and_in_the_exit_code() {
+    let context = TestContext::faulty(&["status=503:every=5"]);
+    let run = run(&context, "-m add_sub --request-count 20 -f pa.csv").expect(99);
+    assert_eq!(numbers(&run.stdout, "    Request count: "), [16.0], "{}", run.stdout);
+    assert!(
+        run.stderr.contains("error: 4 of 20 requests failed, and are in no figure: HTTP error status"),
+        "{}",
+        run.stderr
+    );
+    assert!(context.path().join("pa.csv").exists(), "the others are reported");
+}
+
+#[test]
 fn windows_without_an_answer_are_an_option_error() {
     let context = TestContext::with(|config| config.service.ttft = Nanos::from_millis(2_000));
     let args = format!("-m ensemble -i grpc --streaming --input-data {INPUTS}pa_in.json -p 20 -r 3");
@@ -267,7 +294,7 @@ fn an_interrupt_drains_and_reports() {
     let context = TestContext::new();
     let args = format!("perf-analyzer -u {} -m add_sub -p 200 -s 0.0001 -r 100000 -f pa.csv", context.addr());
     let running = context.start_bare(&args);
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    wait_until("some load", || context.requests().len() > 100);
     running.interrupt();
     let run = running.wait().expect(0);
     assert!(run.stderr.contains("interrupted"), "{}", run.stderr);
@@ -284,4 +311,27 @@ fn a_link_of_that_name_is_the_face() {
     let run =
         context.run(context.shell(&format!("./perf_analyzer -m add_sub -u {} --request-count=3", context.addr())));
     assert!(run.expect(0).stdout.starts_with("*** Measurement Settings ***\n"));
+}
+
+#[test]
+fn gpus_of_the_server_are_shown_where_their_metrics_are_collected() {
+    let context = TestContext::with(|config| config.gpus = 2);
+    let args = format!(
+        "-m add_sub -p 200 -s 999 --collect-metrics --metrics-url {}/metrics --metrics-interval 50 -f pa.csv --verbose-csv",
+        context.addr()
+    );
+    let run = run(&context, &args).expect(0);
+    let block = run.stdout.split("Server Prometheus Metrics:").nth(1).unwrap();
+    for line in ["Avg GPU Utilization:", "Avg GPU Power Usage:", "Max GPU Memory Usage:", "Total GPU Memory:"] {
+        let figures = block.split(line).nth(1).unwrap().lines().skip(1).take(2);
+        assert_eq!(figures.filter(|figure| figure.contains("GPU-")).count(), 2, "{line}\n{block}");
+    }
+    let csv = fs::read_to_string(context.path().join("pa.csv")).unwrap();
+    assert!(
+        csv.lines()
+            .next()
+            .unwrap()
+            .ends_with("Avg GPU Utilization,Avg GPU Power Usage,Max GPU Memory Usage,Total GPU Memory")
+    );
+    assert_eq!(csv.lines().nth(1).unwrap().matches("GPU-").count(), 8, "{csv}");
 }

@@ -66,11 +66,18 @@ impl Export {
     /// When it cannot be written.
     pub fn finish(mut self) -> Result<()> {
         if self.tail.is_empty() {
-            return fs::remove_file(&self.temporary).context("a file without requests cannot be removed");
+            return Ok(());
         }
         let ended = self.out.write_all(&self.tail).and_then(|()| self.out.flush());
         let named = ended.and_then(|()| fs::rename(&self.temporary, &self.file));
         named.with_context(|| format!("--profile-export-file {}: it cannot be written", self.file.display()))
+    }
+}
+
+/// A file that was not ended is none.
+impl Drop for Export {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 

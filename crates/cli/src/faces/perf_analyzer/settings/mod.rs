@@ -203,7 +203,11 @@ fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
 fn trust(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) -> Result<()> {
     let server = &args.server;
     let forms = [
-        (server.ssl_https_client_certificate_type, &server.ssl_https_client_certificate_file, "certificate-type"),
+        (
+            server.ssl_https_client_certificate_type,
+            &server.ssl_https_client_certificate_file,
+            "client-certificate-type",
+        ),
         (server.ssl_https_private_key_type, &server.ssl_https_private_key_file, "private-key-type"),
     ];
     for (form, file, flag) in forms {
@@ -269,4 +273,103 @@ fn trace_settings(server: &args::ServerArgs) -> Vec<(String, Vec<String>)> {
         ("log_frequency", server.log_frequency.map(|frequency| frequency.to_string())),
     ];
     settings.into_iter().filter_map(|(name, value)| Some((name.to_owned(), vec![value?]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use streamgauge_core::Nanos;
+    use streamgauge_core::kserve::Compression;
+    use streamgauge_core::plan::Identity;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: PerfAnalyzerArgs,
+    }
+
+    fn resolve(words: &str) -> Result<Task> {
+        let words = ["perf_analyzer", "-m", "m"].into_iter().chain(words.split_whitespace());
+        Task::resolve(Typed::try_parse_from(words).unwrap().args)
+    }
+
+    fn endpoint(words: &str) -> Endpoint {
+        resolve(words).unwrap().settings.plan.endpoint
+    }
+
+    #[test]
+    fn servers_are_where_perf_analyzer_looks_for_them() {
+        let at = |words| {
+            let endpoint = endpoint(words);
+            (endpoint.kind, endpoint.target.to_string(), endpoint.path)
+        };
+        let path = |kind: EndpointKind, version| kind.default_path("m", version, false);
+        let infer = path(EndpointKind::KserveHttp, None);
+        assert_eq!(at(""), (EndpointKind::KserveHttp, "http://localhost:8000".into(), infer.clone()));
+        assert_eq!(at("-u h:1/base"), (EndpointKind::KserveHttp, "http://h:1".into(), format!("/base{infer}")));
+        assert_eq!(at("-x 3").2, path(EndpointKind::KserveHttp, Some("3")));
+        assert_eq!(at("-i grpc").1, "http://localhost:8001");
+        assert_eq!(at("-i grpc --ssl-grpc-use-ssl -u h:9").1, "https://h:9");
+    }
+
+    #[test]
+    fn tls_is_as_safe_as_it_was_asked_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (pem, key) = (file("a.pem", "-----BEGIN CERTIFICATE-----"), file("k.der", "\u{1}"));
+        let (shown, key_shown) = (pem.display(), key.display());
+        let identity = Some(Identity { certificates: pem.clone(), key: key.clone() });
+        let grpc = endpoint(&format!(
+            "-i grpc --ssl-grpc-use-ssl --ssl-grpc-root-certifications-file {shown} \
+             --ssl-grpc-certificate-chain-file {shown} --ssl-grpc-private-key-file {key_shown}"
+        ));
+        assert_eq!((grpc.trust, grpc.identity), (Trust::File(pem.clone()), identity.clone()));
+        let client = format!(
+            "-u https://h --ssl-https-client-certificate-file {shown} --ssl-https-private-key-file {key_shown}"
+        );
+        assert_eq!(endpoint(&client).identity, identity);
+        assert_eq!(endpoint("-u https://h").trust, Trust::System);
+        assert_eq!(endpoint("-u https://h --ssl-https-verify-host 1").trust, Trust::System);
+        assert_eq!(endpoint("-u https://h --ssl-https-verify-host 0").trust, Trust::AnyName(None));
+        let any_name = format!("-u https://h --ssl-https-verify-host 0 --ssl-https-ca-certificates-file {shown}");
+        assert_eq!(endpoint(&any_name).trust, Trust::AnyName(Some(pem.clone())));
+        assert_eq!(endpoint("-u https://h --ssl-https-verify-peer 0").trust, Trust::Insecure);
+        let wrong = resolve(&format!("{client} --ssl-https-client-certificate-type DER")).err().unwrap().to_string();
+        assert!(
+            wrong.starts_with("--ssl-https-client-certificate-type DER: ") && wrong.ends_with("is PEM; give PEM"),
+            "{wrong}"
+        );
+        assert!(resolve(&format!("{client} --ssl-https-private-key-type DER")).is_ok());
+    }
+
+    #[test]
+    fn every_request_flag_reaches_the_plan() {
+        let grpc = endpoint("-i grpc --grpc-compression-algorithm deflate --request-parameter a:b:string -H A:b");
+        let kserve = grpc.kserve.unwrap();
+        assert_eq!((kserve.compression, kserve.parameters.len()), (Compression::Deflate, 1));
+        assert_eq!((grpc.headers[0].name.as_str(), grpc.headers[0].value.expose()), ("A", "b"));
+        let http = endpoint("--input-tensor-format json --shared-memory system --output-shared-memory-size 8 -b 3");
+        let kserve = http.kserve.unwrap();
+        assert_eq!((kserve.input_format, kserve.output_format), (TensorFormat::Json, TensorFormat::Binary));
+        assert_eq!(kserve.shared_memory, Some(SharedMemory { output_bytes: 24 }));
+        let task = resolve("--trace-level TENSORS --trace-count=-1 --log-frequency 5 --sequence-id-range 3:9").unwrap();
+        let trace: Vec<_> = task.trace.iter().map(|(name, value)| (name.as_str(), value[0].as_str())).collect();
+        assert_eq!(trace, [("trace_level", "TENSORS"), ("trace_count", "-1"), ("log_frequency", "5")]);
+        assert_eq!((task.sequences.first_id, task.sequences.end_id), (3, Some(9)));
+        let measure = resolve("-p 1500 -s 5 --percentile 95 -r 7 -l 20 --warmup-request-count 2").unwrap().measure;
+        let windows = StabilityRule {
+            window: Window::Time(Nanos::from_millis(1_500)),
+            within: 0.05,
+            percentile: Some(95),
+            most: 7,
+        };
+        assert_eq!(measure, Measure { requests: None, windows, warmup: 2, limit_ms: Some(20) });
+        let sync = resolve("--request-rate-range 5 --sync --max-threads 9").unwrap();
+        assert_eq!((sync.cap(Calls::Sync), sync.cap(Calls::Async)), (Some(9), None));
+    }
 }
