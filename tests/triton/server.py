@@ -98,7 +98,7 @@ class Server:
         self.process = None
 
     def get(self, path):
-        return json.load(urllib.request.urlopen(f"http://{self.http}/{path}", timeout=10))
+        return json.load(urllib.request.urlopen(f"http://{self.http}/{path}", timeout=60))
 
     def statistics(self):
         """What the server has counted for each model and version since it started."""

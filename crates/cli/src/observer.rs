@@ -21,8 +21,11 @@ use streamgauge_stats::prometheus;
 const START: Duration = Duration::from_millis(1);
 /// How often counters are asked for where a window ends with a request: it is known only afterwards which.
 const OFTEN: Nanos = Nanos::from_millis(100);
-/// A server counts a request a little after its last response has left.
+/// A server counts a request a little after its last response has left: so long is waited before a look at the end, which is the last
+/// one when it sees what the one before it saw.
 const SETTLE: Duration = Duration::from_millis(20);
+/// Looks at the end, where others keep the server counting.
+const LAST_LOOKS: u32 = 10;
 
 /// Watches a server until it is told to finish.
 pub struct Observer {
@@ -153,9 +156,23 @@ impl Counters {
                 let _ = stopped.recv();
             }
         }
-        std::thread::sleep(SETTLE);
-        self.look();
+        self.settle();
         self.snapshots
+    }
+
+    /// Looks until nothing is counted any more.
+    fn settle(&mut self) {
+        let mut last: Option<Snapshot> = None;
+        for _ in 0..LAST_LOOKS {
+            std::thread::sleep(SETTLE);
+            let at = self.clock.now();
+            let Ok(models) = ask(&mut self.client, &self.watched) else { break };
+            if last.as_ref().is_some_and(|last| last.models == models) {
+                break;
+            }
+            last = Some(Snapshot { at, models });
+        }
+        self.snapshots.extend(last);
     }
 
     /// When the measured part began; none if the run was over before.

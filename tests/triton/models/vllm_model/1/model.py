@@ -13,6 +13,7 @@ import time
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+MOST = 100_000
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 WORDS = ("the quick brown fox jumps over a lazy dog while seven "
          "ünïcode 漢字 words wait \"quoted\" and new\nline too").split(" ")
@@ -65,6 +66,8 @@ class TritonPythonModel:
                 p = json.loads(job["params"])
                 want, fail = int(p.get("max_tokens", 16)), int(p.get("fail_after", -1))
                 hang = int(p.get("hang_after", -1))
+                if want > MOST:
+                    raise ValueError(f"max_tokens is more than {MOST}")
             except Exception as e:
                 sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError(
                     f"bad sampling_parameters: {e}", pb_utils.TritonError.INVALID_ARG)), flags=FINAL)
