@@ -6,7 +6,8 @@ use streamgauge_core::record::ThreadFacts;
 use streamgauge_core::{FailureClass, Nanos, Phase, Record, Stage};
 use streamgauge_stats::Span;
 use streamgauge_stats::perf_analyzer::{
-    ClientFigures, FoldPlan, GpuFold, LevelFold, RequestParts, ServerFigures, StatisticsError, Watched, gpu_samples, network_us,
+    ClientFigures, FoldPlan, GpuFold, LevelFold, RequestParts, ServerFigures, StatisticsError, Watched, gpu_samples,
+    network_us,
 };
 use streamgauge_stats::prometheus;
 
