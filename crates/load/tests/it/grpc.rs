@@ -337,6 +337,23 @@ fn a_call_without_an_answer_is_malformed_and_one_that_is_refused_says_why() {
 }
 
 #[test]
+fn an_answer_that_is_no_grpc_has_its_status_and_its_words() {
+    for streaming in [true, false] {
+        let server = serve_grpc(async |mut call: Call| {
+            call.request().await.unwrap();
+            call.head_of(503, &[("content-type", "text/plain")]);
+            call.send("no upstream");
+            call.end("14", "");
+        });
+        let ended = if streaming { streams(&server) } else { calls(&server) }.requests(2).run();
+        for record in ended.records() {
+            assert_eq!(failure(record), (Stage::Body, FailureClass::Status, "503: no upstream"), "{record:?}");
+            assert_eq!(record.status, Some(503));
+        }
+    }
+}
+
+#[test]
 fn a_server_that_does_not_speak_http2() {
     let server = crate::script::serve(|peer| {
         peer.glance();
