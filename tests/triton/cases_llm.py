@@ -45,12 +45,13 @@ def check_summary(done, records, tokens=TOKENS):
     return summary
 
 
-def check_snapshots(done, model, count):
-    """What the run's facts say the server counted over the measured part."""
+def check_snapshots(done, model, count, apart=0):
+    """What the run's facts say the server counted over the measured part, which may be so much apart from `count`."""
     facts = next(line["run"] for line in done.lines() if "run" in line)["server"]
     first, last = facts["snapshots"][0], facts["snapshots"][-1]
     of = lambda snapshot: {each["name"]: each for each in snapshot["models"]}  # noqa: E731
-    equal(of(last)[model]["success"]["count"] - of(first)[model]["success"]["count"], count, f"{model}'s successes in the run's facts")
+    seen = of(last)[model]["success"]["count"] - of(first)[model]["success"]["count"]
+    assert abs(seen - count) <= apart, f"{model}'s successes in the run's facts: {seen}, not {count}"
     return facts
 
 
@@ -158,7 +159,8 @@ def probe_and_warmup_stay_out_of_the_figures(bench):
                              "--warmup-request-count", 4, *LOAD)
     check_streams(done, 10)
     equal(len(done.all_records()), 14, "records")
-    check_snapshots(done, "vllm_model", 10)
+    # Load does not wait for the counters between the warm-up and what is measured.
+    check_snapshots(done, "vllm_model", 10, apart=2)
     asked = counted["vllm_model"].count("success") + counted["vllm_model"].count("fail")
     assert asked in (14, 15), f"the server counted {asked} requests: 10, 4 before them, and the probe if it was not cancelled"
 

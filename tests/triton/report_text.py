@@ -80,10 +80,13 @@ def levels(text):
             level = Level(float(head.group(2)))
             block = None
             found.append(level)
+        elif line.strip() == "Client:":
+            if level is None:  # intervals from a file have no heading
+                level = Level(None)
+                found.append(level)
+            block = level.client
         elif level is None:
             continue
-        elif line.strip() == "Client:":
-            block = level.client
         elif line.strip() == "Server:":
             block = level.server = Block()
         elif part:

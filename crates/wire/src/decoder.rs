@@ -18,6 +18,9 @@ use streamgauge_core::plan::EndpointKind;
 /// The longest answer that is not a stream, and the longest message of one, in bytes.
 pub const MAX_BODY: usize = 64 << 20;
 
+/// What is wrong with any bytes behind the last response.
+const AFTER_THE_LAST: &str = "a response after the last one";
+
 /// How much of malformed bytes is shown, in characters.
 const EXCERPT: usize = 120;
 
@@ -59,8 +62,14 @@ impl Decoder {
         match &mut self.body {
             Body::Events(parser) => parser.feed(bytes, &mut |event| self.reader.event(event, on)),
             Body::Messages(messages) => {
-                if let Err(why) = messages.feed(bytes, &mut |message| self.reader.message(message, on)) {
-                    self.reader.stop(&why, on);
+                let fed = messages.feed(bytes, &mut |message| self.reader.message(message, on));
+                let is_cut = fed.is_err() || !messages.is_between();
+                match fed {
+                    _ if self.reader.stopped => {}
+                    // Whatever it is: what follows on a stream is for another decoder, and must not begin here.
+                    _ if self.reader.over && is_cut => self.reader.stop(AFTER_THE_LAST, on),
+                    Err(why) => self.reader.stop(&why, on),
+                    Ok(()) => {}
                 }
             }
             Body::Whole(kept) if kept.len() + bytes.len() > MAX_BODY => {
@@ -210,6 +219,10 @@ impl Reader {
 
     /// Reads a message of gRPC inference; whether to go on.
     fn message(&mut self, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) -> bool {
+        if self.over {
+            self.stop(AFTER_THE_LAST, on);
+            return false;
+        }
         let message = match self.streaming {
             true => StreamMessage::read(bytes),
             false => InferMessage::read(bytes).map(|response| StreamMessage { error: "", response: Some(response) }),
@@ -227,9 +240,6 @@ impl Reader {
         let is_anonymous_failure = id.is_empty() && !message.error.is_empty();
         if id != self.id && !is_anonymous_failure {
             return Err(format!("a response to request `{id}`, and this is request `{}`", self.id));
-        }
-        if self.over {
-            return Err("a response after the last one".to_owned());
         }
         if !message.error.is_empty() {
             on(Event::Error { message: message.error });

@@ -269,8 +269,11 @@ impl Pinger {
 pub struct Channels {
     seats: Cell<u32>,
     /// By server and number.
-    places: RefCell<HashMap<(usize, u32), Rc<Mutex<Weak<Core>>>>>,
+    places: RefCell<HashMap<(usize, u32), Rc<Place>>>,
 }
+
+/// Where a shared channel is, held while one is being opened.
+type Place = Mutex<Weak<Core>>;
 
 impl Channels {
     /// Another slot of the thread: its number there.

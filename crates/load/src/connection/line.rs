@@ -25,6 +25,10 @@ pub struct Marks {
     first: Cell<Option<Nanos>>,
     last: Cell<Option<Receipt>>,
     reads: Cell<u64>,
+    /// Of HTTP/2: what a read may do.
+    gate: Cell<Gate>,
+    /// The next read asks the kernel though nothing said that there is something.
+    eager: Cell<bool>,
 }
 
 impl Marks {
@@ -105,19 +109,16 @@ pub struct Line {
     clock: SystemClock,
     /// Of HTTP/2: requests that are not written whole yet.
     sendings: RefCell<Vec<Rc<Sending>>>,
-    /// Of HTTP/2: what a read may do.
-    gate: Cell<Gate>,
-    /// The next read asks the kernel though nothing said that there is something.
-    eager: Cell<bool>,
     /// The last write took less than it was given.
     blocked: Cell<bool>,
 }
 
 /// Whether the socket may be read. HTTP/2 reads as long as there is something, and what comes out of it must belong to the newest
 /// read: so when one may have left something unread, the next waits for the next turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Gate {
     /// As often as one likes.
+    #[default]
     None,
     /// One read, or another after one that emptied the socket.
     Open,
@@ -144,13 +145,13 @@ impl Line {
     /// What became of the connection while nothing was expected.
     pub fn idle(&self) -> Idle {
         let idle = self.socket.borrow_mut().idle();
-        self.eager.set(idle == Idle::Pending);
+        self.marks.eager.set(idle == Idle::Pending);
         idle
     }
 
     /// What follows may read once, and once more where that shows that there is no more.
     pub fn begin_turn(&self) {
-        self.gate.set(Gate::Open);
+        self.marks.gate.set(Gate::Open);
     }
 
     /// HTTP/2 has done what it could. Where the socket took everything, whoever was whole is written.
@@ -184,8 +185,6 @@ impl Noted {
             marks: Marks::default(),
             clock,
             sendings: RefCell::default(),
-            gate: Cell::new(Gate::None),
-            eager: Cell::new(false),
             blocked: Cell::new(false),
         }))
     }
@@ -200,12 +199,12 @@ thread_local! {
 impl AsyncRead for Noted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let line = &*self.0;
-        if line.gate.get() == Gate::Shut {
+        if line.marks.gate.get() == Gate::Shut {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            let eager = line.eager.take();
+            let eager = line.marks.eager.take();
             let room = buf.remaining().min(READ_SIZE);
             let receipt = match line.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
                 Poll::Ready(receipt) => receipt?,
@@ -224,8 +223,8 @@ impl AsyncRead for Noted {
                 let at = marks.last.get().map_or(receipt.at, |before| before.at.max(receipt.at));
                 marks.last.set(Some(Receipt { at, ..receipt }));
                 marks.reads.set(marks.reads.get() + 1);
-                if line.gate.get() == Gate::Open && (eager || receipt.len == room) {
-                    line.gate.set(Gate::Shut);
+                if line.marks.gate.get() == Gate::Open && (eager || receipt.len == room) {
+                    line.marks.gate.set(Gate::Shut);
                 }
             }
             Poll::Ready(Ok(()))

@@ -67,8 +67,20 @@ fn captured_failures_on_streams() {
 #[test]
 fn two_requests_of_one_id_are_told_apart_by_the_first_end() {
     let seen = stream("triton-grpc-stream-two-requests.txt", llm());
-    start(&seen, "malformed not a kserve response: a response after the last one: ");
+    start(&seen, "malformed a response after the last one");
     assert_eq!(seen.iter().filter(|line| *line == "done").count(), 1);
+}
+
+#[test]
+fn nothing_may_follow_the_last_response() {
+    let (messages, _) = load("triton-grpc-stream-nondecoupled.txt");
+    let codec = codec(KserveGrpc, true, llm());
+    for rest in [&b"\0"[..], &[3; 5], &framed(&messages), &frame(b"\xff")] {
+        let body = [&framed(&messages), rest].concat();
+        let expected = ["text 0 \"HELLO\"", "done", "malformed a response after the last one"];
+        assert_eq!(said(&codec, SEVEN, [&body[..]]), expected);
+        assert_eq!(said(&codec, SEVEN, body.chunks(1)), expected);
+    }
 }
 
 #[test]
@@ -83,7 +95,7 @@ fn captured_unary_answers() {
     response.id = "7".into();
     let body = frame(&response.encode_to_vec());
     assert_eq!(said(&unary, SEVEN, [&body[..]]), ["tensors"]);
-    start(&said(&unary, SEVEN, [&body[..], &body]), "malformed not a kserve response: a response after the last one: ");
+    start(&said(&unary, SEVEN, [&body[..], &body]), "malformed a response after the last one");
     assert_eq!(said(&unary, SEVEN, []), ["malformed the answer is empty"]);
     assert_eq!(said(&unary, SEVEN, [&body[..9]]), ["malformed the answer ends inside a message"]);
 
