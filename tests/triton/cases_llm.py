@@ -55,6 +55,23 @@ def check_snapshots(done, model, count, apart=0):
     return facts
 
 
+def check_statistics(done, counted, model, *composing):
+    """What the JSON says of the server against what the server counted, where nothing else was counted."""
+    statistics = done.json("profile_export_genai_perf.json")["server_statistics"]
+    said = {each["model"]: each for each in [statistics, *statistics["composing_models"]]}
+    equal(set(said), {model, *composing}, "models in server_statistics")
+    for name, each in said.items():
+        difference = counted[name]
+        count = difference.count("success")
+        equal((each["success_count"], each["inference_count"], each["execution_count"]),
+              (count, difference.inferences, difference.executions), f"{name}'s counts")
+        for part in ("queue", "compute_input", "compute_infer", "compute_output"):
+            equal(each[f"{part}_us"], difference.ns(part) // count // 1000, f"{name}'s {part}")
+        equal(each["request_us"], difference.mean_us("success"), f"{name}'s request")
+        whole = sum(each[f"{part}_us"] for part in ("queue", "compute_input", "compute_infer", "compute_output", "rest"))
+        assert whole >= each["request_us"] - 5, f"{name}'s parts are {whole} of {each['request_us']} us"
+
+
 @case
 def tensorrtllm_stream(bench):
     with bench.counted() as counted:
@@ -67,6 +84,7 @@ def tensorrtllm_stream(bench):
     equal(counted["tensorrt_llm"].count("success"), COUNT, "the engine's successes")
     equal(counted["postprocessing"].count("success"), COUNT * TOKENS, "postprocessing, once a token")
     equal(counted.touched(), PARTS | {"ensemble"}, "models that were asked")
+    check_statistics(done, counted, "ensemble", *PARTS)
     facts = check_snapshots(done, "ensemble", COUNT)
     equal({each["name"] for each in facts["watched"]["composing"]}, PARTS, "composing models")
     check_snapshots(done, "postprocessing", COUNT * TOKENS)
@@ -130,6 +148,7 @@ def vllm_stream(bench):
                              "--no-probe", "--export-level", "raw")
     check_summary(done, check_streams(done))
     equal(counted["vllm_model"].count("success"), COUNT, "the model's successes")
+    check_statistics(done, counted, "vllm_model")
     check_snapshots(done, "vllm_model", COUNT)
     for request in done.experiments()[0]["requests"]:
         equal(request["request_inputs"]["sampling_parameters"], f'{{"max_tokens":"{TOKENS}"}}', "sampling_parameters")
@@ -147,6 +166,7 @@ def business_logic_stream(bench):
     check_streams(done, 12)
     equal(counted["tensorrt_llm_bls"].count("success"), 12, "the model's successes")
     equal(counted["postprocessing"].count("success"), 12 * TOKENS, "postprocessing, once a token")
+    check_statistics(done, counted, "tensorrt_llm_bls", *PARTS)
     facts = check_snapshots(done, "tensorrt_llm_bls", 12)
     equal({each["name"] for each in facts["watched"]["composing"]}, PARTS, "composing models")
     check_snapshots(done, "postprocessing", 12 * TOKENS)

@@ -1,4 +1,6 @@
 """Perf Analyzer's command lines: its report, its search, and what the server counted meanwhile."""
+import json
+
 from gauge import case, equal
 from report_text import GOLDEN, check_shape, levels, rows
 
@@ -244,21 +246,40 @@ def rates_intervals_and_a_fixed_schedule(bench):
 
 
 @case
-def concurrency_that_grows(bench):
-    with bench.counted() as counted:
-        done = bench.perf("vllm_model", *STREAM, "--periodic-concurrency-range", "2:6:2", "--request-period", 3, "--input-data", "in.json",
-                          "--profile-export-file", "grown.json", files={"in.json": VLLM}, code=(0, 3))
-    if "--periodic-concurrency-range is not available" in done.stderr:
-        print("concurrency_that_grows: left out, this load is not offered")
-        return
-    equal(done.code, 0, "exit code")
-    requests = done.json("grown.json")["experiments"][0]["requests"]
-    equal(len(requests), 6, "requests of 2, 2 more and 2 more")
-    equal([len(each["response_timestamps"]) for each in requests], [8] * 6, "responses of each")
-    equal(counted["vllm_model"].count("success"), 6, "the model's successes")
-    starts = sorted(each["timestamp"] for each in requests)
-    early = sorted(requests, key=lambda each: each["timestamp"])[:2]
-    assert starts[2] >= max(each["response_timestamps"][2] for each in early), "the third request came before the third responses"
+def genai_perfs_command(bench):
+    """The command that GenAI-Perf gives to Perf Analyzer, with the inputs that `profile` wrote as GenAI-Perf writes them."""
+    for model, backend, tensor in (("ensemble", "tensorrtllm", "max_tokens:1"), ("vllm_model", "vllm", "stream:1")):
+        written = bench.profile(model, "--backend", backend, "--streaming", "--request-count", 2, "--isl", 12, "--osl", 6, "--num-prompts", 4,
+                                "--no-probe")
+        with bench.counted() as counted:
+            done = bench.run("perf-analyzer", "-m", model, "--async", "--stability-percentage", 999, "--request-count", 8, "-i", "grpc",
+                             "--streaming", "--shape", tensor, "--shape", "text_input:1", "-u", bench.server.grpc, "--concurrency-range", 1,
+                             "--service-kind", "triton", "--input-data", written.file("inputs.json"), "--profile-export-file", "export.json")
+        equal(counted[model].count("success"), 8, "the model's successes")
+        export = done.json("export.json")
+        equal((export["service_kind"], export["endpoint"]), ("triton", ""), "service_kind and endpoint")
+        experiment = export["experiments"][0]
+        equal(experiment["experiment"], {"mode": "concurrency", "value": 1}, "experiment")
+        texts = [row["text_input"][0] for row in written.json("inputs.json")["data"]]
+        sent = [request["request_inputs"]["text_input"] for request in experiment["requests"]]
+        equal(sent, texts + texts, "texts in the order of their requests")
+        equal([len(request["response_timestamps"]) for request in experiment["requests"]], [6] * 8, "responses")
+
+
+@case
+def parameters_and_headers(bench):
+    """The server's models see what was asked of each request; it hands headers on as parameters that begin with `X-`."""
+    args = ["--input-data", "in.json", "-H", "X-Team: gauges"]
+    text = {"data": [{"text_input": ["parameters"]}]}
+    typed = ["--request-parameter", "priority:7:int", "--request-parameter", "mood:so:so:string", "--request-parameter", "quick:true:bool"]
+    for protocol, more in (("grpc", typed), ("grpc", [*typed, "--async", "--streaming"]), ("http", [])):
+        done, _, _ = counted_run(bench, "echo_text", *args, *more, count=2, protocol=protocol, files={"in.json": text})
+        for request in done.json("export.json")["experiments"][0]["requests"]:
+            seen = json.loads(request["response_outputs"][0]["text_output"])
+            found = {name.lower(): value for name, value in seen.items()}
+            equal(found.get("x-team"), "gauges", f"the header over {protocol}")
+            if more:
+                equal((found["mood"], found["quick"]), ("so:so", True), f"parameters over {protocol}")
 
 
 @case

@@ -97,6 +97,22 @@ def every_datatype_there_and_back(bench):
 
 
 @case
+def large_tensors(bench):
+    """Four million bytes there and back, compared byte for byte; more than any window or frame holds."""
+    elements = 1_000_000
+    data = struct.pack(f"<{elements}f", *(float(i % 1000) for i in range(elements)))
+    files = {"in/IN_FP32": data, "in/OUT_FP32": data}
+    ways = [("grpc", []), ("grpc", STREAM), ("grpc", ["--grpc-compression-algorithm", "gzip"]), ("http", [])]
+    for protocol, args in ways:
+        with bench.counted() as counted:
+            done = bench.perf("identity", "--input-data", "in", "--shape", f"IN_FP32:{elements}", "--request-count", 4, "--concurrency-range", 2,
+                              *args, protocol=protocol, files=files)
+        equal([record["outcome"] for record in done.records()], ["ok"] * 4, f"outcomes over {protocol}")
+        equal(counted["identity"].count("success"), 4, "the model's successes")
+        assert all(record["bytes"] >= len(data) or "gzip" in args for record in done.records()), "bytes of the answers"
+
+
+@case
 def shapes_are_given(bench):
     args = ["--shape", "TOKENS_BATCH:1,6", "--shape", "SEQUENCE_LENGTH:1"]
     for protocol in ("grpc", "http"):

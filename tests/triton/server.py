@@ -40,6 +40,7 @@ class Server:
         self.command = [
             f"{triton}/bin/tritonserver", "--model-repository", str(models), "--backend-directory", f"{triton}/backends",
             "--cache-directory", f"{triton}/caches", "--cache-config", "local,size=1048576", "--exit-timeout-secs", "5",
+            "--grpc-header-forward-pattern", "[xX]-.*", "--http-header-forward-pattern", "[xX]-.*",
             "--trace-config", f"triton,file={self.log}.trace", "--trace-config", "level=OFF",
             *(part for name in ("http", "grpc", "metrics") for part in (f"--{name}-address", "127.0.0.1")),
             *(part for name, port in zip(names, self.ports) for part in (name, str(port))), *options]

@@ -13,7 +13,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 pub(crate) fn lines(text: &mut String, summary: &Summary) {
     if let Some(server) = &summary.server {
         text.push_str("\nThe server's own counts (mean times a request, ms)\n");
-        model(text, &server.model, server.cached, 1);
+        model(text, &server.model, 1);
         for name in &server.ambiguous {
             put(text, format_args!("  several versions of {name} had requests: the highest is shown\n"));
         }
@@ -23,7 +23,7 @@ pub(crate) fn lines(text: &mut String, summary: &Summary) {
     }
 }
 
-fn model(text: &mut String, figures: &ModelFigures, cached: bool, depth: usize) {
+fn model(text: &mut String, figures: &ModelFigures, depth: usize) {
     let counted = &figures.counted;
     let n = grouped_count;
     put(
@@ -41,22 +41,21 @@ fn model(text: &mut String, figures: &ModelFigures, cached: bool, depth: usize) 
         ),
     );
     let ms = |micros: u64| grouped(micros as f64 / 1e3);
-    let mut parts = vec![format!("queue {}", ms(figures.queue_us()))];
-    if figures.composing.is_empty() {
-        parts.push(format!("input {}", ms(figures.compute_input_us())));
-        parts.push(format!("infer {}", ms(figures.compute_infer_us())));
-        parts.push(format!("output {}", ms(figures.compute_output_us())));
-    } else {
-        parts.push(format!("compute {}", ms(figures.compute_us())));
+    let parts = figures.request_parts();
+    let mut words = vec![
+        format!("queue {}", ms(parts.queue)),
+        format!("input {}", ms(parts.compute_input)),
+        format!("infer {}", ms(parts.compute_infer)),
+        format!("output {}", ms(parts.compute_output)),
+    ];
+    if figures.cached {
+        words.push(format!("cache hit {}", ms(parts.cache_hit)));
+        words.push(format!("cache miss {}", ms(parts.cache_miss)));
     }
-    if cached {
-        parts.push(format!("cache hit {}", ms(figures.cache_hit_us())));
-        parts.push(format!("cache miss {}", ms(figures.cache_miss_us())));
-    }
-    parts.push(format!("overhead {}", ms(figures.overhead_us(cached))));
-    let (request, width) = (ms(figures.request_us()), 2 * depth + 2);
-    put(text, format_args!("{:width$}request {request} = {}\n", "", parts.join(" + ")));
-    figures.composing.iter().for_each(|part| model(text, part, cached, depth + 1));
+    words.push(format!("rest {}", ms(parts.rest)));
+    let width = 2 * depth + 2;
+    put(text, format_args!("{:width$}request {}: {}\n", "", ms(parts.request), words.join(", ")));
+    figures.composing.iter().for_each(|part| model(text, part, depth + 1));
 }
 
 fn gpu_words(gpu: &GpuFigures) -> String {
@@ -72,7 +71,7 @@ fn gpu_words(gpu: &GpuFigures) -> String {
 pub(crate) fn members(summary: &Summary) -> Map<String, Value> {
     let mut members = Map::new();
     if let Some(server) = &summary.server {
-        members.insert("server_statistics".into(), document(&server.model, server.cached));
+        members.insert("server_statistics".into(), document(&server.model));
     }
     if !summary.gpus.is_empty() {
         let gpus = summary.gpus.iter().map(|(uuid, gpu)| {
@@ -89,8 +88,9 @@ pub(crate) fn members(summary: &Summary) -> Map<String, Value> {
     members
 }
 
-fn document(figures: &ModelFigures, cached: bool) -> Value {
+fn document(figures: &ModelFigures) -> Value {
     let counted = &figures.counted;
+    let parts = figures.request_parts();
     json!({
         "model": counted.name,
         "version": counted.version,
@@ -100,15 +100,14 @@ fn document(figures: &ModelFigures, cached: bool) -> Value {
         "fail_count": counted.fail.count,
         "cache_hit_count": counted.cache_hit.count,
         "cache_miss_count": counted.cache_miss.count,
-        "request_us": figures.request_us(),
-        "overhead_us": figures.overhead_us(cached),
-        "queue_us": figures.queue_us(),
-        "compute_us": figures.compute_us(),
-        "compute_input_us": figures.compute_input_us(),
-        "compute_infer_us": figures.compute_infer_us(),
-        "compute_output_us": figures.compute_output_us(),
-        "cache_hit_us": figures.cache_hit_us(),
-        "cache_miss_us": figures.cache_miss_us(),
-        "composing_models": figures.composing.iter().map(|part| document(part, cached)).collect::<Vec<_>>(),
+        "request_us": parts.request,
+        "queue_us": parts.queue,
+        "compute_input_us": parts.compute_input,
+        "compute_infer_us": parts.compute_infer,
+        "compute_output_us": parts.compute_output,
+        "cache_hit_us": parts.cache_hit,
+        "cache_miss_us": parts.cache_miss,
+        "rest_us": parts.rest,
+        "composing_models": figures.composing.iter().map(document).collect::<Vec<_>>(),
     })
 }

@@ -11,5 +11,5 @@ mod server;
 pub use client::{ClientFigures, FoldPlan, LATE_SEND, LevelFold};
 pub use gpu::{GpuFigures, GpuFold, gpu_samples};
 pub use latencies::{Latencies, PERCENTILES};
-pub use server::{ModelFigures, ServerFigures, StatisticsError, network_us};
+pub use server::{ModelFigures, RequestParts, ServerFigures, StatisticsError, network_us};
 pub use streamgauge_core::kserve::Watched;

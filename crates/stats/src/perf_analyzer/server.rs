@@ -36,6 +36,29 @@ pub struct ModelFigures {
     pub composing: Vec<ModelFigures>,
 }
 
+/// What became of a mean request's time in one model, in microseconds. Unlike Perf Analyzer's means, each of which has a count of
+/// its own (an inference that the cache saved is in none of them), these are all of successful requests, so they add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestParts {
+    /// From its arrival to its last response.
+    pub request: u64,
+    /// Waiting for a place.
+    pub queue: u64,
+    /// Preparing inputs; of an ensemble that of all its parts, each as often as it was asked, as with inference and output.
+    pub compute_input: u64,
+    /// Running the model.
+    pub compute_infer: u64,
+    /// Handing outputs on.
+    pub compute_output: u64,
+    /// Answers from the cache.
+    pub cache_hit: u64,
+    /// Looks into the cache in vain, and putting answers there.
+    pub cache_miss: u64,
+    /// What the server does not account for; 0 where parts that ran side by side took longer together than the request. Of an
+    /// ensemble that is also what its parts waited, and of a decoupled model most of what lies between its responses.
+    pub rest: u64,
+}
+
 impl ServerFigures {
     /// What the watched model did from `from` to `to`, by the counters that were taken around that time; none where there are no two
     /// of them.
@@ -146,6 +169,25 @@ fn sum(values: impl IntoIterator<Item = u64>) -> u64 {
 }
 
 impl ModelFigures {
+    /// What became of a mean request's time in this model, from its own counters.
+    pub fn request_parts(&self) -> RequestParts {
+        let counted = &self.counted;
+        let share = |ns: u64| ns.checked_div(counted.success.count).unwrap_or(0) / 1000;
+        let parts = [
+            counted.queue,
+            counted.compute_input,
+            counted.compute_infer,
+            counted.compute_output,
+            counted.cache_hit,
+            counted.cache_miss,
+        ]
+        .map(|spent| spent.ns);
+        let [queue, compute_input, compute_infer, compute_output, cache_hit, cache_miss] = parts.map(share);
+        let rest = share(counted.success.ns.saturating_sub(sum(parts)));
+        let request = share(counted.success.ns);
+        RequestParts { request, queue, compute_input, compute_infer, compute_output, cache_hit, cache_miss, rest }
+    }
+
     /// Mean time of a request in the server, in microseconds.
     pub fn request_us(&self) -> u64 {
         mean_us(self.counted.success)

@@ -6,7 +6,7 @@ use streamgauge_core::record::ThreadFacts;
 use streamgauge_core::{FailureClass, Nanos, Phase, Record, Stage};
 use streamgauge_stats::Span;
 use streamgauge_stats::perf_analyzer::{
-    ClientFigures, FoldPlan, GpuFold, LevelFold, ServerFigures, StatisticsError, Watched, gpu_samples, network_us,
+    ClientFigures, FoldPlan, GpuFold, LevelFold, RequestParts, ServerFigures, StatisticsError, Watched, gpu_samples, network_us,
 };
 use streamgauge_stats::prometheus;
 
@@ -174,6 +174,42 @@ fn a_cache_answers_for_models() {
 }
 
 #[test]
+fn what_a_mean_request_spent_adds_up() {
+    let spent = |count, us: u64| Spent { count, ns: us * 1000 };
+    let counted = ModelStatistics {
+        name: "m".into(),
+        version: "1".into(),
+        success: spent(10, 10_000),
+        queue: spent(4, 1_000),
+        compute_input: spent(4, 200),
+        // One inference for each of four requests, so it would be 1,500 of 1,000 by a mean of its own.
+        compute_infer: spent(4, 6_000),
+        compute_output: spent(4, 300),
+        cache_hit: spent(6, 60),
+        cache_miss: spent(4, 40),
+        ..ModelStatistics::default()
+    };
+    let parts = |counted: ModelStatistics| {
+        ServerFigures::between(&[], &[counted], &watched("m", vec![])).unwrap().model.request_parts()
+    };
+    let expected = RequestParts {
+        request: 1000,
+        queue: 100,
+        compute_input: 20,
+        compute_infer: 600,
+        compute_output: 30,
+        cache_hit: 6,
+        cache_miss: 4,
+        rest: 240,
+    };
+    assert_eq!(parts(counted.clone()), expected);
+    // Parts of an ensemble that ran side by side, and a model without requests.
+    let side_by_side = ModelStatistics { compute_infer: spent(4, 20_000), ..counted.clone() };
+    assert_eq!(parts(side_by_side), RequestParts { compute_infer: 2000, rest: 0, ..expected });
+    assert_eq!(parts(ModelStatistics { success: spent(0, 0), ..counted }), RequestParts::default());
+}
+
+#[test]
 fn a_servers_numbers_may_be_anything() {
     let most = Spent { count: u64::MAX, ns: u64::MAX };
     let wild = ModelStatistics {
@@ -190,6 +226,7 @@ fn a_servers_numbers_may_be_anything() {
     };
     let figures = ServerFigures::between(&[], &[wild], &watched("m", vec![])).unwrap();
     assert_eq!(figures.model.overhead_us(true), 0);
+    assert_eq!((figures.model.request_parts().request, figures.model.request_parts().rest), (0, 0));
     assert_eq!(network_us(&ClientFigures::default(), &figures), 0);
     // One that was started anew counts from zero.
     let (before, after) = ([statistics("m", "1", 9, 100)], [statistics("m", "1", 10, 50)]);
