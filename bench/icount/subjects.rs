@@ -218,7 +218,7 @@ fn plan() -> RunPlan {
             target: Target { tls: false, host: "localhost".into(), port: 8_000 },
             others: Vec::new(),
             balance: Balance::RoundRobin,
-            path: EndpointKind::Chat.default_path("", None, false).into(),
+            path: EndpointKind::Chat.default_path("", None, false),
             models: vec!["model".into()],
             model_selection: ModelSelection::RoundRobin,
             streaming: true,

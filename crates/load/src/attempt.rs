@@ -245,7 +245,9 @@ impl Slot {
         if self.job.plan.endpoint.kind.is_kserve() {
             record.written = connection.written_at();
         }
-        if draft.body_is_whole && !draft.ends_connection {
+        // What a stream brought beyond its answer would be the next one's.
+        let is_clean = draft.body_is_whole && (draft.notes.fault.is_none() || !connection.goes_on());
+        if is_clean && !draft.ends_connection {
             connection.finish();
             if connection.is_spent(self.job.plan.connections) {
                 connection.close().await;

@@ -45,7 +45,8 @@ fn what_belongs_to_something_else_is_refused_by_name() {
         ("--enable-mpi", ["--enable-mpi", "MPI"]),
         ("--session-concurrency 2", ["--session-concurrency", "multi-turn sessions"]),
         ("--shared-memory cuda", ["--shared-memory", "CUDA"]),
-        ("--periodic-concurrency-range 1:4:1", ["--periodic-concurrency-range", "not available"]),
+        ("--periodic-concurrency-range 1:4:1", ["--periodic-concurrency-range", "grows by responses"]),
+        ("--request-period 5", ["--request-period", "grows by responses"]),
     ] {
         refused(&context, &format!("-m m {args}"), 3, &words);
     }

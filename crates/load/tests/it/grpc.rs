@@ -1,15 +1,11 @@
 //! gRPC: requests over streams and calls, and each way in which they go wrong, against a scripted server.
 
 use crate::grpc_server::{Call, GrpcServer, answer, answer_all, empty, serve, serve_grpc, settle, streamed, text};
-use crate::trial::{Ended, Trial, failure, now};
-use crate::truth::READINGS;
+use crate::trial::{Ended, Trial, failure};
 use crate::words::LIMIT;
 use h2::{Reason, server};
-use std::collections::BTreeMap;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use streamgauge_core::clock::{Nanos, SystemClock};
+use streamgauge_core::clock::Nanos;
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::kserve::{KeepAlive, Kserve};
 use streamgauge_core::plan::EndpointKind;
@@ -59,7 +55,7 @@ pub fn change(trial: &mut Trial, change: impl FnOnce(&mut Kserve)) {
 }
 
 /// Connections opened and replaced.
-fn connections(ended: &Ended) -> (u64, u64) {
+pub fn connections(ended: &Ended) -> (u64, u64) {
     (ended.facts.connections_opened, ended.facts.connections_replaced)
 }
 
@@ -149,6 +145,18 @@ fn more_after_the_final_response_is_malformed_where_it_came_with_it() {
     let (_, class, message) = first(&ended);
     assert_eq!(class, FailureClass::Malformed);
     assert!(message.contains("after the last one"), "{message}");
+}
+
+#[test]
+fn a_part_of_a_message_behind_the_final_response_is_not_the_next_answers() {
+    let (ended, server) = spoilt(async |mut call, id| {
+        let mut bytes = streamgauge_wire::grpc::framed(&prost::Message::encode_to_vec(&streamed(text(&id, "a"), true)));
+        bytes.extend([0, 0, 0]);
+        call.send(bytes);
+        call.hang().await;
+    });
+    assert_eq!(first(&ended).1, FailureClass::Malformed, "{:?}", ended.records()[0]);
+    assert_eq!((server.accepted(), server.calls()), (1, 2));
 }
 
 #[test]
@@ -337,6 +345,23 @@ fn a_call_without_an_answer_is_malformed_and_one_that_is_refused_says_why() {
 }
 
 #[test]
+fn an_answer_that_is_no_grpc_has_its_status_and_its_words() {
+    for streaming in [true, false] {
+        let server = serve_grpc(async |mut call: Call| {
+            call.request().await.unwrap();
+            call.head_of(503, &[("content-type", "text/plain")]);
+            call.send("no upstream");
+            call.end("14", "");
+        });
+        let ended = if streaming { streams(&server) } else { calls(&server) }.requests(2).run();
+        for record in ended.records() {
+            assert_eq!(failure(record), (Stage::Body, FailureClass::Status, "503: no upstream"), "{record:?}");
+            assert_eq!(record.status, Some(503));
+        }
+    }
+}
+
+#[test]
 fn a_server_that_does_not_speak_http2() {
     let server = crate::script::serve(|peer| {
         peer.glance();
@@ -403,109 +428,6 @@ fn large_answers_are_taken_whole() {
     let ended = calls(&server).requests(2).run();
     ended.all_ok(2);
     assert!(ended.finished.iter().all(|finished| finished.outputs[0].text.len() == 20_000_000));
-}
-
-#[test]
-fn slots_share_channels_as_the_plan_says() {
-    let at = Arc::new(Mutex::new(BTreeMap::<usize, usize>::new()));
-    let seen = at.clone();
-    let server = serve_grpc(move |call: Call| {
-        *seen.lock().unwrap().entry(call.connection).or_default() += 1;
-        answer_all(call)
-    });
-    let mut trial = streams(&server).slots(5).requests(40);
-    change(&mut trial, |kserve| kserve.streams_per_channel = 3);
-    let ended = trial.run();
-    ended.all_ok(40);
-    assert_eq!((server.accepted(), server.calls(), connections(&ended)), (2, 5, (2, 0)));
-    let mut streams: Vec<usize> = at.lock().unwrap().values().copied().collect();
-    streams.sort_unstable();
-    assert_eq!(streams, [2, 3]);
-}
-
-#[test]
-fn a_shared_channel_that_dies_is_replaced_once() {
-    let server = serve_grpc(async |mut call: Call| {
-        let is_first = call.connection == 0;
-        while let Some(request) = call.request().await {
-            answer(&mut call, &request.id);
-            if is_first {
-                settle().await;
-                call.drop_connection();
-            }
-        }
-    });
-    let mut trial = streams(&server).slots(3).requests(12);
-    change(&mut trial, |kserve| kserve.streams_per_channel = 3);
-    let ended = Trial::rate(trial, 10.0, streamgauge_core::arrival::Arrival::Constant, Some(3)).requests(8).run();
-    assert_eq!(ended.finished.len(), 8);
-    assert_eq!((server.accepted(), connections(&ended)), (2, (2, 1)), "{:?}", ended.records());
-}
-
-/// What comes while the client stands still, and is then read at once, in so many reads.
-fn piled_up(slots: u32, share: u32) {
-    const MESSAGES: usize = 100;
-    let (clock, (tell, told)) = (SystemClock::start(), channel());
-    let times = Arc::new(Mutex::new(BTreeMap::<String, Vec<Nanos>>::new()));
-    let written = times.clone();
-    let server = serve_grpc(move |mut call: Call| {
-        let (tell, written) = (tell.clone(), written.clone());
-        async move {
-            let request = call.request().await.unwrap();
-            answer(&mut call, &request.id);
-            let request = call.request().await.unwrap();
-            // By now a record of the first requests waits to be taken, and its thread with it.
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            for number in 0..MESSAGES {
-                written.lock().unwrap().entry(request.id.clone()).or_default().push(now(&clock));
-                call.message(&streamed(text(&request.id, &"x".repeat(500)), number + 1 == MESSAGES));
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            settle().await;
-            tell.send(()).unwrap();
-            call.hang().await;
-        }
-    });
-    let mut trial = streams(&server).slots(slots).requests(u64::from(slots) * 2).clock(clock);
-    change(&mut trial, |kserve| kserve.streams_per_channel = share);
-    let ended = trial.run_and_stall(move || (0..slots).for_each(|_| told.recv().unwrap()));
-    ended.all_ok(u64::from(slots) * 2);
-    assert_eq!(server.accepted() as u32, slots / share);
-    for finished in &ended.finished[slots as usize..] {
-        let record = &finished.record;
-        let left = &times.lock().unwrap()[&record.seq.to_string()];
-        assert_eq!((record.chunks.len(), left.len()), (MESSAGES, MESSAGES));
-        assert!(record.chunks.iter().zip(left).all(|(chunk, left)| chunk.at + READINGS >= *left), "{record:?}");
-        // A read brings some 8 KiB, of all streams together, and those share a stamp: not what the reads after it bring.
-        let reads = record.chunks.chunk_by(|one, next| next.shared && one.at == next.at);
-        let longest = reads.map(<[_]>::len).max();
-        assert!(longest < Some(MESSAGES / 2), "{longest:?} of {MESSAGES} share a stamp");
-    }
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn responses_that_piled_up_have_the_stamps_of_their_reads() {
-    piled_up(1, 1);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn responses_that_piled_up_on_a_shared_channel_have_the_stamps_of_their_reads() {
-    piled_up(2, 2);
-    piled_up(4, 2);
-}
-
-#[test]
-fn a_request_on_a_shared_channel_is_sent_when_its_own_frames_are_written() {
-    let server = serve_grpc(answer_all);
-    let mut trial = streams(&server).slots(4).requests(200);
-    change(&mut trial, |kserve| kserve.streams_per_channel = 4);
-    let ended = trial.run();
-    ended.all_ok(200);
-    for record in ended.records() {
-        assert!(record.issued <= record.sent.unwrap() && record.sent <= record.written, "{record:?}");
-    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod connections;
 mod endings;
 mod failures;
 mod grpc;
+mod grpc_channels;
 mod grpc_server;
 mod happy_path;
 mod inputs;

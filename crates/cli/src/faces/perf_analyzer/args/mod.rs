@@ -104,7 +104,7 @@ pub struct MeasureArgs {
     /// Find the highest load below --latency-threshold by halving the range
     #[arg(long)]
     pub binary_search: bool,
-    /// Most load threads; with --sync and a rate also the most requests in flight [default: 4 with a rate, else 16 or the concurrency]
+    /// Most load threads [default: processors - 1]; with --sync and a rate also the most requests in flight, then 4 by default
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub max_threads: Option<u32>,
 }

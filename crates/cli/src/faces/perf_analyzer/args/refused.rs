@@ -8,6 +8,9 @@ pub const TFSERVING: &str = "belongs to TensorFlow Serving, which is not availab
 pub const TORCHSERVE: &str = "belongs to TorchServe, which is not available; accepted: triton, openai";
 /// Any gRPC method.
 pub const DYNAMIC: &str = "belongs to gRPC services of one's own (dynamic_grpc), which are not available";
+/// A load that grows by responses.
+const PERIODIC: &str =
+    "belongs to a concurrency that grows by responses, which is not available: give --concurrency-range";
 /// CUDA shared memory.
 pub const CUDA: &str = "CUDA shared memory is not available; accepted: none, system";
 
@@ -17,6 +20,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("--grpc-method", DYNAMIC),
     ("--model-repository", IN_PROCESS),
     ("--model-signature-name", "belongs to TensorFlow Serving, which is not available"),
+    ("--periodic-concurrency-range", PERIODIC),
+    ("--request-period", PERIODIC),
     (
         "--session-concurrency",
         "belongs to multi-turn sessions, which are not available: give --concurrency-range for requests that stand alone",

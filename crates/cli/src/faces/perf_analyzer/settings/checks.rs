@@ -175,7 +175,7 @@ fn openai(args: &PerfAnalyzerArgs) -> Result<()> {
 
 /// What is said of flags that have no effect beside the others.
 pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
-    let (request, measure, load) = (&args.request, &args.measure, &args.load);
+    let (request, load) = (&args.request, &args.load);
     let is_triton = args.service_kind == ServiceKind::Triton;
     let is_grpc = request.protocol == Protocol::Grpc;
     let made = request.input_data.iter().all(|data| matches!(data.as_str(), "random" | "zero"));
@@ -204,11 +204,6 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
             Some("there is no file of levels (-f)"),
         ),
         (
-            "--request-period",
-            load.request_period.is_some() && load.periodic_concurrency_range.is_none(),
-            Some("there is no --periodic-concurrency-range"),
-        ),
-        (
             "--serial-sequences",
             load.serial_sequences && load.request_rate_range.is_none(),
             Some("only a rate could have several requests of a sequence in flight"),
@@ -217,11 +212,6 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
             "--num-of-sequences",
             load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(),
             Some("a concurrency has as many as requests at once"),
-        ),
-        (
-            "--percentile",
-            measure.percentile > 0 && load.periodic_concurrency_range.is_some(),
-            Some("only the export is written"),
         ),
     ];
     let idle = flags.into_iter().filter(|(_, given, _)| *given);

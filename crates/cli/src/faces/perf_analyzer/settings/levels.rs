@@ -38,19 +38,9 @@ impl Mode {
     /// A sentence that names the flag.
     pub fn of(args: &PerfAnalyzerArgs) -> Result<Mode> {
         let load = &args.load;
-        if load.periodic_concurrency_range.is_some() {
-            bail!(
-                "--periodic-concurrency-range is not available: a load that grows by responses is not offered; give --concurrency-range"
-            );
-        }
-        let ranges = [load.request_rate_range.is_some(), load.request_intervals.is_some(), load.fixed_schedule];
-        if let (true, Some(flag)) = (
-            ranges.contains(&true),
-            [("-d", load.dynamic), ("-t", load.threads.is_some()), ("-c", load.most.is_some())]
-                .into_iter()
-                .find(|(_, given)| *given)
-                .map(|(flag, _)| flag),
-        ) {
+        let is_other = load.request_rate_range.is_some() || load.request_intervals.is_some() || load.fixed_schedule;
+        let deprecated = [("-d", load.dynamic), ("-t", load.threads.is_some()), ("-c", load.most.is_some())];
+        if let Some((flag, _)) = deprecated.into_iter().find(|(_, given)| *given && is_other) {
             bail!("{flag} is a concurrency, and there is another way to offer load already; leave out one of the two");
         }
         let arrival = match load.request_distribution {
