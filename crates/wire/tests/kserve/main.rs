@@ -16,7 +16,9 @@ use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_core::{Event, OutputKind};
 use streamgauge_wire::{AnswerTo, Codec};
 
+/// Without `streaming` one of a model that is not decoupled: others are called over a stream all the same.
 fn endpoint(kind: EndpointKind, streaming: bool, kserve: Kserve) -> Endpoint {
+    let kserve = Kserve { decoupled: kserve.decoupled && streaming, ..kserve };
     Endpoint {
         kind,
         target: Target { tls: false, host: "localhost".into(), port: 8001 },
