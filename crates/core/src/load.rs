@@ -336,10 +336,7 @@ mod tests {
         assert_eq!((opens(growth(1, 3, 0)), batches(growth(1, 3, 0))), (vec![0, 1, 2], vec![0, 1, 2]));
         let load = Load::Growing(growth(2, 6, 2));
         assert_eq!((load.most(), load.slots(), load.peak_rate()), (Some(6), 6, 0.0));
-        assert_eq!(
-            load.to_string(),
-            "2 requests at once, 2 more whenever each has had 3 responses, 6 in all"
-        );
+        assert_eq!(load.to_string(), "2 requests at once, 2 more whenever each has had 3 responses, 6 in all");
         let json = serde_json::to_string(&load).unwrap();
         assert_eq!(json, r#"{"growing":{"start":2,"end":6,"step":2,"responses":3}}"#);
         assert_eq!(serde_json::from_str::<Load>(&json).unwrap(), load);

@@ -180,6 +180,7 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
     let is_grpc = request.protocol == Protocol::Grpc;
     let made = request.input_data.iter().all(|data| matches!(data.as_str(), "random" | "zero"));
     let strings = (!made || !is_triton).then_some("the input data have their own strings");
+    let exported = load.periodic_concurrency_range.map(|_| "nothing but the export is written");
     let flags = [
         ("--endpoint", args.endpoint.is_some() && is_triton, Some("--service-kind triton has no endpoint to choose")),
         ("-x", args.model_version.is_some() && !is_triton, Some("--service-kind openai has no versions")),
@@ -218,11 +219,10 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
             load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(),
             Some("a concurrency has as many as requests at once"),
         ),
-        (
-            "--percentile",
-            measure.percentile > 0 && load.periodic_concurrency_range.is_some(),
-            Some("only the export is written"),
-        ),
+        ("--percentile", measure.percentile > 0, exported),
+        ("--latency-threshold", measure.latency_threshold > 0, exported),
+        ("-f", args.report.csv.is_some(), exported),
+        ("--collect-metrics", args.server.collect_metrics, exported),
     ];
     let idle = flags.into_iter().filter(|(_, given, _)| *given);
     idle.filter_map(|(flag, _, why)| Some(format!("{flag} has no effect: {}", why?))).collect()
