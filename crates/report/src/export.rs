@@ -246,7 +246,7 @@ mod tests {
     /// A real file taken apart into records and pieces and written again is the same file.
     #[test]
     fn a_load_that_grows_has_no_rate_and_no_windows() {
-        let mut plan = plan(2, 10);
+        let mut plan = plan(EndpointKind::KserveGrpc);
         plan.load = Load::Growing(Growth { start: 1, end: 3, step: 1, responses: 2 });
         let (text, _) = export(&plan, &[], [0, 10]);
         let expected = r#"{"experiments":[{"experiment":{"mode":"request_rate","value":0.0},"requests":[],"window_boundaries":[0,18446744073709551615]}],"#;

@@ -114,8 +114,8 @@ fn what_ends_the_run_ends_the_wait_for_a_batch() {
     ended.all_ok(3);
     keeps_to(&ended, &load);
     let slow = crate::truth::sim(slow(), &[]);
-    let long = Trial::at(slow.addr()).load(growing(1, 3, 1, 100)).threads(2).prompts(vec![prompt(100)]);
-    let ended = long.duration(Nanos::from_millis(20)).run();
+    let long = Trial::at(slow.addr()).load(growing(1, 3, 1, 1_000)).threads(2).prompts(vec![prompt(200)]);
+    let ended = long.duration(Nanos::from_millis(300)).run();
     assert_eq!(ended.finished.len(), 1);
 }
 
