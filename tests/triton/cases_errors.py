@@ -46,7 +46,7 @@ def flags_that_do_not_go_together(bench):
     for args in (["--streaming", "-i", "http"], ["--sync", "--async"], ["--request-count", 2, "--concurrency-range", "1:3"],
                  ["--concurrency-range", "1:2", "--request-rate-range", "1:2"], ["--binary-search"], ["--shared-memory", "cuda"],
                  ["--service-kind", "triton_c_api"], ["--service-kind", "torchserve"], ["--enable-mpi"], ["--percentile", 100],
-                 ["--periodic-concurrency-range", "1:4", "--streaming", "-i", "grpc"]):
+                 ["--periodic-concurrency-range", "1:4:2", "--streaming", "-i", "grpc"]):
         bench.perf("add_sub", *args, code=3)
 
 

@@ -283,6 +283,20 @@ def parameters_and_headers(bench):
 
 
 @case
+def concurrency_that_grows(bench):
+    with bench.counted() as counted:
+        done = bench.perf("vllm_model", *STREAM, "--periodic-concurrency-range", "2:6:2", "--request-period", 3, "--input-data", "in.json",
+                          "--profile-export-file", "grown.json", files={"in.json": VLLM})
+    requests = done.json("grown.json")["experiments"][0]["requests"]
+    equal(len(requests), 6, "requests of 2, 2 more and 2 more")
+    equal([len(each["response_timestamps"]) for each in requests], [8] * 6, "responses of each")
+    equal(counted["vllm_model"].count("success"), 6, "the model's successes")
+    starts = sorted(each["timestamp"] for each in requests)
+    early = sorted(requests, key=lambda each: each["timestamp"])[:2]
+    assert starts[2] >= max(each["response_timestamps"][2] for each in early), "the third request came before the third responses"
+
+
+@case
 def trace_settings_and_metrics(bench):
     import urllib.request
     bench.perf("add_sub", "--request-count", 4, "--trace-level", "TIMESTAMPS", "--trace-rate", 500, "--trace-count", 3, "--log-frequency", 2,

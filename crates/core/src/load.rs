@@ -1,4 +1,4 @@
-//! How load is offered: a closed loop, an open one, or users with a rhythm of their own. Values only; the times that follow
+//! How load is offered: a closed loop, one that grows, an open one, or users with a rhythm of their own. Values only; the times that follow
 //! from them are in [`crate::schedule`].
 
 use crate::arrival::{Arrival, Rate};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub enum Load {
     /// A closed loop: so many requests at once, each followed by the next as soon as it has ended.
     Concurrency(Places),
+    /// So many requests at once, and more of them as they are answered, each sent once.
+    Growing(Growth),
     /// An open loop: each request is due at a time that no answer moves.
     Open {
         /// When.
@@ -56,6 +58,32 @@ impl Places {
             RampShape::Exponential => (f64::from(place) + 1.0).ln() / f64::from(self.most).ln(),
         };
         Nanos((time.0 as f64 * share).round() as i64)
+    }
+}
+
+/// Requests that are each sent once, in batches: the next batch when every request of the latest has had so many responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Requests of the first batch, at least 1.
+    pub start: u32,
+    /// Requests of all batches together, at least `start`.
+    pub end: u32,
+    /// Requests of each later batch, at least 1; the last is smaller where they do not come out even.
+    pub step: u32,
+    /// Responses with outputs that a request must have had, at least 1. One that ends with fewer counts as if it had had them.
+    pub responses: u32,
+}
+
+impl Growth {
+    /// The batch that place number `place`, from 0, belongs to; the first is number 0.
+    pub fn batch(self, place: u32) -> u32 {
+        place.checked_sub(self.start).map_or(0, |after| after / self.step.max(1) + 1)
+    }
+
+    /// How many requests must have had their responses before place number `place`, from 0, opens: all of the batches before its
+    /// own. Those of the latest batch are enough, since it was not sent before the others had theirs.
+    pub fn opens_after(self, place: u32) -> u32 {
+        place.checked_sub(self.start).map_or(0, |after| place - after % self.step.max(1))
     }
 }
 
@@ -146,6 +174,7 @@ impl Load {
     pub fn most(&self) -> Option<u32> {
         match self {
             Load::Concurrency(places) | Load::Open { cap: Some(places), .. } => Some(places.most),
+            Load::Growing(growth) => Some(growth.end),
             Load::Users { users, .. } => Some(*users),
             Load::Open { cap: None, .. } => None,
         }
@@ -162,7 +191,7 @@ impl Load {
     /// at once. Of intervals and traces it is the mean.
     pub fn peak_rate(&self) -> f64 {
         match self {
-            Load::Concurrency(_) => 0.0,
+            Load::Concurrency(_) | Load::Growing(_) => 0.0,
             Load::Users { rate, .. } => rate.per_second(),
             Load::Open { arrivals, .. } => arrivals.peak_rate(),
         }
@@ -204,6 +233,7 @@ impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Load::Concurrency(places) => write!(f, "concurrency {places}"),
+            Load::Growing(growth) => write!(f, "{growth}"),
             Load::Users { users, rate } => write!(f, "{users} users with {rate} requests/s together"),
             Load::Open { arrivals, cap } => {
                 write!(f, "{arrivals}")?;
@@ -217,6 +247,13 @@ impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.most)?;
         self.ramp.map_or(Ok(()), |ramp| write!(f, " ({ramp})"))
+    }
+}
+
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Growth { start, end, step, responses } = self;
+        write!(f, "{start} requests at once, {step} more whenever each has had {responses} responses, {end} in all")
     }
 }
 
@@ -284,6 +321,25 @@ mod tests {
             assert_eq!(opens(1, shape), [0]);
         }
         assert_eq!(Places::all(3).opens(2), Nanos::ZERO);
+    }
+
+    #[test]
+    fn a_batch_opens_when_all_before_it_have_had_their_responses() {
+        let growth = |start, end, step| Growth { start, end, step, responses: 3 };
+        let opens = |growth: Growth| (0..growth.end).map(|place| growth.opens_after(place)).collect::<Vec<_>>();
+        let batches = |growth: Growth| (0..growth.end).map(|place| growth.batch(place)).collect::<Vec<_>>();
+        assert_eq!(opens(growth(2, 6, 2)), [0, 0, 2, 2, 4, 4]);
+        assert_eq!(batches(growth(2, 6, 2)), [0, 0, 1, 1, 2, 2]);
+        assert_eq!(opens(growth(1, 8, 3)), [0, 1, 1, 1, 4, 4, 4, 7]);
+        assert_eq!(opens(growth(3, 3, 1)), [0, 0, 0]);
+        // Nothing that stands in a file divides by nothing.
+        assert_eq!((opens(growth(1, 3, 0)), batches(growth(1, 3, 0))), (vec![0, 1, 2], vec![0, 1, 2]));
+        let load = Load::Growing(growth(2, 6, 2));
+        assert_eq!((load.most(), load.slots(), load.peak_rate()), (Some(6), 6, 0.0));
+        assert_eq!(load.to_string(), "2 requests at once, 2 more whenever each has had 3 responses, 6 in all");
+        let json = serde_json::to_string(&load).unwrap();
+        assert_eq!(json, r#"{"growing":{"start":2,"end":6,"step":2,"responses":3}}"#);
+        assert_eq!(serde_json::from_str::<Load>(&json).unwrap(), load);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::connection::{Channels, Connection, Outgoing, State};
 use crate::control::LocalEnd;
 use crate::failure;
+use crate::growth::GrowthPlace;
 use crate::job::{Finished, Job, Output, Prepared};
 use crate::waits::Ticket;
 use crate::watchdog::{Limit, Watchdog};
@@ -316,6 +317,8 @@ struct Draft<'a> {
     cancel: Option<Nanos>,
     /// Its place among requests without a first output, as long as it has none.
     prefill: Option<SemaphorePermit<'a>>,
+    /// Its place in a load that grows, until it has had the responses that this waits for.
+    growth: Option<GrowthPlace<'a>>,
     decoder: Option<Decoder>,
     /// The answer's beginning, when its status was not a success.
     error_body: Option<Vec<u8>>,
@@ -362,6 +365,7 @@ impl<'a> Draft<'a> {
             tag: Tag { id: ticket.seq, sequence },
             cancel: None,
             prefill: ticket.take_prefill(),
+            growth: ticket.take_growth(),
             decoder: None,
             error_body: None,
             keep_raw: job.plan.export == ExportLevel::Raw,
@@ -411,6 +415,9 @@ impl<'a> Draft<'a> {
         }
         if self.prefill.is_some() && !self.notes.record.chunks.is_empty() {
             self.prefill = None;
+        }
+        if self.growth.as_ref().is_some_and(|place| self.notes.record.chunks.len() >= place.responses()) {
+            self.growth = None;
         }
     }
 

@@ -163,6 +163,7 @@ impl Spread {
 fn flag(phase: &PhasePlan) -> &'static str {
     match (&phase.load, phase.phase) {
         (Load::Users { .. }, _) => "--num-users",
+        (Load::Growing(_), _) => "--periodic-concurrency-range",
         (_, Phase::Profiling) => "--concurrency",
         (_, Phase::Warmup) => "--warmup-concurrency",
     }
@@ -222,6 +223,7 @@ fn all_in_use(phase: &PhasePlan, room: u32, there: &str, then: &str, change: &st
 fn requests(phase: &PhasePlan) -> Option<u64> {
     let scheduled = match &phase.load {
         Load::Open { arrivals, .. } => arrivals.count(),
+        Load::Growing(growth) => Some(growth.end.into()),
         Load::Concurrency(_) | Load::Users { .. } => None,
     };
     phase.requests.into_iter().chain(scheduled).min()

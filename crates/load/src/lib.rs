@@ -17,6 +17,7 @@ mod descriptors;
 mod driver;
 mod failure;
 mod forecast;
+mod growth;
 mod job;
 mod kserve;
 mod lobby;

@@ -1,5 +1,6 @@
 //! One phase of a run as all load threads share it: its plan, its tickets and its places.
 
+use crate::growth::SharedGrowth;
 use crate::job::Job;
 use crate::places::SharedPlaces;
 use crate::sequences::Sequences;
@@ -23,6 +24,8 @@ pub(crate) struct Part {
     pub cap: Option<SharedPlaces>,
     /// Places for requests without a first output.
     pub prefill: Option<SharedPlaces>,
+    /// Of a load that grows, how far it has.
+    pub growth: Option<SharedGrowth>,
     /// Where its requests belong to sequences.
     pub sequences: Option<Sequences>,
 }
@@ -31,12 +34,17 @@ impl Part {
     pub fn new(job: &Job, plan: PhasePlan) -> Part {
         let cap = match plan.load {
             Load::Open { cap, .. } => cap,
-            Load::Concurrency(_) | Load::Users { .. } => None,
+            Load::Concurrency(_) | Load::Growing(_) | Load::Users { .. } => None,
+        };
+        let growth = match plan.load {
+            Load::Growing(growth) => Some(SharedGrowth::new(growth)),
+            Load::Concurrency(_) | Load::Open { .. } | Load::Users { .. } => None,
         };
         Part {
             tickets: Tickets::new(plan.requests, plan.duration),
             cap: cap.map(SharedPlaces::new),
             prefill: plan.prefill.map(SharedPlaces::new),
+            growth,
             sequences: Sequences::of(job, &plan),
             plan,
         }
@@ -44,7 +52,10 @@ impl Part {
 
     /// The gate has opened: the first thread to call sets the phase's start.
     pub fn begin(&self, now: Nanos) {
-        let lead = if matches!(self.plan.load, Load::Concurrency(_)) { Nanos::ZERO } else { LEAD };
+        let lead = match self.plan.load {
+            Load::Concurrency(_) | Load::Growing(_) => Nanos::ZERO,
+            Load::Open { .. } | Load::Users { .. } => LEAD,
+        };
         self.tickets.begin(now + lead);
     }
 
@@ -52,6 +63,7 @@ impl Part {
     pub fn takes(&self, slot: u32) -> bool {
         match self.plan.load {
             Load::Concurrency(places) => slot < places.most,
+            Load::Growing(growth) => slot < growth.end,
             Load::Users { users, .. } => slot < users,
             Load::Open { .. } => true,
         }

@@ -4,6 +4,7 @@
 use crate::attempt::{Slot, Tally, never_sent};
 use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
+use crate::growth::GrowthPlace;
 use crate::job::{Batch, Finished, Job};
 use crate::lobby::Lobby;
 use crate::pacer::Pacer;
@@ -141,6 +142,8 @@ struct Shard {
 enum Source<'a> {
     /// A counter that all slots share: the next as soon as the last has ended.
     Counter,
+    /// The same counter, once: of a load that grows, the place that is open.
+    Once(Option<GrowthPlace<'a>>),
     /// The thread's part of a schedule.
     Pacer(&'a Pacer),
     /// Dues of its own.
@@ -255,6 +258,10 @@ impl Shard {
         match part.plan.load {
             Load::Open { .. } => self.pacers[phase].as_ref().map(Source::Pacer),
             Load::Users { users, rate } => Some(Source::User(User::new(slot, users, rate, part.tickets.limits()))),
+            Load::Growing(_) => {
+                let place = part.growth.as_ref()?.open(slot);
+                self.waits.end.unless_over(place).await.map(|place| Source::Once(Some(place)))
+            }
             Load::Concurrency(places) => {
                 let at = places.opens(slot);
                 let in_time = at == Nanos::ZERO || self.sound(self.ramp(part, at).await.map(Some))?;
@@ -277,21 +284,28 @@ impl Shard {
     }
 
     /// What slot `slot` is to send next, once it is to be sent.
-    async fn ticket<'a>(self: &'a Rc<Shard>, phase: usize, slot: u32, source: &mut Source<'_>) -> Option<Ticket<'a>> {
+    async fn ticket<'a>(self: &'a Rc<Shard>, phase: usize, slot: u32, source: &mut Source<'a>) -> Option<Ticket<'a>> {
         let part = &self.common.phases[phase];
         match source {
-            Source::Counter => {
-                // A place first: a request is taken up when nothing keeps it from being sent.
-                let held = self.waits.places(part).await?;
-                if self.waits.control.is_draining() {
-                    return None;
-                }
-                let (seq, issued) = part.tickets.take(self.waits.clock.now())?;
-                Some(Ticket::at_once(seq, issued).with(held))
+            Source::Counter => self.counted(part).await,
+            Source::Once(place) => {
+                let place = place.take()?;
+                Some(self.counted(part).await?.in_growth(place))
             }
             Source::Pacer(pacer) => self.sound(pacer.ticket(slot, part, || self.grow(phase)).await),
             Source::User(user) => self.sound(user.ticket(part, &self.waits).await),
         }
+    }
+
+    /// The next request of the shared counter.
+    async fn counted<'a>(&self, part: &'a Part) -> Option<Ticket<'a>> {
+        // A place first: a request is taken up when nothing keeps it from being sent.
+        let held = self.waits.places(part).await?;
+        if self.waits.control.is_draining() {
+            return None;
+        }
+        let (seq, issued) = part.tickets.take(self.waits.clock.now())?;
+        Some(Ticket::at_once(seq, issued).with(held))
     }
 
     /// `ticket` with its turn in a sequence, where requests have one; none when the phase ended while it waited for that.

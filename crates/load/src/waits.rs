@@ -1,6 +1,7 @@
 //! What a request waits for before it is sent: its time, its places. Each wait ends with the phase.
 
 use crate::control::{Control, LocalEnd};
+use crate::growth::GrowthPlace;
 use crate::part::Part;
 use crate::places::SharedPlaces;
 use std::cell::Cell;
@@ -31,6 +32,8 @@ pub(crate) struct Ticket<'a> {
     _cap: Option<SemaphorePermit<'a>>,
     /// Its place among those without a first output.
     prefill: Cell<Option<SemaphorePermit<'a>>>,
+    /// Its place in a load that grows.
+    growth: Cell<Option<GrowthPlace<'a>>>,
     /// Its place in a sequence that has one request at a time.
     _gate: Option<SemaphorePermit<'a>>,
 }
@@ -38,7 +41,8 @@ pub(crate) struct Ticket<'a> {
 impl<'a> Ticket<'a> {
     /// A request that holds no place.
     pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
-        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill: Cell::new(None), _gate: None }
+        let (prefill, growth) = (Cell::new(None), Cell::new(None));
+        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill, growth, _gate: None }
     }
 
     /// A request of a closed loop: nothing but the slot itself was waited for.
@@ -51,6 +55,11 @@ impl<'a> Ticket<'a> {
         Ticket { waited: held.waited, _cap: held.cap, prefill: Cell::new(held.prefill), ..self }
     }
 
+    /// This request in its place of a load that grows.
+    pub fn in_growth(self, place: GrowthPlace<'a>) -> Ticket<'a> {
+        Ticket { growth: Cell::new(Some(place)), ..self }
+    }
+
     /// This request as a part of a sequence, with the place there that it got; `issued` is when, where it had to wait.
     pub fn in_sequence(self, turn: Turn, gate: Option<SemaphorePermit<'a>>, issued: Nanos) -> Ticket<'a> {
         Ticket { turn: Some(turn), _gate: gate, issued, ..self }
@@ -59,6 +68,11 @@ impl<'a> Ticket<'a> {
     /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.
     pub fn take_prefill(&self) -> Option<SemaphorePermit<'a>> {
         self.prefill.take()
+    }
+
+    /// Its place in a load that grows, for whoever counts its responses.
+    pub fn take_growth(&self) -> Option<GrowthPlace<'a>> {
+        self.growth.take()
     }
 }
 

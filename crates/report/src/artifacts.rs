@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::{ExportLevel, RunPlan};
 
 /// Buffer of each file; large enough for a write a few times a second at full load.
@@ -46,6 +46,7 @@ pub fn directory_name(plan: &RunPlan) -> String {
 fn stimulus(load: &Load) -> String {
     match load {
         Load::Concurrency(places) => format!("concurrency{}", places.most),
+        Load::Growing(Growth { start, end, step, .. }) => format!("periodic_concurrency{start}-{end}-{step}"),
         Load::Users { users, rate } => format!("users{users}-request_rate{rate}"),
         Load::Open { arrivals, cap } => {
             let arrivals = match arrivals {

@@ -25,6 +25,8 @@ pub struct ExportWriter<W> {
     service: &'static str,
     endpoint: String,
     line: Vec<u8>,
+    /// The experiment has no windows.
+    windowless: bool,
     undecodable: u64,
     first: bool,
 }
@@ -53,6 +55,7 @@ impl<W: Write> ExportWriter<W> {
             service: "",
             endpoint: String::new(),
             line: Vec::new(),
+            windowless: false,
             undecodable: 0,
             first: true,
         };
@@ -74,6 +77,7 @@ impl<W: Write> ExportWriter<W> {
         self.raw = plan.export == ExportLevel::Raw;
         self.anchor_wall = anchor_wall;
         self.first = true;
+        self.windowless = matches!(plan.load, Load::Growing(_));
         // That tool knows the path of an OpenAI endpoint only.
         (self.service, self.endpoint) = match has_tensors(plan.endpoint.kind) {
             true => ("triton", String::new()),
@@ -173,7 +177,12 @@ impl<W: Write> ExportWriter<W> {
     fn end(&mut self, boundaries: &[Nanos]) -> io::Result<()> {
         self.line.clear();
         self.line.extend_from_slice(b"],\"window_boundaries\":");
-        self.push_stamps(boundaries.iter().copied());
+        if self.windowless {
+            // That tool's least and greatest time.
+            self.line.extend_from_slice(format!("[0,{}]", u64::MAX).as_bytes());
+        } else {
+            self.push_stamps(boundaries.iter().copied());
+        }
         self.line.push(b'}');
         self.out.write_all(&self.line)
     }
@@ -219,6 +228,7 @@ mod tests {
     use crate::testing::{plan, record};
     use streamgauge_core::arrival::Arrival;
     use streamgauge_core::kserve::SequenceTag;
+    use streamgauge_core::load::Growth;
     use streamgauge_core::plan::EndpointKind;
     use streamgauge_core::{Chunk, OutputKind};
 
@@ -234,6 +244,15 @@ mod tests {
     }
 
     /// A real file taken apart into records and pieces and written again is the same file.
+    #[test]
+    fn a_load_that_grows_has_no_rate_and_no_windows() {
+        let mut plan = plan(EndpointKind::KserveGrpc);
+        plan.load = Load::Growing(Growth { start: 1, end: 3, step: 1, responses: 2 });
+        let (text, _) = export(&plan, &[], [0, 10]);
+        let expected = r#"{"experiments":[{"experiment":{"mode":"request_rate","value":0.0},"requests":[],"window_boundaries":[0,18446744073709551615]}],"#;
+        assert!(text.starts_with(expected), "{text}");
+    }
+
     #[test]
     fn real_files_come_back_byte_for_byte() {
         for (kind, golden) in [

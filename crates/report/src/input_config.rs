@@ -4,7 +4,7 @@
 use crate::export::has_tensors;
 use serde_json::{Map, Value, json};
 use streamgauge_core::kserve::Backend;
-use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::{Endpoint, EndpointKind, Length, ModelSelection, PromptPlan, RunPlan};
 use streamgauge_core::stop::{StopRule, Window};
 
@@ -85,6 +85,9 @@ pub(crate) fn backend(backend: Backend) -> &'static str {
 fn stimulus(load: &Load) -> Value {
     match load {
         Load::Concurrency(places) => json!({"concurrency": places.most}),
+        Load::Growing(Growth { start, end, step, responses }) => {
+            json!({"periodic_concurrency_range": format!("{start}:{end}:{step}"), "request_period": responses})
+        }
         Load::Open { arrivals: Arrivals::Rate { rate, .. }, .. } | Load::Users { rate, .. } => {
             json!({"request_rate": rate})
         }

@@ -152,7 +152,7 @@ impl Wanted {
         if stream && !plan.endpoint.streaming {
             return Some("streams (--streaming)");
         }
-        if self.metric.is_from_due() && matches!(plan.load, Load::Concurrency(_)) {
+        if self.metric.is_from_due() && matches!(plan.load, Load::Concurrency(_) | Load::Growing(_)) {
             return Some("runs with a schedule (--request-rate)");
         }
         (self.metric == Metric::RequestGoodput && plan.goodput.is_empty()).then_some("runs with limits (--goodput)")

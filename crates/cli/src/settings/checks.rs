@@ -168,7 +168,7 @@ fn ramps(args: &ProfileArgs, level: &Level, prefill: Option<Places>) -> Result<(
 fn ramps_of(load: &Load) -> (Option<Ramp>, Option<Ramp>) {
     match load {
         Load::Concurrency(places) => (places.ramp, None),
-        Load::Users { .. } => (None, None),
+        Load::Growing(_) | Load::Users { .. } => (None, None),
         Load::Open { arrivals, cap } => {
             let rate = if let Arrivals::Rate { ramp, .. } = arrivals { *ramp } else { None };
             (cap.and_then(|cap| cap.ramp), rate)

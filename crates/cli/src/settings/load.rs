@@ -230,7 +230,7 @@ fn as_measured(load: &Load) -> Result<Load> {
     let all = |places: &Places| Places::all(places.most);
     Ok(match load {
         Load::Concurrency(places) => Load::Concurrency(all(places)),
-        Load::Users { .. } => load.clone(),
+        Load::Growing(_) | Load::Users { .. } => load.clone(),
         Load::Open { arrivals: Arrivals::Rate { rate, arrival, .. }, cap } => {
             Load::Open { arrivals: Arrivals::steady(*rate, *arrival), cap: cap.as_ref().map(all) }
         }
@@ -301,7 +301,7 @@ fn changes_until(load: &Load) -> Option<Nanos> {
     let ramp = |places: &Places| places.ramp.map(|ramp| ramp.time);
     let until = match load {
         Load::Concurrency(places) => ramp(places),
-        Load::Users { .. } => None,
+        Load::Growing(_) | Load::Users { .. } => None,
         Load::Open { arrivals, cap } => {
             let own = match arrivals {
                 Arrivals::Rate { ramp, .. } => ramp.map(|ramp| ramp.time),

@@ -335,3 +335,54 @@ fn gpus_of_the_server_are_shown_where_their_metrics_are_collected() {
     );
     assert_eq!(csv.lines().nth(1).unwrap().matches("GPU-").count(), 8, "{csv}");
 }
+
+/// The requests of an export in the order in which they were sent: when, and the times of their responses.
+fn sent(export: &Value) -> Vec<(i64, Vec<i64>)> {
+    let requests = export["experiments"][0]["requests"].as_array().unwrap().iter();
+    let stamps = |request: &Value| serde_json::from_value(request["response_timestamps"].clone()).unwrap();
+    let mut sent: Vec<(i64, Vec<i64>)> =
+        requests.map(|request| (request["timestamp"].as_i64().unwrap(), stamps(request))).collect();
+    sent.sort_unstable();
+    sent
+}
+
+#[test]
+fn a_concurrency_grows_by_the_responses_of_its_requests() {
+    let context = TestContext::new();
+    let six = format!("-m ensemble -i grpc --async --streaming --input-data {INPUTS}pa_in.json");
+    // Three of the six responses that each has, and more than there are: then the next batch is sent after the ends.
+    for (args, start, end, step, responses) in
+        [("--request-period 3", 2, 6, 2, 3), ("", 1, 5, 2, 10), ("--request-period 1 --max-threads 1", 3, 3, 1, 1)]
+    {
+        let file = format!("grown{start}.json");
+        let args = format!(
+            "{six} --periodic-concurrency-range {start}:{end}:{step} {args} --profile-export-file {file} -f grown.csv --percentile 95"
+        );
+        let run = run(&context, &args).expect(0);
+        let settings = format!("  Sending {end} benchmark requests\n");
+        assert!(run.stdout.contains(&settings) && !run.stdout.contains("Client:"), "{}", run.stdout);
+        for idle in ["-f has no effect", "--percentile has no effect"] {
+            assert!(run.stderr.contains(idle), "{}", run.stderr);
+        }
+        assert!(!context.path().join("grown.csv").exists());
+        let export: Value = serde_json::from_str(&fs::read_to_string(context.path().join(file)).unwrap()).unwrap();
+        let experiment = &export["experiments"][0];
+        assert_eq!(experiment["experiment"], serde_json::json!({"mode": "request_rate", "value": 0.0}));
+        assert_eq!(experiment["window_boundaries"], serde_json::json!([0, u64::MAX]));
+        let sent = sent(&export);
+        assert_eq!(sent.iter().map(|(_, stamps)| stamps.len()).collect::<Vec<_>>(), vec![6; end]);
+        for (place, (at, _)) in sent.iter().enumerate().skip(start) {
+            let batches = start + (place - start) / step * step;
+            let last = sent[..batches].iter().map(|(_, stamps)| stamps[responses.min(stamps.len()) - 1]).max();
+            assert!(last.is_some_and(|last| *at >= last), "request {place} came before its time: {sent:?}");
+        }
+    }
+}
+
+#[test]
+fn a_concurrency_that_grows_is_of_decoupled_models() {
+    let context = TestContext::new();
+    let args = "-m add_sub -i grpc --streaming --periodic-concurrency-range 1:4 --profile-export-file grown.json";
+    let run = run(&context, args).expect(99);
+    assert!(run.stderr.contains("--periodic-concurrency-range: model add_sub is not decoupled"), "{}", run.stderr);
+}

@@ -45,8 +45,6 @@ fn what_belongs_to_something_else_is_refused_by_name() {
         ("--enable-mpi", ["--enable-mpi", "MPI"]),
         ("--session-concurrency 2", ["--session-concurrency", "multi-turn sessions"]),
         ("--shared-memory cuda", ["--shared-memory", "CUDA"]),
-        ("--periodic-concurrency-range 1:4:1", ["--periodic-concurrency-range", "grows by responses"]),
-        ("--request-period 5", ["--request-period", "grows by responses"]),
     ] {
         refused(&context, &format!("-m m {args}"), 3, &words);
     }
@@ -57,6 +55,7 @@ fn what_does_not_go_together_is_refused() {
     let context = TestContext::new();
     let here = |name: &str| context.path().join(name).display().to_string();
     fs::write(here("there.json"), "{}").unwrap();
+    let grows = |args: &str| format!("-m m -i grpc --streaming --profile-export-file grown.json {args}");
     for (args, words) in [
         ("", "-m: the model must be named"),
         ("-m m --async --sync", "--async and --sync"),
@@ -76,6 +75,23 @@ fn what_does_not_go_together_is_refused() {
         ("-m m --request-rate-range 1:4 --warmup-request-count 9", "--warmup-request-count: --request-rate-range has"),
         ("-m m --concurrency-range 4 --request-count 3", "--request-count 3 is less than --concurrency-range 4"),
         ("-m m --request-rate-range 4.5 --request-count 3", "--request-count 3 is less than --request-rate-range 4.5"),
+        ("-m m -c 2 --periodic-concurrency-range 1:4", "-c is a concurrency"),
+        ("-m m --periodic-concurrency-range 1:4 --request-rate-range 5", "cannot be used with"),
+        ("-m m --periodic-concurrency-range 1:4", "only of streams of --service-kind triton; give -i grpc --streaming"),
+        ("-m m -i grpc --streaming --periodic-concurrency-range 1:4", "give --profile-export-file FILE too"),
+        (&*grows("--periodic-concurrency-range 4"), "4:1:1: the end must be given and not be below the start"),
+        (&*grows("--periodic-concurrency-range 4:0"), "4:0:1: the end must be given"),
+        (
+            &*grows("--periodic-concurrency-range 2:7:2"),
+            "2:7:2: steps of 2 from 2 do not come to 7; give a step that divides 5",
+        ),
+        (
+            &*grows("--periodic-concurrency-range 2:8:2 --request-count 8"),
+            "--request-count: --periodic-concurrency-range sends",
+        ),
+        (&*grows("--periodic-concurrency-range 2:8:2 --warmup-request-count 1"), "--warmup-request-count: --periodic"),
+        (&*grows("--periodic-concurrency-range 2:8:2 --binary-search"), "--binary-search: there is no range to search"),
+        (&*grows("--periodic-concurrency-range 2:8:2 --request-period 0"), "--request-period"),
         ("-m m --request-intervals nosuch", "--request-intervals nosuch: there is no such file"),
         ("-m m --fixed-schedule", "--fixed-schedule: the times come from a file"),
         ("-m m --input-data nosuch", "--input-data nosuch: there is no such file"),

@@ -10,6 +10,7 @@ mod clock_steps;
 mod connections;
 mod endings;
 mod failures;
+mod growing;
 mod grpc;
 mod grpc_channels;
 mod grpc_server;

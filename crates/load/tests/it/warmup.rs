@@ -58,7 +58,7 @@ fn any_load_may_go_before_any() {
             assert_eq!(ended.warmup.len(), 25, "{warm} before {measured}");
             let dues = ended.records().into_iter().map(|record| record.due.map(|due| due - ended.facts.started));
             match measured {
-                Load::Concurrency(_) => assert!(dues.into_iter().all(|due| due.is_none())),
+                Load::Concurrency(_) | Load::Growing(_) => assert!(dues.into_iter().all(|due| due.is_none())),
                 Load::Users { .. } => assert!(dues.into_iter().all(|due| due.is_some())),
                 Load::Open { arrivals, .. } => {
                     let planned = Schedule::new(arrivals, Seed(0), "arrivals").map(|due| Some(due.at));

@@ -41,6 +41,11 @@ pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
     if model.decoupled && !task.settings.plan.endpoint.streaming {
         bail!("model {name} is decoupled, and such models take --async and --streaming with -i grpc");
     }
+    if let (Mode::Growing(_), false) = (&task.mode, model.decoupled) {
+        bail!(
+            "--periodic-concurrency-range: model {name} is not decoupled, and such a load grows by the responses of one request"
+        );
+    }
     if model.sequence_batching {
         ids(task)?;
         let sequences = Some(task.sequences);
@@ -61,6 +66,7 @@ fn ids(task: &Task) -> Result<()> {
             )
         }
         Mode::Concurrency(range) => range.start.max(range.end),
+        Mode::Growing(growth) => growth.end,
         Mode::Rate { .. } | Mode::Intervals(_) | Mode::Schedule => task.sequences.live,
     };
     let ids = end - first;

@@ -25,12 +25,13 @@ use streamgauge_core::clock::SystemClock;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{EndpointKind, RunPlan};
 use streamgauge_core::prompt::Prompt;
+use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Client, Limits, forecast};
 use streamgauge_prompt::tensors::InputData;
 use streamgauge_report::artifacts::{RECORDS, directory_name, write_whole};
 use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
 use streamgauge_stats::windows::Lenience;
-use streamgauge_stats::{Grade, Summary, Windows};
+use streamgauge_stats::{Counts, Grade, Summary, Windows};
 use streamgauge_wire::kserve::Call;
 
 /// A run of the tool: what is known, and what has come of it.
@@ -233,7 +234,7 @@ fn shown(task: &Task, known: Known) -> report::Settings {
             Mode::Rate { range, arrival } => {
                 report::Search::Rate { start: range.start, end: range.end, poisson: *arrival == Arrival::Poisson }
             }
-            Mode::Intervals(_) | Mode::Schedule => report::Search::Custom,
+            Mode::Growing(_) | Mode::Intervals(_) | Mode::Schedule => report::Search::Custom,
         },
         binary: task.binary,
         asynchronous: known.calls == Calls::Async,
@@ -291,6 +292,9 @@ impl Session<'_> {
         if let Some(export) = &mut self.export {
             export.add(&plan.artifacts.join(&plan.export_file), number)?;
         }
+        if let Load::Growing(_) = level.load {
+            return self.exported(summary, &recorded.counts, &facts);
+        }
         let enough = facts.window.is_some() || plan.stop.stability.is_none() || facts.interrupted;
         let records = plan.artifacts.join(RECORDS);
         let client = if enough { level::client(&records, &plan, &self.task, &facts)? } else { None };
@@ -337,6 +341,22 @@ impl Session<'_> {
             }
             Outcome::Nothing => return Err(NoRequests.into()),
         })
+    }
+
+    /// How a level ended whose export is all there is of it: nobody has figures of requests in ever changing company.
+    fn exported(&mut self, summary: &Summary, counts: &Counts, facts: &RunFacts) -> Result<Ended> {
+        if let Some(why) = &facts.ended_early {
+            bail!("{why}");
+        }
+        if let Some(group) = summary.failures.first() {
+            let (failed, requests) = (counts.failed, counts.requests);
+            self.fail(format!(
+                "{failed} of {requests} requests failed: {} ({}): {}",
+                group.class, group.stage, group.sample
+            ));
+        }
+        self.tell(summary);
+        Ok(Ended::Passed)
     }
 
     /// Runs `plan`, and tells of its windows as they end.

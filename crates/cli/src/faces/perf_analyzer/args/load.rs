@@ -25,6 +25,12 @@ pub struct LoadArgs {
     /// Send each request of the input data once, at its `timestamp`
     #[arg(long, group = "mode")]
     pub fixed_schedule: bool,
+    /// Requests at once that grow while the run goes on, `start:end[:step]`; decoupled models, -i grpc --streaming, and the export only
+    #[arg(long, value_name = "RANGE", group = "mode")]
+    pub periodic_concurrency_range: Option<Range<u32>>,
+    /// Responses that each of the latest requests must have had before --periodic-concurrency-range goes on [default: 10]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, u32::MAX))]
+    pub request_period: Option<u32>,
     /// Sequences at once where a rate is kept [default: 4]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub num_of_sequences: Option<u32>,

@@ -175,11 +175,12 @@ fn openai(args: &PerfAnalyzerArgs) -> Result<()> {
 
 /// What is said of flags that have no effect beside the others.
 pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
-    let (request, load) = (&args.request, &args.load);
+    let (request, measure, load) = (&args.request, &args.measure, &args.load);
     let is_triton = args.service_kind == ServiceKind::Triton;
     let is_grpc = request.protocol == Protocol::Grpc;
     let made = request.input_data.iter().all(|data| matches!(data.as_str(), "random" | "zero"));
     let strings = (!made || !is_triton).then_some("the input data have their own strings");
+    let exported = load.periodic_concurrency_range.map(|_| "nothing but the export is written");
     let flags = [
         ("--endpoint", args.endpoint.is_some() && is_triton, Some("--service-kind triton has no endpoint to choose")),
         ("-x", args.model_version.is_some() && !is_triton, Some("--service-kind openai has no versions")),
@@ -204,6 +205,11 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
             Some("there is no file of levels (-f)"),
         ),
         (
+            "--request-period",
+            load.request_period.is_some() && load.periodic_concurrency_range.is_none(),
+            Some("there is no --periodic-concurrency-range"),
+        ),
+        (
             "--serial-sequences",
             load.serial_sequences && load.request_rate_range.is_none(),
             Some("only a rate could have several requests of a sequence in flight"),
@@ -213,6 +219,10 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
             load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(),
             Some("a concurrency has as many as requests at once"),
         ),
+        ("--percentile", measure.percentile > 0, exported),
+        ("--latency-threshold", measure.latency_threshold > 0, exported),
+        ("-f", args.report.csv.is_some(), exported),
+        ("--collect-metrics", args.server.collect_metrics, exported),
     ];
     let idle = flags.into_iter().filter(|(_, given, _)| *given);
     idle.filter_map(|(flag, _, why)| Some(format!("{flag} has no effect: {}", why?))).collect()

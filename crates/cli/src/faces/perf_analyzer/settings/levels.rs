@@ -1,17 +1,20 @@
 //! Which loads there are, and the plan of each.
 
 use super::{Calls, Measure, Task};
-use crate::faces::perf_analyzer::args::{Distribution, PerfAnalyzerArgs, Range};
+use crate::faces::perf_analyzer::args::{Distribution, PerfAnalyzerArgs, Range, ServiceKind};
 use crate::faces::perf_analyzer::search::Search;
 use crate::settings::{default_threads, useful_threads};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
 use streamgauge_core::arrival::{Arrival, Rate};
-use streamgauge_core::load::{Arrivals, Load, Places};
+use streamgauge_core::load::{Arrivals, Growth, Load, Places};
 use streamgauge_core::plan::{RunPlan, Warmup};
 use streamgauge_core::stop::StopRule;
 use streamgauge_report::perf_analyzer::Label;
+
+/// Responses of each of the latest requests after which a load grows.
+const PERIOD: u32 = 10;
 
 /// Which loads there are.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,8 @@ pub enum Mode {
         /// How evenly they come.
         arrival: Arrival,
     },
+    /// Requests that are sent once each, more of them as they are answered.
+    Growing(Growth),
     /// Gaps from a file.
     Intervals(PathBuf),
     /// Times of the input data.
@@ -38,7 +43,10 @@ impl Mode {
     /// A sentence that names the flag.
     pub fn of(args: &PerfAnalyzerArgs) -> Result<Mode> {
         let load = &args.load;
-        let is_other = load.request_rate_range.is_some() || load.request_intervals.is_some() || load.fixed_schedule;
+        let is_other = load.request_rate_range.is_some()
+            || load.request_intervals.is_some()
+            || load.fixed_schedule
+            || load.periodic_concurrency_range.is_some();
         let deprecated = [("-d", load.dynamic), ("-t", load.threads.is_some()), ("-c", load.most.is_some())];
         if let Some((flag, _)) = deprecated.into_iter().find(|(_, given)| *given && is_other) {
             bail!("{flag} is a concurrency, and there is another way to offer load already; leave out one of the two");
@@ -47,6 +55,9 @@ impl Mode {
             None | Some(Distribution::Constant) => Arrival::Constant,
             Some(Distribution::Poisson) => Arrival::Poisson,
         };
+        if let Some(range) = load.periodic_concurrency_range {
+            return growing(args, range).map(Mode::Growing);
+        }
         Ok(match (load.request_rate_range, &load.request_intervals) {
             (Some(range), _) => Mode::Rate { range, arrival },
             (None, Some(file)) => Mode::Intervals(file.clone()),
@@ -60,9 +71,39 @@ impl Mode {
         match self {
             Mode::Concurrency(range) => Some((range.start.into(), range.end.into(), "--concurrency-range")),
             Mode::Rate { range, .. } => Some((range.start, range.end, "--request-rate-range")),
-            Mode::Intervals(_) | Mode::Schedule => None,
+            Mode::Growing(_) | Mode::Intervals(_) | Mode::Schedule => None,
         }
     }
+}
+
+/// The load that grows over `range`, where the rest of the arguments allow it.
+fn growing(args: &PerfAnalyzerArgs, range: Range<u32>) -> Result<Growth> {
+    let flag = "--periodic-concurrency-range";
+    let Range { start, end, step } = range;
+    if args.service_kind != ServiceKind::Triton || !args.request.streaming {
+        bail!("{flag} is only of streams of --service-kind triton; give -i grpc --streaming too");
+    }
+    if args.report.profile_export_file.is_none() {
+        bail!("{flag}: nothing but the export is written; give --profile-export-file FILE too");
+    }
+    if end < start {
+        bail!("{flag} {start}:{end}:{step}: the end must be given and not be below the start, as in 2:6:2");
+    }
+    if (end - start) % step != 0 {
+        bail!(
+            "{flag} {start}:{end}:{step}: steps of {step} from {start} do not come to {end}; give a step that divides {}",
+            end - start
+        );
+    }
+    let measure = &args.measure;
+    let counts = [
+        ("--request-count", measure.request_count.is_some()),
+        ("--warmup-request-count", measure.warmup_request_count > 0),
+    ];
+    if let Some((count, _)) = counts.into_iter().find(|(_, given)| *given) {
+        bail!("{count}: {flag} sends as many requests as its end says; leave it out");
+    }
+    Ok(Growth { start, end, step, responses: args.load.request_period.unwrap_or(PERIOD) })
 }
 
 /// Refuses searches that could not end, and counts that do not go with the load.
@@ -148,6 +189,10 @@ impl Levels {
         match (&task.mode, arrivals) {
             (Mode::Concurrency(range), _) => Levels::Concurrency(Search::new(*range, task.binary)),
             (Mode::Rate { range, arrival }, _) => Levels::Rate(Search::new(*range, task.binary), *arrival),
+            // It has no rate either.
+            (Mode::Growing(growth), _) => {
+                Levels::One(Some(Level { label: Label::Custom(0.0), load: Load::Growing(*growth) }))
+            }
             (Mode::Intervals(_) | Mode::Schedule, None) => Levels::One(None),
             (Mode::Intervals(_) | Mode::Schedule, Some(arrivals)) => {
                 let label = Label::Custom(arrivals.peak_rate());

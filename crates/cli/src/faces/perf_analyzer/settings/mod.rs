@@ -107,8 +107,11 @@ impl Task {
         checks::refuse(&args)?;
         notes.extend(checks::idle(&args));
         let mode = Mode::of(&args)?;
-        let measure = measure(&args);
+        let mut measure = measure(&args);
         levels::check(&args, &mode, &measure)?;
+        if let Mode::Growing(growth) = mode {
+            measure.requests = Some(growth.end.into());
+        }
         let inputs = Inputs::of(&args)?;
         let mut settings = settings(&args)?;
         settings.notes = notes;
