@@ -1,5 +1,5 @@
-//! How load is offered: a closed loop, one that grows, an open one, or users with a rhythm of their own. Values only; the times that follow
-//! from them are in [`crate::schedule`].
+//! How load is offered: a closed loop, one that grows, an open one, or users with a rhythm of their own. Values only; the times
+//! that follow from them are in [`crate::schedule`].
 
 use crate::arrival::{Arrival, Rate};
 use crate::clock::Nanos;

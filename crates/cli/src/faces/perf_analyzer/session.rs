@@ -244,6 +244,13 @@ fn shown(task: &Task, known: Known) -> report::Settings {
     }
 }
 
+/// How many requests failed, if some did, and what the first of them met.
+fn failures(summary: &Summary, counts: &Counts) -> Option<(String, String)> {
+    let group = summary.failures.first().filter(|_| counts.failed > 0)?;
+    let failed = format!("{} of {} requests failed", counts.failed, counts.requests);
+    Some((failed, format!("{} ({}): {}", group.class, group.stage, group.sample)))
+}
+
 impl Session<'_> {
     /// Runs levels until the search is over; how the first and the last of them ended.
     fn search(&mut self, arrivals: Option<Arrivals>) -> Result<Vec<Ended>> {
@@ -298,13 +305,11 @@ impl Session<'_> {
         let enough = facts.window.is_some() || plan.stop.stability.is_none() || facts.interrupted;
         let records = plan.artifacts.join(RECORDS);
         let client = if enough { level::client(&records, &plan, &self.task, &facts)? } else { None };
-        let (failed, requests) = (recorded.counts.failed, recorded.counts.requests);
-        if let Some(group) = summary.failures.first().filter(|_| failed > 0) {
-            let what = format!("{} ({}): {}", group.class, group.stage, group.sample);
+        if let Some((failed, what)) = failures(summary, &recorded.counts) {
             if client.is_none() {
-                bail!("{failed} of {requests} requests failed: {what}");
+                bail!("{failed}: {what}");
             }
-            self.fail(format!("{failed} of {requests} requests failed, and are in no figure: {what}"));
+            self.fail(format!("{failed}, and are in no figure: {what}"));
         }
         if let (None, Some(why)) = (&client, facts.ended_early.as_ref()) {
             bail!("{why}");
@@ -348,12 +353,8 @@ impl Session<'_> {
         if let Some(why) = &facts.ended_early {
             bail!("{why}");
         }
-        if let Some(group) = summary.failures.first() {
-            let (failed, requests) = (counts.failed, counts.requests);
-            self.fail(format!(
-                "{failed} of {requests} requests failed: {} ({}): {}",
-                group.class, group.stage, group.sample
-            ));
+        if let Some((failed, what)) = failures(summary, counts) {
+            self.fail(format!("{failed}: {what}"));
         }
         self.tell(summary);
         Ok(Ended::Passed)

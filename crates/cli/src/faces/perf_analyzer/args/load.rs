@@ -25,7 +25,7 @@ pub struct LoadArgs {
     /// Send each request of the input data once, at its `timestamp`
     #[arg(long, group = "mode")]
     pub fixed_schedule: bool,
-    /// Requests at once that grow while the run goes on, `start:end[:step]`; decoupled models, -i grpc --streaming, and the export only
+    /// Requests that are sent once each, more of them as they are answered, `start:end[:step]`; streams of decoupled models only
     #[arg(long, value_name = "RANGE", group = "mode")]
     pub periodic_concurrency_range: Option<Range<u32>>,
     /// Responses that each of the latest requests must have had before --periodic-concurrency-range goes on [default: 10]
