@@ -241,6 +241,8 @@ fn it_ends_with_perf_analyzers_codes() {
         ("-m ensemble -i grpc", 99, "--streaming"),
         ("-m add_sub -b 16", 99, "-b 16: model add_sub takes batches of at most 8"),
         ("-m vllm_model -i grpc --streaming -b 2", 99, "does not support batching"),
+        ("-m ensemble -i grpc --streaming --shape max_tokens:2", 99, "error: --shape max_tokens:2: input max_tokens"),
+        ("-m add_sub --bls-composing-models add_sub,nosuch", 99, "error: --bls-composing-models nosuch: "),
         ("-m echo_text --string-data fail --request-count 3", 99, "3 of 3 requests failed"),
         ("-m add_sub -p 30 -r 2", 2, "Failed to obtain stable measurement"),
         ("-m add_sub --nosuch", 99, "--nosuch"),
@@ -334,4 +336,28 @@ fn gpus_of_the_server_are_shown_where_their_metrics_are_collected() {
             .ends_with("Avg GPU Utilization,Avg GPU Power Usage,Max GPU Memory Usage,Total GPU Memory")
     );
     assert_eq!(csv.lines().nth(1).unwrap().matches("GPU-").count(), 8, "{csv}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_waits_for_the_requests_of_a_count_too() {
+    let context = TestContext::with(|config| config.service.itl = Nanos::from_millis(50));
+    let args = format!("-m ensemble -i grpc --streaming --input-data {INPUTS}pa_in.json --request-count 100000");
+    let running = context.start_bare(&format!("perf-analyzer -u {} {args}", context.addr()));
+    wait_until("some load", || context.requests().len() > 2);
+    running.interrupt();
+    let run = running.wait().expect(0);
+    assert!(run.stderr.contains("interrupted: waiting up to 30 s"), "{}", run.stderr);
+    assert!(!run.stderr.contains("cut off"), "{}", run.stderr);
+}
+
+#[test]
+fn what_is_said_of_figures_names_flags_that_are_there() {
+    let context = TestContext::faulty(&["status=503:every=2", "slow-headers=1ms:every=3"]);
+    let help = run(&context, "--help").expect(0).stdout;
+    let run = run(&context, "-m add_sub --request-rate-range 400 --request-count 400 --max-threads 1").expect(99);
+    assert!(run.stderr.contains("note: Failed requests"), "{}", run.stderr);
+    for flag in run.stderr.split([' ', ',', ';', '(', ')', '\n']).filter(|word| word.starts_with("--")) {
+        assert!(help.contains(&format!("{flag} ")), "{flag}\n{}", run.stderr);
+    }
 }
