@@ -121,9 +121,9 @@ impl Triton {
 /// A model that was named, perhaps with a version behind a colon, and those that it is made of.
 fn by_name(client: &mut Client, named: &str) -> Result<Watched> {
     let (name, version) = named.split_once(':').map_or((named, None), |(name, version)| (name, Some(version)));
-    let model = client.model(name, version).with_context(|| {
-        format!("--bls-composing-models {named}: failed to get metadata of composing model {name}")
-    })?;
+    let model = client
+        .model(name, version)
+        .with_context(|| format!("--bls-composing-models {named}: failed to get metadata of composing model {name}"))?;
     watched(client, &model, version.map(str::to_owned))
 }
 

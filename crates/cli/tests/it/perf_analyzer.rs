@@ -352,6 +352,19 @@ fn an_interrupt_waits_for_the_requests_of_a_count_too() {
 }
 
 #[test]
+fn a_final_response_that_never_comes_is_a_failure_in_time() {
+    let context = TestContext::faulty(&["no-final:every=4"]);
+    let args = format!("-m ensemble -i grpc --streaming --input-data {INPUTS}pa_in.json --request-count 8");
+    let run = run(&context, &format!("{args} --idle-timeout 1s")).expect(99);
+    assert_eq!(numbers(&run.stdout, "    Request count: "), [6.0], "{}", run.stdout);
+    assert!(
+        run.stderr.contains("error: 2 of 8 requests failed, and are in no figure: timeout (body)"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn what_is_said_of_figures_names_flags_that_are_there() {
     let context = TestContext::faulty(&["status=503:every=2", "slow-headers=1ms:every=3"]);
     let help = run(&context, "--help").expect(0).stdout;

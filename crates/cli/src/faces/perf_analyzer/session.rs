@@ -408,7 +408,8 @@ impl Session<'_> {
         }
         self.printer.note(&format!("note: how far this level's figures can be trusted: {}", fidelity.verdict));
         for row in fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
-            let remedy = row.remedy.as_deref().map(|remedy| format!(" ({})", in_these_flags(remedy))).unwrap_or_default();
+            let remedy =
+                row.remedy.as_deref().map(|remedy| format!(" ({})", in_these_flags(remedy))).unwrap_or_default();
             self.printer.note(&format!("note: {}: {}{remedy}", row.title, row.value));
         }
     }
