@@ -69,7 +69,9 @@ impl Triton {
             bail!("model {name} is not ready on {}", endpoint.target);
         }
         let mut watched = watched(&mut client, &model, version.clone())?;
-        watched.composing.extend(observe.composing.iter().map(|named| by_name(named)));
+        for named in &observe.composing {
+            watched.composing.push(by_name(&mut client, named)?);
+        }
         let kind = endpoint.kind;
         if let Some(kserve) = &mut plan.endpoint.kserve {
             kserve.decoupled = model.decoupled;
@@ -116,10 +118,13 @@ impl Triton {
     }
 }
 
-/// A model that was named, perhaps with a version behind a colon.
-fn by_name(named: &str) -> Watched {
+/// A model that was named, perhaps with a version behind a colon, and those that it is made of.
+fn by_name(client: &mut Client, named: &str) -> Result<Watched> {
     let (name, version) = named.split_once(':').map_or((named, None), |(name, version)| (name, Some(version)));
-    Watched { name: name.to_owned(), version: version.map(str::to_owned), ..Watched::default() }
+    let model = client
+        .model(name, version)
+        .with_context(|| format!("--bls-composing-models {named}: failed to get metadata of composing model {name}"))?;
+    watched(client, &model, version.map(str::to_owned))
 }
 
 /// A model and, of an ensemble, those that it is made of.

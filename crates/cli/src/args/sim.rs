@@ -49,6 +49,9 @@ pub struct SimArgs {
     /// Tokens an event
     #[arg(long, default_value = "1", value_name = "N", value_parser = whole(1, u32::MAX))]
     pub tokens_per_event: u32,
+    /// GPUs, none of them real, that its metrics page tells of
+    #[arg(long, default_value = "0", value_name = "N", value_parser = whole::<u32>(0, 1024))]
+    pub gpus: u32,
     /// Something to do wrong: NAME or NAME=VALUE, then :SHARE or :every=N for some requests only, such as status=503:0.1; may be repeated
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,

@@ -47,6 +47,7 @@ fn config(args: SimArgs) -> Result<SimConfig> {
             tokens_per_event: args.tokens_per_event,
         },
         lengths: Lengths { natural: args.output_tokens, early_stop: args.early_stop, context: args.context },
+        gpus: args.gpus,
         faults: args.fault,
         seed: Seed(args.seed),
         // Nobody asks this process for its log but through the file.

@@ -241,6 +241,8 @@ fn it_ends_with_perf_analyzers_codes() {
         ("-m ensemble -i grpc", 99, "--streaming"),
         ("-m add_sub -b 16", 99, "-b 16: model add_sub takes batches of at most 8"),
         ("-m vllm_model -i grpc --streaming -b 2", 99, "does not support batching"),
+        ("-m ensemble -i grpc --streaming --shape max_tokens:2", 99, "error: --shape max_tokens:2: input max_tokens"),
+        ("-m add_sub --bls-composing-models add_sub,nosuch", 99, "error: --bls-composing-models nosuch: "),
         ("-m echo_text --string-data fail --request-count 3", 99, "3 of 3 requests failed"),
         ("-m add_sub -p 30 -r 2", 2, "Failed to obtain stable measurement"),
         ("-m add_sub --nosuch", 99, "--nosuch"),
@@ -385,4 +387,41 @@ fn a_concurrency_that_grows_is_of_decoupled_models() {
     let args = "-m add_sub -i grpc --streaming --periodic-concurrency-range 1:4 --profile-export-file grown.json";
     let run = run(&context, args).expect(99);
     assert!(run.stderr.contains("--periodic-concurrency-range: model add_sub is not decoupled"), "{}", run.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_waits_for_the_requests_of_a_count_too() {
+    let context = TestContext::with(|config| config.service.itl = Nanos::from_millis(50));
+    let args = format!("-m ensemble -i grpc --streaming --input-data {INPUTS}pa_in.json --request-count 100000");
+    let running = context.start_bare(&format!("perf-analyzer -u {} {args}", context.addr()));
+    wait_until("some load", || context.requests().len() > 2);
+    running.interrupt();
+    let run = running.wait().expect(0);
+    assert!(run.stderr.contains("interrupted: waiting up to 30 s"), "{}", run.stderr);
+    assert!(!run.stderr.contains("cut off"), "{}", run.stderr);
+}
+
+#[test]
+fn a_final_response_that_never_comes_is_a_failure_in_time() {
+    let context = TestContext::faulty(&["no-final:every=4"]);
+    let args = format!("-m ensemble -i grpc --streaming --input-data {INPUTS}pa_in.json --request-count 8");
+    let run = run(&context, &format!("{args} --idle-timeout 1s")).expect(99);
+    assert_eq!(numbers(&run.stdout, "    Request count: "), [6.0], "{}", run.stdout);
+    assert!(
+        run.stderr.contains("error: 2 of 8 requests failed, and are in no figure: timeout (body)"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn what_is_said_of_figures_names_flags_that_are_there() {
+    let context = TestContext::faulty(&["status=503:every=2", "slow-headers=1ms:every=3"]);
+    let help = run(&context, "--help").expect(0).stdout;
+    let run = run(&context, "-m add_sub --request-rate-range 400 --request-count 400 --max-threads 1").expect(99);
+    assert!(run.stderr.contains("note: Failed requests"), "{}", run.stderr);
+    for flag in run.stderr.split([' ', ',', ';', '(', ')', '\n']).filter(|word| word.starts_with("--")) {
+        assert!(help.contains(&format!("{flag} ")), "{flag}\n{}", run.stderr);
+    }
 }

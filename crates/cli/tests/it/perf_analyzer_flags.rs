@@ -26,6 +26,7 @@ fn every_spelling_is_the_same_load() {
     }
     let deprecated = run(&context, "-m add_sub -t 2 -z --request-count 4").expect(0);
     assert!(["-t is deprecated", "-z is deprecated"].iter().all(|note| deprecated.stderr.contains(note)));
+    run(&context, "-m add_sub --zero-input --request-count 4").expect(0);
     let short = run(&context, "-m add_sub --request-cou 4 --measurement-int 900").expect(0);
     assert!(short.stdout.contains("  Sending 4 benchmark requests\n"), "a beginning that is no other's is enough");
 }
@@ -130,6 +131,8 @@ fn what_has_no_effect_is_said() {
         ("--request-distribution poisson", "--request-distribution has no effect"),
         ("--output-shared-memory-size 5", "--output-shared-memory-size has no effect"),
         ("-i grpc --input-tensor-format json", "--input-tensor-format has no effect"),
+        ("--string-data a --string-length 3", "--string-length has no effect"),
+        ("--ssl-https-verify-peer 0", "--ssl-https-verify-peer has no effect"),
     ] {
         let run = run(&context, &format!("-m add_sub --request-count 2 {args}")).expect(0);
         assert!(run.stderr.contains(words), "{args}: {}", run.stderr);

@@ -3,13 +3,14 @@
 use crate::context::{TestContext, wait_until};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 
 #[test]
 fn it_says_where_it_is_serves_and_ends_on_request() {
     let context = TestContext::new();
     let log = context.path().join("log.jsonl");
-    let args = "sim --port 0 -m one --ttft 2ms --itl 1 --fault status=503:every=4 --log log.jsonl";
+    let args = "sim --port 0 -m one --ttft 2ms --itl 1 --fault status=503:every=4 --log log.jsonl --gpus 2";
     let mut running = context.start_bare(args);
     let mut said = String::new();
     BufReader::new(running.stdout()).read_line(&mut said).unwrap();
@@ -18,6 +19,11 @@ fn it_says_where_it_is_serves_and_ends_on_request() {
     let run = context.run(context.command_to(&url, "--no-probe --streaming --request-count 12 --isl 10 --osl 3"));
     let summary = run.expect(0).summary();
     assert_eq!((&summary["requests"]["ok"], &summary["requests"]["failed"]), (&9.into(), &3.into()));
+    let mut metrics = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    metrics.write_all(b"GET /metrics HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    metrics.read_to_string(&mut page).unwrap();
+    assert_eq!(page.matches("\nnv_gpu_utilization{").count(), 2, "{page}");
     running.interrupt();
     assert_eq!(running.wait().code, Some(0));
     let lines: Vec<Value> =

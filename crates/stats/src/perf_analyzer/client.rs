@@ -189,7 +189,8 @@ impl Times {
         let span = |from: Nanos, to: Nanos| i128::from((to - from).max(Nanos::ZERO).0);
         self.count += 1;
         self.request += span(sent, record.end);
-        self.send += record.written.map_or(0, |written| span(sent, written));
+        // A client that lost its processor within the write learns late that it was over; the answer shows that it was.
+        self.send += record.written.map_or(0, |written| span(sent, written.min(first)));
         self.receive += span(first, record.end);
     }
 

@@ -73,7 +73,8 @@ impl ServerFigures {
     /// What `model` did between two looks at the server's statistics.
     ///
     /// # Errors
-    /// When no version is asked for and none had a request, unless the cache may have answered for it.
+    /// When no version of the model itself is asked for and none had a request, unless the cache may have answered for it. A model
+    /// that it is composed of may have had nothing to do.
     pub fn between(
         before: &[ModelStatistics],
         after: &[ModelStatistics],
@@ -93,7 +94,7 @@ fn figures(
     before: &[ModelStatistics],
     after: &[ModelStatistics],
     model: &Watched,
-    top_cached: bool,
+    may_rest: bool,
     ambiguous: &mut Vec<String>,
 ) -> Result<ModelFigures, StatisticsError> {
     let of_version = |all: &'_ [ModelStatistics], version: &str| {
@@ -116,13 +117,13 @@ fn figures(
     };
     let mut counted = match &version {
         Some(version) => difference(&of_version(after, version), &of_version(before, version)),
-        // An answer from the ensemble's cache asks none of its models.
-        None if top_cached => ModelStatistics::default(),
+        // An answer from the cache asks none of the models behind it, and a business-logic model asks whom it needs.
+        None if may_rest => ModelStatistics::default(),
         None => return Err(StatisticsError::NoVersion(model.name.clone())),
     };
     counted.name = model.name.clone();
     counted.version = version.unwrap_or_else(|| "-1".to_owned());
-    let composing = model.composing.iter().map(|part| figures(before, after, part, top_cached, ambiguous));
+    let composing = model.composing.iter().map(|part| figures(before, after, part, true, ambiguous));
     let mut composing = composing.collect::<Result<Vec<_>, _>>()?;
     composing.sort_by(|a, b| (&a.counted.name, &a.counted.version).cmp(&(&b.counted.name, &b.counted.version)));
     composing.dedup_by(|a, b| a.is_same_model(b));

@@ -137,6 +137,23 @@ fn a_servers_figures_are_differences_by_version() {
 }
 
 #[test]
+fn a_composing_model_may_have_had_nothing_to_do() {
+    let before = [statistics("m", "1", 5, 100), statistics("idle", "1", 7, 100)];
+    let after = [statistics("m", "1", 15, 100), statistics("idle", "1", 7, 100)];
+    let figures = ServerFigures::between(&before, &after, &watched("m", vec![watched("idle", vec![])])).unwrap();
+    assert_eq!(figures.model.counted.success.count, 10);
+    assert_eq!(figures.model.composing[0].counted.success.count, 0);
+}
+
+#[test]
+fn sending_is_over_when_the_answer_begins() {
+    // Whoever lost the processor within the write sees its end after the answer.
+    let late = Record { written: Some(Nanos(30 * MS)), ..unary(0, 10, 14, 15) };
+    let figures = client(FoldPlan { percentile: None, batch: 1, decoupled: false, span: None }, &[late]).unwrap();
+    assert_eq!([figures.send_ns, figures.receive_ns, figures.request_ns], [4_000_000, 1_000_000, 5_000_000]);
+}
+
+#[test]
 fn an_ensembles_times_are_those_of_its_models() {
     let after = [
         statistics("ensemble", "1", 10, 1000),

@@ -90,7 +90,11 @@ pub fn inputs(task: &mut Task, model: Option<&ModelInfo>) -> Result<InputData> {
             task.inputs.payloads(name)
         }
     };
-    let data = read.map_err(|error| anyhow!("--input-data: {error}"))?;
+    let data = read.map_err(|error| match error.to_string() {
+        // It names the flag that it is about.
+        error if error.starts_with("--") => anyhow!("{error}"),
+        error => anyhow!("--input-data: {error}"),
+    })?;
     if task.service == ServiceKind::Openai {
         task.settings.plan.endpoint.streaming = streams(&data)?;
     }

@@ -142,6 +142,18 @@ fn trace(task: &Task, shared: &Preparation) -> Result<()> {
     Ok(())
 }
 
+/// A remedy of `profile` in the flags that this face has in their place.
+fn in_these_flags(remedy: &str) -> String {
+    const INSTEAD: [(&str, &str); 5] = [
+        ("--benchmark-duration, --grace-period", "--measurement-interval, --max-trials"),
+        ("raise --grace-period or --benchmark-duration", "give longer windows (--measurement-interval)"),
+        ("--threads", "--max-threads"),
+        ("a lower --concurrency", "a lower load"),
+        ("lower --concurrency", "lower the load"),
+    ];
+    INSTEAD.iter().fold(remedy.to_owned(), |text, (flag, instead)| text.replace(flag, instead))
+}
+
 /// What Perf Analyzer says of files that it has read.
 fn read_line(data: &InputData) -> String {
     let streams = data.streams.len();
@@ -344,6 +356,7 @@ impl Session<'_> {
                 self.printer.note(&self.unstable(level));
                 Ended::Unstable
             }
+            Outcome::Nothing if facts.interrupted => bail!("interrupted before the first request was answered"),
             Outcome::Nothing => return Err(NoRequests.into()),
         })
     }
@@ -416,7 +429,8 @@ impl Session<'_> {
         }
         self.printer.note(&format!("note: how far this level's figures can be trusted: {}", fidelity.verdict));
         for row in fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
-            let remedy = row.remedy.as_deref().map(|remedy| format!(" ({remedy})")).unwrap_or_default();
+            let remedy =
+                row.remedy.as_deref().map(|remedy| format!(" ({})", in_these_flags(remedy))).unwrap_or_default();
             self.printer.note(&format!("note: {}: {}{remedy}", row.title, row.value));
         }
     }

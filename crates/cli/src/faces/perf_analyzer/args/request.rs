@@ -58,7 +58,7 @@ pub struct RequestArgs {
     #[arg(long, value_name = "BYTES", value_parser = whole::<u64>(1, 1 << 40))]
     pub output_shared_memory_size: Option<u64>,
     /// Deprecated: --input-data zero
-    #[arg(short = 'z', hide = true)]
+    #[arg(short = 'z', long = "zero-input", hide = true)]
     pub zero: bool,
     /// Deprecated: --input-data
     #[arg(long, hide = true, value_name = "DIR")]

@@ -1,6 +1,6 @@
 //! Arguments of the server: how it is trusted, and what it is asked beside inference.
 
-use crate::args::values::{interval, whole};
+use crate::args::values::{interval, limit, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
@@ -9,6 +9,9 @@ use streamgauge_core::clock::Nanos;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Server")]
 pub struct ServerArgs {
+    /// Longest wait between two pieces of an answer, or for the sign that there are no more; a bare number is in seconds
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = limit)]
+    pub idle_timeout: Nanos,
     /// Use TLS; gRPC only (with HTTP, -u https://..)
     #[arg(long)]
     pub ssl_grpc_use_ssl: bool,

@@ -179,14 +179,22 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
     let is_triton = args.service_kind == ServiceKind::Triton;
     let is_grpc = request.protocol == Protocol::Grpc;
     let made = request.input_data.iter().all(|data| matches!(data.as_str(), "random" | "zero"));
+    let is_https = request.url.as_deref().is_some_and(|url| url.starts_with("https://")) && !(is_triton && is_grpc);
+    let plain = (!is_https).then_some("only -u https://.. has a certificate to check");
     let strings = (!made || !is_triton).then_some("the input data have their own strings");
     let exported = load.periodic_concurrency_range.map(|_| "nothing but the export is written");
     let flags = [
         ("--endpoint", args.endpoint.is_some() && is_triton, Some("--service-kind triton has no endpoint to choose")),
         ("-x", args.model_version.is_some() && !is_triton, Some("--service-kind openai has no versions")),
         ("--shape", !request.shape.is_empty() && !is_triton, Some("--service-kind openai has no tensors")),
-        ("--string-length", request.string_length.is_some(), strings),
+        (
+            "--string-length",
+            request.string_length.is_some(),
+            strings.or(request.string_data.is_some().then_some("--string-data is the string")),
+        ),
         ("--string-data", request.string_data.is_some(), strings),
+        ("--ssl-https-verify-peer", args.server.ssl_https_verify_peer.is_some(), plain),
+        ("--ssl-https-verify-host", args.server.ssl_https_verify_host.is_some(), plain),
         ("--input-tensor-format", request.input_tensor_format.is_some(), is_grpc.then_some("gRPC has one format")),
         ("--output-tensor-format", request.output_tensor_format.is_some(), is_grpc.then_some("gRPC has one format")),
         (

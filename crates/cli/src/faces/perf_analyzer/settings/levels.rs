@@ -241,7 +241,8 @@ impl Task {
             grace: base.stop.grace,
         });
         let stop = match requests {
-            Some(requests) => StopRule::after(requests),
+            // The grace is for an end from outside: what is in flight then is waited for.
+            Some(requests) => StopRule { grace: base.stop.grace, ..StopRule::after(requests) },
             None => StopRule { requests: None, stability: Some(self.measure.windows), ..base.stop.clone() },
         };
         let threads = default_threads().min(self.threads).min(useful_threads(&level.load, warmup.as_ref())).max(1);

@@ -151,6 +151,7 @@ fn settings(args: &PerfAnalyzerArgs) -> Result<Settings> {
     // Keys in the environment are for other commands: Perf Analyzer has headers.
     let mut settings = Settings::resolve(*typed, &|_| None)?;
     settings.verbose = args.verbose > 1;
+    settings.plan.timeouts.idle = args.server.idle_timeout;
     settings.bar = Some(false);
     // A response is what is counted.
     settings.plan.token_count = TokenCount::Chunks;
