@@ -30,7 +30,7 @@ const LAST_LOOKS: u32 = 10;
 /// Watches a server until it is told to finish.
 pub struct Observer {
     watched: Watched,
-    counters: Option<Beside<Vec<Snapshot>>>,
+    counters: Option<Beside<Counted>>,
     gpus: Option<Beside<Vec<GpuSample>>>,
 }
 
@@ -56,7 +56,13 @@ impl Observer {
     /// # Errors
     /// When this program failed.
     pub fn finish(self, printer: &Printer) -> Result<ServerFacts> {
-        let snapshots = self.counters.map(Beside::finish).transpose()?.unwrap_or_default();
+        let counted = self.counters.map(Beside::finish).transpose()?;
+        if counted.as_ref().is_some_and(|counted| !counted.last) {
+            printer.note(
+                "note: the server did not tell its statistics when the run was over: they are left out, or end before",
+            );
+        }
+        let snapshots = counted.map(|counted| counted.snapshots).unwrap_or_default();
         let is_asked = self.gpus.is_some();
         let gpus = self.gpus.map(Beside::finish).transpose()?.unwrap_or_default();
         if is_asked && gpus.is_empty() {
@@ -90,6 +96,14 @@ fn goes_on(stopped: &Receiver<()>, wait: Duration) -> bool {
     stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout)
 }
 
+/// What was told of the counters.
+#[derive(Default)]
+struct Counted {
+    snapshots: Vec<Snapshot>,
+    /// Whether there is one of the run's end.
+    last: bool,
+}
+
 /// Follows the counters.
 struct Counters {
     client: Client,
@@ -108,7 +122,7 @@ impl Counters {
         routes: &Routes,
         clock: SystemClock,
         control: Control,
-    ) -> Result<Beside<Vec<Snapshot>>> {
+    ) -> Result<Beside<Counted>> {
         let (endpoint, routes) = (plan.endpoint.clone(), routes.clone());
         let limit = LIMIT.min(plan.timeouts.total);
         let (watched, warmed) = (triton.watched.clone(), plan.warmup.is_some());
@@ -127,7 +141,7 @@ impl Counters {
                 }
                 Err(error) => {
                     let _ = tell.send(Err(error));
-                    Vec::new()
+                    Counted::default()
                 }
             }
         })?;
@@ -137,7 +151,7 @@ impl Counters {
         Ok(counters)
     }
 
-    fn run(mut self, stopped: &Receiver<()>) -> Vec<Snapshot> {
+    fn run(mut self, stopped: &Receiver<()>) -> Counted {
         if let Some(started) = self.started(stopped) {
             if self.warmed {
                 // The first counters were taken before the warm-up.
@@ -156,12 +170,12 @@ impl Counters {
                 let _ = stopped.recv();
             }
         }
-        self.settle();
-        self.snapshots
+        let last = self.settle();
+        Counted { snapshots: self.snapshots, last }
     }
 
-    /// Looks until nothing is counted any more.
-    fn settle(&mut self) {
+    /// Looks until nothing is counted any more. Whether the server told anything.
+    fn settle(&mut self) -> bool {
         let mut last: Option<Snapshot> = None;
         for _ in 0..LAST_LOOKS {
             std::thread::sleep(SETTLE);
@@ -172,7 +186,9 @@ impl Counters {
             }
             last = Some(Snapshot { at, models });
         }
+        let told = last.is_some();
         self.snapshots.extend(last);
+        told
     }
 
     /// When the measured part began; none if the run was over before.

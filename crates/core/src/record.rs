@@ -216,7 +216,7 @@ impl fmt::Display for FailureClass {
             FailureClass::Timeout => "timeout",
             FailureClass::Reset => "connection reset",
             FailureClass::Truncated => "truncated answer",
-            FailureClass::Status => "HTTP error status",
+            FailureClass::Status => "error status",
             FailureClass::InBand => "error inside the answer",
             FailureClass::Malformed => "malformed answer",
             FailureClass::Empty => "empty answer",

@@ -243,9 +243,7 @@ impl Slot {
         let record = &mut draft.notes.record;
         record.sent = connection.sent();
         record.first_byte = connection.first_byte();
-        if self.job.plan.endpoint.kind.is_kserve() {
-            record.written = connection.written_at();
-        }
+        record.written = connection.written_at();
         // What a stream brought beyond its answer would be the next one's.
         let is_clean = draft.body_is_whole && (draft.notes.fault.is_none() || !connection.goes_on());
         if is_clean && !draft.ends_connection {

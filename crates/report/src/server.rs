@@ -3,8 +3,8 @@
 use crate::console::put;
 use crate::numbers::{grouped, grouped_count};
 use serde_json::{Map, Value, json};
-use streamgauge_stats::Summary;
 use streamgauge_stats::perf_analyzer::{GpuFigures, ModelFigures};
+use streamgauge_stats::{Scope, Summary};
 
 /// Bytes of a GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -14,6 +14,15 @@ pub(crate) fn lines(text: &mut String, summary: &Summary) {
     if let Some(server) = &summary.server {
         text.push_str("\nThe server's own counts (mean times a request, ms)\n");
         model(text, &server.model, 1);
+        if let Some(others) = others(summary, &server.model) {
+            put(
+                text,
+                format_args!(
+                    "  {} more than were sent here: somebody else asks this server too, and these figures are of all\n",
+                    grouped_count(others)
+                ),
+            );
+        }
         for name in &server.ambiguous {
             put(text, format_args!("  several versions of {name} had requests: the highest is shown\n"));
         }
@@ -21,6 +30,16 @@ pub(crate) fn lines(text: &mut String, summary: &Summary) {
     for (uuid, gpu) in &summary.gpus {
         put(text, format_args!("  GPU {uuid}: {}\n", gpu_words(gpu)));
     }
+}
+
+/// Requests that the server counted and nobody here sent. The probe may be counted late; of a part of a run, or after a warm-up,
+/// what was in flight at its ends makes the two differ anyway.
+fn others(summary: &Summary, model: &ModelFigures) -> Option<u64> {
+    const PROBE: u64 = 1;
+    let whole = summary.scope == Scope::Run && summary.counts.warmup == 0;
+    let counted = model.counted.success.count.saturating_add(model.counted.fail.count);
+    let others = counted.saturating_sub(summary.counts.requests);
+    (whole && others > PROBE).then_some(others)
 }
 
 fn model(text: &mut String, figures: &ModelFigures, depth: usize) {

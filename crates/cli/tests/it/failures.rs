@@ -69,7 +69,7 @@ fn some_failures_are_counted_and_shown_once_each() {
     assert_eq!(summary["request_count"]["avg"], (60 - failed) as f64);
     let (_, shown) = run.stdout.split_once("\nFailed requests (in no figure above)\n").unwrap();
     for (class, sample) in [
-        ("HTTP error status (body)", "500: simulated fault: status 500"),
+        ("error status (body)", "500: simulated fault: status 500"),
         ("truncated answer (body)", ""),
         ("malformed answer (body)", ""),
         ("error inside the answer (body)", "simulated fault: the engine died"),

@@ -275,7 +275,7 @@ fn what_failed_is_in_no_figure_and_in_the_exit_code() {
     let run = run(&context, "-m add_sub --request-count 20 -f pa.csv").expect(99);
     assert_eq!(numbers(&run.stdout, "    Request count: "), [16.0], "{}", run.stdout);
     assert!(
-        run.stderr.contains("error: 4 of 20 requests failed, and are in no figure: HTTP error status"),
+        run.stderr.contains("error: 4 of 20 requests failed, and are in no figure: error status"),
         "{}",
         run.stderr
     );

@@ -138,7 +138,7 @@ fn in_the_answer() {
             settle();
             peer.reset_at_end();
         }),
-        ("", expected("body", "status", "HTTP error status (body)", "429: slow down"), 0, |peer| {
+        ("", expected("body", "status", "error status (body)", "429: slow down"), 0, |peer| {
             peer.send(&document(429, "application/json", r#"{"error":{"message":"slow down"}}"#));
             answer_all(peer);
         }),
