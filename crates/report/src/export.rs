@@ -63,16 +63,6 @@ impl<W: Write> ExportWriter<W> {
         Ok(writer)
     }
 
-    /// Ends the experiment, whose windows had these boundaries, and begins that of another plan for the same endpoint.
-    ///
-    /// # Errors
-    /// When the output cannot be written.
-    pub fn next(&mut self, boundaries: &[Nanos], plan: &RunPlan, anchor_wall: i64) -> io::Result<()> {
-        self.end(boundaries)?;
-        self.out.write_all(b",")?;
-        self.begin(plan, anchor_wall)
-    }
-
     fn begin(&mut self, plan: &RunPlan, anchor_wall: i64) -> io::Result<()> {
         self.raw = plan.export == ExportLevel::Raw;
         self.anchor_wall = anchor_wall;
@@ -300,35 +290,30 @@ mod tests {
         (Record { sent: Some(at(&request["timestamp"])), ..record() }, shown, replies.collect())
     }
 
-    /// A real file of tensors, taken apart and written again, experiment by experiment.
+    /// A real file of tensors, taken apart and written again, each experiment as a file of its own and then all in one.
     fn written_again(golden: &str) -> String {
         let document: Value = serde_json::from_str(golden).unwrap();
         let mut plan = plan(EndpointKind::KserveGrpc);
         plan.export = ExportLevel::Raw;
-        let mut out = Vec::new();
-        let mut writer = None;
-        let mut boundaries = Vec::new();
+        let (mut experiments, mut version) = (Vec::new(), String::new());
         for experiment in document["experiments"].as_array().unwrap() {
             plan.load = Load::concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
-            let mut next = match writer.take() {
-                None => ExportWriter::new(&mut out, &plan, 1_000).unwrap(),
-                Some(before) => {
-                    let mut before: ExportWriter<_> = before;
-                    before.next(&boundaries, &plan, 1_000).unwrap();
-                    before
-                }
-            };
+            let mut out = Vec::new();
+            let mut writer = ExportWriter::new(&mut out, &plan, 1_000).unwrap();
             for request in experiment["requests"].as_array().unwrap() {
                 let (record, shown, replies) = taken_apart(request);
                 let inputs = request_inputs(plan.endpoint.kind, &shown);
-                next.write_replies(&record, &inputs, &replies).unwrap();
+                writer.write_replies(&record, &inputs, &replies).unwrap();
             }
             let windows = experiment["window_boundaries"].as_array().unwrap();
-            boundaries = windows.iter().map(|at| Nanos(at.as_i64().unwrap() - 1_000)).collect();
-            writer = Some(next);
+            let boundaries: Vec<_> = windows.iter().map(|at| Nanos(at.as_i64().unwrap() - 1_000)).collect();
+            assert_eq!(writer.finish(&boundaries).unwrap(), 0);
+            let file = String::from_utf8(out).unwrap();
+            let (one, end) = file.strip_prefix(r#"{"experiments":["#).unwrap().rsplit_once(r#"],"version""#).unwrap();
+            experiments.push(one.to_owned());
+            version = end.to_owned();
         }
-        assert_eq!(writer.unwrap().finish(&boundaries).unwrap(), 0);
-        String::from_utf8(out).unwrap()
+        format!(r#"{{"experiments":[{}],"version"{version}"#, experiments.join(","))
     }
 
     #[test]
