@@ -52,7 +52,13 @@ pub fn llm_inputs(
             (None, Without::LeaveOut) => made.left_out.push(name),
             (None, Without::Refuse(what)) => {
                 let has = shape::names(&model.inputs);
-                let reason = format!("the model {} has no input {name}, which says {what}; it has {has}", model.name);
+                let (other, mark) = match backend {
+                    Backend::TensorrtLlm => ("vllm", "sampling_parameters"),
+                    Backend::Vllm => ("tensorrtllm", "max_tokens"),
+                };
+                let hint = find(model, mark).map_or(String::new(), |_| format!(", as --backend {other} sends them"));
+                let reason =
+                    format!("the model {} has no input {name}, which says {what}; it has {has}{hint}", model.name);
                 return Err(InputError::Asked(reason));
             }
         }

@@ -150,6 +150,14 @@ fn what_does_not_fit_the_model_is_refused() {
             "the model m has no input max_tokens, which says how long the output is to be; it has text_input",
         ),
         (
+            trtllm,
+            of(vec![text(), spec("sampling_parameters", Datatype::Bytes, &[1])]),
+            &one,
+            &none,
+            "the model m has no input max_tokens, which says how long the output is to be; it has text_input, sampling_parameters, \
+             as --backend vllm sends them",
+        ),
+        (
             vllm,
             of(vec![text()]),
             &one,
