@@ -128,6 +128,10 @@ fn what_has_no_effect_is_said() {
         // As a command that is passed around has it.
         ("--endpoint v1/chat/completions", "--endpoint has no effect"),
         ("--verbose-csv", "--verbose-csv has no effect"),
+        ("-s 999", "--stability-percentage has no effect: --request-count measures by a count"),
+        ("-p 200 -r 4", "--measurement-interval has no effect"),
+        ("-p 200 -r 4", "--max-trials has no effect"),
+        ("--measurement-request-count 9", "--measurement-request-count has no effect"),
         ("--request-distribution poisson", "--request-distribution has no effect"),
         ("--output-shared-memory-size 5", "--output-shared-memory-size has no effect"),
         ("-i grpc --input-tensor-format json", "--input-tensor-format has no effect"),

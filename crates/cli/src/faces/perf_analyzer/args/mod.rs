@@ -77,21 +77,21 @@ pub struct MeasureArgs {
     /// What a window ends by: time_windows or count_windows
     #[arg(long, value_enum, hide_possible_values = true, default_value = "time_windows", value_name = "MODE")]
     pub measurement_mode: Mode,
-    /// Length of a window; a bare number is in milliseconds
-    #[arg(short = 'p', long, value_name = "TIME", default_value = "5000", value_parser = interval)]
-    pub measurement_interval: Nanos,
-    /// Requests of a window of count_windows
-    #[arg(long, value_name = "N", default_value = "50", value_parser = whole::<u64>(1, u64::MAX))]
-    pub measurement_request_count: u64,
-    /// By how much three windows may differ, in percent
-    #[arg(short = 's', long, value_name = "PERCENT", default_value = "10", value_parser = stability)]
-    pub stability_percentage: f64,
+    /// Length of a window; a bare number is in milliseconds [default: 5000]
+    #[arg(short = 'p', long, value_name = "TIME", value_parser = interval)]
+    pub measurement_interval: Option<Nanos>,
+    /// Requests of a window of count_windows [default: 50]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
+    pub measurement_request_count: Option<u64>,
+    /// By how much three windows may differ, in percent [default: 10]
+    #[arg(short = 's', long, value_name = "PERCENT", value_parser = stability)]
+    pub stability_percentage: Option<f64>,
     /// Percentile of latency that must be stable and is shown, in place of the mean; -1 is the mean
     #[arg(long, value_name = "P", default_value = "-1", value_parser = percentile)]
     pub percentile: i32,
-    /// Most windows
-    #[arg(short = 'r', long, value_name = "N", default_value = "10", value_parser = whole::<u32>(1, 1_000_000))]
-    pub max_trials: u32,
+    /// Most windows [default: 10]
+    #[arg(short = 'r', long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
+    pub max_trials: Option<u32>,
     /// Send so many requests and report them all, whether stable or not
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
     pub request_count: Option<u64>,

@@ -2,7 +2,7 @@
 //! nothing, and scripts give them.
 
 use crate::faces::perf_analyzer::args::{
-    Distribution, PerfAnalyzerArgs, Protocol, Range, ServiceKind, SharedMemoryKind,
+    Distribution, Mode, PerfAnalyzerArgs, Protocol, Range, ServiceKind, SharedMemoryKind,
 };
 use anyhow::{Result, bail};
 use std::path::Path;
@@ -183,7 +183,16 @@ pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
     let plain = (!is_https).then_some("only -u https://.. has a certificate to check");
     let strings = (!made || !is_triton).then_some("the input data have their own strings");
     let exported = load.periodic_concurrency_range.map(|_| "nothing but the export is written");
+    let counted = measure.request_count.map(|_| "--request-count measures by a count, without windows").or(exported);
+    let by_time =
+        (measure.measurement_mode == Mode::TimeWindows).then_some("windows are of --measurement-mode time_windows");
+    let by_count =
+        (measure.measurement_mode == Mode::CountWindows).then_some("windows are of --measurement-mode count_windows");
     let flags = [
+        ("--measurement-interval", measure.measurement_interval.is_some(), counted.or(by_count)),
+        ("--measurement-request-count", measure.measurement_request_count.is_some(), counted.or(by_time)),
+        ("--stability-percentage", measure.stability_percentage.is_some(), counted),
+        ("--max-trials", measure.max_trials.is_some(), counted),
         ("--endpoint", args.endpoint.is_some() && is_triton, Some("--service-kind triton has no endpoint to choose")),
         ("-x", args.model_version.is_some() && !is_triton, Some("--service-kind openai has no versions")),
         ("--shape", !request.shape.is_empty() && !is_triton, Some("--service-kind openai has no tensors")),

@@ -13,6 +13,7 @@ use crate::args::profile;
 use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow};
 use std::path::PathBuf;
+use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory, TensorFormat};
 use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, TokenCount, Trust};
 use streamgauge_core::stop::{StabilityRule, Window};
@@ -229,18 +230,25 @@ fn trust(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) -> Result<()> {
     Ok(())
 }
 
+/// Perf Analyzer's windows, where nothing else is said: how long they are, or of how many requests, by how many percent they may
+/// differ, and how many there are at most.
+const INTERVAL: Nanos = Nanos::from_millis(5_000);
+const WINDOW_REQUESTS: u64 = 50;
+const STABILITY: f64 = 10.0;
+const TRIALS: u32 = 10;
+
 fn measure(args: &PerfAnalyzerArgs) -> Measure {
     let flags = &args.measure;
     let window = match flags.measurement_mode {
-        args::Mode::TimeWindows => Window::Time(flags.measurement_interval),
-        args::Mode::CountWindows => Window::Requests(flags.measurement_request_count),
+        args::Mode::TimeWindows => Window::Time(flags.measurement_interval.unwrap_or(INTERVAL)),
+        args::Mode::CountWindows => Window::Requests(flags.measurement_request_count.unwrap_or(WINDOW_REQUESTS)),
     };
     let windows = StabilityRule {
         window,
-        within: flags.stability_percentage / 100.0,
+        within: flags.stability_percentage.unwrap_or(STABILITY) / 100.0,
         // -1 is none.
         percentile: u8::try_from(flags.percentile).ok(),
-        most: flags.max_trials,
+        most: flags.max_trials.unwrap_or(TRIALS),
     };
     Measure {
         requests: flags.request_count,
@@ -283,7 +291,6 @@ fn trace_settings(server: &args::ServerArgs) -> Vec<(String, Vec<String>)> {
 mod tests {
     use super::*;
     use clap::Parser;
-    use streamgauge_core::Nanos;
     use streamgauge_core::kserve::Compression;
     use streamgauge_core::plan::Identity;
 
