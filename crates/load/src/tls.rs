@@ -54,11 +54,13 @@ pub fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TlsError>
         Trust::File(path) => builder.with_root_certificates(file_roots(path)?),
         Trust::AnyName(path) => {
             let roots = path.as_deref().map_or_else(system_roots, file_roots)?;
-            let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            let chains = chains.map_err(|error| rustls::Error::General(error.to_string()))?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(chains)))
+            let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+            let chain = Some(chains.map_err(|error| rustls::Error::General(error.to_string()))?);
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { provider, chain }))
         }
-        Trust::Insecure => builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAll(provider))),
+        Trust::Insecure => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { provider, chain: None }))
+        }
     };
     let mut config = match &endpoint.identity {
         None => builder.with_no_client_auth(),
@@ -124,50 +126,15 @@ fn file_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     if roots.is_empty() { Err(refuse("holds no certificate".into())) } else { Ok(roots) }
 }
 
-/// `--insecure`: any certificate will do, though the handshake must still be signed by its key.
+/// Less than all of a certificate is checked, though the handshake must still be signed by its key.
 #[derive(Debug)]
-struct BelieveAll(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for BelieveAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    /// Checks all but the name; without it (`--insecure`) any certificate will do.
+    chain: Option<Arc<WebPkiServerVerifier>>,
 }
 
-/// Any name will do, so long as the chain of certificates is trusted.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -176,7 +143,8 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             // Looked at last: the chain was found good.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -191,7 +159,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -200,10 +168,10 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
