@@ -90,7 +90,7 @@ impl<R: Rng> Sequencer<R> {
         for _ in 0..=self.places.len() {
             let id = self.next_id;
             self.next_id = match self.rule.end_id {
-                Some(end) if id + 1 >= end => self.rule.first_id,
+                Some(end) if id.saturating_add(1) >= end => self.rule.first_id,
                 _ => id.wrapping_add(1),
             };
             if !self.places.iter().flatten().any(|open| open.id == id) {
@@ -128,6 +128,16 @@ mod tests {
         assert_eq!(sequencer.next(1).tag.id, 5);
         let ids: Vec<_> = (0..8).map(|_| sequencer.next(0).tag.id).collect();
         assert_eq!(ids, [6, 6, 7, 7, 6, 6, 7, 7]);
+    }
+
+    #[test]
+    fn ids_do_not_run_over_the_last_number() {
+        for end_id in [None, Some(u64::MAX)] {
+            let rule = Sequences { first_id: u64::MAX, ..rule(1, 0.0, end_id) };
+            let mut sequencer = sequencer(rule, 1, Vec::new(), Seed(0));
+            let after = if end_id.is_some() { u64::MAX } else { 0 };
+            assert_eq!([sequencer.next(0).tag.id, sequencer.next(0).tag.id], [u64::MAX, after]);
+        }
     }
 
     #[test]
