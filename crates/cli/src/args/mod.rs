@@ -6,6 +6,7 @@ mod load;
 mod profile;
 mod refused;
 mod report;
+mod shell;
 mod sim;
 mod study;
 pub mod triton;
@@ -15,6 +16,7 @@ pub use calibrate::{CalibrateArgs, OpenLoop};
 pub use load::{Clock, LoadArgs, MeasurementMode, Pattern, Shapes};
 pub use profile::{Export, ProfileArgs, Report, Selection, TokenCounting, Ui, UrlStrategy, Wanted};
 pub use report::ReportArgs;
+pub use shell::{CompletionsArgs, ManArgs};
 pub use sim::SimArgs;
 pub use study::StudyArgs;
 
@@ -51,6 +53,10 @@ pub enum Command {
     Study(Box<StudyArgs>),
     /// Run a simulated inference server
     Sim(SimArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page of a command, or write the pages of all commands
+    Man(ManArgs),
 }
 
 /// Why there is no command to run: help or the version was asked for, or something made no sense.
@@ -103,8 +109,8 @@ fn read(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Comman
     Cli::from_arg_matches(&matches).map(|cli| cli.command)
 }
 
-/// A negative number after a flag is that flag's value, so that its refusal names the flag.
-fn command() -> clap::Command {
+/// The definition of the whole command line. A negative number after a flag is that flag's value, so that its refusal names the flag.
+pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
         command.mut_args(|argument| {
             let takes_value = argument.get_action().takes_values();

@@ -4,6 +4,7 @@ mod calibrate;
 mod grid;
 mod profile;
 mod report;
+mod shell;
 mod sim;
 mod study;
 
@@ -26,6 +27,8 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
         Command::Report(args) => settle(report::run(args, printer), printer),
         Command::Study(args) => settle(study::run(*args, printer), printer),
         Command::Sim(args) => settle(sim::run(args, printer), printer),
+        Command::Completions(args) => settle(shell::completions(&args, printer), printer),
+        Command::Man(args) => settle(shell::man(args, printer), printer),
     }
 }
 

@@ -28,6 +28,7 @@ mod requests;
 mod schedules;
 mod server;
 mod servers;
+mod shell;
 mod stages;
 mod study;
 mod tap;
