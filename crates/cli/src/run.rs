@@ -20,7 +20,7 @@ use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
 use streamgauge_load::{Control, Input, Job, probe};
 use streamgauge_prompt::synthesize;
-use streamgauge_report::artifacts::{ArtifactError, Artifacts};
+use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
 use streamgauge_report::inputs_json;
 use streamgauge_wire::{Codec, EncodeError, SharedPlace};
 
@@ -42,13 +42,14 @@ pub struct Measured {
     pub artifacts: Artifacts,
 }
 
-/// Runs `plan`, from its prompts to the end of its records. `control` is called just before load, for the handle on the run's
+/// Runs `plan`, from its prompts to the end of its records, whose files are in `directory`. `control` is called just before load, for the handle on the run's
 /// end: until then a signal ends the process.
 ///
 /// # Errors
 /// When the prompts or the files cannot be made, or the probe is not answered.
 pub fn measure(
     mut plan: RunPlan,
+    directory: RunDirectory,
     settings: &Settings,
     shared: &mut Preparation,
     control: impl FnOnce(&RunPlan) -> Result<Control>,
@@ -57,11 +58,10 @@ pub fn measure(
     let clock = SystemClock::start();
     plan.endpoint.ask_usage = shared.probed.unwrap_or(plan.endpoint.ask_usage);
     let prompts = prompts(&plan, shared)?;
-    let mut artifacts =
-        Artifacts::open(&plan.artifacts, &plan.export_file, plan.export).map_err(|error| match error {
-            ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
-            _ => error.into(),
-        })?;
+    let mut artifacts = Artifacts::open(directory, &plan.export_file, plan.export).map_err(|error| match error {
+        ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
+        _ => error.into(),
+    })?;
     if plan.probe
         && shared.probed.is_none()
         && let Err(error) = settle_probe(&mut plan, &prompts, shared, clock, printer)

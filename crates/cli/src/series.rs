@@ -7,7 +7,7 @@ use anyhow::Result;
 use std::path::PathBuf;
 use streamgauge_core::Stage;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_report::artifacts::{ArtifactError, check_directory, write_whole};
+use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory, write_whole};
 use streamgauge_report::levels::{LevelRuns, OneRun, Series, console, file_stem, files};
 use streamgauge_stats::Summary;
 
@@ -66,17 +66,34 @@ impl Levels {
         self.runs().try_for_each(|(_, _, plan)| check_directory(&plan.artifacts))
     }
 
-    /// Makes every run by `one`, unless a signal, which `is_interrupted` tells of, or a server that is gone ends the series
+    /// Locks the directory of every level, so that no other run or series can write there before the last level of this one has
+    /// ended. Equal directories are locked once.
+    fn lock_directories(&self) -> Result<Vec<RunDirectory>, ArtifactError> {
+        let mut locked: Vec<RunDirectory> = Vec::new();
+        for plan in &self.plans {
+            let same = locked.iter().find(|directory| directory.path() == plan.artifacts).cloned();
+            locked.push(same.map_or_else(|| RunDirectory::lock(&plan.artifacts), Ok)?);
+        }
+        Ok(locked)
+    }
+
+    /// Makes every run by `one`, in the directory that it is given, unless a signal, which `is_interrupted` tells of, or a server that is gone ends the series
     /// before. Its files are written anew after each run, so that a kill loses none that has ended.
     ///
     /// # Errors
-    /// Those of the first run. A later one's are said, and end the series with what there is.
+    /// When another run writes in the directory of a level, and those of the first run. A later one's are said, and end the series with what there is.
     pub fn run(
         &self,
         printer: &Printer,
         is_interrupted: impl Fn() -> bool,
-        mut one: impl FnMut(RunPlan) -> Result<Ended>,
+        mut one: impl FnMut(RunPlan, RunDirectory) -> Result<Ended>,
     ) -> Result<Exit> {
+        let locked = self.lock_directories()?;
+        let mut one = |level: usize, plan: RunPlan| {
+            // A level's repeats have directories of their own in it.
+            let directory = if self.repeat > 1 { RunDirectory::lock(&plan.artifacts)? } else { locked[level].clone() };
+            one(plan, directory)
+        };
         let mut series = Series {
             streaming: self.plans[0].endpoint.streaming,
             repeat: self.repeat,
@@ -87,11 +104,11 @@ impl Levels {
         let mut exit = Exit::Done;
         for (level, run, plan) in self.runs() {
             if !self.are_several() {
-                return Ok(one(plan)?.exit);
+                return Ok(one(level, plan)?.exit);
             }
             let (level_of, run_of) = ((level + 1, self.plans.len()), (run + 1, self.repeat));
             printer.result(&console::heading(&plan.load.to_string(), level_of, run_of));
-            match one(plan.clone()) {
+            match one(level, plan.clone()) {
                 Err(error) if (level, run) == (0, 0) => return Err(error),
                 Err(error) => {
                     printer.error(&format!("{error:#}"));

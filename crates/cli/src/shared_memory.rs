@@ -104,7 +104,9 @@ impl Object {
         fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<u64>,
     ) -> std::io::Result<Object> {
         let file = PathBuf::from(OBJECTS).join(&name);
-        let mut out = BufWriter::new(File::create(&file)?);
+        // What a killed process with this number left goes; another user's file or link stays, and is not written to.
+        let _ = fs::remove_file(&file);
+        let mut out = BufWriter::new(File::create_new(&file)?);
         // From here on it is removed whatever comes.
         let mut object = Object { name, file, bytes: 0 };
         object.bytes = fill(&mut out)?.max(1);

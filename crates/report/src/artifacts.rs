@@ -1,24 +1,21 @@
 //! The files of a run: opened before load starts, so that a bad path fails at second 0; written under temporary names;
 //! renamed once there is something in them that is worth the old ones.
 
+mod directory;
+mod spool;
+
 use crate::export::has_tensors;
 use crate::input_config;
+use spool::remove;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::{ExportLevel, RunPlan};
 
-/// Buffer of each file; large enough for a write a few times a second at full load.
-const BUFFER: usize = 256 * 1024;
-
-/// How temporary names end while a run writes.
-const PARTIAL: &str = ".partial";
-
-/// How they end while files are made again from records.
-const AGAIN: &str = ".again";
+pub use directory::RunDirectory;
+pub use spool::{Spool, create_temporary, partial, write_whole};
 
 /// Name of our own file of records.
 pub const RECORDS: &str = "records.jsonl";
@@ -71,6 +68,14 @@ pub enum ArtifactError {
         /// The system's reason.
         cause: io::Error,
     },
+    /// Another run writes its files there.
+    #[error(
+        "the artifact directory `{path}` is in use by another run: wait for its end, or give another directory (--artifact-dir)"
+    )]
+    InUse {
+        /// Which.
+        path: String,
+    },
     /// A file cannot be made, written or renamed.
     #[error("the artifact `{path}` cannot be written: {cause}")]
     File {
@@ -101,17 +106,19 @@ pub struct Artifacts {
     pub summary_csv: Spool,
     /// What an earlier run may have left that this one does not write.
     stale: Vec<PathBuf>,
+    /// Keeps other runs out until the files have their names; absent when files are made again from records.
+    directory: Option<RunDirectory>,
 }
 
 impl Artifacts {
-    /// Creates `dir` and opens every file of a run at that level under its temporary name.
+    /// Opens every file of a run at that level in `directory` under its temporary name.
     ///
     /// # Errors
-    /// When the directory or a file cannot be made, or `export_file` cannot be the export's name.
-    pub fn open(dir: &Path, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
+    /// When a file cannot be made, or `export_file` cannot be the export's name.
+    pub fn open(directory: RunDirectory, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
         let [json, csv] = summary_names(export_file)?;
-        create_directory(dir)?;
-        let open = |name: &str| Spool::create(dir.join(name), PARTIAL);
+        let dir = directory.path();
+        let open = |name: &str| Spool::of_run(dir.join(name));
         let detailed = level != ExportLevel::Summary;
         Ok(Artifacts {
             inputs: Some(open(INPUTS)?),
@@ -120,19 +127,20 @@ impl Artifacts {
             summary_json: open(&json)?,
             summary_csv: open(&csv)?,
             stale: if detailed { Vec::new() } else { vec![dir.join(RECORDS), dir.join(export_file)] },
+            directory: Some(directory),
         })
     }
 
     /// Creates `dir` and opens in it what can be made again from records: the summaries, and Perf Analyzer's export if it
-    /// is wanted. Their temporary names are not those of [`Artifacts::open`]: a run that still writes in `dir`, or what is
-    /// left of one, is not touched.
+    /// is wanted. Their temporary names are this process's own: a run that still writes in `dir`, or what is left of one, is
+    /// not touched, and neither is another report.
     ///
     /// # Errors
     /// As those of [`Artifacts::open`].
     pub fn again(dir: &Path, export_file: &str, with_export: bool) -> Result<Artifacts, ArtifactError> {
         let [json, csv] = summary_names(export_file)?;
         create_directory(dir)?;
-        let open = |name: &str| Spool::create(dir.join(name), AGAIN);
+        let open = |name: &str| Spool::of_this_process(dir.join(name));
         Ok(Artifacts {
             inputs: None,
             records: None,
@@ -140,6 +148,7 @@ impl Artifacts {
             summary_json: open(&json)?,
             summary_csv: open(&csv)?,
             stale: Vec::new(),
+            directory: None,
         })
     }
 
@@ -160,6 +169,7 @@ impl Artifacts {
     /// # Errors
     /// When a file cannot be written, renamed or removed.
     pub fn commit(mut self, records: u64) -> Result<bool, ArtifactError> {
+        let _locked = self.directory.take();
         if records == 0 {
             self.spools().try_for_each(Spool::discard)?;
             return Ok(false);
@@ -209,103 +219,23 @@ fn summary_names(export_file: &str) -> Result<[String; 2], ArtifactError> {
     if plain && names.len() == 5 { Ok(summaries) } else { Err(refusal()) }
 }
 
-fn remove(path: &Path) -> Result<(), ArtifactError> {
-    match fs::remove_file(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failure(path, cause)),
-        _ => Ok(()),
-    }
-}
-
-/// The name of `path`'s file until it is complete.
-pub fn partial(path: &Path) -> PathBuf {
-    hidden(path, PARTIAL)
-}
-
-fn hidden(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(suffix);
-    path.with_file_name(name)
-}
-
 fn failure(path: &Path, cause: io::Error) -> ArtifactError {
     ArtifactError::File { path: path.display().to_string(), cause }
-}
-
-/// Writes a whole file under a temporary name and renames it, so that whoever reads it finds the old one or the new one.
-///
-/// # Errors
-/// When it cannot be made, written or renamed.
-pub fn write_whole(path: PathBuf, write: impl FnOnce(&mut Spool) -> io::Result<()>) -> Result<(), ArtifactError> {
-    let mut spool = Spool::create(path, PARTIAL)?;
-    write(&mut spool).map_err(|cause| failure(&spool.temporary, cause))?;
-    spool.hand_over()?;
-    spool.settle()
-}
-
-/// A file being written under a temporary name.
-pub struct Spool {
-    path: PathBuf,
-    temporary: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl Spool {
-    fn create(path: PathBuf, suffix: &str) -> Result<Spool, ArtifactError> {
-        let temporary = hidden(&path, suffix);
-        // A directory in the final place would fail the rename at the very end.
-        if path.is_dir() {
-            return Err(failure(&path, io::Error::from(io::ErrorKind::IsADirectory)));
-        }
-        let file = File::create(&temporary).map_err(|cause| failure(&temporary, cause))?;
-        Ok(Spool { path, temporary, file: BufWriter::with_capacity(BUFFER, file) })
-    }
-
-    /// The name it will have.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Where it is until then.
-    pub fn temporary(&self) -> &Path {
-        &self.temporary
-    }
-
-    fn hand_over(&mut self) -> Result<(), ArtifactError> {
-        self.file.flush().map_err(|cause| failure(&self.temporary, cause))
-    }
-
-    fn settle(self) -> Result<(), ArtifactError> {
-        fs::rename(&self.temporary, &self.path).map_err(|cause| failure(&self.path, cause))
-    }
-
-    fn discard(self) -> Result<(), ArtifactError> {
-        remove(&self.temporary)
-    }
-}
-
-impl Write for Spool {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::plan;
+    use std::io::Write;
     use streamgauge_core::arrival::Arrival;
     use streamgauge_core::kserve::Backend;
     use streamgauge_core::load::Places;
     use streamgauge_core::plan::EndpointKind;
+
+    fn open(dir: &Path, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
+        Artifacts::open(RunDirectory::lock(dir)?, export_file, level)
+    }
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> =
@@ -351,7 +281,7 @@ mod tests {
     fn files_get_their_names_at_the_end_only() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("a/b");
-        let mut artifacts = Artifacts::open(&dir, "mine.json", ExportLevel::Records).unwrap();
+        let mut artifacts = open(&dir, "mine.json", ExportLevel::Records).unwrap();
         let temporary =
             [".inputs.json", ".mine.json", ".mine_genai_perf.csv", ".mine_genai_perf.json", ".records.jsonl"]
                 .map(|name| format!("{name}.partial"));
@@ -368,13 +298,16 @@ mod tests {
     #[test]
     fn what_is_made_again_leaves_a_run_in_the_same_place_alone() {
         let root = tempfile::tempdir().unwrap();
-        let open = || Artifacts::open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
+        let open = || open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
         open().commit(1).unwrap();
         let mut live = open();
         live.summary_json.write_all(b"live").unwrap();
         let mut again = Artifacts::again(root.path(), "profile_export.json", true).unwrap();
         again.summary_json.write_all(b"again").unwrap();
+        // Two reports of the same run may be made at once.
+        let other = Artifacts::again(root.path(), "profile_export.json", true).unwrap();
         assert!(again.commit(1).unwrap());
+        assert!(!other.commit(0).unwrap());
         let summary = root.path().join("profile_export_genai_perf.json");
         assert_eq!(fs::read(&summary).unwrap(), b"again");
         assert!(live.commit(1).unwrap());
@@ -383,10 +316,45 @@ mod tests {
     }
 
     #[test]
+    fn a_second_run_in_the_directory_of_a_live_one_is_refused_and_touches_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let mut live = open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
+        live.records.as_mut().unwrap().write_all(b"live").unwrap();
+        live.flush().unwrap();
+        let refused = open(root.path(), "other.json", ExportLevel::Records).err().unwrap();
+        assert!(matches!(refused, ArtifactError::InUse { .. }), "{refused}");
+        assert!(live.commit(1).unwrap());
+        assert_eq!(fs::read(root.path().join(RECORDS)).unwrap(), b"live");
+        assert_eq!(names(root.path()).len(), 5);
+        assert!(open(root.path(), "profile_export.json", ExportLevel::Records).is_ok());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_replaced_and_a_link_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let begun = partial(&root.path().join(RECORDS));
+        fs::write(&begun, "a killed run's, and longer than what follows").unwrap();
+        #[cfg(unix)]
+        let victim = {
+            let victim = root.path().join("victim");
+            fs::write(&victim, "mine").unwrap();
+            std::os::unix::fs::symlink(&victim, partial(&root.path().join(INPUTS))).unwrap();
+            victim
+        };
+        let mut run = open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
+        run.records.as_mut().unwrap().write_all(b"new").unwrap();
+        run.inputs.as_mut().unwrap().write_all(b"new").unwrap();
+        run.commit(1).unwrap();
+        assert_eq!(fs::read(root.path().join(RECORDS)).unwrap(), b"new");
+        #[cfg(unix)]
+        assert_eq!(fs::read(&victim).unwrap(), b"mine");
+    }
+
+    #[test]
     fn a_run_without_records_leaves_the_old_files() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(RECORDS), "old").unwrap();
-        let artifacts = Artifacts::open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
+        let artifacts = open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
         assert!(!artifacts.commit(0).unwrap());
         assert_eq!(names(root.path()), [RECORDS]);
         assert_eq!(fs::read(root.path().join(RECORDS)).unwrap(), b"old");
@@ -395,7 +363,7 @@ mod tests {
     #[test]
     fn a_summary_does_not_stand_beside_the_records_of_another_run() {
         let root = tempfile::tempdir().unwrap();
-        let open = |level| Artifacts::open(root.path(), "profile_export.json", level).unwrap();
+        let open = |level| open(root.path(), "profile_export.json", level).unwrap();
         open(ExportLevel::Raw).commit(1).unwrap();
         assert_eq!(names(root.path()).len(), 5);
         open(ExportLevel::Summary).commit(1).unwrap();
@@ -407,7 +375,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
         fs::create_dir(root.path().join(INPUTS)).unwrap();
-        let refusal = |dir: &Path, name: &str| match Artifacts::open(dir, name, ExportLevel::Summary) {
+        let refusal = |dir: &Path, name: &str| match open(dir, name, ExportLevel::Summary) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("{name} was accepted"),
         };

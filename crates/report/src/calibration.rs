@@ -1,5 +1,6 @@
 //! A calibration as people read it, and as its file.
 
+use crate::artifacts::create_temporary;
 use crate::numbers::{NOT_AVAILABLE, grouped_count};
 use crate::table::Table;
 use std::fmt::Write as _;
@@ -31,9 +32,8 @@ pub fn try_out(path: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; give the name of a file"));
     }
     make_directory(path)?;
-    let partial = crate::artifacts::partial(path);
-    File::create(&partial)?;
-    fs::remove_file(&partial)
+    let (temporary, _) = create_temporary(path)?;
+    fs::remove_file(&temporary)
 }
 
 /// Writes the plot beside it, in the same way.
@@ -46,11 +46,16 @@ pub fn write_plot(svg: &str, path: &Path) -> io::Result<()> {
 
 fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     make_directory(path)?;
-    let partial = crate::artifacts::partial(path);
-    let mut out = BufWriter::new(File::create(&partial)?);
-    fill(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(&partial, path)
+    let (temporary, file) = create_temporary(path)?;
+    let mut out = BufWriter::new(file);
+    let written = fill(&mut out)
+        .and_then(|()| out.into_inner().map_err(io::IntoInnerError::into_error))
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

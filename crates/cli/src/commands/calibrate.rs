@@ -21,7 +21,7 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::units::utc;
 use streamgauge_load::{Control, Limits, Routes, forecast};
 use streamgauge_prompt::tokenizer::EMBEDDED;
-use streamgauge_report::artifacts::{RECORDS, directory_name};
+use streamgauge_report::artifacts::{RECORDS, RunDirectory, directory_name};
 use streamgauge_report::{RecordReader, calibration, plot};
 use streamgauge_sim::{LogLine, SimProcess, log};
 use streamgauge_stats::calibration::{Calibration, Point, Seen, Served};
@@ -123,7 +123,8 @@ fn measure(load: Load, grid: &Grid, signals: &Signals, printer: &Printer) -> Res
         signals.follow(control.clone());
         Ok(control)
     };
-    let measured = run::measure(plan, &settings, &mut shared, control, printer)?;
+    let directory = RunDirectory::lock(&plan.artifacts)?;
+    let measured = run::measure(plan, directory, &settings, &mut shared, control, printer)?;
     server.stop().context("the simulated server did not end well")?;
     let served = log::read(&log_file).context("the simulated server's log cannot be read")?;
     judge(load, measured, &served)

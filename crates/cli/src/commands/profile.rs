@@ -44,9 +44,9 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let signals = OnceCell::new();
     let is_interrupted = || signals.get().is_some_and(Signals::have_come);
     let mut sent = levels.are_several().then(HashSet::new);
-    levels.run(printer, is_interrupted, |plan| {
-        let measured =
-            measure(plan, &settings, &mut shared, |plan| signals::control(&signals, plan, printer), printer)?;
+    levels.run(printer, is_interrupted, |plan, directory| {
+        let control = |plan: &_| signals::control(&signals, plan, printer);
+        let measured = measure(plan, directory, &settings, &mut shared, control, printer)?;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let prompts = (count(measured.prompts.len()), count(remember(&mut sent, &measured.prompts)));
         report(&settings, measured, prompts, printer)

@@ -12,7 +12,7 @@ use crate::signals::{self, Signals};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::OnceCell;
 use std::path::PathBuf;
-use streamgauge_report::artifacts::{ArtifactError, check_directory, directory_name};
+use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory, directory_name};
 use streamgauge_report::calibration::{try_out, write_plot};
 use streamgauge_report::study::{self, Phase, StudyPoint};
 use streamgauge_stats::{Metric, Summary};
@@ -24,6 +24,8 @@ pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
     // Before any load: what cannot be written, and what cannot be asked.
     let settings = args.isl.iter().map(|isl| settings(&args, *isl)).collect::<Result<Vec<_>>>().map_err(Usage)?;
     check_directory(&args.artifact_dir)?;
+    // No other study may replace the first lengths' files while the later ones are measured.
+    let _locked = RunDirectory::lock(&args.artifact_dir)?;
     try_out(&chart).map_err(|error| usage(anyhow!("--chart {}: {error}", chart.display())))?;
     let signals = OnceCell::new();
     let mut points = Vec::new();
@@ -78,7 +80,9 @@ fn measured(
     let mut plan = settings.plan.clone();
     plan.artifacts = directory(&plan.artifacts, &directory_name(&plan), isl)?;
     let control = |plan: &_| signals::control(signals, plan, printer);
-    let Measured { plan, recorded, facts, mut artifacts, .. } = measure(plan, settings, &mut shared, control, printer)?;
+    let directory = RunDirectory::lock(&plan.artifacts)?;
+    let Measured { plan, recorded, facts, mut artifacts, .. } =
+        measure(plan, directory, settings, &mut shared, control, printer)?;
     if let Some(error) = recorded.write_error {
         return Err(error).context("the records cannot be written");
     }

@@ -231,16 +231,75 @@ fn a_run_that_ends_before_anything_is_measured_leaves_the_last_ones() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_said_and_the_table_is_shown() {
+fn records_without_room_are_said_and_the_table_is_shown() {
     let context = TestContext::new();
     let dir = context.path().join("artifacts/sim-model-openai-chat-concurrency1");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("records.jsonl"), "old").unwrap();
-    std::os::unix::fs::symlink("/dev/full", dir.join(".records.jsonl.partial")).unwrap();
-    let run = context.profile("--isl 10 --osl 2").expect(1);
-    assert!(run.stdout.contains("Requests: 10 ok, 0 failed"), "{}", run.stdout);
-    assert!(run.stderr.contains("are not complete: No space left on device"), "{}", run.stderr);
+    // No file may have more than 4 KiB; the signal that comes with the refusal is ignored.
+    let args = "--num-prompts 1 --request-count 40 --isl 10 --osl 2";
+    let command = format!("profile --url {} --ui none {args}", context.url());
+    let run = context.run(context.prepared("trap '' XFSZ; ulimit -f 4", &command)).expect(1);
+    assert!(run.stdout.contains("Requests: 40 ok, 0 failed"), "{}", run.stdout);
+    assert!(run.stderr.contains("are not complete: File too large"), "{}", run.stderr);
     assert_eq!(run.file("records.jsonl"), "old");
+}
+
+#[test]
+#[cfg(unix)]
+fn no_temporary_file_is_opened_through_a_link() {
+    let context = TestContext::new();
+    let dir = context.path().join("artifacts/sim-model-openai-chat-concurrency1");
+    fs::create_dir_all(&dir).unwrap();
+    let victim = context.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    for name in ALL {
+        std::os::unix::fs::symlink(&victim, dir.join(format!(".{name}.partial"))).unwrap();
+    }
+    let run = context.profile("--request-count 10 --isl 10 --osl 2").expect(0);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    assert_eq!(files(&run.dir()), ALL);
+}
+
+/// Starts a run that never ends by itself and waits until its files are there.
+fn started<'a>(context: &'a TestContext, args: &str, dir: &str) -> crate::context::Running<'a> {
+    let run = context.start(&format!("--streaming --benchmark-duration 10m --isl 10 --osl 2 {args}"));
+    let path = context.path().join("artifacts").join(dir).join(".records.jsonl.partial");
+    wait_until("records on disk", || fs::read_to_string(&path).is_ok_and(|text| text.lines().count() > 1));
+    run
+}
+
+#[test]
+fn a_second_run_in_a_live_runs_directory_is_refused_before_load() {
+    let context = TestContext::with(|config| config.service.ttft = streamgauge_core::Nanos::from_millis(40));
+    let dir = "sim-model-openai-chat-concurrency1";
+    let live = started(&context, "", dir);
+    let other = TestContext::new();
+    let second = || {
+        let artifacts = context.path().join("artifacts");
+        other.profile(&format!("--request-count 10 --isl 10 --osl 2 --artifact-dir {}", artifacts.display()))
+    };
+    let refused = second().expect(1);
+    let words = ["is in use by another run", dir, "--artifact-dir"];
+    assert!(words.iter().all(|word| refused.stderr.contains(word)), "{}", refused.stderr);
+    assert!(other.requests().is_empty(), "it was refused before the probe");
+    // A run at another level has a directory of its own.
+    context.profile("--concurrency 2 --request-count 10 --isl 10 --osl 2").expect(0);
+    // The lock ends with the process, however that ends, and what it left can be reported.
+    live.kill();
+    let report = context.run(context.bare(&format!("report artifacts/{dir} --artifact-dir again"))).expect(0);
+    assert!(report.stdout.contains(" ok, 0 failed"), "{}", report.stdout);
+    second().expect(0);
+}
+
+#[test]
+fn a_series_keeps_the_directories_of_all_its_levels() {
+    let context = TestContext::with(|config| config.service.ttft = streamgauge_core::Nanos::from_millis(40));
+    let series = started(&context, "--concurrency 1,2", "sim-model-openai-chat-concurrency1");
+    let refused = context.profile("--concurrency 2 --request-count 10 --isl 10 --osl 2").expect(1);
+    assert!(refused.stderr.contains("concurrency2` is in use by another run"), "{}", refused.stderr);
+    series.interrupt_until_it_ends().expect(130);
+    context.profile("--concurrency 2 --request-count 10 --isl 10 --osl 2").expect(0);
 }
 
 #[test]

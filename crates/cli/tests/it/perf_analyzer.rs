@@ -178,6 +178,17 @@ fn tensors_in_shared_memory_are_not_sent() {
 }
 
 #[test]
+fn a_directory_that_another_run_writes_in_is_refused_before_load() {
+    let context = TestContext::new();
+    let other = streamgauge_report::artifacts::RunDirectory::lock(&context.path().join("kept")).unwrap();
+    let refused = run(&context, "-m add_sub --request-count 2 --artifact-dir kept").expect(99);
+    assert!(refused.stderr.contains("`kept` is in use by another run"), "{}", refused.stderr);
+    assert!(context.requests().is_empty());
+    drop(other);
+    run(&context, "-m add_sub --request-count 2 --artifact-dir kept").expect(0);
+}
+
+#[test]
 fn sequences_are_made_for_a_model_that_wants_them() {
     let context = TestContext::new();
     let args =

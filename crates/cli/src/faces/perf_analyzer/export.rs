@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use streamgauge_report::artifacts::create_temporary;
 
 /// What stands before a run's experiment, and what comes after it first.
 const BEFORE: &[u8] = br#"{"experiments":["#;
@@ -26,12 +27,12 @@ impl Export {
     /// # Errors
     /// When it cannot be written.
     pub fn begin(file: &Path) -> Result<Export> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = file.with_file_name(format!(".{name}.partial"));
         let named = || format!("--profile-export-file {}: it cannot be written", file.display());
-        let mut out = BufWriter::new(File::create(&temporary).with_context(named)?);
-        out.write_all(BEFORE).with_context(named)?;
-        Ok(Export { file: file.to_owned(), temporary, out, tail: Vec::new() })
+        let (temporary, out) = create_temporary(file).with_context(named)?;
+        // From here on the temporary file is removed whatever comes.
+        let mut export = Export { file: file.to_owned(), temporary, out: BufWriter::new(out), tail: Vec::new() };
+        export.out.write_all(BEFORE).with_context(named)?;
+        Ok(export)
     }
 
     /// Adds the experiment in the export of one run, number `number` of them, from 0.

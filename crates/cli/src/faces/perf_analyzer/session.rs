@@ -28,7 +28,7 @@ use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Client, Limits, forecast};
 use streamgauge_prompt::tensors::InputData;
-use streamgauge_report::artifacts::{RECORDS, directory_name, write_whole};
+use streamgauge_report::artifacts::{RECORDS, RunDirectory, directory_name, write_whole};
 use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Counts, Grade, Summary, Windows};
@@ -42,6 +42,8 @@ struct Session<'a> {
     shared: Preparation,
     signals: OnceCell<Signals>,
     files: PathBuf,
+    /// Keeps other sessions out of that directory.
+    _locked: RunDirectory,
     export: Option<Export>,
     levels: Vec<LevelReport>,
     /// Requests that failed, of all, and what the first of them met.
@@ -96,6 +98,7 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     shared.given = Some(GivenInputs { prompts, streams });
     let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
     let files = task.output.artifacts.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let locked = RunDirectory::lock(&files)?;
     let export = task.output.export.as_deref().map(Export::begin).transpose()?;
     let shown = shown(&task, known);
     printer.exactly(&console::settings(&shown));
@@ -106,6 +109,7 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
         shared,
         signals: OnceCell::new(),
         files,
+        _locked: locked,
         export,
         levels: Vec::new(),
         failed: None,
@@ -383,7 +387,8 @@ impl Session<'_> {
         self.task.settings.watch.told = Some(self.told(passes.clone()));
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
-        let measured = measure(plan, &self.task.settings, &mut self.shared, control, printer)?;
+        let directory = RunDirectory::lock(&plan.artifacts)?;
+        let measured = measure(plan, directory, &self.task.settings, &mut self.shared, control, printer)?;
         let passes = std::mem::take(&mut *passes.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((measured, passes))
     }
