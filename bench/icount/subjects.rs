@@ -11,8 +11,8 @@ use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::event::{Event, OutputKind, Usage};
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{
-    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan, RunPlan,
-    Stamps, Target, Timeouts, TokenCount, Trust,
+    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
+    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
 };
 use streamgauge_core::record::{Chunk, Outcome, Phase, Record};
 use streamgauge_core::schedule::Schedule;
@@ -251,6 +251,7 @@ fn plan() -> RunPlan {
         timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
         threads: 1,
         stamps: Stamps::Kernel,
+        acknowledge: Acknowledge::AtOnce,
         token_count: TokenCount::Auto,
         export: ExportLevel::Records,
         goodput: Vec::new(),

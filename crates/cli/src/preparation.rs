@@ -11,7 +11,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use streamgauge_core::Prompt;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
-use streamgauge_core::record::Stage;
+use streamgauge_core::record::{DelayedAcks, Stage};
 use streamgauge_load::{ProbeError, Routes, fetch};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, TraceRow, resolve};
@@ -37,6 +37,8 @@ pub struct Preparation {
     pub memory: Option<Regions>,
     /// Whether the server is asked for its token counts, once the probe has shown whether it knows that.
     pub probed: Option<bool>,
+    /// How much later first events come to clients that acknowledge late, where the probe showed that they do.
+    pub delayed_acks: Option<DelayedAcks>,
     /// The simulated server of this process, which ends with this.
     _sim: Option<Sim>,
 }
@@ -75,7 +77,17 @@ impl Preparation {
         };
         let tokenizer = tokenizer(settings, printer)?;
         settings.plan.prompts.tokenizer = tokenizer.name().to_owned();
-        Ok(Preparation { routes, tokenizer, rows, triton, given: None, memory: None, probed: None, _sim: sim })
+        Ok(Preparation {
+            routes,
+            tokenizer,
+            rows,
+            triton,
+            given: None,
+            memory: None,
+            probed: None,
+            delayed_acks: None,
+            _sim: sim,
+        })
     }
 }
 

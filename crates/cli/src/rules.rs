@@ -80,7 +80,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamgauge_core::plan::{Stamps, TokenCount};
+    use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
     use streamgauge_core::seed::Seed;
     use streamgauge_core::stop::{StabilityRule, Window};
     use streamgauge_core::{Chunk, Outcome, OutputKind, Phase};
@@ -100,6 +100,7 @@ mod tests {
             streaming: true,
             output_exact: false,
             stamps: Stamps::Kernel,
+            acknowledge: Acknowledge::AtOnce,
             seed: Seed(0),
             stability: None,
             confidence: None,

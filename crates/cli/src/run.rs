@@ -18,7 +18,7 @@ use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
-use streamgauge_load::{Control, Input, Job, probe};
+use streamgauge_load::{Control, Input, Job, delayed_acks, probe};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
 use streamgauge_report::inputs_json;
@@ -137,7 +137,7 @@ fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<
 fn settle_probe(
     plan: &mut RunPlan,
     prompts: &[Prompt],
-    shared: &Preparation,
+    shared: &mut Preparation,
     clock: SystemClock,
     printer: &Printer,
 ) -> Result<()> {
@@ -151,7 +151,11 @@ fn settle_probe(
             None => prompt,
         };
         let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], shared, clock)?;
-        let Outcome::Failed(failure) = probe(job)?.record.outcome else { return Ok(()) };
+        let record = probe(job.clone())?.record;
+        let Outcome::Failed(failure) = record.outcome else {
+            shared.delayed_acks = delayed_acks(&job, &record)?;
+            return Ok(());
+        };
         let target = &plan.endpoint.target;
         if plan.endpoint.ask_usage
             && failure.class == FailureClass::Status
@@ -199,6 +203,7 @@ fn load(
         let run = streamgauge_load::run(job.clone(), control, batches)?;
         let mut facts = run.finish(|progress| bar.show(progress, job.clock.now()));
         bar.clear();
+        facts.delayed_acks = shared.delayed_acks;
         facts.server = observer.map(|observer| observer.finish(printer)).transpose()?;
         // The recorder waits for it.
         let _ = tell_facts.send(facts);

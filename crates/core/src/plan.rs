@@ -38,6 +38,9 @@ pub struct RunPlan {
     pub threads: u16,
     /// Where receive stamps come from.
     pub stamps: Stamps,
+    /// When the client acknowledges what it receives. A plan that does not say so was run with [`Acknowledge::Delayed`].
+    #[serde(default)]
+    pub acknowledge: Acknowledge,
     /// Which count of output tokens the figures use.
     pub token_count: TokenCount,
     /// How much is written.
@@ -423,6 +426,18 @@ pub enum Stamps {
     Kernel,
     /// The time of the read.
     User,
+}
+
+/// When the client's kernel acknowledges what it receives. A server that leaves Nagle's algorithm on sends the first event of
+/// an answer only when the head of the answer has been acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Acknowledge {
+    /// As soon as the data is there (`TCP_QUICKACK`), where the system offers that.
+    AtOnce,
+    /// When the kernel likes, as with an ordinary client: on kept connections up to 40 ms later.
+    #[default]
+    Delayed,
 }
 
 /// Which count of output tokens the figures use.

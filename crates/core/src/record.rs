@@ -258,9 +258,21 @@ pub struct RunFacts {
     pub connections_opened: u64,
     /// Kept connections that the server had closed while they were idle and that were replaced before a request was written.
     pub connections_replaced: u64,
+    /// How much later first events come to clients that acknowledge late, where requests before load showed that they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delayed_acks: Option<DelayedAcks>,
     /// What the server counted itself, where it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFacts>,
+}
+
+/// Times from the head of an answer to its first event, as requests before load found them: medians.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayedAcks {
+    /// Where the client's kernel waited before it acknowledged the head.
+    pub late: Nanos,
+    /// Where it acknowledged at once.
+    pub at_once: Nanos,
 }
 
 /// What a server counted while the run went on.

@@ -1,6 +1,6 @@
 //! One request, from the moment a slot takes it up until it is done, failed, given up or cut off.
 
-use crate::connection::{Channels, Connection, Outgoing, State};
+use crate::connection::{Acks, Channels, Connection, Outgoing, State};
 use crate::control::LocalEnd;
 use crate::failure;
 use crate::growth::GrowthPlace;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::event::{Event, OutputKind, Usage};
-use streamgauge_core::plan::ExportLevel;
+use streamgauge_core::plan::{Acknowledge, ExportLevel};
 use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
 use streamgauge_core::tensor::Tensor;
 use streamgauge_net::Receipt;
@@ -42,6 +42,7 @@ pub(crate) struct Slot {
     /// Which the thread's slots may share, and its place among them.
     channels: Rc<Channels>,
     seat: u32,
+    acks: Acks,
     /// End as soon as the server has shown that it answers; for the probe.
     first_output_is_enough: bool,
 }
@@ -97,6 +98,10 @@ impl Slot {
     ) -> Slot {
         let watchdog = Watchdog::new(job.clock, job.plan.timeouts, end);
         let connections = (0..job.routes.len()).map(|_| None).collect();
+        let acks = match job.plan.acknowledge {
+            Acknowledge::AtOnce => Acks::AtOnce,
+            Acknowledge::Delayed => Acks::Untold,
+        };
         Slot {
             job,
             thread,
@@ -108,6 +113,7 @@ impl Slot {
             tally,
             seat: channels.take_seat(),
             channels,
+            acks,
             first_output_is_enough: false,
         }
     }
@@ -115,6 +121,11 @@ impl Slot {
     /// Ends requests at their first output.
     pub fn stop_at_first_output(&mut self) {
         self.first_output_is_enough = true;
+    }
+
+    /// What the kernel is told about acknowledgements on connections that are opened from now on.
+    pub fn set_acks(&mut self, acks: Acks) {
+        self.acks = acks;
     }
 
     /// A phase of the run begins: what lay before it is no turnaround.
@@ -220,6 +231,7 @@ impl Slot {
         let opened = self.job.routes.to(target).connect(self.job.clock, target, self.seat, &self.channels);
         let (connection, is_new) = self.watchdog.guard(Box::pin(opened)).await??;
         self.tally.opened.update(|n| n + u64::from(is_new));
+        connection.set_acks(self.acks);
         if !connection.kernel_stamps() {
             self.tally.unstamped.set(true);
         }

@@ -7,6 +7,7 @@
 //! run each have a load, and follow each other on the same slots. Records leave in batches through a channel; whoever receives them
 //! (counting tokens, writing files, showing progress) does so on a thread of its own.
 
+mod acknowledgements;
 mod addresses;
 mod attempt;
 mod balance;
@@ -33,6 +34,7 @@ mod users;
 mod waits;
 mod watchdog;
 
+pub use acknowledgements::delayed_acks;
 pub use connect::{NoRoute, Routes};
 pub use control::Control;
 pub use driver::{Progress, Run, run};

@@ -2,7 +2,7 @@
 
 use crate::attempt::Slot;
 use crate::connect::Routes;
-use crate::connection::{Connection, Outgoing};
+use crate::connection::{Acks, Connection, Outgoing};
 use crate::failure;
 use crate::job::{Finished, Head, Job, JobError};
 use crate::waits::Ticket;
@@ -33,7 +33,8 @@ pub enum ProbeError {
 }
 
 /// Sends the job's first request and waits for its first output, or for the whole answer where it does not stream. Of several
-/// servers the first is asked: one answer tells what there is to know of an endpoint, and the load shows who does not answer.
+/// servers the first is asked: one answer tells what there is to know of an endpoint, and the load shows who does not answer. Its
+/// answer is acknowledged late, as ordinary clients do on kept connections, for [`crate::delayed_acks`].
 ///
 /// # Errors
 /// When this machine cannot even try. What the server did with the request is in the record.
@@ -44,6 +45,7 @@ pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
         let ticket = Ticket::at_once(0, job.clock.now());
         let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default(), Rc::default());
         slot.stop_at_first_output();
+        slot.set_acks(Acks::Held);
         slot.request(&ticket, Phase::Warmup).await
     }))
 }

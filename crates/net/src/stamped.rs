@@ -124,6 +124,16 @@ impl StampedStream {
         Ok(())
     }
 
+    /// Whether the kernel acknowledges at once what comes from now on (`TCP_QUICKACK`), or waits up to 40 ms for a write that
+    /// could carry the acknowledgement. The kernel falls back to waiting with later writes, so that this has to be said again
+    /// after each request. Does nothing on systems without the option.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn acknowledge_at_once(&self, at_once: bool) -> io::Result<()> {
+        system::acknowledge_at_once(&self.tcp, at_once)
+    }
+
     /// Closes our side for writing.
     ///
     /// # Errors
@@ -205,6 +215,10 @@ mod system {
         })
     }
 
+    pub fn acknowledge_at_once(tcp: &TcpStream, at_once: bool) -> io::Result<()> {
+        tcp.set_quickack(at_once)
+    }
+
     pub fn idle(tcp: &TcpStream) -> Idle {
         match recv(tcp.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
             Err(nix::errno::Errno::EAGAIN) => Idle::Quiet,
@@ -226,6 +240,10 @@ mod system {
 
     pub fn receive(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<(usize, Option<i64>)> {
         tcp.try_read(buf).map(|len| (len, None))
+    }
+
+    pub fn acknowledge_at_once(_: &TcpStream, _: bool) -> io::Result<()> {
+        Ok(())
     }
 
     pub fn idle(tcp: &TcpStream) -> Idle {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use streamgauge_core::kserve::{Backend, Kserve};
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{
-    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length, ModelSelection,
-    PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
+    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length,
+    ModelSelection, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
 };
 use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::seed::Seed;
@@ -65,6 +65,7 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
         timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
         threads: 1,
         stamps: Stamps::Kernel,
+        acknowledge: Acknowledge::AtOnce,
         token_count: TokenCount::Auto,
         export: ExportLevel::Records,
         goodput: if kind == EndpointKind::Chat { limits.to_vec() } else { Vec::new() },

@@ -12,8 +12,8 @@ use crate::thresholds as limit;
 use crate::tokens::{TokenSources, TokensPerEvent};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use streamgauge_core::plan::{Stamps, TokenCount};
-use streamgauge_core::record::RunFacts;
+use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
+use streamgauge_core::record::{DelayedAcks, RunFacts};
 
 /// How far a run's figures can be trusted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -91,7 +91,7 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 23] = [
+const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 24] = [
     no_success,
     ended_early,
     endings::windows,
@@ -110,6 +110,7 @@ const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 23] = [
     failed,
     cut_off,
     connections,
+    acknowledgements,
     output_length,
     token_counts,
     tokens_per_event,
@@ -305,6 +306,32 @@ fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         format!("{} sent again, {} replaced before use", counted(retried, "request"), counted(replaced, "connection"));
     let row = FidelityRow { value, ..share_row("connections", "Kept connections lost", share, grade) };
     Some(row.remedy("the server, or something between, closes connections under load; raise its keep-alive limits"))
+}
+
+/// What an ordinary client would see that these figures do not show, or with `--delayed-acks` what the server's own times are.
+fn acknowledgements(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let (key, title) = ("acknowledgements", "Late acknowledgements");
+    let delayed = evidence.config.acknowledge == Acknowledge::Delayed;
+    let Some(DelayedAcks { late, at_once }) = evidence.facts.delayed_acks else {
+        let value = "left to the kernel (--delayed-acks)".to_owned();
+        return delayed.then(|| text_row(key, title, value, Grade::Good));
+    };
+    let difference = (late - at_once).as_millis_f64();
+    let (late, at_once) = (late.as_millis_f64(), at_once.as_millis_f64());
+    let value = format!(
+        "first event {late:.1} ms after the head of the answer, {at_once:.1} ms where it is acknowledged at once"
+    );
+    let row = FidelityRow { number: Some(difference), unit: "ms", ..text_row(key, title, value, Grade::Degraded) };
+    Some(match delayed {
+        true => row.remedy(&format!(
+            "the server waits for the client's kernel (Nagle's algorithm), so first tokens come about {difference:.0} ms later on \
+             kept connections than it makes them; leave --delayed-acks out to see its own times, or set TCP_NODELAY there"
+        )),
+        false => row.remedy(&format!(
+            "the server waits for the client's kernel (Nagle's algorithm): an ordinary client on a kept connection sees first \
+             tokens about {difference:.0} ms later than these figures say; set TCP_NODELAY there, or see it with --delayed-acks"
+        )),
+    })
 }
 
 fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {

@@ -17,7 +17,7 @@ use crate::tokens::{TokenSources, TokensPerEvent};
 use crate::with_failures::{Unfinished, WAITS, WithFailures};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use streamgauge_core::plan::{Stamps, TokenCount};
+use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule};
@@ -143,6 +143,8 @@ pub struct AccumulatorConfig {
     pub output_exact: bool,
     /// Where receive stamps were to come from.
     pub stamps: Stamps,
+    /// When the client acknowledged what it received.
+    pub acknowledge: Acknowledge,
     /// Where chance comes from.
     pub seed: Seed,
     /// By what a row of windows was to end.
@@ -163,6 +165,7 @@ impl AccumulatorConfig {
             streaming: plan.endpoint.streaming,
             output_exact: plan.prompts.output_exact,
             stamps: plan.stamps,
+            acknowledge: plan.acknowledge,
             seed: plan.prompts.seed,
             stability: plan.stop.stability,
             confidence: plan.stop.confidence.clone(),

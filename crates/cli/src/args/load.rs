@@ -90,6 +90,9 @@ pub struct LoadArgs {
     /// Where receive stamps come from
     #[arg(long, value_enum, default_value = "kernel", help_heading = "Load")]
     pub clock: Clock,
+    /// Leave it to the kernel when it acknowledges, as ordinary clients do, instead of having it acknowledge at once
+    #[arg(long, help_heading = "Load")]
+    pub delayed_acks: bool,
 
     /// Requests to measure [default: max(10, 2 x concurrency), or the whole trace]
     #[arg(long, visible_alias = "num-requests", value_name = "N", value_parser = whole(1, u64::MAX), help_heading = "End")]

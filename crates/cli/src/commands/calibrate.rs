@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use streamgauge_core::clock::{Clock, SystemClock};
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::units::utc;
 use streamgauge_load::{Control, Limits, Routes, forecast};
@@ -130,17 +130,22 @@ fn measure(load: Load, grid: &Grid, signals: &Signals, printer: &Printer) -> Res
     judge(load, measured, &served)
 }
 
+/// How far two readings of the wall clock may place one moment apart, with plenty to spare; what is asked before load ends longer
+/// before that.
+const CLOCKS_APART: Nanos = Nanos(100_000);
+
 fn judge(load: Load, measured: Measured, served: &[LogLine]) -> Result<Point> {
-    let Measured { plan, recorded, artifacts, .. } = measured;
+    let Measured { plan, recorded, facts, artifacts, .. } = measured;
     if let Some(error) = recorded.write_error {
         return Err(error).context("the records cannot be written");
     }
     artifacts.commit(recorded.summary.counts.requests)?;
     let seen = seen(&plan.artifacts.join(RECORDS))?;
-    // The probe was first, and is in no figure.
+    // What was asked before load, the probe and what may follow it, is in no figure.
+    let started = facts.anchor_wall + facts.started.0 - CLOCKS_APART.0;
     let served: Vec<Served<'_>> = served
         .iter()
-        .skip(usize::from(plan.probe))
+        .skip_while(|line| line.recv_ns < started)
         .map(|line| Served { received: line.recv_ns, writes: &line.writes, output_tokens: line.output_tokens })
         .collect();
     Ok(Point::judge(load.offered, load.pace(), &recorded.summary, &seen, &served))

@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
-    Endpoint, EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
+    Acknowledge, Endpoint, EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
@@ -134,6 +134,7 @@ impl Settings {
                 Clock::Kernel => Stamps::Kernel,
                 Clock::User => Stamps::User,
             },
+            acknowledge: if args.load.delayed_acks { Acknowledge::Delayed } else { Acknowledge::AtOnce },
             token_count: match args.token_count {
                 TokenCounting::Auto => TokenCount::Auto,
                 TokenCounting::Usage => TokenCount::Usage,

@@ -48,6 +48,8 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--first-byte-timeout 2m", "/timeouts/first_byte", json!(120_000_000_000_u64)),
         ("--idle-timeout 500ms", "/timeouts/idle", json!(500_000_000)),
         ("--no-probe", "/probe", json!(false)),
+        ("--delayed-acks", "/acknowledge", json!("delayed")),
+        ("", "/acknowledge", json!("at_once")),
         ("--num-dataset-entries 3", "/prompts/count", json!(3)),
         ("--num-prompts 3", "/prompts/count", json!(3)),
         ("--isl 7", "/prompts/input/mean", json!(7.0)),

@@ -111,6 +111,22 @@ pub struct Line {
     sendings: RefCell<Vec<Rc<Sending>>>,
     /// The last write took less than it was given.
     blocked: Cell<bool>,
+    /// What the kernel is told about acknowledgements after each request.
+    acks: Cell<Acks>,
+    /// Of HTTP/2: something was written in this turn.
+    wrote: Cell<bool>,
+}
+
+/// What the kernel is told about acknowledgements once a request is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acks {
+    /// Nothing: it does as with an ordinary client.
+    #[default]
+    Untold,
+    /// To acknowledge at once.
+    AtOnce,
+    /// To wait, on a new connection too, where it would otherwise not do so yet.
+    Held,
 }
 
 /// Whether the socket may be read. HTTP/2 reads as long as there is something, and what comes out of it must belong to the newest
@@ -149,6 +165,20 @@ impl Line {
         idle
     }
 
+    /// What the kernel is to be told about acknowledgements after each request that follows.
+    pub fn set_acks(&self, acks: Acks) {
+        self.acks.set(acks);
+    }
+
+    /// Tells the kernel about acknowledgements. Writing a request makes the kernel wait for the next write that could carry them,
+    /// so that it has to be told after each. A connection that is dead does not care.
+    fn tell_acks(&self) {
+        match self.acks.get() {
+            Acks::Untold => {}
+            acks => _ = self.socket.borrow().acknowledge_at_once(acks == Acks::AtOnce),
+        }
+    }
+
     /// What follows may read once, and once more where that shows that there is no more.
     pub fn begin_turn(&self) {
         self.marks.gate.set(Gate::Open);
@@ -156,6 +186,9 @@ impl Line {
 
     /// HTTP/2 has done what it could. Where the socket took everything, whoever was whole is written.
     pub fn end_turn(&self) {
+        if self.wrote.take() {
+            self.tell_acks();
+        }
         if !self.blocked.get() {
             self.sendings.borrow_mut().retain(|sending| sending.written.get().is_none());
         }
@@ -186,6 +219,8 @@ impl Noted {
             clock,
             sendings: RefCell::default(),
             blocked: Cell::new(false),
+            acks: Cell::default(),
+            wrote: Cell::new(false),
         }))
     }
 }
@@ -254,6 +289,7 @@ impl AsyncWrite for Noted {
         }
         let sent = line.socket.borrow_mut().poll_send(cx, bytes);
         line.blocked.set(sent.is_pending());
+        line.wrote.set(true);
         sent
     }
 
@@ -267,6 +303,10 @@ impl AsyncWrite for Noted {
         let Line { marks, clock, sendings, .. } = &*self.0;
         if marks.written.get().is_none() && marks.sent.get().is_some() {
             marks.written.set(Some(clock.now()));
+            // HTTP/2 is not done with its turn; it tells the kernel at the turn's end.
+            if marks.gate.get() == Gate::None {
+                self.0.tell_acks();
+            }
         }
         for sending in sendings.borrow().iter().filter(|sending| sending.whole.get() && sending.sent.get().is_some()) {
             sending.written.set(Some(clock.now()));

@@ -8,7 +8,7 @@ mod line;
 pub use channel::{Channel, Channels, Rule};
 pub use grpc::Grpc;
 pub use http1::Http1;
-pub use line::{Line, Noted, Sending, Transport};
+pub use line::{Acks, Line, Noted, Sending, Transport};
 
 use crate::job::Head;
 use bytes::Bytes;
@@ -123,6 +123,11 @@ impl Connection {
             Inside::Http1(http1) => http1.line(),
             Inside::Grpc(grpc) => grpc.line(),
         }
+    }
+
+    /// What the kernel is told about acknowledgements after each request that follows.
+    pub fn set_acks(&self, acks: Acks) {
+        self.line().set_acks(acks);
     }
 
     /// A look at when the request is written. It keeps the socket open as long as it lives.

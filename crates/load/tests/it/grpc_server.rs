@@ -68,10 +68,24 @@ pub fn serve_grpc<F: Future<Output = ()> + 'static>(script: impl Fn(Call) -> F +
     serve(None, server::Builder::new(), script)
 }
 
+/// The same with Nagle's algorithm on.
+pub fn serve_with_nagle<F: Future<Output = ()> + 'static>(script: impl Fn(Call) -> F + Send + 'static) -> GrpcServer {
+    serve_as(None, server::Builder::new(), false, script)
+}
+
 /// The same with settings of HTTP/2, and over TLS where there is a configuration of it.
 pub fn serve<F: Future<Output = ()> + 'static>(
     tls: Option<Arc<ServerConfig>>,
     builder: server::Builder,
+    script: impl Fn(Call) -> F + Send + 'static,
+) -> GrpcServer {
+    serve_as(tls, builder, true, script)
+}
+
+fn serve_as<F: Future<Output = ()> + 'static>(
+    tls: Option<Arc<ServerConfig>>,
+    builder: server::Builder,
+    no_delay: bool,
     script: impl Fn(Call) -> F + Send + 'static,
 ) -> GrpcServer {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -87,7 +101,7 @@ pub fn serve<F: Future<Output = ()> + 'static>(
             let accept = async {
                 loop {
                     let (tcp, _) = listener.accept().await.unwrap();
-                    tcp.set_nodelay(true).unwrap();
+                    tcp.set_nodelay(no_delay).unwrap();
                     let number = counted.accepted.fetch_add(1, Ordering::SeqCst);
                     let (builder, script, counted) = (builder.clone(), script.clone(), counted.clone());
                     let tls = tls.clone();

@@ -4,6 +4,7 @@
 // Helpers of tests may unwrap too; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod acknowledgements;
 mod balance;
 mod cancel;
 mod clock_steps;

@@ -160,6 +160,11 @@ impl Peer {
         settle();
     }
 
+    /// Leaves Nagle's algorithm on, as a server does that does not think of it.
+    pub fn leave_nagle_on(&mut self) {
+        self.tcp().set_nodelay(false).unwrap();
+    }
+
     fn tcp(&self) -> &TcpStream {
         match &self.wire {
             Wire::Plain(tcp) => tcp,

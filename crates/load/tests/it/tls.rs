@@ -1,5 +1,6 @@
 //! The same over TLS, against a server whose certificates are made here.
 
+use crate::acknowledgements::{is_not_held, small_writes};
 use crate::connections::{close_the_first_while_idle, counting, counts, was_replaced};
 use crate::grpc::{change, streams};
 use crate::grpc_server::{self, answer_all};
@@ -114,6 +115,13 @@ fn a_trusted_server_is_measured_like_any_other() {
             assert_eq!(record.chunks.iter().all(|chunk| chunk.lag.is_some()), cfg!(target_os = "linux"));
         }
     }
+}
+
+#[test]
+fn a_server_with_nagle_is_not_made_to_wait_over_tls() {
+    let certificates = local();
+    let server = serve_tls(certificates.server.clone(), small_writes);
+    is_not_held(Trial::to(server.https("localhost")).trust(certificates.trust()));
 }
 
 /// Both requests failed at TLS with this in the message, and no connection counts as opened.

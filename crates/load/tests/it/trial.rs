@@ -9,8 +9,8 @@ use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
-    Balance, Cancel, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
-    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
+    Acknowledge, Balance, Cancel, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection,
+    PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
 };
 use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
@@ -84,6 +84,7 @@ impl Trial {
             timeouts: Timeouts { connect: LIMIT, first_byte: LIMIT, idle: LIMIT, total: LIMIT },
             threads: 1,
             stamps: Stamps::Kernel,
+            acknowledge: Acknowledge::AtOnce,
             token_count: TokenCount::Auto,
             export: ExportLevel::Records,
             goodput: Vec::new(),

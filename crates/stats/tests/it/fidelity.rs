@@ -1,8 +1,8 @@
 //! What each row is judged by, at and around its limits.
 
 use crate::support::{config, facts, failure, row, stream, summary, summary_of};
-use streamgauge_core::plan::{Stamps, TokenCount};
-use streamgauge_core::record::{RunFacts, ThreadFacts};
+use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
+use streamgauge_core::record::{DelayedAcks, RunFacts, ThreadFacts};
 use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, Record, Stage};
 use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
 
@@ -484,4 +484,29 @@ fn a_run_that_ended_early_says_why() {
     assert_eq!(why(RunFacts { interrupted: true, ..facts() }).as_deref(), Some("interrupted"));
     let reason = "the first 20 requests all failed";
     assert_eq!(why(RunFacts { ended_early: Some(reason.to_owned()), ..facts() }).as_deref(), Some(reason));
+}
+
+#[test]
+fn what_late_acknowledgements_change_is_told() {
+    let found = DelayedAcks { late: Nanos(41_900_000), at_once: Nanos(20_600_000) };
+    let facts = RunFacts { delayed_acks: Some(found), ..facts() };
+    let at_once = summary_of(config(), &facts, &closed_loop());
+    let told = row(&at_once, "acknowledgements").unwrap();
+    assert_eq!(
+        told.value,
+        "first event 41.9 ms after the head of the answer, 20.6 ms where it is acknowledged at once"
+    );
+    assert_eq!((told.number.map(f64::round), told.unit, told.grade), (Some(21.0), "ms", Grade::Degraded));
+    let remedy = told.remedy.as_deref().unwrap();
+    assert!(remedy.contains("about 21 ms later than these figures say") && remedy.contains("TCP_NODELAY"), "{remedy}");
+    let as_usual = AccumulatorConfig { acknowledge: Acknowledge::Delayed, ..config() };
+    let delayed = summary_of(as_usual.clone(), &facts, &closed_loop());
+    let remedy = row(&delayed, "acknowledgements").unwrap().remedy.as_deref().unwrap();
+    assert!(remedy.contains("leave --delayed-acks out"), "{remedy}");
+    // Without such a server the setting is named, and nothing is doubted.
+    let facts = RunFacts { delayed_acks: None, ..facts };
+    let untouched = summary_of(as_usual, &facts, &closed_loop());
+    let told = row(&untouched, "acknowledgements").unwrap();
+    assert_eq!((told.value.as_str(), told.grade), ("left to the kernel (--delayed-acks)", Grade::Good));
+    assert!(row(&summary_of(config(), &facts, &closed_loop()), "acknowledgements").is_none());
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{
-    Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan, RunPlan,
-    Stamps, Target, Timeouts, TokenCount, Trust,
+    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
+    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
 };
 use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::seed::Seed;
@@ -78,6 +78,7 @@ pub fn config() -> AccumulatorConfig {
         streaming: true,
         output_exact: false,
         stamps: Stamps::Kernel,
+        acknowledge: Acknowledge::AtOnce,
         seed: Seed(0),
         stability: None,
         confidence: None,
@@ -152,6 +153,7 @@ pub fn plan() -> RunPlan {
         timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
         threads: 1,
         stamps: Stamps::Kernel,
+        acknowledge: Acknowledge::AtOnce,
         token_count: TokenCount::Auto,
         export: ExportLevel::Records,
         goodput: Vec::new(),
