@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan};
 use streamgauge_core::record::{RawPiece, RunFacts};
+use streamgauge_core::secrets::Secrets;
 use streamgauge_core::stop::Window;
 use streamgauge_core::{Nanos, Record};
 use streamgauge_report::artifacts::{Artifacts, Spool};
@@ -27,6 +28,8 @@ pub struct Books<'a> {
     source: Option<PathBuf>,
     /// What requests say, as the export has it; by prompt.
     inputs: Vec<String>,
+    /// What is overwritten in the bytes of replies.
+    secrets: Secrets,
     files: Option<Files<&'a mut Spool>>,
     write_error: Option<io::Error>,
 }
@@ -65,7 +68,8 @@ impl<'a> Books<'a> {
             Ok(files) => (Some(files), None),
             Err(error) => (None, Some(error)),
         };
-        Ok(Books { config, accumulator, slots, entered: 0, source, inputs, files, write_error })
+        let secrets = Secrets::of(&plan.endpoint);
+        Ok(Books { config, accumulator, slots, entered: 0, source, inputs, secrets, files, write_error })
     }
 
     /// For records that are not written but read from that file.
@@ -83,8 +87,12 @@ impl<'a> Books<'a> {
         &mut self.accumulator
     }
 
-    /// Enters a record, and the pieces of its reply where they are known.
-    pub fn enter(&mut self, record: &Record, raw: &[RawPiece]) {
+    /// Enters a record, and the pieces of its reply where they are known, in which secrets are overwritten first.
+    pub fn enter(&mut self, record: &Record, raw: &mut [RawPiece]) {
+        if !raw.is_empty() {
+            let mut bytes: Vec<&mut [u8]> = raw.iter_mut().map(|piece| piece.bytes.as_mut_slice()).collect();
+            self.secrets.overwrite(&mut bytes);
+        }
         self.entered += 1;
         self.accumulator.add(record);
         if let Some(slots) = &mut self.slots {

@@ -5,13 +5,19 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Places;
 use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, RunPlan, Warmup};
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
+use streamgauge_core::text::one_line;
 
 /// What `plan` does: where to, at what load, and when it ends; a line for each, and none for what it does not do.
 pub fn told(plan: &RunPlan) -> String {
     let RunPlan { endpoint, load, prefill, stop, warmup, cancel, connections, steady_state, threads, .. } = plan;
     let answers = if endpoint.streaming { "streams" } else { "whole answers" };
     let mut lines = vec![
-        format!("plan: {}{}, {answers} of {}", endpoint.target, endpoint.path, endpoint.models.join(", ")),
+        format!(
+            "plan: {}{}, {answers} of {}",
+            endpoint.target,
+            endpoint.shown_path(),
+            one_line(&endpoint.models.join(", "))
+        ),
         format!("  load: {load}{}, on {threads} load thread(s)", Prefill(*prefill)),
     ];
     if let Some(warmup) = warmup {

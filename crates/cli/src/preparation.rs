@@ -12,6 +12,8 @@ use streamgauge_core::Prompt;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::record::{DelayedAcks, Stage};
+use streamgauge_core::secrets::Secrets;
+use streamgauge_core::text::{LONGEST_MESSAGE, clip};
 use streamgauge_load::{ProbeError, Routes, fetch};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, TraceRow, resolve};
@@ -118,6 +120,7 @@ fn only_model(plan: &RunPlan, routes: &Routes, clock: SystemClock) -> Result<Str
     let hint = "name the model with --model";
     if status != 200 {
         let message = streamgauge_wire::server_message(&body).unwrap_or_default();
+        let message = clip(Secrets::of(&plan.endpoint).hide(message), LONGEST_MESSAGE);
         bail!("{target}{path} answers {status} {message}; {hint}");
     }
     let models = model_ids(&body).map_err(|error| anyhow!("{target}{path}: {error}; {hint}"))?;

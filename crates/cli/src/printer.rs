@@ -1,8 +1,16 @@
 //! Everything that is said: results on stdout, all else on stderr. The only room that prints.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use streamgauge_core::text::{one_line, visible};
 
-/// Says things. A reader that went away (a closed pipe) is no error; a result that is lost otherwise (a full disk) is said.
+/// Whether a result could not be written to standard output.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Says things. A reader that went away (a closed pipe) is no error; a result that is lost otherwise (a full disk) is said once.
+///
+/// Text may hold what a server said. So nothing is written that a terminal would act on: control characters and such that steer the
+/// direction of text or are invisible stand as their numbers ([`visible`]), and what is one line stays one.
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
     terminal: bool,
@@ -26,17 +34,28 @@ impl Printer {
     /// A result whose every blank and line end is part of it.
     pub fn exactly(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                self.error(&format!("standard output cannot be written: {error}"));
-            }
-            _ => {}
+        let written = out.write_all(visible(text).as_bytes()).and_then(|()| out.flush());
+        if let Err(error) =
+            written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+            && !LOST.swap(true, Ordering::Relaxed)
+        {
+            self.error(&format!("standard output cannot be written: {error}"));
         }
     }
 
-    /// Something worth knowing on the way.
+    /// Whether a result could not be written to standard output, which has then been said.
+    pub fn has_lost_results(&self) -> bool {
+        LOST.load(Ordering::Relaxed)
+    }
+
+    /// Something worth knowing on the way, on one line.
     pub fn note(&self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        self.lines(&one_line(text));
+    }
+
+    /// The same on several lines, none of which is a server's.
+    pub fn lines(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{}", visible(text));
     }
 
     /// Why a command cannot go on.

@@ -60,7 +60,7 @@ impl Recorder<'_> {
             for mut finished in batch {
                 self.count(&mut finished);
                 self.rules.add(&finished.record);
-                self.books.enter(&finished.record, &finished.raw);
+                self.books.enter(&finished.record, &mut finished.raw);
             }
             let now = self.clock.now();
             known = known.max(now - BEHIND);

@@ -78,7 +78,7 @@ pub fn measure(
             .context("inputs.json cannot be written")?;
     }
     if settings.verbose {
-        printer.note(&plan_words::told(&job.plan));
+        printer.lines(&plan_words::told(&job.plan));
     }
     let control = control(&job.plan)?;
     let (recorded, facts) = load(settings, job.clone(), control, &bodies, shared, &mut artifacts, printer)?;
@@ -169,7 +169,7 @@ fn settle_probe(
         if failure.class == FailureClass::Empty {
             return Ok(());
         }
-        bail!("the probe of {target}{} failed: {failure} (--no-probe skips it)", plan.endpoint.path);
+        bail!("the probe of {target}{} failed: {failure} (--no-probe skips it)", plan.endpoint.shown_path());
     }
 }
 

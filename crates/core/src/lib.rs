@@ -1,5 +1,6 @@
 //! The ground floor: what a run is (`plan`), what one request left behind (`record`), what a codec may say (`event`),
-//! how load is offered (`load`, `arrival`, `schedule`, `curve`) and when it ends (`stop`), and the things everything else measures with: `clock`, `seed`, `units`.
+//! how load is offered (`load`, `arrival`, `schedule`, `curve`) and when it ends (`stop`), the things everything else measures with
+//! (`clock`, `seed`, `units`), and what may be shown to people (`text`, `secrets`).
 //!
 //! Nothing here does input or output, waits, or knows a protocol.
 
@@ -14,10 +15,12 @@ pub mod plan;
 pub mod prompt;
 pub mod record;
 pub mod schedule;
+pub mod secrets;
 pub mod seed;
 pub mod sequence;
 pub mod stop;
 pub mod tensor;
+pub mod text;
 pub mod units;
 
 pub use clock::{Clock, Nanos, SystemClock};

@@ -5,9 +5,11 @@ use crate::clock::Nanos;
 use crate::kserve::Kserve;
 use crate::load::{Load, Places};
 use crate::record::Phase;
+use crate::secrets::shown_url;
 use crate::seed::Seed;
 use crate::stop::StopRule;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -66,7 +68,9 @@ pub struct Endpoint {
     pub others: Vec<Target>,
     /// How a request gets its server when there are several.
     pub balance: Balance,
-    /// Path of the endpoint, beginning with a slash.
+    /// Path of the endpoint, beginning with a slash. A query in it may be a key: what is shown is [`Endpoint::shown_path`], also in
+    /// files.
+    #[serde(serialize_with = "hide_query")]
     pub path: String,
     /// Models, one or several.
     pub models: Vec<String>,
@@ -196,7 +200,17 @@ pub enum Balance {
     RoundRobin,
 }
 
+/// A path as it is written into files.
+fn hide_query<S: Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&shown_url(path))
+}
+
 impl Endpoint {
+    /// The path for people and files: the values of its query are hidden.
+    pub fn shown_path(&self) -> Cow<'_, str> {
+        shown_url(&self.path)
+    }
+
     /// Whether requests go over `ModelStreamInfer`, one stream a slot: where answers are to come as streams, and where the model
     /// takes no other call.
     pub fn calls_stream(&self) -> bool {

@@ -6,6 +6,7 @@
 use crate::clock::Nanos;
 use crate::event::{OutputKind, Usage};
 use crate::kserve::{ModelStatistics, SequenceTag, Watched};
+use crate::text::one_line;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -227,7 +228,7 @@ impl fmt::Display for FailureClass {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.class, self.stage, self.message)
+        write!(f, "{} ({}): {}", self.class, self.stage, one_line(&self.message))
     }
 }
 

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::kserve::{Compression, SequenceTag};
-use streamgauge_core::plan::{self, Endpoint, EndpointKind, HIDDEN, RunPlan, Target};
+use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Target};
 use streamgauge_core::record::{RawPiece, Record};
+use streamgauge_core::secrets::Secrets;
 use streamgauge_core::sequence::Turn;
 use streamgauge_core::tensor::Tensor;
+use streamgauge_core::text::{LONGEST_MESSAGE, clip};
 use streamgauge_wire::grpc::encoding_name;
 use streamgauge_wire::{Codec, Encoded, Tag};
 use thiserror::Error;
@@ -37,6 +39,8 @@ pub struct Job {
     pub(crate) balancer: Balancer,
     /// Of the requests to each server, with where they go.
     heads: Vec<(Head, Uri)>,
+    /// What no message may show.
+    secrets: Secrets,
 }
 
 /// One request as the codec made it.
@@ -142,7 +146,8 @@ impl Job {
         let sequence = sequences.then_some(SequenceTag { id: 1, start: true, end: true });
         let any = Tag { id: 0, sequence };
         let inputs = inputs.into_iter().map(|input| Prepared::new(input, &codec, &any)).collect();
-        Ok(Job { plan, codec, inputs, streams: Vec::new(), routes, clock, balancer, heads })
+        let secrets = Secrets::of(&plan.endpoint);
+        Ok(Job { plan, codec, inputs, streams: Vec::new(), routes, clock, balancer, heads, secrets })
     }
 
     /// The inputs are streams, one after another, of so many inputs each: where requests belong to sequences, a sequence sends those of
@@ -156,14 +161,10 @@ impl Job {
         &self.streams
     }
 
-    /// `message` without the values of secret headers, which a server may repeat in what it says.
+    /// `message` without the plan's secrets, which a server may repeat in what it says, and no longer than a record keeps it. It is cut
+    /// last: half a secret would not be found.
     pub(crate) fn scrub(&self, message: String) -> String {
-        let secrets = self.plan.endpoint.headers.iter().filter_map(|header| match &header.value {
-            plan::HeaderValue::Secret(value) => Some(value.strip_prefix("Bearer ").unwrap_or(value)),
-            plan::HeaderValue::Plain(_) => None,
-        });
-        let secrets = secrets.filter(|secret| !secret.is_empty());
-        secrets.fold(message, |message, secret| message.replace(secret, HIDDEN))
+        clip(self.secrets.hide(message), LONGEST_MESSAGE)
     }
 
     /// The input of request number `seq`, which is this turn of a sequence if it belongs to one, and its index.

@@ -12,6 +12,8 @@ use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{ModelInfo, ModelStatistics, ServerInfo};
 use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_core::secrets::Secrets;
+use streamgauge_core::text::{LONGEST_MESSAGE, clip, one_line};
 use streamgauge_wire::grpc::{Messages, framed};
 use streamgauge_wire::kserve::{self, Call, KserveError, Protocol};
 use streamgauge_wire::server_message;
@@ -31,6 +33,7 @@ pub struct Client {
     head: Head,
     clock: SystemClock,
     limit: Nanos,
+    secrets: Secrets,
 }
 
 /// Why a question got no answer.
@@ -40,7 +43,7 @@ pub enum AskError {
     #[error("{0}")]
     Failed(Failure),
     /// The server refused to answer.
-    #[error("{status}: {message}")]
+    #[error("{}: {}", one_line(status), one_line(message))]
     Refused {
         /// The status of HTTP, or gRPC's name of its own.
         status: String,
@@ -78,7 +81,13 @@ impl Client {
             head: Head::new(endpoint, &endpoint.target, content_type)?,
             clock,
             limit,
+            secrets: Secrets::of(endpoint),
         })
+    }
+
+    /// What the server said, without the secrets that were sent to it.
+    fn shown(&self, message: String) -> String {
+        clip(self.secrets.hide(message), LONGEST_MESSAGE)
     }
 
     /// The answer's bytes: of gRPC the message, of HTTP the body.
@@ -91,7 +100,7 @@ impl Client {
             return Ok(body);
         }
         let message = server_message(&body).unwrap_or_else(|| "no message".to_owned());
-        Err(AskError::Refused { status: status.as_u16().to_string(), message })
+        Err(AskError::Refused { status: status.as_u16().to_string(), message: self.shown(message) })
     }
 
     /// What the server is.
@@ -176,6 +185,7 @@ impl Client {
         };
         let answered = local.block_on(runtime, async { tokio::time::timeout(limit, exchange).await });
         let answered = answered.unwrap_or_else(|_| Err(failure::timeout(Stage::FirstByte, self.limit, "the answer")));
+        let answered = answered.map_err(|failure| Failure { message: self.shown(failure.message), ..failure });
         answered.map_err(|failure| match failure.message.split_once(": ") {
             Some((status, message)) if failure.class == FailureClass::Status => {
                 AskError::Refused { status: status.to_owned(), message: message.to_owned() }

@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::{ExportLevel, RunPlan};
+use streamgauge_core::text::file_name;
 
 pub use directory::RunDirectory;
 pub use spool::{Spool, create_temporary, partial, write_whole};
@@ -24,11 +25,11 @@ pub const RECORDS: &str = "records.jsonl";
 pub const INPUTS: &str = "inputs.json";
 
 /// The directory that GenAI-Perf would make for this run inside the artifact directory:
-/// `{model}[_multi]-openai-{kind}-{stimulus}`, or `{model}[_multi]-triton-{backend}-{stimulus}` where tensors are sent; slashes of the
-/// model as `_`.
+/// `{model}[_multi]-openai-{kind}-{stimulus}`, or `{model}[_multi]-triton-{backend}-{stimulus}` where tensors are sent. The model may
+/// be one that a server named: its slashes, and characters that no name of a file should have, stand as `_`.
 pub fn directory_name(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
-    let model = endpoint.models.first().map_or(String::new(), |model| model.replace('/', "_"));
+    let model = endpoint.models.first().map_or(String::new(), |model| file_name(model));
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
     let service = if has_tensors(endpoint.kind) { "triton" } else { "openai" };
     let shape = match endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) {
@@ -231,7 +232,7 @@ mod tests {
     use streamgauge_core::arrival::Arrival;
     use streamgauge_core::kserve::Backend;
     use streamgauge_core::load::Places;
-    use streamgauge_core::plan::EndpointKind;
+    use streamgauge_core::plan::{Endpoint, EndpointKind};
 
     fn open(dir: &Path, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
         Artifacts::open(RunDirectory::lock(dir)?, export_file, level)
@@ -252,6 +253,11 @@ mod tests {
         plan.endpoint.models = vec!["org/m".into(), "n".into()];
         plan.load = Load::concurrency(64);
         assert_eq!(directory_name(&plan), "org_m_multi-openai-completions-concurrency64");
+        let of_a_server = RunPlan {
+            endpoint: Endpoint { models: vec!["a\u{1b}]0;x\u{7}\n\u{202e}b".into()], ..plan.endpoint.clone() },
+            ..plan.clone()
+        };
+        assert_eq!(directory_name(&of_a_server), "a_]0;x___b-openai-completions-concurrency64");
         for (rate, cap, stimulus) in [
             ("10", None, "request_rate10.0"),
             ("0.25", None, "request_rate0.25"),

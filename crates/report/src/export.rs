@@ -71,7 +71,7 @@ impl<W: Write> ExportWriter<W> {
         // That tool knows the path of an OpenAI endpoint only.
         (self.service, self.endpoint) = match has_tensors(plan.endpoint.kind) {
             true => ("triton", String::new()),
-            false => ("openai", plan.endpoint.path.trim_start_matches('/').to_owned()),
+            false => ("openai", plan.endpoint.shown_path().trim_start_matches('/').to_owned()),
         };
         // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
         let rate = |rate: f64| {

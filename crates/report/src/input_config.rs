@@ -55,7 +55,7 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         },
         "backend": backend,
         // Over gRPC there is no path to choose.
-        "custom": if tensors { "" } else { endpoint.path.trim_start_matches('/') },
+        "custom": if tensors { String::new() } else { endpoint.shown_path().trim_start_matches('/').to_owned() },
         "type": endpoint.kind.name(),
         "streaming": endpoint.streaming,
         "server_metrics_urls": [],

@@ -3,6 +3,7 @@
 use crate::console::put;
 use crate::numbers::{grouped, grouped_count};
 use serde_json::{Map, Value, json};
+use streamgauge_core::text::one_line;
 use streamgauge_stats::perf_analyzer::{GpuFigures, ModelFigures};
 use streamgauge_stats::{Scope, Summary};
 
@@ -24,11 +25,11 @@ pub(crate) fn lines(text: &mut String, summary: &Summary) {
             );
         }
         for name in &server.ambiguous {
-            put(text, format_args!("  several versions of {name} had requests: the highest is shown\n"));
+            put(text, format_args!("  several versions of {} had requests: the highest is shown\n", one_line(name)));
         }
     }
     for (uuid, gpu) in &summary.gpus {
-        put(text, format_args!("  GPU {uuid}: {}\n", gpu_words(gpu)));
+        put(text, format_args!("  GPU {}: {}\n", one_line(uuid), gpu_words(gpu)));
     }
 }
 
@@ -50,8 +51,8 @@ fn model(text: &mut String, figures: &ModelFigures, depth: usize) {
         format_args!(
             "{:width$}{} {}: {} requests ok, {} failed, {} inferences in {} executions\n",
             "",
-            counted.name,
-            counted.version,
+            one_line(&counted.name),
+            one_line(&counted.version),
             n(counted.success.count),
             n(counted.fail.count),
             n(counted.inference_count),

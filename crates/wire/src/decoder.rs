@@ -22,7 +22,7 @@ pub const MAX_BODY: usize = 64 << 20;
 const AFTER_THE_LAST: &str = "a response after the last one";
 
 /// How much of malformed bytes is shown, in characters.
-const EXCERPT: usize = 120;
+const EXCERPT: usize = 4_096;
 
 /// Reads one answer. After [`Event::Malformed`] it reports nothing more.
 #[derive(Debug)]

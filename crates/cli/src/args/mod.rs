@@ -70,7 +70,7 @@ impl Stop {
     pub fn show(&self, printer: &Printer) -> Exit {
         match self.exit {
             Exit::Done => printer.result(&self.text),
-            _ => printer.note(&self.text),
+            _ => printer.lines(&self.text),
         }
         self.exit
     }

@@ -65,7 +65,7 @@ fn enter(
     for record in reader.by_ref() {
         let record = record?;
         salvage.add(&record);
-        books.enter(&record, &[]);
+        books.enter(&record, &mut []);
     }
     if let Some(facts) = reader.facts() {
         return Ok(facts.clone());

@@ -199,9 +199,15 @@ fn numbers_have_commas_between_thousands() {
 fn a_result_that_cannot_be_said_is_an_error_and_a_reader_that_left_is_none() {
     let context = TestContext::new();
     let args = format!("profile --url {} --isl 10 --osl 2 --ui none", context.url());
-    for (shell, lost) in [("exec >/dev/full", true), ("exec > >(exec true); wait $!", false)] {
-        let run = context.run(context.prepared(shell, &args)).expect(0);
-        assert_eq!(run.stderr.contains("standard output cannot be written: No space"), lost, "{shell}: {}", run.stderr);
+    let perf_analyzer = format!("perf-analyzer -u {} -m add_sub --request-count 2", context.addr());
+    for (shell, args, code) in [
+        ("exec >/dev/full", &args, 1),
+        ("exec >/dev/full", &perf_analyzer, 99),
+        ("exec > >(exec true); wait $!", &args, 0),
+    ] {
+        let run = context.run(context.prepared(shell, args)).expect(code);
+        let said = run.stderr.matches("standard output cannot be written: No space").count();
+        assert_eq!(said, usize::from(code != 0), "{shell}: {}", run.stderr);
     }
 }
 

@@ -33,6 +33,7 @@ mod stages;
 mod study;
 mod tap;
 mod tls;
+mod untrusted;
 mod windows;
 
 // Scripted servers are those of the engine's tests.

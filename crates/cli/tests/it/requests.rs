@@ -28,7 +28,10 @@ fn urls_are_taken_as_people_give_them() {
         assert!(run.stderr.contains("http://HOST[:PORT][/PATH]"), "{}", run.stderr);
     }
     let run = context.run(context.command_to("http://me:secret@127.0.0.1", "")).expect(2);
-    assert!(run.stderr.contains("--url ..@127.0.0.1: a user name is not taken") && !run.stderr.contains("secret"));
+    assert!(
+        run.stderr.contains("--url http://<hidden>@127.0.0.1: a user name is not taken")
+            && !run.stderr.contains("secret")
+    );
 }
 
 #[test]

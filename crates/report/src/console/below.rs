@@ -5,6 +5,7 @@ use crate::numbers::{grouped, grouped_count};
 use crate::table::Table;
 use streamgauge_core::RunPlan;
 use streamgauge_core::plan::TokenCount;
+use streamgauge_core::text::{LONGEST_MESSAGE, clip, one_line};
 use streamgauge_stats::{
     Distribution, FailureGroup, Fidelity, Grade, Metric, Scope, Summary, TargetCounts, TokenSources, WithFailures,
 };
@@ -113,7 +114,7 @@ pub(super) fn failures(text: &mut String, groups: &[FailureGroup]) {
         put(text, format_args!("  {count} x {} ({})", group.class, group.stage));
         put(text, format_args!(", after {} ms on average, {} at most\n", grouped(after.avg), grouped(after.max)));
         if !group.sample.is_empty() {
-            put(text, format_args!("      {}\n", one_line(&group.sample)));
+            put(text, format_args!("      {}\n", message_line(&group.sample)));
         }
     }
 }
@@ -137,7 +138,7 @@ pub(super) fn fidelity(text: &mut String, fidelity: &Fidelity) {
     put(text, format_args!("\nFidelity: {}\n", fidelity.verdict));
     let width = fidelity.rows.iter().map(|row| row.title.chars().count()).max().unwrap_or(0);
     for row in &fidelity.rows {
-        put(text, format_args!("  {} {:<width$}  {}\n", mark(row.grade), row.title, one_line(&row.value)));
+        put(text, format_args!("  {} {:<width$}  {}\n", mark(row.grade), row.title, message_line(&row.value)));
         if let Some(remedy) = row.remedy.as_ref().filter(|_| row.grade != Grade::Good) {
             put(text, format_args!("    {:width$}  {remedy}\n", ""));
         }
@@ -152,21 +153,7 @@ fn mark(grade: Grade) -> char {
     }
 }
 
-/// Longest part of a foreign message that is shown, in characters.
-const MESSAGE_LENGTH: usize = 300;
-
-/// A server's message on one line. Control characters are written out: the terminal is not the server's to steer.
-fn one_line(message: &str) -> String {
-    let mut text = String::new();
-    for c in message.trim().chars().take(MESSAGE_LENGTH) {
-        match c {
-            '\n' | '\r' | '\t' => text.push(' '),
-            c if c.is_control() => text.extend(c.escape_default()),
-            c => text.push(c),
-        }
-    }
-    if message.trim().chars().count() > MESSAGE_LENGTH {
-        text.push('…');
-    }
-    text
+/// A server's message on one line; one from a file of records may be longer than this program keeps them.
+fn message_line(message: &str) -> String {
+    one_line(&clip(message.trim().to_owned(), LONGEST_MESSAGE)).into_owned()
 }

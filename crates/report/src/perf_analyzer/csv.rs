@@ -4,6 +4,7 @@ use super::{Label, LevelReport, Search, Settings};
 use crate::numbers::cpp_default;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use streamgauge_core::text::{cell, file_name};
 use streamgauge_stats::perf_analyzer::{GpuFigures, ModelFigures, ServerFigures, network_us};
 
 /// Writes the levels in the order of their throughput; `verbose` adds columns (`--verbose-csv`).
@@ -102,7 +103,8 @@ fn spent(model: &ModelFigures, cached: bool) -> Vec<String> {
 
 fn gpus(gpus: &BTreeMap<String, GpuFigures>) -> [String; 4] {
     let list = |value: &dyn Fn(&GpuFigures) -> Option<String>| {
-        gpus.iter().filter_map(|(uuid, gpu)| Some(format!("{uuid}:{};", value(gpu)?))).collect::<String>()
+        let named = gpus.iter().filter_map(|(uuid, gpu)| Some(format!("{}:{};", bare_cell(uuid), value(gpu)?)));
+        named.collect::<String>()
     };
     [
         list(&|gpu| gpu.utilization.map(cpp_default)),
@@ -110,6 +112,11 @@ fn gpus(gpus: &BTreeMap<String, GpuFigures>) -> [String; 4] {
         list(&|gpu| gpu.memory_used.map(|bytes| bytes.to_string())),
         list(&|gpu| gpu.memory_total.map(|bytes| bytes.to_string())),
     ]
+}
+
+/// A server's text in a file without quotes: what would end the cell, or the entry in it, is `_`.
+fn bare_cell(text: &str) -> String {
+    cell(text).replace([',', ';', ':', '"'], "_")
 }
 
 /// The files of composing models beside the file `name`: each with its name, `{model}_v{version}.{name}`, and its text. Levels are in
@@ -137,7 +144,7 @@ pub fn composing(name: &str, levels: &[LevelReport], settings: &Settings) -> Vec
             text.push_str(&cells.join(","));
             text.push('\n');
         }
-        (format!("{}_v{}.{name}", part.counted.name, part.counted.version), text)
+        (file_name(&format!("{}_v{}.{name}", part.counted.name, part.counted.version)), text)
     };
     server.model.composing.iter().map(of).collect()
 }

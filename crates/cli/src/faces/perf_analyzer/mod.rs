@@ -38,10 +38,11 @@ pub fn run(args: PerfAnalyzerArgs, printer: &Printer) -> Exit {
             (as_perf_analyzer_says(error), exit)
         })
     });
-    ended.unwrap_or_else(|(error, exit)| {
+    let exit = ended.unwrap_or_else(|(error, exit)| {
         printer.error(&format!("{error:#}"));
         exit
-    })
+    });
+    if exit == Exit::Done && printer.has_lost_results() { GENERIC } else { exit }
 }
 
 /// What a server refused in its own words alone: what was asked, and its message without a status.
