@@ -21,7 +21,11 @@ pub fn told(plan: &RunPlan) -> String {
         format!("  load: {load}{}, on {threads} load thread(s)", Prefill(*prefill)),
     ];
     if let Some(warmup) = warmup {
-        lines.push(format!("  before it, in no figure: {}", before(warmup)));
+        let then = match plan.hands_over() {
+            true => "slots go over to it one by one",
+            false => "it begins when all of that has ended",
+        };
+        lines.push(format!("  before it, in no figure: {}; {then}", before(warmup)));
     }
     if !endpoint.others.is_empty() {
         lines.push(format!("  servers: {}", servers(endpoint)));

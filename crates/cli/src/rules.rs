@@ -104,6 +104,8 @@ mod tests {
             seed: Seed(0),
             stability: None,
             confidence: None,
+            handed_over: None,
+            opening_burst: 0,
         })
     }
 

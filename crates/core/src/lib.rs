@@ -9,6 +9,7 @@ mod cancel;
 pub mod clock;
 pub mod curve;
 pub mod event;
+mod handover;
 pub mod kserve;
 pub mod load;
 pub mod plan;

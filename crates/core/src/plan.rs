@@ -156,6 +156,9 @@ pub struct Warmup {
     pub duration: Option<Nanos>,
     /// How long requests in flight may then still take before they are cut off; only where time was the end.
     pub grace: Nanos,
+    /// Whether its slots are to go on with measured requests one by one, where they can ([`RunPlan::hands_over`]).
+    #[serde(default)]
+    pub hands_over: bool,
 }
 
 /// Requests that are given up on purpose, as users do who close the window.

@@ -128,10 +128,12 @@ impl Slot {
         self.acks = acks;
     }
 
-    /// A phase of the run begins: what lay before it is no turnaround.
-    pub fn begin_phase(&mut self) {
+    /// Phase number `phase` of the run begins for this slot. What lay before it is no turnaround, unless the slot goes on from
+    /// the phase before without a pause.
+    pub fn begin_phase(&mut self, phase: usize, goes_on: bool) {
+        self.watchdog.begin_phase(phase);
         self.spare = Vec::new();
-        self.previous_end = None;
+        self.previous_end = self.previous_end.filter(|_| goes_on);
     }
 
     /// Opens the connections before load. Where that fails, the first request will try again and say why.

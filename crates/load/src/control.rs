@@ -121,15 +121,15 @@ pub(crate) struct LocalEnd {
     end: Cell<End>,
     /// When it first came nearer.
     drained: Cell<Option<Nanos>>,
-    /// Whatever is in flight in the phase that is open is cut off, but the run goes on.
-    cut: Cell<bool>,
+    /// So many phases, from the first, are cut off: whatever is in flight in them, while the run goes on.
+    cut: Cell<usize>,
     wakers: RefCell<Vec<Waker>>,
 }
 
 impl LocalEnd {
-    /// Whether what is in flight is cut off: with the run, or with the phase.
-    pub fn is_cut(&self) -> bool {
-        self.is_aborted() || self.cut.get()
+    /// Whether what is in flight in phase number `phase` is cut off: with the run, or with the phase.
+    pub fn is_cut(&self, phase: usize) -> bool {
+        self.is_aborted() || self.cut.get() > phase
     }
 
     /// When this thread learned that no more requests are issued in the run, if that is so.
@@ -155,15 +155,10 @@ impl LocalEnd {
         self.wake();
     }
 
-    /// The time of the open phase is up.
-    pub fn cut_off(&self) {
-        self.cut.set(true);
+    /// The time of phase number `phase` is up, its grace included.
+    pub fn cut_off(&self, phase: usize) {
+        self.cut.set(self.cut.get().max(phase + 1));
         self.wake();
-    }
-
-    /// Another phase opens.
-    pub fn begin_phase(&self) {
-        self.cut.set(false);
     }
 
     /// `work` of a registered task, unless the run is aborted first.
@@ -171,9 +166,9 @@ impl LocalEnd {
         before(work, || self.is_aborted()).await
     }
 
-    /// `work` of a registered task, unless nothing more is issued in the open phase first.
-    pub async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        before(work, || self.end.get() >= End::Draining || self.cut.get()).await
+    /// `work` of a registered task, unless nothing more is issued in phase number `phase` first.
+    pub async fn unless_over<T>(&self, phase: usize, work: impl Future<Output = T>) -> Option<T> {
+        before(work, || self.end.get() >= End::Draining || self.cut.get() > phase).await
     }
 
     fn is_aborted(&self) -> bool {

@@ -50,7 +50,7 @@ pub struct Run {
 /// When a thread cannot be started.
 pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Result<Run> {
     let room = descriptors::room(job.routes.len() as u64 * job.routes.ends());
-    let phases: Vec<Part> = job.plan.phases().into_iter().map(|plan| Part::new(&job, plan)).collect();
+    let phases = Part::all(&job);
     let slots = |load: &Load| match load.most() {
         Some(_) => load.slots(),
         // What is opened ahead is a help and not a promise.

@@ -23,15 +23,32 @@ pub(crate) struct Part {
     /// Places under an open loop's cap.
     pub cap: Option<SharedPlaces>,
     /// Places for requests without a first output.
-    pub prefill: Option<SharedPlaces>,
+    pub prefill: Option<Arc<SharedPlaces>>,
     /// Of a load that grows, how far it has.
     pub growth: Option<SharedGrowth>,
     /// Where its requests belong to sequences.
     pub sequences: Option<Sequences>,
+    /// Where slots go on to it from the phase before one by one: its beginning, for the threads that wait for it.
+    handed_over: Option<Notify>,
 }
 
 impl Part {
-    pub fn new(job: &Job, plan: PhasePlan) -> Part {
+    /// The phases of a job, in their order.
+    pub fn all(job: &Job) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        for plan in job.plan.phases() {
+            let mut part = Part::new(job, plan);
+            if let Some(before) = parts.last().filter(|_| job.plan.hands_over()) {
+                part.handed_over = Some(Notify::new());
+                // A request that has no first output yet counts for both.
+                part.prefill.clone_from(&before.prefill);
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    fn new(job: &Job, plan: PhasePlan) -> Part {
         let cap = match plan.load {
             Load::Open { cap, .. } => cap,
             Load::Concurrency(_) | Load::Growing(_) | Load::Users { .. } => None,
@@ -43,20 +60,39 @@ impl Part {
         Part {
             tickets: Tickets::new(plan.requests, plan.duration),
             cap: cap.map(SharedPlaces::new),
-            prefill: plan.prefill.map(SharedPlaces::new),
+            prefill: plan.prefill.map(|places| Arc::new(SharedPlaces::new(places))),
             growth,
             sequences: Sequences::of(job, &plan),
+            handed_over: None,
             plan,
         }
     }
 
-    /// The gate has opened: the first thread to call sets the phase's start.
+    /// The phase begins: the first thread to call sets its start.
     pub fn begin(&self, now: Nanos) {
         let lead = match self.plan.load {
             Load::Concurrency(_) | Load::Growing(_) => Nanos::ZERO,
             Load::Open { .. } | Load::Users { .. } => LEAD,
         };
         self.tickets.begin(now + lead);
+        if let Some(begun) = &self.handed_over {
+            begun.notify_waiters();
+        }
+    }
+
+    /// Whether slots go on to it from the phase before one by one, each as it has done with that.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.is_some()
+    }
+
+    /// Waits until the first slot has gone on to it.
+    pub async fn begun(&self) {
+        let Some(begun) = &self.handed_over else { return };
+        let mut notified = std::pin::pin!(begun.notified());
+        notified.as_mut().enable();
+        if self.tickets.started().is_none() {
+            notified.await;
+        }
     }
 
     /// Whether slot `slot` ever has a request in this phase. In an open loop any may have one: a cap is kept by its places.

@@ -82,12 +82,14 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (control, end, clock) = (common.control.clone(), Rc::<LocalEnd>::default(), common.job.clock);
-        let waits = Waits { clock, timer: Timer::new(clock)?, control, end: end.clone() };
+        let waits = Waits { clock, timer: Timer::new(clock)?, control, end: end.clone(), phase: 0 };
         // It ends only by an error, which every sleeper gets too.
         tokio::task::spawn_local(waits.timer.clone().run());
         let shard = Rc::new(Shard {
             thread,
-            pacers: common.phases.iter().map(|part| pacer(common, thread, &part.plan, &waits)).collect(),
+            pacers: (common.phases.iter().enumerate())
+                .map(|(index, part)| pacer(common, thread, &part.plan, waits.in_phase(index)))
+                .collect(),
             common: common.clone(),
             live: live.clone(),
             lobby: Lobby::new(end),
@@ -110,7 +112,7 @@ pub(crate) fn run(
 }
 
 /// Of an open loop, who waits for what is due.
-fn pacer(common: &Common, thread: u16, phase: &PhasePlan, waits: &Waits) -> Option<Pacer> {
+fn pacer(common: &Common, thread: u16, phase: &PhasePlan, waits: Waits) -> Option<Pacer> {
     let Load::Open { arrivals, .. } = &phase.load else { return None };
     // Streams of their own: a warm-up does not change what is measured.
     let name = match phase.phase {
@@ -118,7 +120,7 @@ fn pacer(common: &Common, thread: u16, phase: &PhasePlan, waits: &Waits) -> Opti
         Phase::Profiling => "arrivals",
     };
     let schedule = Schedule::new(arrivals, common.job.plan.prompts.seed, name);
-    Some(Pacer::new(waits.clone(), schedule.slice(usize::from(thread), common.threads as usize)))
+    Some(Pacer::new(waits, schedule.slice(usize::from(thread), common.threads as usize)))
 }
 
 struct Shard {
@@ -151,45 +153,73 @@ enum Source<'a> {
 }
 
 impl Shard {
-    /// Opens phase after phase, each when all slots of all threads have done with the one before.
+    /// Opens phase after phase: each when all slots of all threads have done with the one before, or when the first slot goes on
+    /// to it from there.
     async fn open_phases(self: &Rc<Shard>) {
-        let (Waits { clock, control, end, .. }, phases) = (&self.waits, &self.common.phases);
+        let (end, phases) = (&self.waits.end, &self.common.phases);
         end.register().await;
         for (index, part) in phases.iter().enumerate() {
-            let gate = async {
-                self.all_out(index.checked_sub(1).and_then(|before| phases.get(before))).await;
-                self.common.gate.wait().await
+            let opening = async {
+                match index.checked_sub(1) {
+                    // A drain, or the end of the grace of the phase before, opens it too: nobody is to wait for it any longer.
+                    Some(before) if part.is_handed_over() => _ = end.unless_over(before, part.begun()).await,
+                    before => {
+                        self.all_out(before).await;
+                        self.common.gate.wait().await;
+                    }
+                }
             };
-            if end.unless_aborted(gate).await.is_none() {
+            if end.unless_aborted(opening).await.is_none() {
                 return;
             }
-            self.put_down_unsent();
-            if part.plan.phase == Phase::Profiling {
-                self.note_start();
-            }
-            end.begin_phase();
-            if !control.is_draining() {
-                part.begin(clock.now());
-                self.open_places(index);
-            }
-            if let Some(pacer) = &self.pacers[index] {
-                pacer.begin(part.tickets.limits());
-            }
-            self.lobby.open(index);
+            self.open_phase(index);
         }
     }
 
+    /// Opens phase number `index` on this thread, unless that has been done.
+    fn open_phase(self: &Rc<Shard>, index: usize) {
+        if self.lobby.is_open(index) {
+            return;
+        }
+        let part = &self.common.phases[index];
+        self.put_down_unsent();
+        if part.plan.phase == Phase::Profiling {
+            self.note_start();
+        }
+        if !self.waits.control.is_draining() {
+            part.begin(self.waits.clock.now());
+            self.open_places(index);
+        }
+        if let Some(pacer) = &self.pacers[index] {
+            pacer.begin(part.tickets.limits());
+        }
+        if self.common.phases.get(index + 1).is_some_and(Part::is_handed_over) {
+            tokio::task::spawn_local(self.clone().cut_off_in_time(index));
+        }
+        self.lobby.open(index);
+    }
+
     /// Waits until all slots have done with the phase `before`; when its time and its grace are up, what is in flight is cut off.
-    async fn all_out(&self, before: Option<&Part>) {
+    async fn all_out(&self, before: Option<usize>) {
         let mut full = pin!(self.lobby.full());
-        if let Some(last) = before.and_then(Part::last_moment) {
+        if let Some(before) = before
+            && let Some(last) = self.common.phases[before].last_moment()
+        {
             let last = self.waits.clock.instant(last);
             if tokio::time::timeout_at(last.into(), full.as_mut()).await.is_ok() {
                 return;
             }
-            self.waits.end.cut_off();
+            self.waits.end.cut_off(before);
         }
         full.await;
+    }
+
+    /// Cuts off what is in flight in phase number `phase` when its time and its grace are up, while the next goes on.
+    async fn cut_off_in_time(self: Rc<Shard>, phase: usize) {
+        if let Some(last) = self.common.phases[phase].last_moment() {
+            tokio::time::sleep_until(self.waits.clock.instant(last).into()).await;
+            self.waits.end.cut_off(phase);
+        }
     }
 
     /// Another slot, which begins with phase number `phase`.
@@ -228,50 +258,55 @@ impl Shard {
             if !self.lobby.pass(index).await {
                 return;
             }
-            slot.begin_phase();
-            let Some(mut source) = self.join(index, slot.number()).await else { continue };
+            let waits = self.waits.in_phase(index);
+            slot.begin_phase(index, part.is_handed_over());
+            let Some(mut source) = self.join(&waits, slot.number()).await else { continue };
             part.sequences.iter().for_each(Sequences::enter);
-            while let Some(ticket) = self.ticket(index, slot.number(), &mut source).await {
-                let Some(ticket) = self.in_sequence(part, slot.number(), ticket).await else { continue };
+            while let Some(ticket) = self.ticket(&waits, slot.number(), &mut source).await {
+                let Some(ticket) = self.in_sequence(&waits, slot.number(), ticket).await else { continue };
                 let finished = slot.request(&ticket, part.plan.phase).await;
                 drop(ticket);
                 let pause = could_not_connect(&finished, &self.common.job);
                 self.hand_over(finished);
-                if pause && !self.waits.end.is_cut() {
+                if pause && !waits.is_cut() {
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
             }
-            self.close_sequences(part, &mut slot).await;
+            self.close_sequences(&waits, &mut slot).await;
             if let Source::User(user) = &mut source {
-                let over = self.waits.over();
+                let over = waits.over();
                 user.left_over(over).for_each(|due| self.put_down(part, due, over));
+            }
+            if self.common.phases.get(index + 1).is_some_and(Part::is_handed_over) {
+                self.open_phase(index + 1);
             }
         }
     }
 
     /// Where slot `slot` gets its requests from in phase number `phase`, once it may; none if it gets none.
-    async fn join(&self, phase: usize, slot: u32) -> Option<Source<'_>> {
-        let part = &self.common.phases[phase];
+    async fn join(&self, waits: &Waits, slot: u32) -> Option<Source<'_>> {
+        let part = &self.common.phases[waits.phase];
         if !part.takes(slot) {
             return None;
         }
         match part.plan.load {
-            Load::Open { .. } => self.pacers[phase].as_ref().map(Source::Pacer),
+            Load::Open { .. } => self.pacers[waits.phase].as_ref().map(Source::Pacer),
             Load::Users { users, rate } => Some(Source::User(User::new(slot, users, rate, part.tickets.limits()))),
             Load::Growing(_) => {
                 let place = part.growth.as_ref()?.open(slot);
-                self.waits.end.unless_over(place).await.map(|place| Source::Once(Some(place)))
+                waits.unless_over(place).await.map(|place| Source::Once(Some(place)))
             }
             Load::Concurrency(places) => {
                 let at = places.opens(slot);
-                let in_time = at == Nanos::ZERO || self.sound(self.ramp(part, at).await.map(Some))?;
+                let in_time = at == Nanos::ZERO || self.sound(self.ramp(waits, at).await.map(Some))?;
                 in_time.then_some(Source::Counter)
             }
         }
     }
 
     /// Waits until a place of a closed loop opens, so long after the phase's start; false when the phase is over before.
-    async fn ramp(&self, part: &Part, at: Nanos) -> io::Result<bool> {
+    async fn ramp(&self, waits: &Waits, at: Nanos) -> io::Result<bool> {
+        let part = &self.common.phases[waits.phase];
         let Some(start) = part.tickets.started() else { return Ok(false) };
         if part.tickets.deadline().is_some_and(|deadline| start + at >= deadline) {
             return Ok(false);
@@ -279,37 +314,39 @@ impl Shard {
         tokio::select! {
             biased;
             () = part.tickets.exhausted() => Ok(false),
-            in_time = self.waits.until(start + at) => in_time,
+            in_time = waits.until(start + at) => in_time,
         }
     }
 
     /// What slot `slot` is to send next, once it is to be sent.
-    async fn ticket<'a>(self: &'a Rc<Shard>, phase: usize, slot: u32, source: &mut Source<'a>) -> Option<Ticket<'a>> {
-        let part = &self.common.phases[phase];
+    async fn ticket<'a>(self: &'a Rc<Shard>, waits: &Waits, slot: u32, source: &mut Source<'a>) -> Option<Ticket<'a>> {
+        let part = &self.common.phases[waits.phase];
         match source {
-            Source::Counter => self.counted(part).await,
+            Source::Counter => self.counted(waits).await,
             Source::Once(place) => {
                 let place = place.take()?;
-                Some(self.counted(part).await?.in_growth(place))
+                Some(self.counted(waits).await?.in_growth(place))
             }
-            Source::Pacer(pacer) => self.sound(pacer.ticket(slot, part, || self.grow(phase)).await),
-            Source::User(user) => self.sound(user.ticket(part, &self.waits).await),
+            Source::Pacer(pacer) => self.sound(pacer.ticket(slot, part, || self.grow(waits.phase)).await),
+            Source::User(user) => self.sound(user.ticket(part, waits).await),
         }
     }
 
     /// The next request of the shared counter.
-    async fn counted<'a>(&self, part: &'a Part) -> Option<Ticket<'a>> {
+    async fn counted(&self, waits: &Waits) -> Option<Ticket<'_>> {
+        let part = &self.common.phases[waits.phase];
         // A place first: a request is taken up when nothing keeps it from being sent.
-        let held = self.waits.places(part).await?;
-        if self.waits.control.is_draining() {
+        let held = waits.places(part).await?;
+        if waits.control.is_draining() {
             return None;
         }
-        let (seq, issued) = part.tickets.take(self.waits.clock.now())?;
+        let (seq, issued) = part.tickets.take(waits.clock.now())?;
         Some(Ticket::at_once(seq, issued).with(held))
     }
 
     /// `ticket` with its turn in a sequence, where requests have one; none when the phase ended while it waited for that.
-    async fn in_sequence<'a>(&self, part: &'a Part, slot: u32, ticket: Ticket<'a>) -> Option<Ticket<'a>> {
+    async fn in_sequence<'a>(&'a self, waits: &Waits, slot: u32, ticket: Ticket<'a>) -> Option<Ticket<'a>> {
+        let part = &self.common.phases[waits.phase];
         let Some(sequences) = &part.sequences else { return Some(ticket) };
         let place = sequences.place(slot, ticket.seq);
         let (mut gate, mut issued) = (None, ticket.issued);
@@ -317,11 +354,11 @@ impl Shard {
             gate = one.try_acquire().ok();
             if gate.is_none() {
                 // Nobody closes it.
-                gate = self.waits.end.unless_over(one.acquire()).await.and_then(Result::ok);
-                issued = self.waits.clock.now();
+                gate = waits.unless_over(one.acquire()).await.and_then(Result::ok);
+                issued = waits.clock.now();
             }
             if gate.is_none() {
-                let over = self.waits.over();
+                let over = waits.over();
                 self.put_down(part, Due { seq: ticket.seq, at: ticket.due.unwrap_or(ticket.issued) }, over);
                 return None;
             }
@@ -331,10 +368,10 @@ impl Shard {
     }
 
     /// Tells the server that the sequences end which the phase left open. These requests are in no figure and no record.
-    async fn close_sequences(&self, part: &Part, slot: &mut Slot) {
-        let Some(sequences) = &part.sequences else { return };
+    async fn close_sequences(&self, waits: &Waits, slot: &mut Slot) {
+        let Some(sequences) = &self.common.phases[waits.phase].sequences else { return };
         for (place, turn) in sequences.leave(slot.number()) {
-            if self.waits.end.is_cut() {
+            if waits.is_cut() {
                 return;
             }
             // Numbers that no request has.
@@ -354,7 +391,7 @@ impl Shard {
 
     /// Opens the phase's places as their ramps go on, and wakes who waits for them.
     fn open_places(self: &Rc<Shard>, phase: usize) {
-        let both: [fn(&Part) -> Option<&SharedPlaces>; 2] = [|part| part.cap.as_ref(), |part| part.prefill.as_ref()];
+        let both: [fn(&Part) -> Option<&SharedPlaces>; 2] = [|part| part.cap.as_ref(), |part| part.prefill.as_deref()];
         for which in both {
             let shard = self.clone();
             tokio::task::spawn_local(async move {

@@ -84,20 +84,37 @@ pub(crate) struct Held<'a> {
     waited: bool,
 }
 
-/// How the slots of one load thread wait.
+/// How the slots of one load thread wait in one phase.
 #[derive(Clone)]
 pub(crate) struct Waits {
     pub clock: SystemClock,
     pub timer: Timer,
     pub control: Control,
     pub end: Rc<LocalEnd>,
+    /// The phase's number.
+    pub phase: usize,
 }
 
 impl Waits {
+    /// The same in phase number `phase`.
+    pub fn in_phase(&self, phase: usize) -> Waits {
+        Waits { phase, ..self.clone() }
+    }
+
     /// Whether nothing more is issued in the phase. A drain is kept to from its moment on, before this thread's tasks have been
     /// told of it.
     pub fn is_over(&self) -> bool {
-        self.control.is_draining() || self.end.is_cut()
+        self.control.is_draining() || self.is_cut()
+    }
+
+    /// Whether what is in flight in the phase is cut off.
+    pub fn is_cut(&self) -> bool {
+        self.end.is_cut(self.phase)
+    }
+
+    /// `work` of a registered task, unless nothing more is issued in the phase first.
+    pub async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.end.unless_over(self.phase, work).await
     }
 
     /// When the phase's end came, where something but the plan's own limits ended it; otherwise now.
@@ -110,7 +127,7 @@ impl Waits {
     /// # Errors
     /// The timer's.
     pub async fn until(&self, at: Nanos) -> io::Result<bool> {
-        self.end.unless_over(self.punctually(at)).await.map_or(Ok(false), |slept| slept.map(|()| true))
+        self.unless_over(self.punctually(at)).await.map_or(Ok(false), |slept| slept.map(|()| true))
     }
 
     /// Sleeps until shortly before `at`, and looks at the clock from then on, between which the thread's other tasks go on.
@@ -127,7 +144,7 @@ impl Waits {
         let mut waited = false;
         // The one that bounds what is in flight first: whoever has it needs nothing but the other, and gets it in turn.
         let cap = self.place(part.cap.as_ref(), &mut waited).await?;
-        let prefill = self.place(part.prefill.as_ref(), &mut waited).await?;
+        let prefill = self.place(part.prefill.as_deref(), &mut waited).await?;
         Some(Held { cap, prefill, waited })
     }
 
@@ -141,6 +158,6 @@ impl Waits {
             return Some(Some(place));
         }
         *waited = true;
-        self.end.unless_over(places.take()).await
+        self.unless_over(places.take()).await
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Watchdog {
     clock: SystemClock,
     timeouts: Timeouts,
     end: Rc<LocalEnd>,
+    /// The phase that its slot is in.
+    phase: usize,
     sleep: Pin<Box<Sleep>>,
     armed: Nanos,
     total: Nanos,
@@ -45,6 +47,7 @@ impl Watchdog {
             clock,
             timeouts,
             end,
+            phase: 0,
             sleep,
             armed,
             total: armed,
@@ -52,6 +55,11 @@ impl Watchdog {
             cancel: None,
             asked: false,
         }
+    }
+
+    /// From now on its slot is in phase number `phase`.
+    pub fn begin_phase(&mut self, phase: usize) {
+        self.phase = phase;
     }
 
     /// A request begins.
@@ -89,7 +97,7 @@ impl Watchdog {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if self.end.is_cut() {
+        if self.end.is_cut(self.phase) {
             return Poll::Ready(Ended::CutOff);
         }
         let mut until = self.total.min(self.running.1);

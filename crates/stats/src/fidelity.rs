@@ -6,6 +6,7 @@ use crate::distribution::{Distribution, PERCENTILES, supports};
 use crate::endings;
 use crate::late_tail::LateTail;
 use crate::metric::Metric;
+use crate::opening::{OpeningBurst, opening_burst};
 use crate::sharing::Sharing;
 use crate::summary::{AccumulatorConfig, Counts, LengthAsked};
 use crate::thresholds as limit;
@@ -78,6 +79,8 @@ pub(crate) struct Evidence<'a> {
     pub length: LengthAsked,
     /// Successful requests with a stamp before the one that it follows.
     pub backward: u64,
+    /// The requests that were sent at once at the start, where some were.
+    pub opening: Option<OpeningBurst>,
     /// The figure that the run waited for, where it did.
     pub awaited: Option<Estimate>,
 }
@@ -107,6 +110,7 @@ const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 24] = [
     turnaround,
     send_lateness,
     load_thread_cpu,
+    opening_burst,
     failed,
     cut_off,
     connections,

@@ -8,9 +8,11 @@ use crate::goodput::{Goodput, GoodputError};
 use crate::interval::Interval;
 use crate::late_tail::LateTail;
 use crate::metric::Metric;
+use crate::opening::Opening;
 use crate::perf_analyzer::{GpuFigures, GpuFold, ServerFigures};
 use crate::scope::{Scope, Span};
 use crate::sharing::Sharing;
+use crate::slot_times::SlotTimes;
 use crate::thresholds::SEND_LATENESS_GOOD;
 use crate::throughput::{Bins, Tally};
 use crate::tokens::{TokenSources, TokensPerEvent};
@@ -41,8 +43,9 @@ pub struct Summary {
     pub failures: Vec<FailureGroup>,
     /// Whose token counts the figures use.
     pub tokens: TokenSources,
-    /// What the rates are over: of the whole run from the first successful request's `sent` to the last output event of any,
-    /// else the span's length.
+    /// What the rates are over: of the whole run from the first successful request's `sent` to the last output event of any, or
+    /// where slots went over from a warm-up one by one, the time that a slot was at measured requests on average; else the
+    /// span's length.
     pub duration: Nanos,
     /// Which part of the run all this is of.
     pub scope: Scope,
@@ -151,6 +154,10 @@ pub struct AccumulatorConfig {
     pub stability: Option<StabilityRule>,
     /// Which figure was to be known how well at the end.
     pub confidence: Option<ConfidenceRule>,
+    /// Slots of the measured load, where they went over to it from a warm-up one by one.
+    pub handed_over: Option<u32>,
+    /// Requests that were sent at once at the start of the measured part.
+    pub opening_burst: u32,
 }
 
 impl AccumulatorConfig {
@@ -169,6 +176,8 @@ impl AccumulatorConfig {
             seed: plan.prompts.seed,
             stability: plan.stop.stability,
             confidence: plan.stop.confidence.clone(),
+            handed_over: plan.load.most().filter(|_| plan.hands_over()),
+            opening_burst: plan.opening_burst(),
         })
     }
 }
@@ -217,6 +226,8 @@ pub struct Accumulator {
     /// Whether any answer's tokens could be counted.
     counted: bool,
     span: Option<Span>,
+    slot_times: Option<SlotTimes>,
+    opening: Option<Opening>,
 }
 
 /// Output lengths against the lengths asked for, in tokens over all requests that asked.
@@ -245,6 +256,8 @@ impl Accumulator {
 
     /// Of no records yet, for that part of the run.
     pub fn of(config: AccumulatorConfig, scope: Scope) -> Accumulator {
+        let slot_times = config.handed_over.map(SlotTimes::new);
+        let opening = Opening::of(config.opening_burst).filter(|_| config.streaming);
         Accumulator {
             config,
             scope,
@@ -266,11 +279,16 @@ impl Accumulator {
             flow: Tally::default(),
             counted: false,
             span: scope.span(),
+            slot_times,
+            opening,
         }
     }
 
     /// Takes one record in.
     pub fn add(&mut self, record: &Record) {
+        if let Some(slot_times) = &mut self.slot_times {
+            slot_times.add(record);
+        }
         if record.phase == Phase::Warmup {
             self.counts.warmup += 1;
             return;
@@ -364,6 +382,9 @@ impl Accumulator {
                 sampler.add(value);
             }
         }
+        if let (Some(opening), Some(ttft)) = (&mut self.opening, answer.value(Metric::TimeToFirstToken)) {
+            opening.add(record, ttft);
+        }
         let mut backward = answer.first < answer.sent;
         for gap in answer.gaps() {
             backward |= gap < Nanos::ZERO;
@@ -405,11 +426,12 @@ impl Accumulator {
             let (value, interval) = self.sampler(metric)?.look(percentile)?;
             return Some(Estimate { value, interval });
         }
-        let duration = self.span.map_or(Nanos::ZERO, |span| span.length());
+        let span = self.rate_span();
+        let duration = span.map_or(Nanos::ZERO, |span| span.length());
         let scalars = self.scalars(duration);
         let &(_, value) = scalars.iter().find(|(known, _)| *known == metric)?;
         let latency = self.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|(avg, _)| avg);
-        let intervals = rate_intervals(&self.bins, self.span, latency, &scalars, self.config.seed);
+        let intervals = rate_intervals(&self.bins, span, latency, &scalars, self.config.seed);
         let interval = intervals.into_iter().find(|(known, _)| *known == metric).map(|(_, interval)| interval);
         Some(Estimate { value, interval })
     }
@@ -421,7 +443,8 @@ impl Accumulator {
 
     /// The summary of what was taken in, with the rest of the evidence about the run.
     pub fn close(mut self, facts: &RunFacts) -> Summary {
-        let duration = self.span.map_or(Nanos::ZERO, |span| span.length());
+        let span = self.rate_span();
+        let duration = span.map_or(Nanos::ZERO, |span| span.length());
         let scalars = self.scalars(duration);
         let wanted = self.config.confidence.as_ref().and_then(|rule| Wanted::of(rule).ok());
         let awaited = wanted.and_then(|wanted| self.figure(wanted.metric, wanted.percentile));
@@ -441,7 +464,7 @@ impl Accumulator {
             .collect();
         distributions.sort_by_key(|&(metric, _)| metric);
         let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency).map(|(_, d)| d.avg);
-        let rate_intervals = rate_intervals(&self.bins, self.span, latency, &scalars, self.config.seed);
+        let rate_intervals = rate_intervals(&self.bins, span, latency, &scalars, self.config.seed);
         let fidelity = Fidelity::judge(&Evidence {
             config: &self.config,
             facts,
@@ -453,6 +476,7 @@ impl Accumulator {
             distributions: &distributions,
             length: self.length,
             backward: self.backward,
+            opening: self.opening.take().and_then(Opening::close),
             awaited,
         });
         let (from, to) = self.scope.span().map_or((facts.started, facts.ended), |span| (span.from, span.to));
@@ -474,6 +498,14 @@ impl Accumulator {
                 .map(Box::new),
             gpus: over.map(|(server, from, to)| GpuFold::over(server, from, to)).unwrap_or_default(),
             fidelity,
+        }
+    }
+
+    /// The time that rates are over.
+    fn rate_span(&self) -> Option<Span> {
+        match (&self.slot_times, self.scope) {
+            (Some(slot_times), Scope::Run) => self.span.and(slot_times.span()),
+            _ => self.span,
         }
     }
 

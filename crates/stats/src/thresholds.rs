@@ -27,6 +27,10 @@ pub const LATE_WITHOUT_GAP: Nanos = Nanos(100_000);
 /// above do not see to that: 0.2 % of events in late reads is a fifth of what a p99 rests on, and did move one by 6 %.
 pub const LATE_TAIL_GOOD: f64 = 0.01;
 
+/// Share of TTFT p99 that is the opening burst's from which a warm-up is worth asking for: below a tenth runs differ as much by
+/// chance.
+pub const OPENING_BURST: f64 = 0.10;
+
 /// How near two events' stamps must be to have come together, as a share of the stream's mean gap: what was made a tenth of
 /// the usual time after another was not made after it but sent with it. The mean, which no bundling moves; the median of a
 /// bundled stream is near nothing.

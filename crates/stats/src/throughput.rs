@@ -136,8 +136,9 @@ impl Bins {
         }
         let mut blocks = vec![Tally::default(); count as usize];
         for (index, tally) in self.bins.iter().enumerate() {
-            // A stamp outside of the run is one in the wrong order.
-            let bin = (self.first + index as i64 - first).clamp(0, bins - 1);
+            // Where slots came over from a warm-up one by one, what the last of them bring after the end is what the first of
+            // them were short of at the start. Any other stamp outside of the run is one in the wrong order.
+            let bin = (self.first + index as i64 - first).rem_euclid(bins);
             blocks[(i128::from(bin) * i128::from(count) / i128::from(bins)) as usize] += *tally;
         }
         Some(blocks)

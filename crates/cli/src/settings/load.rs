@@ -212,7 +212,7 @@ pub fn warmup(flags: &LoadArgs, load: &Load, prefill: Option<Places>, streaming:
         None => prefill.map(|places| Places::all(places.most)),
     };
     let grace = flags.warmup_grace_period.unwrap_or(flags.grace_period);
-    Ok(Some(Warmup { load, prefill, requests, duration: flags.warmup_duration, grace }))
+    Ok(Some(Warmup { load, prefill, requests, duration: flags.warmup_duration, grace, hands_over: true }))
 }
 
 fn warmup_arrival(flags: &LoadArgs, load: &Load) -> Result<Arrival> {

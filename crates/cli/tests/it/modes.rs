@@ -172,6 +172,18 @@ fn over_before_load(records: &Records) {
     assert!(last <= first && last <= nanos(&records.run, "started"), "{last} {first}");
 }
 
+/// Every request of the warm-up had ended before its slot's first measured one was sent, and the measured part began when the
+/// first slot went over.
+#[track_caller]
+fn over_before_its_slot_s_load(records: &Records) {
+    let warmup = records.of_phase("warmup");
+    for record in records.of_phase("profiling") {
+        assert!(nanos(record, "issued_ns") >= nanos(&records.run, "started"), "{record}");
+        let same_slot = warmup.iter().filter(|warm| number(warm, "slot") == number(record, "slot"));
+        assert!(same_slot.into_iter().all(|warm| nanos(warm, "end_ns") <= nanos(record, "issued_ns")), "{record}");
+    }
+}
+
 #[test]
 fn a_warm_up_has_a_load_and_an_end_of_its_own() {
     let context = TestContext::with(|config| config.service.ttft = Nanos::from_millis(5));
@@ -180,7 +192,12 @@ fn a_warm_up_has_a_load_and_an_end_of_its_own() {
         let run = context.profile(&format!("--streaming --isl 10 --osl 20 --request-count 10 {args}")).expect(0);
         let records = run.records();
         assert_eq!(records.ended("ok").len(), 10);
-        over_before_load(&records);
+        // Of these only two slots before three can go over one by one.
+        if args.contains("--warmup-concurrency 2") {
+            over_before_its_slot_s_load(&records);
+        } else {
+            over_before_load(&records);
+        }
         let told = format!("(and {} to warm up)", records.of_phase("warmup").len());
         assert!(run.stdout.contains(&told), "{}", run.stdout);
         assert_eq!(run.summary()["requests"]["warmup"], records.of_phase("warmup").len());
@@ -213,13 +230,31 @@ fn a_warm_up_has_a_load_and_an_end_of_its_own() {
 }
 
 #[test]
+fn a_closed_loop_says_what_its_opening_burst_did_unless_a_warm_up_goes_before() {
+    let context = TestContext::new();
+    let args = "--streaming --isl 10 --osl 4 --concurrency 4 --request-count 40";
+    let row = context.profile(args).expect(0).fidelity_row("opening_burst").unwrap();
+    let value = row["value"].as_str().unwrap();
+    assert!(value.contains(" without the 4 requests that were sent at once at the start"), "{value}");
+    assert_eq!((&row["unit"], &row["grade"]), (&"%".into(), &"good".into()));
+    for (warmup, rest) in
+        [("--warmup-request-count 8", None), ("--warmup-request-count 8 --warmup-concurrency 2", Some(2))]
+    {
+        let row = context.profile(&format!("{args} {warmup}")).expect(0).fidelity_row("opening_burst");
+        let said = rest.map(|rest| format!(" without the {rest} requests"));
+        assert_eq!(row.is_some(), said.is_some(), "{warmup}");
+        assert!(said.is_none_or(|said| row.unwrap()["value"].as_str().unwrap().contains(&said)), "{warmup}");
+    }
+}
+
+#[test]
 fn what_a_warm_up_leaves_unanswered_is_cut_off_before_load() {
     // Every answer of the warm-up hangs until its grace is over; the measured ones are cut off too, as their time is as short.
     let context = TestContext::with(|config| config.service.ttft = Nanos::from_millis(60_000));
     let args = "--no-probe --concurrency 2 --warmup-duration 0.1 --warmup-grace-period 0.1";
     let run = context.profile(&format!("{SMALL} {args} --benchmark-duration 0.1 --grace-period 0.05")).expect(1);
     let records = run.records();
-    over_before_load(&records);
+    over_before_its_slot_s_load(&records);
     for phase in ["warmup", "profiling"] {
         let cut_off = records.of_phase(phase).into_iter().filter(|record| record["outcome"] == "cut_off");
         assert_eq!(cut_off.count(), 2, "{phase}");
@@ -238,7 +273,7 @@ fn the_whole_plan_is_told() {
     let expected = format!(
         "plan: {}/v1/chat/completions, streams of sim-model
   load: concurrency 3 (reached in 0.1 s, linear), at most 2 without a first token, on 1 load thread(s)
-  before it, in no figure: concurrency 2, at most 2 without a first token, until 4 requests, or 5 s (and up to 2 s for those in flight)
+  before it, in no figure: concurrency 2, at most 2 without a first token, until 4 requests, or 5 s (and up to 2 s for those in flight); it begins when all of that has ended
   connections: a new one after 3 request(s)
   given up on purpose: 12.5 % of the requests, 30 s after they were sent
   until: 12 requests, or 20 s (and up to 2 s for those in flight), or the 95 % interval of time_to_first_token (p50) is within ±50 %, or over 5 % of the requests have failed

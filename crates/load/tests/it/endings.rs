@@ -141,7 +141,8 @@ fn a_run_that_is_satisfied_drains_and_says_why() {
     assert_eq!(ended.facts.satisfied.as_deref(), Some("known well enough"));
     assert!(!ended.facts.interrupted && ended.facts.ended_early.is_none());
     assert_eq!(control.started(), Some(ended.facts.started));
-    assert!(ended.warmup.iter().all(|finished| finished.record.end <= ended.facts.started));
+    // The first slot that found the warm-up used up began the measured part; the other may still have been at it.
+    assert!(ended.warmup.iter().any(|finished| finished.record.end <= ended.facts.started));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod growing;
 mod grpc;
 mod grpc_channels;
 mod grpc_server;
+mod handover;
 mod happy_path;
 mod inputs;
 mod kserve;

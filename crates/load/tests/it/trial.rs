@@ -176,13 +176,16 @@ impl Trial {
 
     /// A warm-up with a load of its own.
     pub fn warmup_load(mut self, load: Load, requests: u64) -> Trial {
-        self.plan.warmup = Some(Warmup { load, prefill: None, requests: Some(requests), duration: None, grace: LIMIT });
+        let requests = Some(requests);
+        self.plan.warmup =
+            Some(Warmup { load, prefill: None, requests, duration: None, grace: LIMIT, hands_over: true });
         self
     }
 
     /// A warm-up of so long and so much grace.
     pub fn warmup_time(mut self, load: Load, duration: Nanos, grace: Nanos) -> Trial {
-        self.plan.warmup = Some(Warmup { load, prefill: None, requests: None, duration: Some(duration), grace });
+        let duration = Some(duration);
+        self.plan.warmup = Some(Warmup { load, prefill: None, requests: None, duration, grace, hands_over: true });
         self
     }
 

@@ -8,6 +8,7 @@ mod calibration;
 mod confidence;
 mod fidelity;
 mod genai_perf;
+mod handover;
 mod perf_analyzer;
 mod properties;
 mod scope;

@@ -82,6 +82,8 @@ pub fn config() -> AccumulatorConfig {
         seed: Seed(0),
         stability: None,
         confidence: None,
+        handed_over: None,
+        opening_burst: 0,
     }
 }
 

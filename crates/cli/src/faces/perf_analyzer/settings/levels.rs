@@ -239,6 +239,8 @@ impl Task {
             requests: Some(self.measure.warmup),
             duration: None,
             grace: base.stop.grace,
+            // That tool's rates are over the time from the first request to the last end, in which all slots must be its own.
+            hands_over: false,
         });
         let stop = match requests {
             // The grace is for an end from outside: what is in flight then is waited for.
