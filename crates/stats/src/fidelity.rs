@@ -94,7 +94,7 @@ impl Fidelity {
 }
 
 /// One judge a row, in the order of reports. A judge without cause gives no row.
-const JUDGES: [fn(&Evidence<'_>) -> Option<FidelityRow>; 24] = [
+const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     no_success,
     ended_early,
     endings::windows,
