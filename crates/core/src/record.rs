@@ -41,9 +41,9 @@ pub struct Record {
     pub issued: Nanos,
     /// How long opening a connection took, when this request had to.
     pub connect: Option<Nanos>,
-    /// Just before the request's first byte was handed to the kernel.
+    /// Just before the request's first byte was handed to the kernel, for the first time where it was sent again.
     pub sent: Option<Nanos>,
-    /// When the kernel had all of the request.
+    /// When the kernel had all of the request, for the last time where it was sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Nanos>,
     /// Receive stamp of the answer's first byte, headers included.

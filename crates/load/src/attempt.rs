@@ -187,7 +187,8 @@ impl Slot {
         finished
     }
 
-    /// Tries on the kept connection, and once more on a new one if it dies under the request before any byte of the answer.
+    /// Tries on the kept connection, and once more on a new one if the server was closing it as the request left. Latencies count from
+    /// the first write of both.
     async fn attempts(&mut self, input: &Prepared, draft: &mut Draft<'_>) -> Outcome {
         loop {
             let kept = match self.usable_connection(draft).await {
@@ -196,8 +197,8 @@ impl Slot {
             };
             match self.exchange(input, draft).await {
                 Ok(()) => return Outcome::Ok,
-                Err(Ended::Failed(failure)) if kept && draft.is_unanswered() && failure::is_loss(&failure) => {
-                    match draft.notes.record.sent.take() {
+                Err(Ended::Failed(failure)) if kept && draft.is_unanswered() && self.fits_race(&failure, draft) => {
+                    match draft.notes.record.sent {
                         // It died before anything was written: the same as if we had seen it idle.
                         None => self.tally.replaced.update(|n| n + 1),
                         Some(_) => draft.notes.record.retries += 1,
@@ -206,6 +207,11 @@ impl Slot {
                 Err(ended) => return ended.into(),
             }
         }
+    }
+
+    fn fits_race(&self, failure: &Failure, draft: &Draft<'_>) -> bool {
+        let race = self.job.closing_race + draft.round_trip;
+        failure::may_be_sent_again(failure, draft.notes.record.written, self.job.clock.now(), race)
     }
 
     /// Makes sure that there is a connection; whether it has served before.
@@ -255,9 +261,10 @@ impl Slot {
         let read = self.read_answer(outgoing, &input.expected, &mut connection, draft).await;
         self.watchdog.cancel(None);
         let record = &mut draft.notes.record;
-        record.sent = connection.sent();
+        record.sent = record.sent.or(connection.sent());
         record.first_byte = connection.first_byte();
         record.written = connection.written_at();
+        draft.round_trip = connection.round_trip();
         // What a stream brought beyond its answer would be the next one's.
         let is_clean = draft.body_is_whole && (draft.notes.fault.is_none() || !connection.goes_on());
         if is_clean && !draft.ends_connection {
@@ -338,6 +345,8 @@ struct Draft<'a> {
     raw: Vec<RawPiece>,
     body_is_whole: bool,
     ends_connection: bool,
+    /// Of its connection.
+    round_trip: Nanos,
     notes: Notes,
 }
 
@@ -384,6 +393,7 @@ impl<'a> Draft<'a> {
             raw: Vec::new(),
             body_is_whole: false,
             ends_connection: false,
+            round_trip: Nanos::ZERO,
             notes: Notes::new(record),
         }
     }

@@ -154,11 +154,12 @@ impl Route {
     }
 
     async fn transport(&self, clock: SystemClock) -> Result<Transport, Failure> {
+        let begun = clock.now();
         let (address, tcp) =
             self.addresses.connect(clock).await.map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let stream =
             StampedStream::new(tcp, clock, self.stamps).map_err(|error| failure::from_io(Stage::Connect, &error))?;
-        let noted = Noted::new(stream);
+        let noted = Noted::new(stream, clock.now() - begun);
         Ok(match &self.tls {
             None => Transport::Plain(noted),
             Some((connector, name)) => {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use streamgauge_core::clock::Nanos;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 
 /// A failure of the system at `stage`.
@@ -41,7 +42,7 @@ pub fn from_h2(stage: Stage, error: &h2::Error) -> Failure {
         None if error.is_remote() && error.is_go_away() => {
             (FailureClass::Reset, format!("the server ended the connection: {}", reason()))
         }
-        None if error.is_remote() => (FailureClass::Reset, format!("the server reset the stream: {}", reason())),
+        None if error.is_remote() => (FailureClass::Reset, format!("{STREAM_RESET}{}", reason())),
         None if error.is_library() => (FailureClass::Malformed, format!("not HTTP/2: {}", reason())),
         None => (FailureClass::Io, error.to_string()),
     };
@@ -79,6 +80,24 @@ pub fn timeout(stage: Stage, limit: streamgauge_core::Nanos, what: &str) -> Fail
 pub fn is_loss(failure: &Failure) -> bool {
     matches!(failure.class, FailureClass::Reset | FailureClass::Truncated | FailureClass::Io)
 }
+
+/// How long after the write of a request the loss of its kept connection is taken for a race: the server closed the idle connection
+/// while the request was on its way. The end or the reset is then on its way too, and comes within a round trip; the rest is for
+/// this client to notice it. A server that has worked on a request and died takes longer.
+pub const CLOSING_RACE: Nanos = Nanos::from_millis(10);
+
+/// Whether a request that a kept connection died under, before any byte of the answer, may be sent again: where the server cannot
+/// have had all of it, or where it was lost so soon that the connection was being closed anyway. `written` is when the kernel had
+/// all of it, `lost` when the loss was noticed, and `race` how far apart the two may be, a round trip included.
+pub fn may_be_sent_again(failure: &Failure, written: Option<Nanos>, lost: Nanos, race: Nanos) -> bool {
+    // A server that resets a stream of HTTP/2 has read the request, unless it says that it has done nothing with it (RFC 9113,
+    // section 8.7).
+    let was_read = failure.message.starts_with(STREAM_RESET) && !failure.message.ends_with("REFUSED_STREAM");
+    is_loss(failure) && !was_read && written.is_none_or(|written| lost - written <= race)
+}
+
+/// How messages of streams that the server reset begin.
+const STREAM_RESET: &str = "the server reset the stream: ";
 
 fn source_io(error: &hyper::Error) -> Option<&io::Error> {
     let mut source = error.source();
@@ -139,5 +158,26 @@ mod tests {
         assert_eq!(class(io::ErrorKind::PermissionDenied), FailureClass::Io);
         let unreachable = from_io(Stage::Body, &io::Error::from_raw_os_error(113));
         assert_eq!((unreachable.stage, unreachable.class), (Stage::Body, FailureClass::Io));
+    }
+
+    #[test]
+    fn only_what_fits_the_race_of_a_closing_connection_is_sent_again() {
+        let lost = |class, message: &str| Failure { stage: Stage::FirstByte, class, message: message.to_owned() };
+        let again = |failure: &Failure, after: Option<i64>| {
+            let written = after.map(|_| Nanos::from_millis(100));
+            let at = Nanos::from_millis(100 + after.unwrap_or(0));
+            may_be_sent_again(failure, written, at, CLOSING_RACE)
+        };
+        for class in [FailureClass::Reset, FailureClass::Truncated] {
+            let failure = lost(class, "gone");
+            assert_eq!([0, 10, 11, 1_000].map(|after| again(&failure, Some(after))), [true, true, false, false]);
+            // The server cannot have read what was never written.
+            assert!(again(&failure, None));
+        }
+        for class in [FailureClass::Timeout, FailureClass::Status, FailureClass::Malformed] {
+            assert!(!again(&lost(class, "no"), Some(0)));
+        }
+        let stream = |reason: &str| lost(FailureClass::Reset, &format!("{STREAM_RESET}{reason}"));
+        assert!(again(&stream("REFUSED_STREAM"), Some(1)) && !again(&stream("INTERNAL_ERROR"), Some(1)));
     }
 }

@@ -3,12 +3,13 @@
 use crate::balance::{Balancer, Seat};
 use crate::connect::Routes;
 use crate::connection::Outgoing;
+use crate::failure::CLOSING_RACE;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Version};
 use std::sync::Arc;
-use streamgauge_core::clock::SystemClock;
+use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::kserve::{Compression, SequenceTag};
 use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Target};
@@ -35,6 +36,8 @@ pub struct Job {
     pub routes: Routes,
     /// The run's clock.
     pub clock: SystemClock,
+    /// How long after its write the loss of a kept connection may be a race with its closing, a round trip aside.
+    pub(crate) closing_race: Nanos,
     /// Gives requests their servers.
     pub(crate) balancer: Balancer,
     /// Of the requests to each server, with where they go.
@@ -147,13 +150,30 @@ impl Job {
         let any = Tag { id: 0, sequence };
         let inputs = inputs.into_iter().map(|input| Prepared::new(input, &codec, &any)).collect();
         let secrets = Secrets::of(&plan.endpoint);
-        Ok(Job { plan, codec, inputs, streams: Vec::new(), routes, clock, balancer, heads, secrets })
+        Ok(Job {
+            plan,
+            codec,
+            inputs,
+            streams: Vec::new(),
+            routes,
+            clock,
+            closing_race: CLOSING_RACE,
+            balancer,
+            heads,
+            secrets,
+        })
     }
 
     /// The inputs are streams, one after another, of so many inputs each: where requests belong to sequences, a sequence sends those of
     /// one stream in their order.
     pub fn in_streams(self, streams: Vec<u32>) -> Job {
         Job { streams, ..self }
+    }
+
+    /// Takes the loss of a kept connection for a race with its closing when it comes so long after the write of a request, instead of
+    /// [`CLOSING_RACE`]. For tests, which know when a connection is lost but not how fast the machine is.
+    pub fn with_closing_race(self, closing_race: Nanos) -> Job {
+        Job { closing_race, ..self }
     }
 
     /// Lengths of the streams of inputs.

@@ -82,8 +82,8 @@ pub const FAILED_DEGRADED: f64 = 0.10;
 /// highest percentiles first.
 pub const CUT_OFF_GOOD: f64 = 0.01;
 
-/// Requests sent again after a kept connection died under them, as a share of all: their figures are of the
-/// second attempt.
+/// Requests sent again after a kept connection died under them, as a share of all: the attempt that
+/// was lost is part of their latencies.
 pub const RETRIED_GOOD: f64 = 0.01;
 
 /// Mean difference between output length and the length asked for, as a share of it: run to run, a difference

@@ -115,6 +115,8 @@ pub struct Line {
     acks: Cell<Acks>,
     /// Of HTTP/2: something was written in this turn.
     wrote: Cell<bool>,
+    /// How long the connection took to open, which is a round trip or a little more.
+    round_trip: Nanos,
 }
 
 /// What the kernel is told about acknowledgements once a request is written.
@@ -151,6 +153,11 @@ impl Line {
     /// The run's clock.
     pub fn clock(&self) -> SystemClock {
         self.clock
+    }
+
+    /// About a round trip to the other side.
+    pub fn round_trip(&self) -> Nanos {
+        self.round_trip
     }
 
     /// Whether reads carry the kernel's stamps.
@@ -210,8 +217,8 @@ impl Line {
 }
 
 impl Noted {
-    /// Notes what passes over `socket` in fresh marks.
-    pub fn new(socket: StampedStream) -> Noted {
+    /// Notes what passes over `socket` in fresh marks. The connection took `round_trip` to open.
+    pub fn new(socket: StampedStream, round_trip: Nanos) -> Noted {
         let clock = socket.clock();
         Noted(Rc::new(Line {
             socket: RefCell::new(socket),
@@ -221,6 +228,7 @@ impl Noted {
             blocked: Cell::new(false),
             acks: Cell::default(),
             wrote: Cell::new(false),
+            round_trip,
         }))
     }
 }

@@ -185,6 +185,11 @@ impl Connection {
         }
     }
 
+    /// About a round trip to the server.
+    pub fn round_trip(&self) -> Nanos {
+        self.line().round_trip()
+    }
+
     /// Whether reads carry the kernel's stamps.
     pub fn kernel_stamps(&self) -> bool {
         self.line().kernel_stamps()

@@ -1,11 +1,12 @@
 //! What becomes of kept connections that end.
 
 use crate::script::{Peer, serve, settle};
-use crate::trial::{Trial, failure};
+use crate::trial::{Trial, failure, now};
 use crate::words::{STREAM_HEAD, chunk, document, stream, token};
-use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Barrier, Mutex};
 use streamgauge_core::arrival::Arrival;
+use streamgauge_core::clock::SystemClock;
 use streamgauge_core::plan::{ConnectionPolicy, Target};
 use streamgauge_core::record::{FailureClass, Record, Stage};
 
@@ -88,7 +89,7 @@ fn die_at_the_second(reset: bool) -> impl Fn(&mut Peer) + Send + Sync + 'static 
 fn a_kept_one_that_dies_before_any_byte_costs_one_retry() {
     for reset in [false, true] {
         let server = serve(die_at_the_second(reset));
-        let ended = Trial::at(server.addr()).requests(4).run();
+        let ended = Trial::at(server.addr()).requests(4).run_as_races();
         ended.all_ok(4);
         let retries: Vec<u8> = ended.records().iter().map(|record| record.retries).collect();
         assert_eq!(retries, [0, 1, 1, 1]);
@@ -99,13 +100,58 @@ fn a_kept_one_that_dies_before_any_byte_costs_one_retry() {
 }
 
 #[test]
+fn a_kept_one_that_dies_while_the_server_works_is_a_failure() {
+    for reset in [false, true] {
+        let server = serve(move |peer| {
+            if answer(peer) && peer.request().is_some() {
+                settle();
+                if reset {
+                    peer.reset_at_end();
+                }
+            }
+        });
+        let ended = Trial::at(server.addr()).requests(5).run();
+        let records = ended.records();
+        let expected = if reset { FailureClass::Reset } else { FailureClass::Truncated };
+        for record in &records {
+            assert_eq!(record.retries, 0);
+            match record.seq % 2 {
+                0 => assert!(record.is_ok()),
+                _ => assert_eq!((failure(record).0, failure(record).1), (Stage::FirstByte, expected)),
+            }
+        }
+        assert_eq!(server.accepted(), 3);
+    }
+}
+
+#[test]
+fn latency_counts_from_the_first_time_that_a_request_was_sent() {
+    let clock = SystemClock::start();
+    let lost = Arc::new(Mutex::new(Vec::new()));
+    let noted = lost.clone();
+    let server = serve(move |peer| {
+        if answer(peer) && peer.request().is_some() {
+            settle();
+            noted.lock().unwrap().push(now(&clock));
+        }
+    });
+    let ended = Trial::at(server.addr()).clock(clock).requests(3).run_as_races();
+    ended.all_ok(3);
+    let lost = lost.lock().unwrap();
+    for (record, lost) in ended.records()[1..].iter().zip(lost.iter()) {
+        assert_eq!(record.retries, 1);
+        assert!(record.sent.unwrap() < *lost && *lost <= record.written.unwrap(), "{record:?}");
+    }
+}
+
+#[test]
 fn dying_again_is_a_failure() {
     let server = serve(|peer| match peer.number {
         0 => drop(answer(peer) && peer.request().is_some()),
         1 => drop(peer.request()),
         _ => while answer(peer) {},
     });
-    let ended = Trial::at(server.addr()).requests(3).run();
+    let ended = Trial::at(server.addr()).requests(3).run_as_races();
     let records = ended.records();
     assert!(records[0].is_ok() && records[2].is_ok());
     let (stage, class, _) = failure(records[1]);

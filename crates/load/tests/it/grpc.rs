@@ -255,7 +255,7 @@ fn a_server_that_takes_no_more_streams_finishes_the_one_it_has() {
         settle().await;
         call.end("0", "");
     });
-    let ended = streams(&server).requests(3).run();
+    let ended = streams(&server).requests(3).run_as_races();
     ended.all_ok(3);
     assert_eq!((server.accepted(), ended.facts.connections_opened), (2, 2));
     assert_eq!(ended.records().iter().map(|record| record.retries).collect::<Vec<_>>(), [0, 1, 0]);
@@ -287,10 +287,38 @@ fn a_stream_that_ends_under_a_request_without_a_word_costs_one_retry() {
         call.request().await.unwrap();
         call.end("0", "");
     });
-    let ended = streams(&server).requests(3).run();
+    let ended = streams(&server).requests(3).run_as_races();
     ended.all_ok(3);
     assert_eq!(ended.records().iter().map(|record| record.retries).collect::<Vec<_>>(), [0, 1, 0]);
     assert_eq!((server.accepted(), server.calls()), (1, 2));
+}
+
+#[test]
+fn a_stream_that_ends_while_the_server_works_is_a_failure_and_latency_counts_from_the_first_send() {
+    let serve = |dies: bool| {
+        serve_grpc(move |call: Call| async move {
+            let mut call = call;
+            let request = call.request().await.unwrap();
+            answer(&mut call, &request.id);
+            if call.number > 0 {
+                return answer_all(call).await;
+            }
+            call.request().await.unwrap();
+            settle().await;
+            if dies { call.drop_connection() } else { call.end("0", "") }
+        })
+    };
+    let server = serve(true);
+    let ended = streams(&server).requests(3).run();
+    let records = ended.records();
+    assert!(records[0].is_ok() && records[2].is_ok());
+    assert_eq!((failure(records[1]).0, records[1].retries), (Stage::FirstByte, 0));
+    let server = serve(false);
+    let ended = streams(&server).requests(3).run_as_races();
+    ended.all_ok(3);
+    let again = ended.records()[1];
+    // The server waited this long before the connection was lost.
+    assert!(again.retries == 1 && again.written.unwrap() - again.sent.unwrap() >= Nanos::from_millis(140), "{again:?}");
 }
 
 #[test]

@@ -306,7 +306,7 @@ fn a_kept_one_that_says_goodbye_before_any_byte_of_the_answer_costs_one_retry() 
             peer.say_goodbye();
         }
     });
-    let ended = Trial::to(server.https("localhost")).trust(certificates.trust()).requests(3).run();
+    let ended = Trial::to(server.https("localhost")).trust(certificates.trust()).requests(3).run_as_races();
     ended.all_ok(3);
     assert_eq!(ended.records().iter().map(|record| record.retries).collect::<Vec<_>>(), [0, 1, 1]);
 }
