@@ -204,6 +204,7 @@ fn record(seq: u64) -> Record {
         usage: Some(Usage { prompt_tokens: Some(560), completion_tokens: Some(CHUNKS as u64), ..Usage::default() }),
         text_tokens: Some(CHUNKS as u32),
         bytes: 30_000,
+        unreadable: Default::default(),
         sequence: None,
         outcome: Outcome::Ok,
     }

@@ -135,6 +135,7 @@ mod tests {
             usage: None,
             text_tokens: None,
             bytes: 0,
+            unreadable: Default::default(),
             sequence: None,
             outcome: Outcome::Ok,
         }

@@ -5,14 +5,13 @@ use serde::{Deserialize, Serialize};
 /// One thing that a server's answer said. Text is borrowed from the decoder: it lives as long as the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The model produced something. Never empty text, except for a tool call that so far only has its name, and for a response
-    /// of tensors.
+    /// The model produced something. Never empty text, except for a response of tensors.
     Output {
         /// What kind of output it is.
         kind: OutputKind,
         /// Which of the answers asked for (`n`, or the texts of a batch).
         choice: u32,
-        /// The text itself; of a tool call, its arguments.
+        /// The text itself; of a tool call, its name and its arguments, as far as they have come.
         text: &'a str,
     },
     /// A well-formed event that brings no output: a role, an empty delta, a comment that keeps the connection alive.
@@ -39,6 +38,13 @@ pub enum Event<'a> {
         /// The server's message.
         message: &'a str,
     },
+    /// A part of the answer that could not be read and was passed over. What came before it and comes after it is read.
+    Unreadable {
+        /// What was wrong, and the beginning of the bytes.
+        message: &'a str,
+        /// Whether output may have been in it, which the figures then lack.
+        may_be_output: bool,
+    },
     /// Bytes that are not what the protocol promises; nothing after them is read.
     Malformed {
         /// What was wrong, and the beginning of the bytes.
@@ -52,7 +58,7 @@ pub enum Event<'a> {
 pub enum OutputKind {
     /// A response of a KServe v2 model that brought outputs, and no text.
     Tensors,
-    /// Thinking shown before the answer (`reasoning_content` or `reasoning`).
+    /// Thinking shown before the answer (`reasoning_content`, `reasoning`, `thinking`, or parts of that kind).
     Reasoning,
     /// The answer.
     Text,

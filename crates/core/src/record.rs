@@ -69,6 +69,9 @@ pub struct Record {
     pub text_tokens: Option<u32>,
     /// Body bytes received.
     pub bytes: u64,
+    /// What of the answer could not be read and was passed over.
+    #[serde(default, skip_serializing_if = "Unreadable::is_none")]
+    pub unreadable: Unreadable,
     /// The sequence it belonged to, of a stateful model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceTag>,
@@ -81,6 +84,29 @@ impl Record {
     /// Whether the answer came whole.
     pub fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok
+    }
+}
+
+/// Parts of an answer that could not be read and were passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unreadable {
+    /// Those in which output may have been: chunks, or the members of chunks that bring output.
+    pub output: u32,
+    /// Any others: counts of tokens, indices, characters that are none, data that are no object.
+    pub other: u32,
+}
+
+impl Unreadable {
+    /// Whether everything could be read.
+    pub fn is_none(&self) -> bool {
+        *self == Unreadable::default()
+    }
+
+    /// Counts one part in.
+    pub fn add(&mut self, may_be_output: bool) {
+        let count = if may_be_output { &mut self.output } else { &mut self.other };
+        *count = count.saturating_add(1);
     }
 }
 
@@ -186,7 +212,7 @@ pub enum FailureClass {
     Status,
     /// An error inside an answer that began well.
     InBand,
-    /// Bytes that the protocol does not allow.
+    /// Bytes that the protocol does not allow, or an answer of which nothing could be read.
     Malformed,
     /// A well-formed answer without any output.
     Empty,

@@ -4,14 +4,15 @@ use crate::connection::{Acks, Channels, Connection, Outgoing, State};
 use crate::control::LocalEnd;
 use crate::failure;
 use crate::growth::GrowthPlace;
-use crate::job::{Finished, Job, Output, Prepared};
+use crate::job::{Finished, Job, Prepared};
+use crate::said::{Texts, UsageFold};
 use crate::waits::Ticket;
 use crate::watchdog::{Limit, Watchdog};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
-use streamgauge_core::event::{Event, OutputKind, Usage};
+use streamgauge_core::event::Event;
 use streamgauge_core::plan::{Acknowledge, ExportLevel};
 use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
 use streamgauge_core::tensor::Tensor;
@@ -379,6 +380,7 @@ impl<'a> Draft<'a> {
             usage: None,
             text_tokens: None,
             bytes: 0,
+            unreadable: Default::default(),
             sequence,
             outcome: Outcome::CutOff,
         };
@@ -464,6 +466,13 @@ impl<'a> Draft<'a> {
         if let Some((class, message)) = self.notes.fault.take() {
             return failed(class, message);
         }
+        // Without any output, what could not be read is the likeliest place of it.
+        if self.body_is_whole
+            && self.notes.record.chunks.is_empty()
+            && let Some(message) = self.notes.unreadable.take()
+        {
+            return failed(FailureClass::Malformed, message);
+        }
         let must_say_so = self.decoder.as_ref().is_some_and(Decoder::says_when_complete);
         if self.body_is_whole && must_say_so && !self.notes.complete {
             return failed(FailureClass::Truncated, "the answer ended without a finish reason or [DONE]".to_owned());
@@ -475,31 +484,33 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self, outcome: Outcome, now: Nanos) -> Finished {
-        let Notes { mut record, outputs, usage, .. } = self.notes;
+        let Notes { mut record, texts, usage, .. } = self.notes;
         if outcome != Outcome::Ok {
             record.end = now;
         }
         record.usage = usage.total();
         record.outcome = outcome;
-        Finished { record, outputs, raw: self.raw }
+        Finished { record, outputs: texts.into_outputs(), raw: self.raw }
     }
 }
 
 /// What the events of an answer say, as far as it has been read.
 struct Notes {
     record: Record,
-    outputs: Vec<Output>,
+    texts: Texts,
     /// The read that brought the newest chunk.
     chunk_read: u64,
     usage: UsageFold,
     complete: bool,
     fault: Option<(FailureClass, String)>,
+    /// The first part of the answer that could not be read.
+    unreadable: Option<String>,
 }
 
 impl Notes {
     fn new(record: Record) -> Notes {
         let usage = UsageFold::default();
-        Notes { record, outputs: Vec::new(), chunk_read: 0, usage, complete: false, fault: None }
+        Notes { record, texts: Texts::default(), chunk_read: 0, usage, complete: false, fault: None, unreadable: None }
     }
 
     fn event(&mut self, event: Event<'_>, receipt: Receipt, read: u64) {
@@ -509,88 +520,26 @@ impl Notes {
                 let shared = !self.record.chunks.is_empty() && self.chunk_read == read;
                 self.chunk_read = read;
                 self.record.chunks.push(Chunk { at: receipt.at, lag: receipt.lag, shared, kind });
-                self.append(choice, kind, text);
+                self.texts.append(choice, kind, text);
             }
             Event::Empty => {}
             Event::Finish { choice, reason } => {
                 self.complete = true;
-                self.usage.answers = self.usage.answers.max(choice.saturating_add(1));
+                self.usage.end(choice);
                 self.record.finish.get_or_insert_with(|| reason.to_owned());
             }
             Event::Usage { usage, alone } => self.usage.add(usage, alone),
             Event::Done => self.complete = true,
             Event::Error { message } => self.fail(FailureClass::InBand, message),
+            Event::Unreadable { message, may_be_output } => {
+                self.record.unreadable.add(may_be_output);
+                self.unreadable.get_or_insert_with(|| message.to_owned());
+            }
             Event::Malformed { message } => self.fail(FailureClass::Malformed, message),
-        }
-    }
-
-    fn append(&mut self, choice: u32, kind: OutputKind, text: &str) {
-        // Nearly always the newest entry: answers come one after another or few at a time.
-        match self.outputs.iter_mut().rev().find(|output| output.choice == choice && output.kind == kind) {
-            Some(output) => output.text.push_str(text),
-            None => self.outputs.push(Output { choice, kind, text: text.to_owned() }),
         }
     }
 
     fn fail(&mut self, class: FailureClass, message: &str) {
         self.fault.get_or_insert_with(|| (class, message.to_owned()));
-    }
-}
-
-/// The server's counts of one request. Running counts replace each other. Of several that stand alone, one for each answer
-/// (llama.cpp with `n`), the output adds up; a repeated one (the same answer's) replaces.
-#[derive(Debug, Default)]
-struct UsageFold {
-    running: Option<Usage>,
-    alone: Vec<Usage>,
-    answers: u32,
-}
-
-impl UsageFold {
-    fn add(&mut self, usage: Usage, alone: bool) {
-        if alone { self.alone.push(usage) } else { self.running = Some(usage) }
-    }
-
-    fn total(&self) -> Option<Usage> {
-        let last = *self.alone.last().or(self.running.as_ref())?;
-        if self.answers < 2 || self.alone.len() != self.answers as usize {
-            return Some(last);
-        }
-        let sum = |field: fn(&Usage) -> Option<u64>| {
-            self.alone.iter().filter_map(field).reduce(|sum, count| sum.saturating_add(count))
-        };
-        let (completion_tokens, reasoning_tokens) = (sum(|u| u.completion_tokens), sum(|u| u.reasoning_tokens));
-        Some(Usage { completion_tokens, reasoning_tokens, ..last })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn usage(completion: u64) -> Usage {
-        Usage { prompt_tokens: Some(20), completion_tokens: Some(completion), ..Usage::default() }
-    }
-
-    #[test]
-    fn running_usage_is_replaced_and_a_final_one_wins() {
-        let mut fold = UsageFold::default();
-        assert_eq!(fold.total(), None);
-        fold.add(usage(1), false);
-        fold.add(usage(2), false);
-        assert_eq!(fold.total(), Some(usage(2)));
-        fold.add(usage(3), true);
-        assert_eq!(fold.total(), Some(usage(3)));
-    }
-
-    #[test]
-    fn one_usage_for_each_answer_adds_up() {
-        let mut fold = UsageFold { answers: 2, ..UsageFold::default() };
-        fold.add(usage(3), true);
-        fold.add(usage(4), true);
-        assert_eq!(fold.total(), Some(usage(7)));
-        let mut whole = UsageFold { answers: 2, ..UsageFold::default() };
-        whole.add(usage(6), true);
-        assert_eq!(whole.total(), Some(usage(6)));
     }
 }

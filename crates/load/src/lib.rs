@@ -27,6 +27,7 @@ mod part;
 mod places;
 mod ports;
 mod probe;
+mod said;
 mod sequences;
 mod shard;
 mod tls;

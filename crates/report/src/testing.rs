@@ -136,6 +136,7 @@ pub(crate) fn record() -> Record {
         usage: None,
         text_tokens: None,
         bytes: 0,
+        unreadable: Default::default(),
         sequence: None,
         outcome: Outcome::Ok,
     }

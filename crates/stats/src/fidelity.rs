@@ -11,6 +11,7 @@ use crate::sharing::Sharing;
 use crate::summary::{AccumulatorConfig, Counts, LengthAsked};
 use crate::thresholds as limit;
 use crate::tokens::{TokenSources, TokensPerEvent};
+use crate::unreadable::{self, UnreadableParts};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
@@ -81,6 +82,8 @@ pub(crate) struct Evidence<'a> {
     pub backward: u64,
     /// The requests that were sent at once at the start, where some were.
     pub opening: Option<OpeningBurst>,
+    /// What of successful answers could not be read.
+    pub unreadable: UnreadableParts,
     /// The figure that the run waited for, where it did.
     pub awaited: Option<Estimate>,
 }
@@ -113,6 +116,7 @@ const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     opening_burst,
     failed,
     cut_off,
+    unreadable::row,
     connections,
     acknowledgements,
     output_length,
@@ -445,7 +449,7 @@ pub(crate) fn share_row(key: &'static str, title: &'static str, share: f64, grad
 }
 
 /// `part` of `whole`; none of nothing.
-fn share(part: u64, whole: u64) -> Option<f64> {
+pub(crate) fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
@@ -460,7 +464,7 @@ fn graded(found: f64, good: f64, degraded: f64) -> Grade {
 }
 
 /// For what may be a reason for care and never makes a run worthless.
-fn caveat(share: f64, good: f64) -> Grade {
+pub(crate) fn caveat(share: f64, good: f64) -> Grade {
     graded(share, good, f64::INFINITY)
 }
 
@@ -468,6 +472,6 @@ pub(crate) fn hundredths(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-fn counted(count: u64, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -29,6 +29,7 @@ pub mod thresholds;
 mod throughput;
 pub mod tokens;
 pub mod truth;
+mod unreadable;
 pub mod windows;
 mod with_failures;
 

@@ -16,6 +16,7 @@ use crate::slot_times::SlotTimes;
 use crate::thresholds::SEND_LATENESS_GOOD;
 use crate::throughput::{Bins, Tally};
 use crate::tokens::{TokenSources, TokensPerEvent};
+use crate::unreadable::UnreadableParts;
 use crate::with_failures::{Unfinished, WAITS, WithFailures};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -221,6 +222,7 @@ pub struct Accumulator {
     tokens_per_event: TokensPerEvent,
     length: LengthAsked,
     backward: u64,
+    unreadable: UnreadableParts,
     /// What the rates are of.
     flow: Tally,
     /// Whether any answer's tokens could be counted.
@@ -276,6 +278,7 @@ impl Accumulator {
             tokens_per_event: TokensPerEvent::default(),
             length: LengthAsked::default(),
             backward: 0,
+            unreadable: UnreadableParts::default(),
             flow: Tally::default(),
             counted: false,
             span: scope.span(),
@@ -376,6 +379,7 @@ impl Accumulator {
 
     fn add_answer(&mut self, record: &Record, answer: &Answer<'_>) {
         self.counts.ok += 1;
+        self.unreadable.add(record);
         self.tokens.add(record, answer.output.map(|(_, source)| source));
         for (metric, sampler) in PER_REQUEST.into_iter().zip(&mut self.samplers) {
             if let Some(value) = answer.value(metric) {
@@ -477,6 +481,7 @@ impl Accumulator {
             length: self.length,
             backward: self.backward,
             opening: self.opening.take().and_then(Opening::close),
+            unreadable: self.unreadable,
             awaited,
         });
         let (from, to) = self.scope.span().map_or((facts.started, facts.ended), |span| (span.from, span.to));

@@ -82,6 +82,13 @@ pub const FAILED_DEGRADED: f64 = 0.10;
 /// highest percentiles first.
 pub const CUT_OFF_GOOD: f64 = 0.01;
 
+/// Successful requests with parts that could not be read, as a share of them: as for failed requests, no percentile below p99
+/// can rest on them.
+pub const UNREADABLE_GOOD: f64 = 0.01;
+/// Parts that may have been output and could not be read, as a share of those and of output events: beyond this share p90 of
+/// the gaps between events is made of gaps that are too long, as for shared reads.
+pub const UNREADABLE_DEGRADED: f64 = 0.10;
+
 /// Requests sent again after a kept connection died under them, as a share of all: the attempt that
 /// was lost is part of their latencies.
 pub const RETRIED_GOOD: f64 = 0.01;

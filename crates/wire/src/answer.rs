@@ -2,89 +2,87 @@
 //! order in which one object's events are reported.
 
 use crate::error_body::server_message;
+use crate::json::{Count, FromJson, Index, Key, Member, Reason, Something, Text, pass};
+use crate::message::Message;
 use crate::template::Template;
-use serde::de::{Deserializer, IgnoredAny, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 use std::borrow::Cow;
 use streamgauge_core::{Event, OutputKind, Usage};
 
-/// One entry of `choices`, as an endpoint spells it.
-pub(crate) trait Choice {
-    /// Which of the answers asked for.
-    fn index(&self) -> u32;
-
-    /// Hands over each piece of output, none of them empty but a tool call that so far only has its name.
-    fn outputs<'s>(&'s self, put: &mut impl FnMut(Piece<'s>));
-
-    /// The server's word for why this answer ended; empty when it has not.
-    fn finish_reason(&self) -> &str;
-}
-
 /// One piece of output.
-#[derive(Clone, Copy)]
 pub(crate) struct Piece<'a> {
     /// What it is.
     pub(crate) kind: OutputKind,
     /// Its text.
-    pub(crate) text: &'a str,
+    pub(crate) text: Cow<'a, str>,
     /// Whether the text is the very bytes of the event, and the event's meaning does not depend on it.
     pub(crate) in_place: bool,
 }
 
-impl<'a> Piece<'a> {
-    /// A piece of output whose text is no concern of anything else in the event.
-    pub(crate) fn new(kind: OutputKind, text: &'a Text<'_>) -> Piece<'a> {
-        Piece { kind, text: &text.0, in_place: matches!(text.0, Cow::Borrowed(_)) }
+/// What there is to know of a chunk besides what it said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Odd {
+    /// A member that cannot be read, and in which output may have been.
+    pub(crate) output: Option<&'static str>,
+    /// A member that cannot be read, and in which no output was.
+    pub(crate) other: Option<&'static str>,
+}
+
+impl Odd {
+    fn is_none(&self) -> bool {
+        self.output.is_none() && self.other.is_none()
     }
 }
 
-/// Reads one object, a chunk of a stream or (without a template) a whole answer, and reports what it says: outputs in
-/// the order of the choices, then finishes, usage, and a failure. A chunk that does nothing but bring one text is learnt.
-///
-/// # Errors
-/// When it is not JSON, or not of the promised shape. Nothing has been reported then.
-pub(crate) fn read<'a, C: Choice + Deserialize<'a>>(
-    text: &'a str,
+/// Reports what one object says, a chunk of a stream or (without a template) a whole answer: outputs in the order of the
+/// choices, then finishes, usage, and a failure. A chunk that does nothing but bring one text is learnt. `json` is the object's
+/// text.
+pub(crate) fn report(
+    answer: &Answer<'_>,
+    texts_first: bool,
+    json: &str,
     template: Option<&mut Template>,
+    is_whole: bool,
     on: &mut impl FnMut(Event<'_>),
-) -> Result<(), serde_json::Error> {
-    let Object(answer): Object<Answer<'a, C>> = serde_json::from_str(text)?;
-    let choices = answer.choices.unwrap_or_default();
-    let mut sole = None;
-    let mut outputs = 0_usize;
-    for Object(choice) in &choices {
-        choice.outputs(&mut |piece| {
+) -> Odd {
+    let choices = answer.choices.get().map_or(&[][..], |choices| choices);
+    let (mut sole, mut outputs) = (None, 0_usize);
+    for choice in choices.iter().filter_map(Member::get) {
+        let index = choice.index.get().map_or(0, |index| index.0);
+        choice.outputs(texts_first, &mut |piece: Piece<'_>| {
             outputs += 1;
-            sole = Some((piece, choice.index()));
-            on(Event::Output { kind: piece.kind, choice: choice.index(), text: piece.text });
+            on(Event::Output { kind: piece.kind, choice: index, text: &piece.text });
+            sole = match piece {
+                Piece { kind, text: Cow::Borrowed(text), in_place: true } if outputs == 1 => Some((kind, index, text)),
+                _ => None,
+            };
         });
     }
     let mut others = 0_usize;
-    for Object(choice) in choices.iter().filter(|choice| !choice.0.finish_reason().is_empty()) {
-        others += 1;
-        on(Event::Finish { choice: choice.index(), reason: choice.finish_reason() });
+    for choice in choices.iter().filter_map(Member::get) {
+        if let Some(Reason(reason)) = choice.finish_reason.get() {
+            others += 1;
+            on(Event::Finish { choice: choice.index.get().map_or(0, |index| index.0), reason });
+        }
     }
-    if let Some(usage) = answer.usage.and_then(|Object(body)| body.counts()) {
+    if let Some(usage) = answer.usage.get().and_then(UsageBody::counts) {
         others += 1;
-        on(Event::Usage { usage, alone: choices.is_empty() || template.is_none() });
+        on(Event::Usage { usage, alone: choices.is_empty() || is_whole });
     }
-    if answer.error.is_some() || answer.object.is_some_and(|object| object.0 == "error") {
+    if answer.is_error() {
         others += 1;
-        on(Event::Error { message: &failure_message(text.as_bytes()) });
+        on(Event::Error { message: &failure_message(json.as_bytes()) });
     }
-    match (outputs, others) {
-        (0, 0) => on(Event::Empty),
-        (1, 0) => {
-            if let (Some(template), Some((piece, index))) = (template, sole)
-                && piece.in_place
-                && !piece.text.is_empty()
-            {
-                template.learn(text.as_bytes(), piece.text, piece.kind, index);
-            }
+    let odd = answer.odd();
+    match (outputs, others, sole, template) {
+        (0, 0, ..) if odd.is_none() => on(Event::Empty),
+        (1, 0, Some((kind, index, text)), Some(template)) if odd.is_none() => {
+            template.learn(json.as_bytes(), text, kind, index);
         }
         _ => {}
     }
-    Ok(())
+    odd
 }
 
 /// The server's message in an error that came inside an answer, whatever its shape.
@@ -93,55 +91,218 @@ pub(crate) fn failure_message(body: &[u8]) -> String {
 }
 
 /// The object around the choices.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "C: Deserialize<'de>"))]
-struct Answer<'a, C> {
-    choices: Option<Vec<Object<C>>>,
-    usage: Option<Object<UsageBody>>,
+#[derive(Default)]
+pub(crate) struct Answer<'a> {
+    choices: Member<Vec<Member<Choice<'a>>>>,
+    usage: Member<UsageBody>,
     /// Whatever it is: its message is read by the one function that knows the shapes.
-    error: Option<IgnoredAny>,
+    error: Member<Something>,
     /// `error` in the answers of servers that put the message on the top level.
-    #[serde(borrow)]
-    object: Option<Text<'a>>,
+    object: Member<Text<'a>>,
 }
 
-/// Token counts as they are spelt.
-#[derive(Deserialize)]
-struct UsageBody {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    completion_tokens_details: Option<Object<CompletionDetails>>,
-    prompt_tokens_details: Option<Object<PromptDetails>>,
-}
-
-#[derive(Deserialize)]
-struct CompletionDetails {
-    reasoning_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    cached_tokens: Option<u64>,
-}
-
-impl UsageBody {
-    /// The counts; none when the object holds none of them.
-    fn counts(&self) -> Option<Usage> {
-        let usage = Usage {
-            prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.completion_tokens,
-            reasoning_tokens: self.completion_tokens_details.as_ref().and_then(|details| details.0.reasoning_tokens),
-            cached_tokens: self.prompt_tokens_details.as_ref().and_then(|details| details.0.cached_tokens),
-        };
-        (usage != Usage::default()).then_some(usage)
+impl<'de> FromJson<'de> for Answer<'de> {
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Member<Answer<'de>>, A::Error> {
+        let mut answer = Answer::default();
+        while let Some(Key(name)) = object.next_key()? {
+            match &*name {
+                "choices" => answer.choices = object.next_value()?,
+                "usage" => answer.usage = object.next_value()?,
+                "error" => answer.error = object.next_value()?,
+                "object" => answer.object = object.next_value()?,
+                _ => pass(&mut object)?,
+            }
+        }
+        Ok(Member::Read(answer))
     }
 }
 
-/// A string, borrowed where the JSON has it unescaped. (`Option<Cow<str>>` would always be owned: serde borrows a `Cow`
-/// only when it is the field itself.)
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+impl Answer<'_> {
+    fn is_error(&self) -> bool {
+        self.error.get().is_some() || self.object.get().is_some_and(|Text(object)| object == "error")
+    }
+
+    fn odd(&self) -> Odd {
+        let mut odd = Odd::default();
+        match &self.choices {
+            Member::Absent => {}
+            Member::Odd => odd.output = Some("choices"),
+            Member::Read(choices) => {
+                for choice in choices {
+                    match choice {
+                        Member::Absent => {}
+                        Member::Odd => odd.output = Some("choices"),
+                        Member::Read(choice) => choice.odd(&mut odd),
+                    }
+                }
+            }
+        }
+        match &self.usage {
+            Member::Absent => {}
+            Member::Odd => odd.other = Some("usage"),
+            Member::Read(usage) => odd.other = usage.odd().or(odd.other),
+        }
+        odd
+    }
+}
+
+/// One entry of `choices`: with a `delta` in a chat stream, a `message` in a whole answer of chat, a `text` in completions.
+#[derive(Default)]
+pub(crate) struct Choice<'a> {
+    index: Member<Index>,
+    delta: Member<Message<'a>>,
+    message: Member<Box<Message<'a>>>,
+    text: Member<Text<'a>>,
+    finish_reason: Member<Reason<'a>>,
+}
+
+impl<'de> FromJson<'de> for Choice<'de> {
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Member<Choice<'de>>, A::Error> {
+        let mut choice = Choice::default();
+        while let Some(Key(name)) = object.next_key()? {
+            match &*name {
+                "index" => choice.index = object.next_value()?,
+                "delta" => choice.delta = object.next_value()?,
+                "message" => choice.message = object.next_value()?,
+                "text" => choice.text = object.next_value()?,
+                "finish_reason" => choice.finish_reason = object.next_value()?,
+                _ => pass(&mut object)?,
+            }
+        }
+        Ok(Member::Read(choice))
+    }
+}
+
+impl Choice<'_> {
+    /// Hands over each piece of output, none of them empty. An endpoint's own members come first, and those of the other only
+    /// where they say nothing: some servers repeat an answer in both.
+    fn outputs<'s>(&'s self, text_first: bool, put: &mut impl FnMut(Piece<'s>)) {
+        let mut count = 0;
+        let mut counted = |piece: Piece<'s>| {
+            count += 1;
+            put(piece);
+        };
+        if text_first {
+            self.text(&mut counted);
+        } else {
+            self.messages(&mut counted);
+        }
+        match (count, text_first) {
+            (0, true) => self.messages(put),
+            (0, false) => self.text(put),
+            _ => {}
+        }
+    }
+
+    fn messages<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
+        for message in self.delta.get().into_iter().chain(self.message.get().map(|message| &**message)) {
+            message.outputs(put);
+        }
+    }
+
+    fn text<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
+        if let Some(Text(text)) = self.text.get().filter(|Text(text)| !text.is_empty()) {
+            let in_place = matches!(text, Cow::Borrowed(_));
+            put(Piece { kind: OutputKind::Text, text: Cow::Borrowed(text), in_place });
+        }
+    }
+
+    fn odd(&self, odd: &mut Odd) {
+        if self.index.is_odd() {
+            odd.other = Some("index");
+        }
+        if self.finish_reason.is_odd() {
+            odd.other = Some("finish_reason");
+        }
+        odd.output = match (&self.delta, &self.message, &self.text) {
+            (Member::Odd, ..) => Some("delta"),
+            (_, Member::Odd, _) => Some("message"),
+            (_, _, Member::Odd) => Some("text"),
+            (delta, message, _) => {
+                let message = || message.get().and_then(|message| message.odd());
+                delta.get().and_then(Message::odd).or_else(message).or(odd.output)
+            }
+        };
+    }
+}
+
+/// Token counts as they are spelt.
+#[derive(Default)]
+struct UsageBody {
+    prompt_tokens: Member<Count>,
+    completion_tokens: Member<Count>,
+    completion_details: Member<Details>,
+    prompt_details: Member<Details>,
+}
+
+impl<'de> FromJson<'de> for UsageBody {
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Member<UsageBody>, A::Error> {
+        let mut usage = UsageBody::default();
+        while let Some(Key(name)) = object.next_key()? {
+            match &*name {
+                "prompt_tokens" => usage.prompt_tokens = object.next_value()?,
+                "completion_tokens" => usage.completion_tokens = object.next_value()?,
+                "completion_tokens_details" => usage.completion_details = object.next_value()?,
+                "prompt_tokens_details" => usage.prompt_details = object.next_value()?,
+                _ => pass(&mut object)?,
+            }
+        }
+        Ok(Member::Read(usage))
+    }
+}
+
+/// What a count is made of, as far as figures need it.
+#[derive(Default)]
+struct Details {
+    reasoning_tokens: Member<Count>,
+    cached_tokens: Member<Count>,
+}
+
+impl<'de> FromJson<'de> for Details {
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Member<Details>, A::Error> {
+        let mut details = Details::default();
+        while let Some(Key(name)) = object.next_key()? {
+            match &*name {
+                "reasoning_tokens" => details.reasoning_tokens = object.next_value()?,
+                "cached_tokens" => details.cached_tokens = object.next_value()?,
+                _ => pass(&mut object)?,
+            }
+        }
+        Ok(Member::Read(details))
+    }
+}
+
+impl UsageBody {
+    /// The counts; none where all that it holds is nothing or zero. A server that says that a prompt had no tokens has not
+    /// counted.
+    fn counts(&self) -> Option<Usage> {
+        let count = |member: &Member<Count>| member.get().map(|count| count.0);
+        let usage = Usage {
+            prompt_tokens: count(&self.prompt_tokens),
+            completion_tokens: count(&self.completion_tokens),
+            reasoning_tokens: self.completion_details.get().and_then(|details| count(&details.reasoning_tokens)),
+            cached_tokens: self.prompt_details.get().and_then(|details| count(&details.cached_tokens)),
+        };
+        let counts = [usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens, usage.cached_tokens];
+        counts.into_iter().flatten().any(|count| count > 0).then_some(usage)
+    }
+
+    /// The first count that cannot be read.
+    fn odd(&self) -> Option<&'static str> {
+        let detail = |details: &Member<Details>, count: fn(&Details) -> &Member<Count>| match details {
+            Member::Read(details) => count(details).is_odd(),
+            other => other.is_odd(),
+        };
+        [
+            (self.prompt_tokens.is_odd(), "usage.prompt_tokens"),
+            (self.completion_tokens.is_odd(), "usage.completion_tokens"),
+            (detail(&self.completion_details, |details| &details.reasoning_tokens), "usage.completion_tokens_details"),
+            (detail(&self.prompt_details, |details| &details.cached_tokens), "usage.prompt_tokens_details"),
+        ]
+        .into_iter()
+        .find_map(|(is_odd, name)| is_odd.then_some(name))
+    }
+}
 
 /// A JSON object and nothing else. A derived struct also accepts an array of its members in order, which no server
 /// means: `"delta":["x"]` is malformed, not the content `x`.

@@ -4,6 +4,7 @@ use crate::decoder::{Body, Decoder, Reader};
 use crate::encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
 use crate::grpc::Messages;
 use crate::infer::request;
+use crate::opening::Opening;
 use crate::sse::SseParser;
 use crate::{chat, completions, generate};
 use serde_json::{Map, Value, json};
@@ -140,18 +141,24 @@ impl Codec {
 
     /// A decoder for one answer with this `Content-Type`: an event stream, or else a whole body; of gRPC the bytes of its
     /// messages, for one request of a stream that has many.
+    ///
+    /// Where a stream was asked for, or is promised by the `Content-Type`, the body's first bytes decide: servers send streams
+    /// under other types or none, and whole answers for streams.
     pub fn decoder(&self, content_type: Option<&str>, answer: AnswerTo<'_>) -> Decoder {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let body = if self.kind == EndpointKind::KserveGrpc {
-            Body::Messages(Messages::new(answer.encoding))
-        } else if media_type.eq_ignore_ascii_case("text/event-stream") {
-            Body::Events(SseParser::default())
-        } else {
-            Body::Whole(Vec::new())
+        let is_promised = media_type.eq_ignore_ascii_case("text/event-stream");
+        let body = match self.kind {
+            EndpointKind::KserveGrpc => Body::Messages(Messages::new(answer.encoding)),
+            EndpointKind::KserveHttp if is_promised => Body::Events(SseParser::default()),
+            EndpointKind::KserveHttp => Body::Whole(Vec::new()),
+            _ if is_promised || self.streaming => Body::Unknown(Opening::new(is_promised)),
+            _ => Body::Whole(Vec::new()),
         };
         Decoder::new(body, Reader::new(self.kind, self.streaming, &self.kserve, &answer))
     }
 }
 
+#[cfg(test)]
+mod odd_tests;
 #[cfg(test)]
 mod tests;

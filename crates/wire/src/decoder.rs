@@ -1,16 +1,15 @@
 //! Bytes of one answer to events.
 
-use crate::answer::{failure_message, read};
-use crate::chat::ChatChoice;
+use crate::answer::failure_message;
 use crate::codec::AnswerTo;
-use crate::completions::CompletionsChoice;
 use crate::generate;
 use crate::grpc::Messages;
 use crate::infer::answer::OutputReader;
 use crate::infer::document::Document;
 use crate::infer::message::{InferMessage, StreamMessage};
+use crate::objects::{Objects, excerpt};
+use crate::opening::{Opening, Shape};
 use crate::sse::{MAX_EVENT, SseEvent, SseParser};
-use crate::template::Template;
 use streamgauge_core::Event;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::EndpointKind;
@@ -20,9 +19,6 @@ pub const MAX_BODY: usize = 64 << 20;
 
 /// What is wrong with any bytes behind the last response.
 const AFTER_THE_LAST: &str = "a response after the last one";
-
-/// How much of malformed bytes is shown, in characters.
-const EXCERPT: usize = 4_096;
 
 /// Reads one answer. After [`Event::Malformed`] it reports nothing more.
 #[derive(Debug)]
@@ -34,6 +30,8 @@ pub struct Decoder {
 /// What the bytes of a body are.
 #[derive(Debug)]
 pub(crate) enum Body {
+    /// As long as the first bytes have not shown what they are.
+    Unknown(Opening),
     Events(SseParser),
     Messages(Messages),
     Whole(Vec<u8>),
@@ -47,7 +45,8 @@ impl Decoder {
     /// Whether the answer says of itself when it is complete, so that one that ended without that was cut off. Any other is
     /// complete when its framing is; so are the streams of Triton's generate extension.
     pub fn says_when_complete(&self) -> bool {
-        match self.body {
+        match &self.body {
+            Body::Unknown(opening) => opening.is_promised() && self.reader.kind != EndpointKind::Generate,
             Body::Events(_) => self.reader.kind != EndpointKind::Generate,
             Body::Messages(_) => self.reader.streaming,
             Body::Whole(_) => false,
@@ -56,10 +55,23 @@ impl Decoder {
 
     /// Reads the next bytes of the body, cut anywhere, and reports what they complete.
     pub fn feed(&mut self, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) {
+        if let Body::Unknown(opening) = &mut self.body {
+            let is_endless = opening.len() + bytes.len() > MAX_BODY;
+            let Some(shape) = opening.read(bytes).or(is_endless.then_some(Shape::Whole)) else { return };
+            let head = opening.take();
+            self.body = shape.into();
+            self.read(&head, on);
+        }
+        self.read(bytes, on);
+    }
+
+    /// Reads the next bytes of a body that has shown what it is.
+    fn read(&mut self, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) {
         if self.reader.stopped {
             return;
         }
         match &mut self.body {
+            Body::Unknown(_) => {}
             Body::Events(parser) => parser.feed(bytes, &mut |event| self.reader.event(event, on)),
             Body::Messages(messages) => {
                 let fed = messages.feed(bytes, &mut |message| self.reader.message(message, on));
@@ -83,11 +95,20 @@ impl Decoder {
     /// Ends the body. To be called only when it ended as its framing promised, and a gRPC call with status OK: of a body that was
     /// cut off, the rest is not malformed but missing.
     pub fn finish(&mut self, on: &mut impl FnMut(Event<'_>)) {
+        if let Body::Unknown(opening) = &mut self.body {
+            let (head, shape) = (opening.take(), opening.shape_at_end());
+            self.body = shape.into();
+            self.read(&head, on);
+        }
         if self.reader.stopped {
             return;
         }
         match &mut self.body {
-            Body::Events(parser) => parser.finish(&mut |event| self.reader.event(event, on)),
+            Body::Unknown(_) => {}
+            Body::Events(parser) => {
+                self.reader.ending = true;
+                parser.finish(&mut |event| self.reader.event(event, on));
+            }
             Body::Messages(messages) if !messages.is_between() => {
                 self.reader.stop("the answer ends inside a message", on)
             }
@@ -102,11 +123,13 @@ impl Decoder {
     }
 }
 
-/// Whether an object is a part of an answer or all of it.
-#[derive(Clone, Copy)]
-enum Extent {
-    Chunk,
-    Whole,
+impl From<Shape> for Body {
+    fn from(shape: Shape) -> Body {
+        match shape {
+            Shape::Events => Body::Events(SseParser::default()),
+            Shape::Whole => Body::Whole(Vec::new()),
+        }
+    }
 }
 
 /// Reads the data of events, messages, and whole bodies.
@@ -114,7 +137,7 @@ enum Extent {
 pub(crate) struct Reader {
     kind: EndpointKind,
     streaming: bool,
-    template: Template,
+    objects: Objects,
     outputs: OutputReader,
     /// The request's id, which gRPC's answers repeat.
     id: String,
@@ -124,6 +147,8 @@ pub(crate) struct Reader {
     header: Option<usize>,
     /// The last response has come.
     over: bool,
+    /// The body has ended, and what is read now ended with it and not as an event does.
+    ending: bool,
     /// Nothing more is reported.
     stopped: bool,
 }
@@ -137,12 +162,13 @@ impl Reader {
         Reader {
             kind,
             streaming,
-            template: Template::default(),
+            objects: Objects::new(kind, text.clone().unwrap_or_default()),
             outputs: OutputReader { text, expected: answer.expected.to_vec(), shared: kserve.shared_memory.is_some() },
             id: if kind == EndpointKind::KserveGrpc { answer.id.to_string() } else { String::new() },
             final_by_default: !kserve.decoupled || !streaming,
             header: answer.header_length,
             over: false,
+            ending: false,
             stopped: false,
         }
     }
@@ -160,44 +186,28 @@ impl Reader {
     }
 
     fn data(&mut self, data: &[u8], on: &mut impl FnMut(Event<'_>)) {
-        if let Some((kind, choice, text)) = self.template.read(data) {
-            return on(Event::Output { kind, choice, text });
-        }
-        match data.trim_ascii() {
-            b"" => on(Event::Empty),
-            b"[DONE]" => on(Event::Done),
-            _ => self.object(data, Extent::Chunk, on),
+        let read = match self.kind {
+            // No such answer is a stream of objects; one that is may still be a document each.
+            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => match data.trim_ascii() {
+                b"" => return on(Event::Empty),
+                b"[DONE]" => return on(Event::Done),
+                _ => return self.document(data, None, on),
+            },
+            _ => self.objects.data(data, self.ending, on),
+        };
+        if let Err(why) = read {
+            self.stop(&why, on);
         }
     }
 
     /// Reads a whole body.
     fn whole(&mut self, body: &[u8], on: &mut impl FnMut(Event<'_>)) {
-        match self.kind {
-            EndpointKind::KserveHttp => self.document(body, self.header, on),
-            _ => self.object(body, Extent::Whole, on),
-        }
-    }
-
-    fn object(&mut self, bytes: &[u8], extent: Extent, on: &mut impl FnMut(Event<'_>)) {
-        // Checked as a whole: the JSON parser looks only at the strings that somebody wants.
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return self.refuse(extent, "invalid UTF-8", bytes, on);
+        let read = match self.kind {
+            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => return self.document(body, self.header, on),
+            _ => self.objects.whole(body, on),
         };
-        let template = match extent {
-            Extent::Chunk => Some(&mut self.template),
-            Extent::Whole => None,
-        };
-        let result = match self.kind {
-            EndpointKind::Chat => read::<ChatChoice<'_>>(text, template, on),
-            EndpointKind::Completions => read::<CompletionsChoice<'_>>(text, template, on),
-            EndpointKind::Generate => {
-                generate::read(text, self.outputs.text.as_deref().unwrap_or_default(), template, on)
-            }
-            // No such answer is a stream of objects; one that is may still be a document each.
-            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => return self.document(bytes, None, on),
-        };
-        if let Err(error) = result {
-            self.refuse(extent, &error.to_string(), bytes, on);
+        if let Err(why) = read {
+            self.stop(&why, on);
         }
     }
 
@@ -205,7 +215,7 @@ impl Reader {
     fn document(&mut self, body: &[u8], header: Option<usize>, on: &mut impl FnMut(Event<'_>)) {
         let document = match Document::read(body, header) {
             Ok(document) => document,
-            Err(why) => return self.refuse(Extent::Whole, &why, body, on),
+            Err(why) => return self.refuse(&why, body, on),
         };
         if document.is_error {
             return on(Event::Error { message: &failure_message(document.json) });
@@ -213,7 +223,7 @@ impl Reader {
         match self.outputs.report(&document, on) {
             Ok(true) => {}
             Ok(false) => on(Event::Empty),
-            Err(why) => self.refuse(Extent::Whole, &why, body, on),
+            Err(why) => self.refuse(&why, body, on),
         }
     }
 
@@ -229,7 +239,7 @@ impl Reader {
         };
         match message.and_then(|message| self.response(&message, on)) {
             Ok(()) => {}
-            Err(why) => self.refuse(Extent::Chunk, &why, bytes, on),
+            Err(why) => self.refuse(&why, bytes, on),
         }
         !self.stopped
     }
@@ -258,64 +268,13 @@ impl Reader {
         Ok(())
     }
 
-    fn refuse(&mut self, extent: Extent, why: &str, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) {
-        let what = match (self.kind, extent) {
-            (EndpointKind::KserveGrpc, _) => "response",
-            (_, Extent::Chunk) => "chunk",
-            (_, Extent::Whole) => "answer",
-        };
+    fn refuse(&mut self, why: &str, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) {
+        let what = if self.kind == EndpointKind::KserveGrpc { "response" } else { "answer" };
         self.stop(&format!("not a {} {what}: {why}: {}", self.kind.name(), excerpt(bytes)), on);
     }
 
     fn stop(&mut self, message: &str, on: &mut impl FnMut(Event<'_>)) {
         self.stopped = true;
         on(Event::Malformed { message });
-    }
-}
-
-/// The beginning of some bytes, for people; escaped where they are not text.
-fn excerpt(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.chars().take(EXCERPT).collect(),
-        Err(_) => bytes.escape_ascii().take(EXCERPT).map(char::from).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use streamgauge_core::OutputKind;
-
-    #[test]
-    fn a_steady_stream_is_read_by_the_template() {
-        for (kind, before, after, more) in [
-            (
-                EndpointKind::Chat,
-                r#"{"id":"a","choices":[{"index":0,"delta":{"content":"#,
-                r#"},"finish_reason":null}]}"#,
-                [
-                    r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}"#,
-                    r#"{"choices":[{"delta":{"content":"x"}}]}"#,
-                ],
-            ),
-            (
-                EndpointKind::Generate,
-                r#"{"model_name":"m","text_output":"#,
-                r#","sequence_length":1}"#,
-                [r#"{"text_output":"x","finish_reason":"stop"}"#, r#"{"text_output":"x"}"#],
-            ),
-        ] {
-            let mut reader = Reader::new(kind, true, &Kserve::default(), &AnswerTo::default());
-            let chunk = |text: &str| format!("{before}\"{text}\"{after}").into_bytes();
-            reader.data(&chunk("one"), &mut |_| {});
-            assert_eq!(reader.template.read(&chunk("two")), Some((OutputKind::Text, 0, "two")));
-            // Neither an escaped text nor a chunk that says more than its text makes it forget.
-            reader.data(&chunk("\\n"), &mut |_| {});
-            reader.data(more[0].as_bytes(), &mut |_| {});
-            assert_eq!(reader.template.read(&chunk("two")), Some((OutputKind::Text, 0, "two")));
-            // Another chunk with a text alone is learnt instead.
-            reader.data(more[1].as_bytes(), &mut |_| {});
-            assert_eq!(reader.template.read(&chunk("two")), None);
-        }
     }
 }

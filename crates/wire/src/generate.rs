@@ -1,10 +1,11 @@
 //! Triton's generate extension: inputs as members of one object out, outputs as members of objects in.
 
-use crate::answer::{Text, failure_message};
+use crate::answer::failure_message;
 use crate::elements;
+use crate::json::{FromJson, Key, Member, Reason, Something, Text, pass};
 use crate::template::Template;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, de::DeserializeSeed};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::de::StrRead;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::fmt;
@@ -54,110 +55,110 @@ fn sole(mut values: Vec<Value>) -> Value {
     if values.len() == 1 { values.remove(0) } else { Value::Array(values) }
 }
 
-/// Reads one object, an event of a stream or (without a template) a whole answer, and reports what it says. An event that does
-/// nothing but bring one text is learnt.
+/// Reads one object, an event of a stream or a whole answer, whose text is the member `name`.
 ///
 /// # Errors
 /// When it is not JSON, or not an object.
-pub(crate) fn read(
-    object: &str,
+pub(crate) fn read<'a>(
+    json: &mut serde_json::Deserializer<StrRead<'a>>,
     name: &str,
-    template: Option<&mut Template>,
-    on: &mut impl FnMut(Event<'_>),
-) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(object);
-    let answer = Members(name).deserialize(&mut json)?;
-    json.end()?;
-    if answer.is_error {
-        on(Event::Error { message: &failure_message(object.as_bytes()) });
-        return Ok(());
-    }
-    if answer.is_empty {
-        on(Event::Empty);
-        return Ok(());
-    }
-    let mut said = 0_usize;
-    for (choice, text) in (0_u32..).zip(&answer.texts) {
-        if !text.0.is_empty() {
-            said += 1;
-            on(Event::Output { kind: OutputKind::Text, choice, text: &text.0 });
-        }
-    }
-    if said == 0 {
-        on(Event::Output { kind: OutputKind::Tensors, choice: 0, text: "" });
-    }
-    match (&answer.finish, template, &answer.texts[..]) {
-        (Some(reason), ..) => on(Event::Finish { choice: 0, reason }),
-        (None, Some(template), [Text(Cow::Borrowed(text))]) if !text.is_empty() => {
-            template.learn(object.as_bytes(), text, OutputKind::Text, 0);
-        }
-        _ => {}
-    }
-    Ok(())
+) -> Result<Generated<'a>, serde_json::Error> {
+    Members(name).deserialize(json)
 }
 
 /// What an object says.
-#[derive(Default)]
-struct Answer<'a> {
+pub(crate) struct Generated<'a> {
     texts: Vec<Text<'a>>,
     /// Why the answer ended, where the model says so.
-    finish: Option<String>,
-    is_error: bool,
+    finish: Member<Reason<'a>>,
+    error: Member<Something>,
     /// It has no members.
     is_empty: bool,
+}
+
+impl Generated<'_> {
+    /// Reports what the object with the text `json` says. One that does nothing but bring one text is learnt, where there is
+    /// a template.
+    pub(crate) fn report(&self, json: &str, template: Option<&mut Template>, on: &mut impl FnMut(Event<'_>)) {
+        if self.error.get().is_some() {
+            return on(Event::Error { message: &failure_message(json.as_bytes()) });
+        }
+        if self.is_empty {
+            return on(Event::Empty);
+        }
+        let mut said = 0_usize;
+        for (choice, Text(text)) in (0_u32..).zip(&self.texts) {
+            if !text.is_empty() {
+                said += 1;
+                on(Event::Output { kind: OutputKind::Text, choice, text });
+            }
+        }
+        if said == 0 {
+            on(Event::Output { kind: OutputKind::Tensors, choice: 0, text: "" });
+        }
+        match (self.finish.get(), template, &self.texts[..]) {
+            (Some(Reason(reason)), ..) => on(Event::Finish { choice: 0, reason }),
+            (None, Some(template), [Text(Cow::Borrowed(text))]) if !text.is_empty() => {
+                template.learn(json.as_bytes(), text, OutputKind::Text, 0);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Reads an object whose text is the member of this name.
 struct Members<'n>(&'n str);
 
 impl<'de> DeserializeSeed<'de> for Members<'_> {
-    type Value = Answer<'de>;
+    type Value = Generated<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Answer<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Generated<'de>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Members<'_> {
-    type Value = Answer<'de>;
+    type Value = Generated<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<'de>, A::Error> {
-        let mut answer = Answer { is_empty: true, ..Answer::default() };
-        let mut has_text = false;
-        while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-            answer.is_empty = false;
-            if name == self.0 {
-                if std::mem::replace(&mut has_text, true) {
-                    return Err(A::Error::custom(format_args!("`{name}` twice")));
-                }
-                answer.texts = match map.next_value::<Texts<'de>>()? {
-                    Texts::One(text) => vec![text],
-                    Texts::Several(texts) => texts,
-                    Texts::None(_) => Vec::new(),
-                };
-            } else if name == "finish_reason" {
-                answer.finish = match map.next_value::<Texts<'de>>()? {
-                    Texts::One(Text(reason)) if !reason.is_empty() => Some(reason.into_owned()),
-                    _ => None,
-                };
-            } else {
-                let value = map.next_value::<Option<IgnoredAny>>()?;
-                answer.is_error |= name == "error" && value.is_some();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Generated<'de>, A::Error> {
+        let mut texts = Member::<Texts<'de>>::Absent;
+        let mut said = Generated { texts: Vec::new(), finish: Member::Absent, error: Member::Absent, is_empty: true };
+        while let Some(Key(name)) = map.next_key()? {
+            said.is_empty = false;
+            match &*name {
+                name if name == self.0 => texts = map.next_value()?,
+                "finish_reason" => said.finish = map.next_value()?,
+                "error" => said.error = map.next_value()?,
+                _ => pass(&mut map)?,
             }
         }
-        Ok(answer)
+        if let Member::Read(Texts(texts)) = texts {
+            said.texts = texts;
+        }
+        Ok(said)
     }
 }
 
-/// The value of an output: texts, or something else.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Texts<'a> {
-    One(#[serde(borrow)] Text<'a>),
-    Several(#[serde(borrow)] Vec<Text<'a>>),
-    None(IgnoredAny),
+/// The value of an output that is a text, or a list of nothing but texts. Any other value is tensors.
+struct Texts<'a>(Vec<Text<'a>>);
+
+impl<'de> FromJson<'de> for Texts<'de> {
+    fn from_text(text: Cow<'de, str>) -> Member<Texts<'de>> {
+        Member::Read(Texts(vec![Text(text)]))
+    }
+
+    fn from_list<A: SeqAccess<'de>>(mut list: A) -> Result<Member<Texts<'de>>, A::Error> {
+        let (mut texts, mut is_odd) = (Vec::new(), false);
+        while let Some(value) = list.next_element()? {
+            match value {
+                Member::Read(text) => texts.push(text),
+                Member::Absent | Member::Odd => is_odd = true,
+            }
+        }
+        Ok(if is_odd { Member::Odd } else { Member::Read(Texts(texts)) })
+    }
 }

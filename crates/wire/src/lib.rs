@@ -19,13 +19,19 @@ mod error_body;
 mod generate;
 pub mod grpc;
 mod infer;
+mod json;
 pub mod kserve;
+mod message;
 mod models;
+mod objects;
+mod opening;
+mod parts;
 /// The messages of `proto/kserve_v2.proto`. They are generated; where they are no longer the file's, the test that says so shows
 /// what they should be.
 #[allow(missing_docs, clippy::all)]
 #[rustfmt::skip]
 pub mod proto;
+mod repair;
 mod sse;
 mod template;
 

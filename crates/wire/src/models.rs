@@ -1,6 +1,7 @@
 //! The list of models that a server offers.
 
 use crate::answer::Object;
+use crate::json::not_json;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -9,7 +10,7 @@ use thiserror::Error;
 pub enum ModelsError {
     /// Not JSON, or JSON of another shape.
     #[error("not a list of models (an object whose `data` lists objects with an `id`): {0}")]
-    Malformed(#[from] serde_json::Error),
+    Malformed(String),
 }
 
 /// The names in the answer to `GET /v1/models`, in the server's order.
@@ -17,7 +18,8 @@ pub enum ModelsError {
 /// # Errors
 /// When the answer is anything but an object whose `data` lists objects with an `id`.
 pub fn model_ids(body: &[u8]) -> Result<Vec<String>, ModelsError> {
-    let Object(list): Object<ModelList> = serde_json::from_slice(body)?;
+    let Object(list): Object<ModelList> =
+        serde_json::from_slice(body).map_err(|error| ModelsError::Malformed(not_json(&error)))?;
     Ok(list.data.into_iter().map(|Object(model)| model.id).collect())
 }
 

@@ -11,7 +11,8 @@ use std::mem;
 /// The longest line, and the longest data of one event, in bytes. A server that sends more is not sending tokens.
 pub const MAX_EVENT: usize = 16 << 20;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// What may stand before a text in UTF-8.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One thing that an event stream said. The bytes live as long as the call that reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,7 +60,7 @@ fn when_the_first_all_fail_the_run_ends_early() {
 
 #[test]
 fn some_failures_are_counted_and_shown_once_each() {
-    let faults = ["status=500:every=4", "truncate:every=5", "malformed:every=7", "error-event:every=9"];
+    let faults = ["status=500:every=4", "truncate:every=5", "error-event:every=9"];
     let context = TestContext::faulty(&faults);
     let run = context.profile(&format!("{SMALL} --no-probe --request-count 60")).expect(0);
     let summary = run.summary();
@@ -71,7 +71,6 @@ fn some_failures_are_counted_and_shown_once_each() {
     for (class, sample) in [
         ("error status (body)", "500: simulated fault: status 500"),
         ("truncated answer (body)", ""),
-        ("malformed answer (body)", ""),
         ("error inside the answer (body)", "simulated fault: the engine died"),
     ] {
         assert_eq!(shown.matches(&format!(" x {class}, after ")).count(), 1, "{shown}");

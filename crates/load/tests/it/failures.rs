@@ -7,7 +7,7 @@ use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, document, finish, promp
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Target;
 use streamgauge_core::plan::{Header, HeaderValue};
-use streamgauge_core::record::{FailureClass, Stage};
+use streamgauge_core::record::{FailureClass, Stage, Unreadable};
 
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -170,20 +170,40 @@ fn a_request_that_was_not_taken_whole() {
 
 #[test]
 fn bytes_that_are_no_answer() {
-    for wrong in
-        [format!("{}data: {{\"choices\":[oops\n\n", token("a")), format!("{}data: <html>\n\n{DONE}", token("a"))]
-    {
+    // Nothing of the answer can be read.
+    for wrong in [format!("data: {{\"choices\":[oops\n\n{DONE}"), format!("data: <html>\n\n{DONE}")] {
         let ended = spoilt(true, move |peer| peer.send(&body(&wrong)));
         let (stage, class, message) = first(&ended);
-        assert_eq!((stage, class, ended.records()[0].chunks.len()), (Stage::Body, FailureClass::Malformed, 1));
+        assert_eq!((stage, class, ended.records()[0].chunks.len()), (Stage::Body, FailureClass::Malformed, 0));
         assert!(message.starts_with("not a chat chunk: "), "{message}");
     }
+    // Something can, but the answer does not end.
+    let ended = spoilt(true, |peer| peer.send(&body(&format!("{}data: {{\"choices\":[oops\n\n", token("a")))));
+    let (stage, class, _) = first(&ended);
+    assert_eq!((stage, class, ended.records()[0].chunks.len()), (Stage::Body, FailureClass::Truncated, 1));
     let ended = spoilt(false, |peer| peer.send(&document(200, "text/html", "<html>")));
     let (_, class, message) = first(&ended);
     assert_eq!(class, FailureClass::Malformed);
     assert!(message.starts_with("not a chat answer: "), "{message}");
     let ended = spoilt(false, |peer| peer.send(&document(200, JSON, "")));
     assert_eq!(first(&ended), (Stage::Body, FailureClass::Malformed, "the answer is empty"));
+}
+
+#[test]
+fn a_part_that_cannot_be_read_costs_itself_and_is_counted() {
+    let odd = [
+        ("data: {\"choices\":[oops\n\n", Unreadable { output: 1, other: 0 }),
+        ("data: <html>\n\n", Unreadable { output: 0, other: 1 }),
+        ("data: {\"choices\":[],\"usage\":{\"completion_tokens\":-3}}\n\n", Unreadable { output: 0, other: 1 }),
+        ("data: null\n\n", Unreadable::default()),
+    ];
+    for (part, unreadable) in odd {
+        let text = format!("{}{part}{}{}{DONE}", token("a"), token("b"), finish(0, "stop"));
+        let ended = spoilt(true, move |peer| peer.send(&body(&text)));
+        let record = ended.records()[0];
+        assert_eq!((record.is_ok(), record.chunks.len(), record.unreadable), (true, 2, unreadable), "{part}");
+        assert_eq!(record.usage, None);
+    }
 }
 
 #[test]
@@ -278,7 +298,6 @@ fn an_answer_that_ends_with_its_connection() {
 fn the_simulated_servers_faults_are_told_apart() {
     for (fault, stage, class, connections) in [
         ("truncate", Stage::Body, FailureClass::Truncated, 3),
-        ("malformed", Stage::Body, FailureClass::Malformed, 3),
         ("error-event", Stage::Body, FailureClass::InBand, 3),
         ("reset-stream", Stage::Body, FailureClass::Reset, 3),
         ("status=500", Stage::Body, FailureClass::Status, 1),
@@ -296,5 +315,20 @@ fn the_simulated_servers_faults_are_told_apart() {
         }
         assert_eq!(ended.facts.connections_opened, connections, "{fault}");
         assert!(ended.records().iter().all(|record| record.retries == 0));
+    }
+}
+
+#[test]
+fn the_simulated_servers_broken_chunk_costs_a_stream_nothing_and_a_whole_answer_all() {
+    for streaming in [true, false] {
+        let sim = sim(quick(), &["malformed:every=2"]);
+        let ended = Trial::at(sim.addr()).streaming(streaming).requests(4).run();
+        for record in ended.records() {
+            match (record.seq % 2, streaming) {
+                (0, _) => assert!(record.is_ok() && record.unreadable.is_none(), "{record:?}"),
+                (_, true) => assert!(record.is_ok() && record.unreadable.output == 1, "{record:?}"),
+                (_, false) => assert_eq!(failure(record).1, FailureClass::Malformed),
+            }
+        }
     }
 }

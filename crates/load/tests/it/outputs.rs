@@ -97,7 +97,7 @@ fn reasoning_and_tool_calls_are_output_of_their_kind() {
     ]);
     let ended = told(|trial| trial, vec![answer]);
     assert_eq!(kinds(&ended), [Reasoning, Reasoning, Text, ToolCall, ToolCall]);
-    let outputs = [output(0, Reasoning, "hm.."), output(0, Text, "so"), output(0, ToolCall, "{}")];
+    let outputs = [output(0, Reasoning, "hm.."), output(0, Text, "so"), output(0, ToolCall, "f{}")];
     assert_eq!(ended.only().outputs, outputs);
     assert!(ended.only().record.first_event.unwrap() <= ended.only().record.chunks[0].at);
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::io::{self, BufRead};
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{RunFacts, SCHEMA};
+use streamgauge_core::record::{RunFacts, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Nanos, Outcome, OutputKind, Phase, Record, Usage};
 
 /// Why a file of records cannot be read on.
@@ -181,6 +181,8 @@ struct Flat {
     usage: Option<Usage>,
     text_tokens: Option<u32>,
     bytes: u64,
+    #[serde(default)]
+    unreadable: Unreadable,
     sequence: Option<SequenceTag>,
     #[serde(flatten)]
     outcome: Outcome,
@@ -213,6 +215,7 @@ impl Flat {
             usage: self.usage,
             text_tokens: self.text_tokens,
             bytes: self.bytes,
+            unreadable: self.unreadable,
             sequence: self.sequence,
             outcome: self.outcome,
         })

@@ -8,7 +8,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::EndpointKind;
-use streamgauge_core::record::SCHEMA;
+use streamgauge_core::record::{SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Failure, FailureClass, Outcome, OutputKind, Phase, Record, Stage, Usage};
 
 fn written(records: &[Record]) -> Vec<u8> {
@@ -57,7 +57,7 @@ prop_compose! {
         (issued, end, retries, bytes) in any::<(i64, i64, u8, u64)>(),
         usage in of(any::<[Option<u64>; 4]>()),
         chunks in vec(chunks(), 0..6),
-        (written, sequence) in (of(any::<i64>()), of(any::<(u64, bool, bool)>())),
+        (written, sequence, unreadable) in (of(any::<i64>()), of(any::<(u64, bool, bool)>()), any::<(u32, u32)>()),
         outcome in outcomes(),
     ) -> Record {
         Record {
@@ -65,6 +65,7 @@ prop_compose! {
             first_byte, first_event, turnaround, retries, bytes, chunks, outcome,
             phase: if warmup { Phase::Warmup } else { Phase::Profiling },
             issued: Nanos(issued),
+            unreadable: Unreadable { output: unreadable.0, other: unreadable.1 },
             written: written.map(Nanos),
             sequence: sequence.map(|(id, start, end)| SequenceTag { id, start, end }),
             end: Nanos(end),

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::{self, Write};
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{RunFacts, SCHEMA};
+use streamgauge_core::record::{RunFacts, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Outcome, OutputKind, Phase, Record, Usage};
 
 /// Writes records, one after the other. Its memory is one line.
@@ -95,6 +95,11 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     member(line, "text_tokens", record.text_tokens.map(i64::from));
     key(line, "bytes");
     push_int(line, record.bytes);
+    if !record.unreadable.is_none() {
+        let Unreadable { output, other } = record.unreadable;
+        // Into memory, which takes all of it.
+        let _ = write!(line, r#","unreadable":{{"output":{output},"other":{other}}}"#);
+    }
     if let Some(SequenceTag { id, start, end }) = record.sequence {
         // Into memory, which takes all of it.
         let _ = write!(line, r#","sequence":{{"id":{id},"start":{start},"end":{end}}}"#);

@@ -2,7 +2,7 @@
 
 use crate::support::{config, facts, failure, row, stream, summary, summary_of};
 use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
-use streamgauge_core::record::{DelayedAcks, RunFacts, ThreadFacts};
+use streamgauge_core::record::{DelayedAcks, RunFacts, ThreadFacts, Unreadable};
 use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, Record, Stage};
 use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
 
@@ -50,7 +50,7 @@ fn doubts(summary: &Summary) -> Vec<&'static str> {
 #[test]
 fn each_doubt_arises_alone_and_none_when_all_is_well() {
     type Change = fn(&mut Vec<Record>, &mut RunFacts);
-    let cases: [(&str, Change); 19] = [
+    let cases: &[(&str, Change)] = &[
         ("successful_requests", |records, _| records.clear()),
         ("ended_early", |_, facts| facts.interrupted = true),
         ("clock", |_, facts| facts.kernel_stamps = false),
@@ -64,6 +64,7 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
             records[1..4].iter_mut().for_each(|record| share_late_read(record, 4));
         }),
         ("events_together", |records, _| records[..80].iter_mut().for_each(bundle)),
+        ("unreadable", |records, _| records[..9].iter_mut().for_each(|record| record.unreadable.output = 1)),
         ("turnaround", |records, _| {
             records.iter_mut().for_each(|record| record.turnaround = Some(Nanos::from_millis(2)));
         }),
@@ -89,7 +90,7 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
         }),
         ("", |_, _| {}),
     ];
-    for (key, change) in cases {
+    for (key, change) in cases.iter().copied() {
         let (mut records, mut facts) = (closed_loop(), facts());
         change(&mut records, &mut facts);
         let summary = summary_of(config(), &facts, &records);
@@ -156,6 +157,9 @@ fn the_limits_of_shares_hold_on_both_sides() {
     assert_eq!(of("shared_reads", [11, 12, 111, 112], all_late), three);
     let fail = |it: &mut Record| it.outcome = failure(0, 1, Stage::Body, FailureClass::Reset, "reset").outcome;
     assert_eq!(of("failed_requests", [10, 11, 100, 101], fail), three);
+    // A part that may have been output beside five events: 1,110 beside 10,000 are less than a tenth, 1,112 are more.
+    let lose = |it: &mut Record| it.unreadable = Unreadable { output: 2, other: 0 };
+    assert_eq!(of("unreadable", [10, 11, 555, 556], lose), three);
     let of = grades::<3>;
     // One of ten.
     assert_eq!(of("shared_reads", [100, 101, 1_000], |it| share_late_read(it, 4)), two);
@@ -166,6 +170,7 @@ fn the_limits_of_shares_hold_on_both_sides() {
     assert_eq!(of("events_together", [125, 126, 1_000], bundle), two);
     assert_eq!(of("cut_off_requests", [10, 11, 999], |it| it.outcome = Outcome::CutOff), two);
     assert_eq!(of("connections", [10, 11, 1_000], |it| it.retries = 1), two);
+    assert_eq!(of("unreadable", [10, 11, 1_000], |it| it.unreadable.other = 9), two);
     assert_eq!(of("token_counts", [50, 51, 1_000], |it| it.text_tokens = Some(11)), two);
     assert_eq!(of("uncounted_requests", [10, 11, 1_000], |it| (it.usage, it.text_tokens) = (None, None)), two);
 }

@@ -41,6 +41,7 @@ pub fn answer(seq: u64, sent: i64, at: &[i64]) -> Record {
         usage: Some(Usage { completion_tokens: Some(at.len() as u64), ..Usage::default() }),
         text_tokens: Some(at.len() as u32),
         bytes: 0,
+        unreadable: Default::default(),
         sequence: None,
         outcome: Outcome::Ok,
     }

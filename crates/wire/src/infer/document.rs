@@ -3,6 +3,7 @@
 use crate::answer::Object;
 use crate::elements;
 use crate::infer::answer::{Output, Response};
+use crate::json::not_json;
 use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -50,7 +51,7 @@ impl<'a> Document<'a> {
         let (json, mut rest) = body.split_at_checked(header.unwrap_or(body.len())).ok_or_else(|| {
             format!("Inference-Header-Content-Length is {}, and the body has {}", header.unwrap_or(0), body.len())
         })?;
-        let Object(members): Object<Members> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let Object(members): Object<Members> = serde_json::from_slice(json).map_err(|error| not_json(&error))?;
         let outputs: Vec<_> = members.outputs.unwrap_or_default().into_iter().map(|Object(output)| output).collect();
         let mut binary = Vec::with_capacity(outputs.len());
         for output in &outputs {
@@ -76,7 +77,7 @@ impl<'a> Document<'a> {
     /// When it is something else.
     pub(crate) fn read_unmeasured(body: &'a [u8]) -> Result<Document<'a>, String> {
         let mut values = serde_json::Deserializer::from_slice(body).into_iter::<serde::de::IgnoredAny>();
-        let first = values.next().transpose().map_err(|error| error.to_string())?;
+        let first = values.next().transpose().map_err(|error| not_json(&error))?;
         let end = values.byte_offset();
         // Blanks after the JSON are no tensors, unless there are tensors.
         let header = first.map(|_| end).filter(|end| !body[*end..].trim_ascii().is_empty());

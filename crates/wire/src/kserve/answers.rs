@@ -2,6 +2,7 @@
 
 use super::Protocol;
 use crate::answer::Object;
+use crate::json::not_json;
 use crate::proto;
 use crate::proto::model_config::SchedulingChoice;
 use crate::proto::model_metadata_response::TensorMetadata;
@@ -138,7 +139,7 @@ fn message<M: Message + Default>(what: &'static str, bytes: &[u8]) -> Result<M, 
 fn body<B: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<B, KserveError> {
     match serde_json::from_slice(bytes) {
         Ok(Object(body)) => Ok(body),
-        Err(error) => Err(KserveError::Malformed { what, reason: error.to_string() }),
+        Err(error) => Err(KserveError::Malformed { what, reason: not_json(&error) }),
     }
 }
 

@@ -69,6 +69,8 @@ fn line(event: &Event<'_>) -> String {
         }
         Event::Done => "done".into(),
         Event::Error { message } => format!("error {}", quoted(message)),
+        Event::Unreadable { may_be_output: true, .. } => "unreadable output".into(),
+        Event::Unreadable { may_be_output: false, .. } => "unreadable".into(),
         Event::Malformed { .. } => "malformed".into(),
     }
 }

@@ -74,6 +74,7 @@ fn line(event: &Event<'_>) -> String {
         Event::Empty => ".".into(),
         Event::Done => "done".into(),
         Event::Error { message } => format!("error {message}"),
+        Event::Unreadable { message, may_be_output: true } => format!("unreadable output {message}"),
         Event::Malformed { message } => format!("malformed {message}"),
         other => format!("{other:?}"),
     }

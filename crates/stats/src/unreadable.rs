@@ -1,0 +1,57 @@
+//! What of the answers could not be read, and what that means for figures.
+
+use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, share, share_row};
+use crate::thresholds as limit;
+use streamgauge_core::Record;
+
+/// Parts of successful answers that could not be read and were passed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UnreadableParts {
+    /// Those in which output may have been.
+    pub output: u64,
+    /// Any others.
+    pub other: u64,
+    /// Requests that had any.
+    pub requests: u64,
+    /// Output events of all requests.
+    pub events: u64,
+}
+
+impl UnreadableParts {
+    /// Counts one successful request in.
+    pub fn add(&mut self, record: &Record) {
+        self.events += record.chunks.len() as u64;
+        if !record.unreadable.is_none() {
+            self.requests += 1;
+            self.output += u64::from(record.unreadable.output);
+            self.other += u64::from(record.unreadable.other);
+        }
+    }
+}
+
+/// A chunk that could not be read may have been output, so that one gap is the sum of two and the tokens of a text are too
+/// few; a count that could not be read leaves the tokenizer's in its place.
+pub(crate) fn row(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let UnreadableParts { output, other, requests, events } = evidence.unreadable;
+    let of_requests = share(requests, evidence.counts.ok).filter(|_| requests > 0)?;
+    let of_events = share(output, output + events).unwrap_or(0.0);
+    let grade = match of_events > limit::UNREADABLE_DEGRADED {
+        true => Grade::Invalid,
+        false => caveat(of_requests, limit::UNREADABLE_GOOD),
+    };
+    let of = counted(evidence.counts.ok, "successful request");
+    let value = format!("{output} that may have been output, {other} others, in {requests} of {of}");
+    let row =
+        FidelityRow { value, ..share_row("unreadable", "Parts of answers that could not be read", of_requests, grade) };
+    let remedy = match output {
+        0 => {
+            "what the server sent there is not what the interface promises; where it was a token count, the figures use the \
+             tokenizer's instead"
+        }
+        _ => {
+            "output may be missing from the figures: gaps between tokens are too long and token counts of the tokenizer too \
+             small; look at the server's answers (--profile-export-level raw keeps them)"
+        }
+    };
+    Some(row.remedy(remedy))
+}
