@@ -167,7 +167,13 @@ fn native_table(title: &'static str, rows: &[Metric], summary: &Summary) -> Tabl
         let distribution = summary.distribution(metric);
         let mut cells = cells(distribution, marked_percentile);
         cells.extend(match distribution {
-            Some(d) => [grouped(d.std), reach(d.intervals.avg, d.avg), reach(d.interval(99), d.percentile(99))],
+            Some(d) => {
+                let needed = d.intervals.needed;
+                let avg = needed.avg.map_or_else(|| reach(d.intervals.avg, d.avg), |_| TOO_SHORT.into());
+                let p99 =
+                    needed.percentiles[8].map_or_else(|| reach(d.interval(99), d.percentile(99)), |_| TOO_SHORT.into());
+                [grouped(d.std), avg, p99]
+            }
             None => OUR_COLUMNS.map(|_| NOT_AVAILABLE.into()),
         });
         table.row(&label(metric), cells);
@@ -183,6 +189,9 @@ fn native_table(title: &'static str, rows: &[Metric], summary: &Summary) -> Tabl
     }
     table
 }
+
+/// In place of an interval that takes a longer run.
+const TOO_SHORT: &str = "†";
 
 /// The number behind a `±`.
 fn reach(interval: Option<Interval>, value: f64) -> String {
@@ -200,6 +209,17 @@ fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
         rows.iter().filter_map(|&metric| Some((metric, summary.distribution(metric)?))).collect();
     if shown.iter().any(|(_, d)| d.intervals.avg.is_some()) {
         text.push_str("± how far the farther end of the two-sided 95 % interval is; all intervals are in the JSON\n");
+    }
+    let needed = shown.iter().flat_map(|(_, d)| [d.intervals.needed.avg, d.intervals.needed.percentiles[8]]).flatten();
+    if let Some(longest) = needed.reduce(f64::max) {
+        put(
+            text,
+            format_args!(
+                "† no interval: these values depend on those before them, and the run is too short to say how much; with at \
+                 least {} s of it all of these are known\n",
+                longest.ceil()
+            ),
+        );
     }
     if shown.iter().any(|(_, d)| PERCENTILE_COLUMNS.iter().any(|&p| !d.supports(p))) {
         text.push_str("~ too few samples for a two-sided 95 % interval of this percentile\n");

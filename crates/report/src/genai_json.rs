@@ -102,13 +102,29 @@ fn statistics(unit: &str, d: &Distribution) -> Value {
 }
 
 /// How many values stand behind each distribution, whether its percentiles are exact or from a histogram, and which of
-/// them have too few values for a two-sided 95 % interval. Beside the distributions, whose keys are not ours.
+/// them have too few values for a two-sided 95 % interval; how many independent values the mean is worth, and, where the values
+/// depend on each other so much that the run is too short for an interval, at least how many seconds one takes. Beside the
+/// distributions, whose keys are not ours.
 fn samples(summary: &Summary) -> Value {
     let entry = |d: &Distribution| {
         let thin: Vec<String> = PERCENTILES.iter().filter(|&&p| !d.supports(p)).map(|p| format!("p{p}")).collect();
-        json!({"count": d.count, "exact": d.exact, "too_few_for": thin})
+        let mut members =
+            json!({"count": d.count, "exact": d.exact, "too_few_for": thin, "effective": d.intervals.effective});
+        let needed = needed(d);
+        if let (Value::Object(members), false) = (&mut members, needed.is_empty()) {
+            members.insert("needed_s".into(), Value::Object(needed));
+        }
+        members
     };
     Value::Object(summary.distributions.iter().map(|(metric, d)| (metric.key().into(), entry(d))).collect())
+}
+
+/// The statistics whose intervals take a longer run, each with its length in seconds.
+fn needed(d: &Distribution) -> Map<String, Value> {
+    let needed = d.intervals.needed;
+    let avg = needed.avg.map(|seconds| ("avg".to_owned(), json!(seconds)));
+    let percentiles = PERCENTILES.iter().zip(needed.percentiles);
+    avg.into_iter().chain(percentiles.filter_map(|(p, seconds)| Some((format!("p{p}"), json!(seconds?))))).collect()
 }
 
 /// The two-sided 95 % intervals that the run supports, by metric and statistic.
@@ -321,11 +337,18 @@ mod tests {
         let mut summary = golden_summary(golden_runs()[0].1);
         summary.distributions[0].1.count = 59;
         summary.distributions[0].1.exact = false;
+        summary.distributions[0].1.intervals.effective = 20.5;
+        summary.distributions[0].1.intervals.needed.avg = Some(54.5);
+        summary.distributions[0].1.intervals.needed.percentiles[8] = Some(900.0);
         let time_to_failure = distribution([2.0, 1.0, 3.0, 0.5], |_| 2.0);
         let (stage, class) = (Stage::FirstByte, FailureClass::Timeout);
         summary.failures = vec![FailureGroup { stage, class, count: 3, sample: "late".into(), time_to_failure }];
         let document = read(&plan(EndpointKind::Chat), &summary);
-        let expected = json!({"count": 59, "exact": false, "too_few_for": ["p1", "p99"]});
+        let expected = json!({
+            "count": 59, "exact": false, "too_few_for": ["p1", "p99"], "effective": 20.5,
+            "needed_s": {"avg": 54.5, "p99": 900.0},
+        });
+        assert!(document["samples"]["request_latency"].get("needed_s").is_none());
         assert_eq!(document["samples"]["time_to_first_token"], expected);
         let error = &document["errors"][0];
         assert_eq!((&error["stage"], &error["class"]), (&json!("first_byte"), &json!("timeout")));

@@ -81,15 +81,15 @@ impl<'a> Answer<'a> {
         chunks[from..].iter().map(|chunk| chunk.at)
     }
 
-    /// Every r(j+1) - r(j).
-    pub fn gaps(&self) -> impl Iterator<Item = Nanos> + 'a {
+    /// Every r(j+1) - r(j), with r(j+1).
+    pub fn gaps(&self) -> impl Iterator<Item = (Nanos, Nanos)> + 'a {
         let chunks = if self.streaming { self.record.chunks.as_slice() } else { &[] };
-        chunks.windows(2).map(|pair| pair[1].at - pair[0].at)
+        chunks.windows(2).map(|pair| (pair[1].at - pair[0].at, pair[1].at))
     }
 
-    /// How late each output event was read, where that is known.
-    pub fn lags(&self) -> impl Iterator<Item = Nanos> + 'a {
-        self.record.chunks.iter().filter_map(|chunk| chunk.lag)
+    /// How late each output event was read, where that is known, with when it was received.
+    pub fn lags(&self) -> impl Iterator<Item = (Nanos, Nanos)> + 'a {
+        self.record.chunks.iter().filter_map(|chunk| Some((chunk.lag?, chunk.at)))
     }
 
     /// How far the output's length was from the length asked for, and that length, where one was.
@@ -100,7 +100,7 @@ impl<'a> Answer<'a> {
     }
 
     fn time_to_second_token(&self) -> Option<Nanos> {
-        self.gaps().next()
+        self.gaps().next().map(|(gap, _)| gap)
     }
 
     /// Rounded half to even, as Python does and with it GenAI-Perf.

@@ -1,9 +1,10 @@
 //! Calibration: what a machine's measurements are worth, by loads whose true times are known. Each point of a grid is judged
 //! by the difference between what was reported and what was true; the verdict of its run is judged with it.
 
-use crate::distribution::{Distribution, Sampler};
+use crate::distribution::Distribution;
 use crate::fidelity::Grade;
 use crate::metric::Metric;
+use crate::sampler::Sampler;
 use crate::summary::Summary;
 use crate::thresholds::{FAITHFUL_ERROR, SERVER_LATE_LEAST, SERVER_LATE_OF_GAP};
 use crate::truth::{Truth, TruthSampler};

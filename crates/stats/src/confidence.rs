@@ -15,8 +15,8 @@ use streamgauge_core::units::percent;
 use streamgauge_core::{Nanos, load::Load};
 use thiserror::Error;
 
-/// Successful requests before the first look. The mean of some tens of skewed latencies is not nearly normal yet, and the first
-/// requests of a run, which all left at once, are not like the later ones.
+/// Successful requests before the first look. The first requests of a run, which all left at once, are not like the later ones; the
+/// mean of a metric takes more ([`crate::thresholds::MEAN_VALUES`]).
 pub const LOOK_FROM: u64 = 100;
 
 /// By how much the number of successful requests grows from look to look, as a share: an interval narrows with its root, so
@@ -27,8 +27,7 @@ pub const GROWTH: f64 = 0.1;
 /// draws of a run), so that even then the recorder has nearly all of its time for records.
 pub const APART: Nanos = Nanos::from_millis(500);
 
-/// The metrics of one request, whose values are nearly independent of each other. Those pooled from within requests are not:
-/// their intervals are too narrow to stop by.
+/// The metrics of one request. Those pooled from within requests have so many values that a look at them takes too long.
 const OF_REQUESTS: [Metric; 9] = [
     Metric::TimeToFirstToken,
     Metric::TimeToFirstTokenFromDue,
@@ -95,6 +94,8 @@ pub struct Estimate {
     pub value: f64,
     /// None where there are too few values, or too little time, for one.
     pub interval: Option<Interval>,
+    /// At least how many seconds an interval would take, where the values depend on each other so much that the run is too short.
+    pub needed: Option<f64>,
 }
 
 impl Estimate {

@@ -2,6 +2,7 @@
 
 use crate::confidence::Wanted;
 use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, share_row, text_row};
+use crate::interval::Needed;
 use crate::metric::Metric;
 use crate::thresholds::WINDOW_LATENCY_GOOD;
 use crate::windows::AGREE;
@@ -50,6 +51,44 @@ pub(crate) fn window_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     ))
 }
 
+/// Metrics whose intervals a reader looks for, and those that a run is too short for. That lowers no verdict: a figure without its
+/// interval says nothing wrong, and the reports mark it.
+pub(crate) fn too_short(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let printed = [
+        Metric::TimeToFirstToken,
+        Metric::TimeToFirstTokenFromDue,
+        Metric::RequestLatency,
+        Metric::RequestLatencyFromDue,
+        Metric::InterTokenLatency,
+        Metric::InterChunkLatency,
+    ];
+    // The mean, and with it the whole metric, or only its p99, which few of the values decide.
+    let of = |needed: fn(&Needed) -> Option<f64>| -> Option<(String, f64)> {
+        let lacking: Vec<(&str, f64)> = printed
+            .into_iter()
+            .filter_map(|metric| Some((metric.title(), needed(&evidence.distribution(metric)?.intervals.needed)?)))
+            .collect();
+        let longest = lacking.iter().map(|(_, needed)| *needed).reduce(f64::max)?;
+        let titles: Vec<String> = lacking.iter().map(|(title, _)| title.to_lowercase()).collect();
+        Some((format!("{} for {}", seconds(longest), titles.join(", ")), longest))
+    };
+    let whole = of(|needed| needed.avg);
+    let tails = of(|needed| needed.percentiles[8].filter(|_| needed.avg.is_none()));
+    let longest = whole.iter().chain(&tails).map(|(_, longest)| *longest).reduce(f64::max)?;
+    let found: Vec<String> = whole
+        .map(|(what, _)| format!("at least {what}"))
+        .into_iter()
+        .chain(tails.map(|(what, _)| format!("for p99 at least {what}")))
+        .collect();
+    let row = text_row(
+        "run_length",
+        "Run length against dependence in time",
+        format!("too short for some intervals: {}", found.join("; ")),
+        Grade::Good,
+    );
+    Some(FidelityRow { number: Some(longest), unit: "s", ..row })
+}
+
 /// Whether the figure that the run waited for is known as well as asked. A run that ended because it was is judged by what
 /// it was then: the requests in flight, which came after, may move the figure once more.
 pub(crate) fn confidence(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -60,10 +99,22 @@ pub(crate) fn confidence(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (name, within) = (wanted.name(), percent(wanted.within));
     let value = match precision {
         Some(precision) => format!("±{} of {name}, {within} was asked for", hundredths(precision)),
-        None => format!("too few requests for an interval of {name}, {within} was asked for"),
+        None => match evidence.awaited.and_then(|figure| figure.needed) {
+            Some(needed) => format!(
+                "no interval of {name}: its values depend on each other for so long that it takes a run of at least {}; {within} \
+                 was asked for",
+                seconds(needed)
+            ),
+            None => format!("too few requests for an interval of {name}, {within} was asked for"),
+        },
     };
     let number = precision.map(|precision| precision * 100.0);
     let row = text_row("confidence", "Confidence", value, grade);
     let row = FidelityRow { number, unit: if number.is_some() { "%" } else { "" }, ..row };
     Some(row.remedy("the run ended before the figure was known so well; let it run longer, or ask for less"))
+}
+
+/// A length of time for people; a lower bound that is known roughly needs no more digits.
+fn seconds(needed: f64) -> String {
+    format!("{} s", needed.ceil())
 }

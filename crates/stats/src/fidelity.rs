@@ -123,6 +123,7 @@ const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     token_counts,
     tokens_per_event,
     uncounted,
+    endings::too_short,
     samples,
 ];
 
@@ -423,6 +424,11 @@ fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         true => format!("{least}, enough for every percentile"),
         false => format!("{least}, too few for {}: marked ~, more requests firm them up", short.join(" ")),
     };
+    let means = match least < limit::MEAN_VALUES {
+        true => format!("; ±avg takes {}", limit::MEAN_VALUES),
+        false => String::new(),
+    };
+    let value = value + &means;
     let row = text_row("samples", "Samples behind the percentiles", value, Grade::Good);
     Some(FidelityRow { number: Some(least as f64), unit: "requests", ..row })
 }

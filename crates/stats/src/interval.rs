@@ -1,7 +1,7 @@
 //! How far chance may have moved a statistic: two-sided 95 % confidence intervals.
 //!
-//! All of them take the values for independent of each other. Requests that share a server are nearly so in a steady run; a
-//! drift, or values pooled from within requests, makes the truth wider than what is shown.
+//! The functions here take the values for independent of each other. The values of a run seldom are; [`crate::Distribution`] has
+//! intervals that are widened by how much they depend on each other in time, or none where that cannot be told.
 
 use crate::thresholds::INTERVAL_CONFIDENCE;
 use serde::Serialize;
@@ -23,13 +23,29 @@ impl Interval {
     }
 }
 
-/// The intervals of one metric's statistics; none where there are too few values for one.
+/// The intervals of one metric's statistics. One is missing where there are too few values for it, or where the values depend on each
+/// other so much that the run is too short.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Intervals {
     /// Of the mean.
     pub avg: Option<Interval>,
     /// Of the percentiles of [`crate::PERCENTILES`], in that order.
     pub percentiles: [Option<Interval>; 9],
+    /// How many independent values the mean is worth: the count over the inflation of its variance by dependence in time.
+    pub effective: f64,
+    /// How long the run would have to be for the intervals that dependence denies.
+    pub needed: Needed,
+}
+
+/// About how long a run of the same load would have to be for an interval, in seconds, where the values depend on each other so much
+/// that this run is too short. None where there is an interval, and where there are merely too few values. The less a run shows of
+/// its correlation time, the more this is a lower bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Needed {
+    /// For the mean.
+    pub avg: Option<f64>,
+    /// For the percentiles of [`crate::PERCENTILES`], in that order.
+    pub percentiles: [Option<f64>; 9],
 }
 
 /// The order statistics, counted from 0, between which the `p`-th percentile of the source of `count` values lies with

@@ -5,8 +5,8 @@
 //! least a hundredth of the true values is still above what is reported for the percentile 99 - 100 s / n: the true p99
 //! lies between that and the p99 reported. How many s is, is partly an estimate (`sharing`), and with it the bound.
 
-use crate::distribution::Sampler;
 use crate::metric::Metric;
+use crate::sampler::Sampler;
 
 /// How low a metric's p99 may truly be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub(crate) struct LateTail {
 
 impl LateTail {
     /// Of a metric's values, of which so many are made of late reads. None when there are none.
-    pub fn of(metric: Metric, values: &mut Sampler, spoiled: f64) -> Option<LateTail> {
+    pub fn of(metric: Metric, values: &Sampler, spoiled: f64) -> Option<LateTail> {
         if spoiled <= 0.0 {
             return None;
         }
@@ -46,7 +46,7 @@ mod tests {
     fn tail(values: impl IntoIterator<Item = u32>, spoiled: f64) -> Option<LateTail> {
         let mut sampler = Sampler::of(Metric::InterChunkLatency);
         values.into_iter().for_each(|value| sampler.add(f64::from(value)));
-        LateTail::of(Metric::InterChunkLatency, &mut sampler, spoiled)
+        LateTail::of(Metric::InterChunkLatency, &sampler, spoiled)
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The opening burst: the requests that a closed loop sends at once when its measured part does not follow a warm-up. They meet
 //! an idle server and each other, so their first tokens are those of a burst and not of the load that follows.
 
-use crate::distribution::Sampler;
 use crate::fidelity::{Evidence, FidelityRow, Grade, share_row};
 use crate::metric::Metric;
+use crate::sampler::Sampler;
 use crate::thresholds as limit;
 use streamgauge_core::Record;
 
@@ -40,7 +40,7 @@ impl Opening {
 
     /// What it came to; none where no request of the burst is in the figures.
     pub fn close(self) -> Option<OpeningBurst> {
-        let others_p99 = { self.others }.look(Some(99)).map(|(p99, _)| p99);
+        let others_p99 = self.others.look(Some(99)).map(|p99| p99.value);
         (self.within > 0).then_some(OpeningBurst { requests: self.within, others_p99 })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::confidence::{Estimate, Wanted};
-use crate::distribution::{Distribution, Sampler};
+use crate::distribution::Distribution;
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
 use crate::interval::Interval;
@@ -10,6 +10,7 @@ use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::opening::Opening;
 use crate::perf_analyzer::{GpuFigures, GpuFold, ServerFigures};
+use crate::sampler::Sampler;
 use crate::scope::{Scope, Span};
 use crate::sharing::Sharing;
 use crate::slot_times::SlotTimes;
@@ -351,7 +352,7 @@ impl Accumulator {
         let never = record.sent.is_none() && record.outcome == Outcome::CutOff;
         let left = if never { Some(record.end) } else { record.sent };
         if let (Some(due), Some(left)) = (record.due, left) {
-            self.lateness.add_nanos(left - due);
+            self.lateness.add_nanos_at(left - due, due);
             self.counts.sent_late += u64::from(left - due > SEND_LATENESS_GOOD);
             self.counts.never_sent += u64::from(never);
         }
@@ -361,7 +362,7 @@ impl Accumulator {
         self.counts.failed += 1;
         self.unfinished.iter_mut().for_each(|wait| wait.add_failed(record));
         let time = record.end - record.issued;
-        self.times_to_failure.add_nanos(time);
+        self.times_to_failure.add_nanos_at(time, record.issued);
         let kind = self.failures.entry((failure.stage, failure.class)).or_insert_with(|| FailureKind {
             count: 0,
             first: u64::MAX,
@@ -369,7 +370,7 @@ impl Accumulator {
             times: Sampler::of(Metric::TimeToFailure),
         });
         kind.count += 1;
-        kind.times.add_nanos(time);
+        kind.times.add_nanos_at(time, record.issued);
         // The earliest by number and not by arrival, so that the summary does not depend on the order of records.
         if record.seq < kind.first {
             kind.first = record.seq;
@@ -383,19 +384,19 @@ impl Accumulator {
         self.tokens.add(record, answer.output.map(|(_, source)| source));
         for (metric, sampler) in PER_REQUEST.into_iter().zip(&mut self.samplers) {
             if let Some(value) = answer.value(metric) {
-                sampler.add(value);
+                sampler.add_at(value, answer.sent);
             }
         }
         if let (Some(opening), Some(ttft)) = (&mut self.opening, answer.value(Metric::TimeToFirstToken)) {
             opening.add(record, ttft);
         }
         let mut backward = answer.first < answer.sent;
-        for gap in answer.gaps() {
+        for (gap, at) in answer.gaps() {
             backward |= gap < Nanos::ZERO;
-            self.gaps.add_nanos(gap);
+            self.gaps.add_nanos_at(gap, at);
         }
         self.backward += u64::from(backward);
-        answer.lags().for_each(|lag| self.lags.add_nanos(lag));
+        answer.lags().for_each(|(lag, at)| self.lags.add_nanos_at(lag, at));
         if self.config.streaming {
             self.sharing.add(&record.chunks);
             self.tokens_per_event.add(record, answer.output);
@@ -425,23 +426,22 @@ impl Accumulator {
 
     /// The `percentile` of a metric so far, or its mean, or its one figure; none while there is none. What it will be at the end
     /// if nothing else comes, without ending anything.
-    pub(crate) fn figure(&mut self, metric: Metric, percentile: Option<u8>) -> Option<Estimate> {
+    pub(crate) fn figure(&self, metric: Metric, percentile: Option<u8>) -> Option<Estimate> {
         if !metric.is_system() {
-            let (value, interval) = self.sampler(metric)?.look(percentile)?;
-            return Some(Estimate { value, interval });
+            return self.sampler(metric)?.look(percentile);
         }
         let span = self.rate_span();
         let duration = span.map_or(Nanos::ZERO, |span| span.length());
         let scalars = self.scalars(duration);
         let &(_, value) = scalars.iter().find(|(known, _)| *known == metric)?;
-        let latency = self.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|(avg, _)| avg);
+        let latency = self.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|avg| avg.value);
         let intervals = rate_intervals(&self.bins, span, latency, &scalars, self.config.seed);
         let interval = intervals.into_iter().find(|(known, _)| *known == metric).map(|(_, interval)| interval);
-        Some(Estimate { value, interval })
+        Some(Estimate { value, interval, needed: None })
     }
 
-    fn sampler(&mut self, metric: Metric) -> Option<&mut Sampler> {
-        let mut samplers = PER_REQUEST.iter().zip(&mut self.samplers);
+    fn sampler(&self, metric: Metric) -> Option<&Sampler> {
+        let mut samplers = PER_REQUEST.iter().zip(&self.samplers);
         samplers.find(|(known, _)| **known == metric).map(|(_, sampler)| sampler)
     }
 
@@ -515,10 +515,10 @@ impl Accumulator {
     }
 
     /// What late reads may have done to the times between events and to the first tokens.
-    fn late_tails(&mut self) -> Vec<LateTail> {
+    fn late_tails(&self) -> Vec<LateTail> {
         let (late, late_firsts) = (self.sharing.all_late(), self.sharing.all_late_firsts());
-        let gaps = LateTail::of(Metric::InterChunkLatency, &mut self.gaps, late);
-        let firsts = PER_REQUEST.iter().zip(&mut self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
+        let gaps = LateTail::of(Metric::InterChunkLatency, &self.gaps, late);
+        let firsts = PER_REQUEST.iter().zip(&self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
         let firsts = firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts));
         gaps.into_iter().chain(firsts).collect()
     }

@@ -6,6 +6,23 @@ use streamgauge_core::Nanos;
 /// Confidence that a printed percentile's interval must reach with the samples there are: the customary 95 %.
 pub const INTERVAL_CONFIDENCE: f64 = 0.95;
 
+/// Fewest values whose mean has an interval. What happens to one request in fifty or more, such as a wait for a place, is then seen
+/// with 95 % probability (ln 0.05 / ln 0.98 = 148); an interval of fewer values, in which it was not, is too low and too narrow.
+pub const MEAN_VALUES: u64 = 150;
+/// Independent values that a run must be worth where its values depend on each other, or so many integrated autocorrelation times: half
+/// as many again as the fifty after which `emcee` trusts its estimate (Foreman-Mackey et al. 2013). With fewer, runs that by
+/// chance show little of their dependence would have intervals that are far too narrow: of simulated queues one run in nine
+/// had a wrong one with fifty, and with this one in seventeen.
+pub const EFFECTIVE_VALUES: f64 = 75.0;
+/// From which inflation of the variance on values count as dependent: 1 and this over the root of their number, but no less than
+/// `DEPENDENT_LEAST` and no more than `DEPENDENT_MOST`. Of independent values fewer than a tenth of the runs of a hundred, and
+/// fewer than one in a hundred of three hundred, come to more by chance.
+pub const DEPENDENT_SPREAD: f64 = 10.0;
+/// See `DEPENDENT_SPREAD`. Less than half more variance is a fifth of an interval's width.
+pub const DEPENDENT_LEAST: f64 = 1.5;
+/// See `DEPENDENT_SPREAD`. So few values as would be allowed more have no interval but the median's.
+pub const DEPENDENT_MOST: f64 = 4.0;
+
 /// Share of output events whose stamp may be wrong because they shared a late read: up to here no percentile below
 /// p99 can rest on them.
 pub const SHARED_GOOD: f64 = 0.01;

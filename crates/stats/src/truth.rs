@@ -1,8 +1,9 @@
 //! What truly happened, from a server's own account: the same statistics as of a client's records, so that the two can be
 //! held against each other.
 
-use crate::distribution::{Distribution, Sampler};
+use crate::distribution::Distribution;
 use crate::metric::Metric;
+use crate::sampler::Sampler;
 use streamgauge_core::Nanos;
 
 /// What truly happened. Instants are nanoseconds since 1970.

@@ -1,8 +1,9 @@
 //! Percentiles over all that were asked, and not only over those that were answered: failing fast must not look like
 //! being fast.
 
-use crate::distribution::{PERCENTILES, Sampler};
+use crate::distribution::PERCENTILES;
 use crate::metric::Metric;
+use crate::sampler::Sampler;
 use serde::Serialize;
 use streamgauge_core::{Nanos, Record};
 
@@ -68,7 +69,7 @@ impl Unfinished {
     }
 
     /// With the values of the successful requests; none when no request failed.
-    pub fn close(mut self, succeeded: &mut Sampler) -> Option<WithFailures> {
+    pub fn close(self, succeeded: &Sampler) -> Option<WithFailures> {
         let mut known = succeeded.steps();
         known.extend(self.known.steps());
         known.sort_by(|(a, _), (b, _)| a.total_cmp(b));

@@ -78,17 +78,29 @@ fn a_rate_that_is_known_well_enough_ends_the_run() {
 fn a_run_that_ends_before_the_figure_is_known_says_how_far_it_came() {
     let context = TestContext::new();
     let args = format!("{SMALL} --until-ci 0.0001%");
-    let run = context.profile(&format!("{args} --request-count 120")).expect(0);
-    assert_eq!(run.records().all.len(), 120);
+    // A mean takes 150 values.
+    let run = context.profile(&format!("{args} --request-count 160")).expect(0);
+    assert_eq!(run.records().all.len(), 160);
     assert!(run.records().run["satisfied"].is_null() && !run.stderr.contains("the run ended"), "{}", run.stderr);
     let row = run.fidelity_row("confidence").unwrap();
     assert_eq!(row["grade"], "degraded");
-    let number = row["number"].as_f64().unwrap();
-    assert!(near(&row["number"], precision(&run.summary(), "request_latency", "avg")));
-    assert_eq!(row["value"], format!("±{number:.2} % of mean request_latency, 0.0001 % was asked for"));
+    match row["number"].as_f64() {
+        Some(number) => {
+            assert!(near(&row["number"], precision(&run.summary(), "request_latency", "avg")));
+            assert_eq!(row["value"], format!("±{number:.2} % of mean request_latency, 0.0001 % was asked for"));
+        }
+        // Beside other work on the machine, latencies may depend on each other.
+        None => {
+            let value = row["value"].as_str().unwrap();
+            assert!(
+                value.starts_with("no interval of mean request_latency: its values depend on each other"),
+                "{value}"
+            );
+        }
+    }
     assert!(run.stdout.contains("let it run longer, or ask for less"), "{}", run.stdout);
     comes_out_again(&context, &run);
-    context.profile(&format!("{args} --request-count 120 --require-fidelity good")).expect(3);
+    context.profile(&format!("{args} --request-count 160 --require-fidelity good")).expect(3);
     // Too few for an interval at all.
     let run = context.profile(&format!("{args} --ci-metric request_latency:p99 --request-count 20")).expect(0);
     let row = run.fidelity_row("confidence").unwrap();

@@ -139,6 +139,20 @@ fn what_chance_may_have_done_stands_beside_the_figures() {
 }
 
 #[test]
+fn an_interval_that_takes_a_longer_run_is_marked_and_says_how_long() {
+    let mut summary = golden_summary(golden_runs()[0].1);
+    let (_, latency) = summary.distributions.iter_mut().find(|(m, _)| *m == Metric::RequestLatency).unwrap();
+    latency.intervals.needed.avg = Some(53.2);
+    latency.intervals.needed.percentiles[8] = Some(899.1);
+    let text = render(Style::Native, &plan(EndpointKind::Chat), &summary);
+    let row = body(&text).into_iter().find(|row| row[0] == "Request Latency (ms)").unwrap();
+    assert_eq!(row[8..], ["†", "†"]);
+    assert!(text.contains("\n† no interval: these values depend on those before them"), "{text}");
+    assert!(text.contains("at least 900 s of it"), "{text}");
+    assert!(!render(Style::Native, &plan(EndpointKind::Chat), &golden_summary(golden_runs()[0].1)).contains('†'));
+}
+
+#[test]
 fn failed_requests_are_endless_in_a_table_of_their_own() {
     let mut summary = golden_summary(golden_runs()[0].1);
     let mut percentiles = PERCENTILES.map(|p| Some(f64::from(p)));

@@ -5,8 +5,9 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use streamgauge_core::{FailureClass, Nanos, Outcome, Record, Stage};
-use streamgauge_stats::distribution::EXACT_VALUES;
 use streamgauge_stats::interval::percentile_ranks;
+use streamgauge_stats::sampler::EXACT_VALUES;
+use streamgauge_stats::thresholds::MEAN_VALUES;
 use streamgauge_stats::{AccumulatorConfig, Interval, Metric, PERCENTILES, Sampler};
 
 fn any_record() -> impl Strategy<Value = Record> {
@@ -77,7 +78,7 @@ proptest! {
             }
         }
         let mean = found.intervals.avg;
-        prop_assert_eq!(mean.is_some(), sorted.len() > 1);
+        prop_assert_eq!(mean.is_some(), sorted.len() as u64 >= MEAN_VALUES);
         prop_assert!(mean.is_none_or(|interval| interval.low <= found.avg && found.avg <= interval.high));
     }
 

@@ -1,0 +1,443 @@
+//! The collection of a metric's values, with when each was taken: exact while they fit in memory, in a histogram beyond.
+
+use crate::confidence::Estimate;
+use crate::dependence::{Timeline, scramble};
+use crate::distribution::{Distribution, PERCENTILES, Rank, interpolate};
+use crate::interval::{Interval, Intervals, Needed};
+use crate::metric::Metric;
+use crate::widened::{Ground, Lack};
+use hdrhistogram::Histogram;
+use streamgauge_core::Nanos;
+
+/// Values of a per-request metric kept exactly, with their times; 3 MiB. A power of two, so that the growing vector ends at just that.
+pub const EXACT_VALUES: usize = 1 << 18;
+
+/// Gaps between chunks kept exactly, of which there are many more; 12 MiB.
+pub const EXACT_POOLED_VALUES: usize = 1 << 20;
+
+/// Values that are kept with their times when all of them are no longer: enough for the dependence among them, 768 KiB.
+const KEPT: usize = 1 << 16;
+
+/// Times are kept in steps of 2^18 ns, a quarter of a millisecond, which reach to the thirteenth day; later ones count as that.
+const TIME_STEP: u32 = 18;
+
+/// Collects the values of one metric. Memory is bounded.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    exact_bound: usize,
+    steps_per_unit: f64,
+    values: Vec<f64>,
+    /// When each value was taken, in [`TIME_STEP`]s; empty when that is not known of all.
+    times: Vec<u32>,
+    spill: Option<Box<Spill>>,
+}
+
+impl Sampler {
+    /// A sampler for that metric's values.
+    pub fn of(metric: Metric) -> Sampler {
+        let pooled = metric == Metric::InterChunkLatency;
+        let whole = metric.unit() == "tokens";
+        Sampler::new(if pooled { EXACT_POOLED_VALUES } else { EXACT_VALUES }, if whole { 1.0 } else { 1e6 })
+    }
+
+    fn new(exact_bound: usize, steps_per_unit: f64) -> Sampler {
+        Sampler { exact_bound, steps_per_unit, values: Vec::new(), times: Vec::new(), spill: None }
+    }
+
+    /// Adds a value in the metric's unit. What is not a finite number is not a value. Values of which the time is not known are
+    /// taken for independent of each other.
+    pub fn add(&mut self, value: f64) {
+        if value.is_finite() {
+            self.push(value, None);
+        }
+    }
+
+    /// Adds a value in the metric's unit that was taken at that time, on the run's clock. Values come in any order.
+    pub fn add_at(&mut self, value: f64, at: Nanos) {
+        if value.is_finite() {
+            self.push(value, Some(at));
+        }
+    }
+
+    /// Adds a time to a metric in milliseconds.
+    pub fn add_nanos(&mut self, span: Nanos) {
+        self.add(span.as_millis_f64());
+    }
+
+    /// Adds a time to a metric in milliseconds, with when it was taken.
+    pub fn add_nanos_at(&mut self, span: Nanos, at: Nanos) {
+        self.add_at(span.as_millis_f64(), at);
+    }
+
+    fn push(&mut self, value: f64, at: Option<Nanos>) {
+        if let Some(spill) = &mut self.spill {
+            return spill.add(value, at.map(step_of));
+        }
+        if self.values.len() >= self.exact_bound {
+            self.spill = Spill::over(&self.values, self.known_times(), self.steps_per_unit);
+            if let Some(spill) = &mut self.spill {
+                spill.add(value, at.map(step_of));
+                (self.values, self.times) = (Vec::new(), Vec::new());
+                return;
+            }
+        }
+        // Once one time is missing there are fewer times than values from then on.
+        if let Some(at) = at.filter(|_| self.times.len() == self.values.len()) {
+            self.times.push(step_of(at));
+        }
+        self.values.push(value);
+    }
+
+    /// When each value was taken, where that is known of all.
+    fn known_times(&self) -> Option<&[u32]> {
+        Some(self.times.as_slice()).filter(|times| times.len() == self.values.len())
+    }
+
+    /// The statistics; none without values.
+    pub fn close(self) -> Option<Distribution> {
+        let sorted = self.sorted();
+        let at = |ranks: &[u64]| -> Vec<f64> {
+            match &self.spill {
+                Some(spill) => spill.order_statistics(ranks),
+                None => ranks.iter().filter_map(|&rank| sorted.get(rank as usize).copied()).collect(),
+            }
+        };
+        let moments = self.moments(&sorted);
+        let (min, max) = match &self.spill {
+            Some(spill) => (spill.min, spill.max),
+            None => (*sorted.first()?, *sorted.last()?),
+        };
+        let found = PERCENTILES.map(|p| Rank::of(p, moments.count));
+        let values = Looked::up(found.iter().flat_map(|rank| [rank.low, rank.high]), max, &at);
+        let percentiles = found.map(|rank| interpolate(rank, |rank| values.at(rank)));
+        let (ground, seconds) = self.ground();
+        let (avg, std) = (moments.mean, moments.std());
+        let mean = ground.mean(avg, std);
+        let mut places = PERCENTILES.iter().zip(percentiles).map(|(&p, found)| ground.percentile(p, found));
+        let places = [(); 9].map(|()| places.next().unwrap_or(Err(Lack::Values)));
+        let ends = places.iter().flatten().flat_map(|&(low, high)| [low, high]);
+        let values = Looked::up(ends, max, &at);
+        let needed = |lack: Option<Lack>| lack.and_then(Lack::times).map(|times| times * seconds);
+        Some(Distribution {
+            count: moments.count,
+            exact: self.spill.is_none(),
+            avg,
+            min,
+            max,
+            std,
+            percentiles,
+            intervals: Intervals {
+                avg: mean.ok(),
+                percentiles: places
+                    .map(|ranks| ranks.ok().map(|(low, high)| Interval { low: values.at(low), high: values.at(high) })),
+                effective: ground.effective(),
+                needed: Needed { avg: needed(mean.err()), percentiles: places.map(|ranks| needed(ranks.err())) },
+            },
+        })
+    }
+
+    /// A figure of the values so far and where chance may have moved it, as they would be if there were no more: the
+    /// `p`-th percentile of 1 to 99, or the mean. None without values. Looking changes nothing.
+    pub(crate) fn look(&self, p: Option<u8>) -> Option<Estimate> {
+        let sorted = self.sorted();
+        let moments = self.moments(&sorted);
+        if moments.count == 0 {
+            return None;
+        }
+        let (ground, seconds) = self.ground();
+        let needed = |lack: Lack| lack.times().map(|times| times * seconds);
+        let Some(p) = p.map(|p| p.clamp(1, 99)) else {
+            let interval = ground.mean(moments.mean, moments.std());
+            return Some(Estimate {
+                value: moments.mean,
+                interval: interval.ok(),
+                needed: interval.err().and_then(needed),
+            });
+        };
+        let rank = Rank::of(p, moments.count);
+        let at = |rank| self.at_rank(&sorted, rank);
+        let (low, high) = (at(rank.low)?, at(rank.high)?);
+        let value = interpolate(rank, |at| if at == rank.low { low } else { high });
+        let ranks = ground.percentile(p, value);
+        let interval = ranks.ok().and_then(|(low, high)| Some(Interval { low: at(low)?, high: at(high)? }));
+        Some(Estimate { value, interval, needed: ranks.err().and_then(needed) })
+    }
+
+    /// What the intervals rest on, and how many seconds the values are of.
+    fn ground(&self) -> (Ground, f64) {
+        let (count, kept, times) = match &self.spill {
+            Some(spill) => (spill.moments.count, spill.kept.values.as_slice(), spill.kept.known_times()),
+            None => (self.values.len() as u64, self.values.as_slice(), self.known_times()),
+        };
+        let Some(times) = times.filter(|times| !times.is_empty()) else { return (Ground::of(count, None), 0.0) };
+        let (first, last) = times.iter().fold((u32::MAX, 0), |(first, last), &at| (first.min(at), last.max(at)));
+        let seconds = f64::from(last - first) * (1_u64 << TIME_STEP) as f64 / 1e9;
+        (Ground::of(count, Some(Timeline::of(kept, times))), seconds)
+    }
+
+    /// The values in ascending order, which makes every statistic, also the last bits of the mean, independent of the order in
+    /// which they came; empty of a histogram.
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.values.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted
+    }
+
+    /// The value so far at that rank, from 0; none where there is none.
+    pub(crate) fn at(&self, rank: u64) -> Option<f64> {
+        let Some(spill) = &self.spill else {
+            let rank = usize::try_from(rank).ok().filter(|&rank| rank < self.values.len())?;
+            return Some(*self.values.clone().select_nth_unstable_by(rank, f64::total_cmp).1);
+        };
+        spill.order_statistics(&[rank]).first().copied()
+    }
+
+    fn at_rank(&self, sorted: &[f64], rank: u64) -> Option<f64> {
+        match &self.spill {
+            Some(spill) => spill.order_statistics(&[rank]).first().copied(),
+            None => sorted.get(usize::try_from(rank).ok()?).copied(),
+        }
+    }
+
+    fn moments(&self, sorted: &[f64]) -> Moments {
+        match &self.spill {
+            Some(spill) => spill.moments,
+            None => {
+                let mut moments = Moments::default();
+                sorted.iter().for_each(|&value| moments.add(value));
+                moments
+            }
+        }
+    }
+
+    /// The values so far, ascending, each with how many there are of it; from a histogram right to 0.1 %.
+    pub(crate) fn steps(&self) -> Vec<(f64, u64)> {
+        match &self.spill {
+            Some(spill) => spill.steps(),
+            None => self.sorted().into_iter().map(|value| (value, 1)).collect(),
+        }
+    }
+}
+
+fn step_of(at: Nanos) -> u32 {
+    u32::try_from(at.0.max(0) >> TIME_STEP).unwrap_or(u32::MAX)
+}
+
+/// The values at some ranks.
+struct Looked {
+    ranks: Vec<u64>,
+    values: Vec<f64>,
+    max: f64,
+}
+
+impl Looked {
+    fn up(ranks: impl Iterator<Item = u64>, max: f64, at: &impl Fn(&[u64]) -> Vec<f64>) -> Looked {
+        let mut ranks: Vec<u64> = ranks.collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        let values = at(&ranks);
+        Looked { ranks, values, max }
+    }
+
+    fn at(&self, rank: u64) -> f64 {
+        self.ranks.binary_search(&rank).ok().and_then(|index| self.values.get(index)).copied().unwrap_or(self.max)
+    }
+}
+
+/// Mean and spread in one pass without the cancellation of a sum of squares (Welford 1962).
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    count: u64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, value: f64) {
+        self.count += 1;
+        let off = value - self.mean;
+        self.mean += off / self.count as f64;
+        self.squares += off * (value - self.mean);
+    }
+
+    fn std(&self) -> f64 {
+        (self.squares / self.count as f64).max(0.0).sqrt()
+    }
+}
+
+/// What a sampler becomes beyond its bound: two histograms with three significant digits, one of magnitudes below
+/// zero (a difference may be negative), and running sums for the rest.
+#[derive(Clone, Debug)]
+struct Spill {
+    /// Whole numbers are counted as such, so that the small ones among them stay exact; times and rates in millionths.
+    steps_per_unit: f64,
+    moments: Moments,
+    min: f64,
+    max: f64,
+    below: Option<Histogram<u64>>,
+    above: Histogram<u64>,
+    kept: Kept,
+}
+
+impl Spill {
+    /// Over the values so far; none if a histogram cannot be made, which its constant bounds rule out.
+    fn over(values: &[f64], times: Option<&[u32]>, steps_per_unit: f64) -> Option<Box<Spill>> {
+        let above = empty_histogram()?;
+        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (moments, kept) = (Moments::default(), Kept::default());
+        let mut spill = Spill { steps_per_unit, moments, min, max, below: None, above, kept };
+        let mut times = times.map(|times| times.iter().copied());
+        for &value in values {
+            spill.add(value, times.as_mut().and_then(Iterator::next));
+        }
+        Some(Box::new(spill))
+    }
+
+    fn add(&mut self, value: f64, time: Option<u32>) {
+        self.kept.add(value, time);
+        self.moments.add(value);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        let step = (value.abs() * self.steps_per_unit).round() as u64;
+        if value >= 0.0 {
+            return self.above.saturating_record(step);
+        }
+        if self.below.is_none() {
+            self.below = empty_histogram();
+        }
+        if let Some(below) = &mut self.below {
+            below.saturating_record(step);
+        }
+    }
+
+    /// The values at the given ranks, ascending, each from the middle of its histogram step.
+    fn order_statistics(&self, ranks: &[u64]) -> Vec<f64> {
+        let mut found = Vec::with_capacity(ranks.len());
+        let mut passed = 0;
+        for (value, count) in self.steps() {
+            passed += count;
+            while ranks.get(found.len()).is_some_and(|&rank| rank < passed) {
+                found.push(value.clamp(self.min, self.max));
+            }
+        }
+        found
+    }
+
+    /// The histograms' steps and how many values each holds, ascending.
+    fn steps(&self) -> Vec<(f64, u64)> {
+        let read = |histogram: &Histogram<u64>, sign: f64| {
+            let middle = |value| sign * histogram.median_equivalent(value) as f64 / self.steps_per_unit;
+            histogram.iter_recorded().map(|step| (middle(step.value_iterated_to()), step.count_at_value())).collect()
+        };
+        let mut steps: Vec<(f64, u64)> = self.below.as_ref().map(|below| read(below, -1.0)).unwrap_or_default();
+        steps.reverse();
+        steps.extend(read(&self.above, 1.0));
+        steps
+    }
+}
+
+/// A sample of values with their times, for the dependence among them: those whose bits, mixed, are below a limit that halves when
+/// there are too many, so that it is the same sample in whatever order they come.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    values: Vec<f64>,
+    times: Vec<u32>,
+    /// Values are kept whose mixed bits have so many zeros at the top.
+    zeros: u32,
+    /// Whether the time of any was missing.
+    untimed: bool,
+}
+
+impl Kept {
+    fn add(&mut self, value: f64, time: Option<u32>) {
+        let Some(time) = time else {
+            self.untimed = true;
+            return;
+        };
+        if mixed(value, time).leading_zeros() < self.zeros {
+            return;
+        }
+        self.values.push(value);
+        self.times.push(time);
+        while self.values.len() > KEPT && self.zeros < u64::BITS {
+            self.zeros += 1;
+            let zeros = self.zeros;
+            let stays = |(&value, &time): (&f64, &u32)| mixed(value, time).leading_zeros() >= zeros;
+            let pairs = self.values.iter().zip(&self.times);
+            (self.values, self.times) = pairs.filter(|&pair| stays(pair)).map(|(&value, &time)| (value, time)).unzip();
+        }
+    }
+
+    fn known_times(&self) -> Option<&[u32]> {
+        Some(self.times.as_slice()).filter(|_| !self.untimed)
+    }
+}
+
+fn mixed(value: f64, time: u32) -> u64 {
+    scramble(value.to_bits().wrapping_add(scramble(u64::from(time) + 1)))
+}
+
+/// Bounds far beyond any figure, so that nothing is ever resized or clamped: 2^60 steps are 36 years in nanoseconds.
+fn empty_histogram() -> Option<Histogram<u64>> {
+    Histogram::new_with_bounds(1, 1 << 60, 3).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distribution::supports;
+
+    fn of(metric: Metric, values: impl Iterator<Item = f64>) -> Option<Distribution> {
+        let mut sampler = Sampler::of(metric);
+        values.for_each(|value| sampler.add(value));
+        sampler.close()
+    }
+
+    #[test]
+    fn a_hundred_and_one_values_are_their_own_percentiles() {
+        let found = of(Metric::RequestLatency, (0..=100).rev().map(f64::from)).unwrap();
+        assert_eq!(found.percentiles, PERCENTILES.map(f64::from));
+        assert_eq!((found.min, found.avg, found.max, found.count, found.exact), (0.0, 50.0, 100.0, 101, true));
+        assert_eq!(found.std, 850f64.sqrt());
+        assert!(found.percentile(42).is_nan());
+    }
+
+    #[test]
+    fn percentiles_lie_between_neighbours_as_in_numpy() {
+        // numpy.percentile([1, 2, 4, 8], p)
+        let found = of(Metric::RequestLatency, [8.0, 1.0, 4.0, 2.0].into_iter()).unwrap();
+        let expected = [1.03, 1.15, 1.3, 1.75, 3.0, 5.0, 6.8, 7.4, 7.88];
+        assert!(found.percentiles.iter().zip(expected).all(|(ours, theirs)| (ours - theirs).abs() < 1e-12));
+    }
+
+    #[test]
+    fn one_value_is_all_of_its_statistics_and_none_has_none() {
+        let found = of(Metric::RequestLatency, std::iter::once(7.3)).unwrap();
+        assert_eq!((found.avg, found.min, found.max, found.std), (7.3, 7.3, 7.3, 0.0));
+        assert_eq!(found.percentiles, [7.3; 9]);
+        assert_eq!(of(Metric::RequestLatency, std::iter::empty()), None);
+        assert_eq!(of(Metric::RequestLatency, [f64::NAN, f64::INFINITY].into_iter()), None);
+    }
+
+    #[test]
+    fn beyond_the_bound_small_whole_numbers_stay_whole() {
+        let lengths = |count: usize| of(Metric::OutputSequenceLength, (0..count).map(|index| (index % 101) as f64));
+        let (exact, histogram) = (lengths(EXACT_VALUES).unwrap(), lengths(EXACT_VALUES + 1).unwrap());
+        assert!(exact.exact && !histogram.exact);
+        assert_eq!(histogram.percentiles, PERCENTILES.map(f64::from));
+    }
+
+    #[test]
+    fn beyond_the_bound_values_below_zero_keep_their_place() {
+        let count = EXACT_VALUES + 1;
+        let found = of(Metric::TemplateTokens, (0..count).map(|index| (index % 101) as f64 - 50.0)).unwrap();
+        assert_eq!((found.min, found.max), (-50.0, 50.0));
+        assert_eq!(found.percentiles, PERCENTILES.map(|p| f64::from(p) - 50.0));
+    }
+
+    #[test]
+    fn support_begins_where_the_sample_brackets_the_percentile() {
+        let least = |p| (1..1_000).find(|&count| supports(count, p)).unwrap();
+        assert_eq!(PERCENTILES.map(least), [299, 59, 29, 11, 6, 11, 29, 59, 299]);
+    }
+}
