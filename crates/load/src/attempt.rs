@@ -296,6 +296,9 @@ impl Slot {
             ended.at(if written { Stage::FirstByte } else { Stage::Send })
         })??;
         draft.ends_connection = answer.ends_connection;
+        if !answer.status.is_success() {
+            draft.advice = failure::advice(&answer);
+        }
         let header_length = answer.header("inference-header-content-length").and_then(|text| text.parse().ok());
         let to = AnswerTo { id: draft.tag.id, expected, header_length, encoding: answer.header("grpc-encoding") };
         draft.begin_body(answer.status, self.job.codec.decoder(answer.header("content-type"), to));
@@ -342,6 +345,8 @@ struct Draft<'a> {
     decoder: Option<Decoder>,
     /// The answer's beginning, when its status was not a success.
     error_body: Option<Vec<u8>>,
+    /// What the head of such an answer says beside its status.
+    advice: String,
     keep_raw: bool,
     raw: Vec<RawPiece>,
     body_is_whole: bool,
@@ -391,6 +396,7 @@ impl<'a> Draft<'a> {
             growth: ticket.take_growth(),
             decoder: None,
             error_body: None,
+            advice: String::new(),
             keep_raw: job.plan.export == ExportLevel::Raw,
             raw: Vec::new(),
             body_is_whole: false,
@@ -461,7 +467,7 @@ impl<'a> Draft<'a> {
         if let Some(body) = &self.error_body {
             let status = self.notes.record.status.unwrap_or_default();
             let message = server_message(body).unwrap_or_else(|| "no message".to_owned());
-            return failed(FailureClass::Status, format!("{status}: {message}"));
+            return failed(FailureClass::Status, format!("{status}{}: {message}", self.advice));
         }
         if let Some((class, message)) = self.notes.fault.take() {
             return failed(class, message);

@@ -225,6 +225,7 @@ fn error(group: &FailureGroup) -> io::Result<Value> {
     Ok(json!({
         "stage": serde_json::to_value(group.stage)?,
         "class": serde_json::to_value(group.class)?,
+        "status": group.status,
         "count": group.count,
         "sample": group.sample,
         "time_to_failure": statistics(Metric::TimeToFailure.unit(), &group.time_to_failure),
@@ -342,7 +343,15 @@ mod tests {
         summary.distributions[0].1.intervals.needed.percentiles[8] = Some(900.0);
         let time_to_failure = distribution([2.0, 1.0, 3.0, 0.5], |_| 2.0);
         let (stage, class) = (Stage::FirstByte, FailureClass::Timeout);
-        summary.failures = vec![FailureGroup { stage, class, count: 3, sample: "late".into(), time_to_failure }];
+        summary.failures = vec![FailureGroup {
+            stage,
+            class,
+            status: None,
+            count: 3,
+            sample: "late".into(),
+            mixed: false,
+            time_to_failure,
+        }];
         let document = read(&plan(EndpointKind::Chat), &summary);
         let expected = json!({
             "count": 59, "exact": false, "too_few_for": ["p1", "p99"], "effective": 20.5,

@@ -2,7 +2,7 @@
 //!
 //! A run's records go one by one into an [`Accumulator`]; closing it gives a [`Summary`], which is all that a report
 //! shows. The same records in any order, during the run or read back from a file later, give the same summary (but for
-//! the last bits of means where there are too many values to keep).
+//! the last bits of means where there are too many values to keep, and which of very many kinds of failures are told apart).
 //! Nothing here does input or output, waits, or reads a clock.
 
 pub mod across;
@@ -12,6 +12,7 @@ pub mod confidence;
 mod dependence;
 pub mod distribution;
 mod endings;
+mod failures;
 pub mod fidelity;
 pub mod goodput;
 pub mod interval;
@@ -39,6 +40,7 @@ mod with_failures;
 pub use across::{Across, Figure, FigureAcross, Statistic};
 pub use confidence::{Confidence, ConfidenceError, Estimate};
 pub use distribution::{Distribution, PERCENTILES};
+pub use failures::FailureGroup;
 pub use fidelity::{Fidelity, FidelityRow, Grade};
 pub use goodput::{Goodput, GoodputError};
 pub use interval::{Interval, Intervals, Needed};
@@ -47,7 +49,7 @@ pub use sampler::Sampler;
 pub use scope::{Scope, Span};
 pub use spread::{Spread, spread};
 pub use steady::Slots;
-pub use summary::{Accumulator, AccumulatorConfig, Counts, FailureGroup, Summary, TargetCounts};
+pub use summary::{Accumulator, AccumulatorConfig, Counts, Summary, TargetCounts};
 pub use tokens::{TokenSource, TokenSources, output_tokens};
 pub use windows::{Lenience, Pass, Windows};
 pub use with_failures::WithFailures;

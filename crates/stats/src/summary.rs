@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::confidence::{Estimate, Wanted};
 use crate::distribution::Distribution;
+use crate::failures::{FailureGroup, FailureKinds};
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
 use crate::interval::Interval;
@@ -120,21 +121,6 @@ pub struct TargetCounts {
     pub failed: u64,
 }
 
-/// Failures of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FailureGroup {
-    /// How far the requests had come.
-    pub stage: Stage,
-    /// What happened to them.
-    pub class: FailureClass,
-    /// How many.
-    pub count: u64,
-    /// The message of the earliest of them.
-    pub sample: String,
-    /// From when they were issued, in milliseconds.
-    pub time_to_failure: Distribution,
-}
-
 /// What an [`Accumulator`] must know of the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccumulatorConfig {
@@ -218,7 +204,7 @@ pub struct Accumulator {
     lateness: Sampler,
     unfinished: [Unfinished; WAITS.len()],
     bins: Bins,
-    failures: BTreeMap<(Stage, FailureClass), FailureKind>,
+    failures: FailureKinds,
     sharing: Sharing,
     tokens_per_event: TokensPerEvent,
     length: LengthAsked,
@@ -240,15 +226,6 @@ pub(crate) struct LengthAsked {
     pub difference: u64,
     /// Sum of the lengths asked for.
     pub asked: u64,
-}
-
-/// The failures of one kind so far.
-#[derive(Debug)]
-struct FailureKind {
-    count: u64,
-    first: u64,
-    sample: String,
-    times: Sampler,
 }
 
 impl Accumulator {
@@ -274,7 +251,7 @@ impl Accumulator {
             lateness: Sampler::of(Metric::SendLateness),
             unfinished: WAITS.map(Unfinished::of),
             bins: Bins::new(),
-            failures: BTreeMap::new(),
+            failures: FailureKinds::default(),
             sharing: Sharing::default(),
             tokens_per_event: TokensPerEvent::default(),
             length: LengthAsked::default(),
@@ -363,19 +340,7 @@ impl Accumulator {
         self.unfinished.iter_mut().for_each(|wait| wait.add_failed(record));
         let time = record.end - record.issued;
         self.times_to_failure.add_nanos_at(time, record.issued);
-        let kind = self.failures.entry((failure.stage, failure.class)).or_insert_with(|| FailureKind {
-            count: 0,
-            first: u64::MAX,
-            sample: String::new(),
-            times: Sampler::of(Metric::TimeToFailure),
-        });
-        kind.count += 1;
-        kind.times.add_nanos_at(time, record.issued);
-        // The earliest by number and not by arrival, so that the summary does not depend on the order of records.
-        if record.seq < kind.first {
-            kind.first = record.seq;
-            kind.sample.clone_from(&failure.message);
-        }
+        self.failures.add(record, failure);
     }
 
     fn add_answer(&mut self, record: &Record, answer: &Answer<'_>) {
@@ -492,7 +457,7 @@ impl Accumulator {
             rate_intervals,
             with_failures,
             counts: self.counts,
-            failures: groups(self.failures),
+            failures: self.failures.close(),
             tokens: self.tokens,
             duration,
             scope: self.scope,
@@ -568,16 +533,6 @@ fn rate_intervals(
         .into_iter()
         .filter(|(metric, interval)| interval.low < interval.high && scalars.iter().any(|(known, _)| known == metric))
         .collect()
-}
-
-fn groups(failures: BTreeMap<(Stage, FailureClass), FailureKind>) -> Vec<FailureGroup> {
-    let group = |((stage, class), kind): ((Stage, FailureClass), FailureKind)| {
-        let time_to_failure = kind.times.close()?;
-        Some(FailureGroup { stage, class, count: kind.count, sample: kind.sample, time_to_failure })
-    };
-    let mut groups: Vec<FailureGroup> = failures.into_iter().filter_map(group).collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    groups
 }
 
 /// A record that calls itself a success and has nothing to show for it (from a file; the load threads write none) is

@@ -95,6 +95,9 @@ pub const FAILED_GOOD: f64 = 0.01;
 /// Beyond this the figures describe a server that was mostly busy with something else than answering.
 pub const FAILED_DEGRADED: f64 = 0.10;
 
+/// Kinds of failures that are told apart: more than anybody reads, and few enough for a server that never says the same twice.
+pub const FAILURE_KINDS: usize = 200;
+
 /// Requests cut off at the run's end as a share of all: they are the longest ones, so leaving them out flatters the
 /// highest percentiles first.
 pub const CUT_OFF_GOOD: f64 = 0.01;

@@ -186,3 +186,47 @@ fn a_bad_directory_fails_before_anything_is_sent() {
         ["records.jsonl"]
     );
 }
+
+#[test]
+fn failures_are_listed_by_status_and_message_with_what_their_heads_say() {
+    use crate::script::serve;
+    use crate::words::{document, stream};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let refusal = |status: u16, head: &str, message: &str| {
+        let body = json!({"error": {"message": message}}).to_string();
+        document(status, "application/json", &body).replacen("\r\n", &format!("\r\n{head}"), 1)
+    };
+    let number = AtomicUsize::new(0);
+    let refusing = serve(move |peer| {
+        while peer.request().is_some() {
+            let number = number.fetch_add(1, Ordering::SeqCst);
+            let retry = format!("Retry-After: {number}\r\n");
+            peer.send(&match number % 5 {
+                0 => stream(&["a", "b"]),
+                1 => refusal(429, &retry, &format!("rate limit reached by request {number}")),
+                2 => refusal(500, "", "out of memory"),
+                3 => refusal(500, "", "the engine died"),
+                _ => refusal(307, "Location: http://me:word@other/v1?key=word\r\n", "moved"),
+            });
+        }
+    });
+    let context = TestContext::new();
+    let args = "-m m --streaming --no-probe --isl 10 --osl 2 --request-count 20";
+    let run = context.run(context.command_to(&format!("http://{}", refusing.addr()), args)).expect(0);
+    let summary = run.summary();
+    let errors = summary["errors"].as_array().unwrap();
+    let mut found: Vec<_> =
+        errors.iter().map(|error| (error["status"].clone(), error["count"].clone(), error["sample"].clone())).collect();
+    found.sort_by_key(|error| error.2.to_string());
+    let expected = [
+        (307, "307 (Location: http://<hidden>@other/v1?key=<hidden>): moved"),
+        (429, "429 (Retry-After: 1): rate limit reached by request 1"),
+        (500, "500: out of memory"),
+        (500, "500: the engine died"),
+    ];
+    assert_eq!(found, expected.map(|(status, sample)| (json!(status), json!(4), json!(sample))));
+    for (_, sample) in expected {
+        assert!(run.stdout.contains(&format!("      {sample}\n")), "{}", run.stdout);
+    }
+    assert_eq!(run.stdout.matches("  4 x error status (body), after ").count(), 4, "{}", run.stdout);
+}

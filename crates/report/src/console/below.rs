@@ -103,19 +103,28 @@ fn requests_of(n: u64) -> String {
     format!("{} request{}", grouped_count(n), if n == 1 { "" } else { "s" })
 }
 
+/// Most kinds of failures that are shown, the most frequent ones.
+const KINDS_SHOWN: usize = 12;
+
 /// What failed, one kind after the other.
 pub(super) fn failures(text: &mut String, groups: &[FailureGroup]) {
     if groups.is_empty() {
         return;
     }
     text.push_str("\nFailed requests (in no figure above)\n");
-    for group in groups {
+    for group in groups.iter().take(KINDS_SHOWN) {
         let (count, after) = (grouped_count(group.count), &group.time_to_failure);
-        put(text, format_args!("  {count} x {} ({})", group.class, group.stage));
+        let others = if group.mixed { ", of several kinds" } else { "" };
+        put(text, format_args!("  {count} x {} ({}){others}", group.class, group.stage));
         put(text, format_args!(", after {} ms on average, {} at most\n", grouped(after.avg), grouped(after.max)));
         if !group.sample.is_empty() {
             put(text, format_args!("      {}\n", message_line(&group.sample)));
         }
+    }
+    let rest = groups.get(KINDS_SHOWN..).unwrap_or_default();
+    if !rest.is_empty() {
+        let requests = requests_of(rest.iter().map(|group| group.count).sum());
+        put(text, format_args!("  {requests} of {} more kinds: they are in the JSON\n", rest.len()));
     }
 }
 

@@ -93,7 +93,8 @@ fn what_the_table_leaves_out_stands_below_it() {
     let sample = "engine \u{1b}[31mdied\nbadly".to_owned();
     let time_to_failure = distribution([1_000.0, 900.0, 1_100.5, 0.0], |_| 1_000.0);
     let (stage, class) = (Stage::Body, FailureClass::InBand);
-    summary.failures = vec![FailureGroup { stage, class, count: 3, sample, time_to_failure }];
+    summary.failures =
+        vec![FailureGroup { stage, class, status: None, count: 3, sample, mixed: false, time_to_failure }];
     let text = render(Style::Native, &plan(EndpointKind::Chat), &summary);
     let (table, below) = text.split_at(text.rfind('┘').unwrap() + '┘'.len_utf8() + 1);
     assert_eq!(body(table)[0][4], "~30.69");

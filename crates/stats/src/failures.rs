@@ -1,0 +1,199 @@
+//! What failed, kind by kind: by how far the request had come, what happened, the status, and what the server said.
+
+use crate::distribution::Distribution;
+use crate::metric::Metric;
+use crate::sampler::Sampler;
+use crate::thresholds::FAILURE_KINDS;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use streamgauge_core::{Failure, FailureClass, Nanos, Record, Stage};
+
+/// Failures of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailureGroup {
+    /// How far the requests had come.
+    pub stage: Stage,
+    /// What happened to them.
+    pub class: FailureClass,
+    /// HTTP's status, where it is what the request failed by.
+    pub status: Option<u16>,
+    /// How many.
+    pub count: u64,
+    /// The message of the earliest of them.
+    pub sample: String,
+    /// Whether requests with other messages are among them, since there were more kinds than are told apart.
+    pub mixed: bool,
+    /// From when they were issued, in milliseconds.
+    pub time_to_failure: Distribution,
+}
+
+/// What tells one kind from another; a kind without a message holds those for which there was no room.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    stage: Stage,
+    class: FailureClass,
+    status: Option<u16>,
+    message: Option<String>,
+}
+
+/// The failures of one kind so far.
+#[derive(Debug)]
+struct Failures {
+    count: u64,
+    first: u64,
+    sample: String,
+    times: Sampler,
+}
+
+/// All failures of a run so far.
+#[derive(Debug, Default)]
+pub(crate) struct FailureKinds(BTreeMap<Kind, Failures>);
+
+impl FailureKinds {
+    /// Counts a failure of `record` in.
+    pub fn add(&mut self, record: &Record, failure: &Failure) {
+        let time = record.end - record.issued;
+        self.enter(record.seq, record.status, (record.issued, time), failure);
+    }
+
+    fn enter(&mut self, seq: u64, status: Option<u16>, (issued, after): (Nanos, Nanos), failure: &Failure) {
+        let kind = self.kind(status, failure);
+        let failures = self.0.entry(kind).or_insert_with(|| Failures {
+            count: 0,
+            first: u64::MAX,
+            sample: String::new(),
+            times: Sampler::of(Metric::TimeToFailure),
+        });
+        failures.count += 1;
+        failures.times.add_nanos_at(after, issued);
+        // The earliest by number and not by arrival, so that the sample does not depend on the order of records.
+        if seq < failures.first {
+            failures.first = seq;
+            failures.sample.clone_from(&failure.message);
+        }
+    }
+
+    /// The kind of a failure: its own, or the one that stands for all kinds for which there is no room.
+    fn kind(&self, status: Option<u16>, failure: &Failure) -> Kind {
+        let Failure { stage, class, ref message } = *failure;
+        let status = status.filter(|_| class == FailureClass::Status);
+        // What the system or this program says of one class is the same each time, or an excerpt that never is.
+        let says_why = matches!(class, FailureClass::Status | FailureClass::InBand | FailureClass::Io);
+        let own = Kind { stage, class, status, message: Some(if says_why { pattern(message) } else { String::new() }) };
+        if self.0.len() < FAILURE_KINDS || self.0.contains_key(&own) {
+            return own;
+        }
+        let of_status = Kind { message: None, ..own };
+        if self.0.len() < 2 * FAILURE_KINDS || self.0.contains_key(&of_status) {
+            return of_status;
+        }
+        Kind { status: None, ..of_status }
+    }
+
+    /// The kinds, the most frequent first.
+    pub fn close(self) -> Vec<FailureGroup> {
+        let group = |(kind, failures): (Kind, Failures)| {
+            let time_to_failure = failures.times.close()?;
+            let Kind { stage, class, status, message } = kind;
+            let Failures { count, sample, .. } = failures;
+            Some(FailureGroup { stage, class, status, count, sample, mixed: message.is_none(), time_to_failure })
+        };
+        let mut groups: Vec<FailureGroup> = self.0.into_iter().filter_map(group).collect();
+        groups.sort_by_key(|group| Reverse(group.count));
+        groups
+    }
+}
+
+/// A message with everything that changes from request to request as `#`: each word with a digit in it, which may be a number, a
+/// time, an address or an identifier.
+fn pattern(message: &str) -> String {
+    let mut pattern = String::with_capacity(message.len());
+    let mut rest = message;
+    while !rest.is_empty() {
+        let joins = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let length = rest.find(|c| !joins(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(length);
+        pattern.push_str(if word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word });
+        let between = after.find(joins).unwrap_or(after.len());
+        pattern.push_str(&after[..between]);
+        rest = &after[between..];
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(seq: u64, status: u16, class: FailureClass, message: &str) -> (u64, u16, Failure) {
+        (seq, status, Failure { stage: Stage::Body, class, message: message.to_owned() })
+    }
+
+    fn groups(failures: &[(u64, u16, Failure)]) -> Vec<(Option<u16>, u64, String, bool)> {
+        let mut kinds = FailureKinds::default();
+        for (seq, status, failure) in failures {
+            kinds.enter(*seq, Some(*status), (Nanos::ZERO, Nanos::from_millis(2)), failure);
+        }
+        let of = |group: FailureGroup| (group.status, group.count, group.sample, group.mixed);
+        kinds.close().into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_message_is_known_again_by_its_words() {
+        assert_eq!(
+            pattern("429 (Retry-After: 7): id cmpl-9f3e_1, 2 of 10 tokens"),
+            "# (Retry-After: #): id #, # of # tokens"
+        );
+        assert_eq!(pattern("at 10.0.0.1:8000 ünd"), "at #.#.#.#:# ünd");
+        assert_eq!((pattern(""), pattern("…: ")), (String::new(), "…: ".into()));
+    }
+
+    #[test]
+    fn statuses_and_messages_are_kinds_of_their_own() {
+        use FailureClass::{InBand, Status, Truncated};
+        let failures = [
+            failed(4, 429, Status, "429 (Retry-After: 2): slow down, request 17"),
+            failed(2, 429, Status, "429 (Retry-After: 1): slow down, request 9"),
+            failed(3, 500, Status, "500: out of memory"),
+            failed(5, 500, Status, "500: the engine died"),
+            failed(6, 200, InBand, "out of memory"),
+            failed(7, 200, Truncated, "one"),
+            failed(8, 200, Truncated, "other"),
+        ];
+        let expected = [
+            (Some(429), 2, "429 (Retry-After: 1): slow down, request 9", false),
+            (None, 2, "one", false),
+            (Some(500), 1, "500: out of memory", false),
+            (Some(500), 1, "500: the engine died", false),
+            (None, 1, "out of memory", false),
+        ];
+        let expected = expected.map(|(status, count, sample, mixed)| (status, count, sample.to_owned(), mixed));
+        let mut found = groups(&failures);
+        found.sort();
+        let mut expected = expected.to_vec();
+        expected.sort();
+        assert_eq!(found, expected);
+        assert_eq!(groups(&failures)[0].1, 2);
+    }
+
+    #[test]
+    fn a_server_that_never_says_the_same_twice_has_a_bounded_number_of_kinds() {
+        let letters =
+            |number: u64| number.to_string().chars().map(|c| char::from(c as u8 - b'0' + b'a')).collect::<String>();
+        let found = |statuses: u64| {
+            let status = |seq: u64| u16::try_from(400 + seq % statuses).unwrap();
+            let failures: Vec<_> =
+                (0..2_000).map(|seq| failed(seq, status(seq), FailureClass::Status, &letters(seq))).collect();
+            groups(&failures)
+        };
+        // What there is no room for is told apart by its status, and by nothing where there are too many of those.
+        let few = found(2);
+        assert_eq!(few.len(), FAILURE_KINDS + 2);
+        assert_eq!([(few[0].1, few[0].3), (few[1].1, few[1].3)], [(900, true); 2]);
+        let many = found(600);
+        assert_eq!(many.len(), 2 * FAILURE_KINDS + 1);
+        assert!(many[0].3 && many[0].0.is_none());
+        assert_eq!(many.iter().map(|group| group.1).sum::<u64>(), 2_000);
+    }
+}
