@@ -85,6 +85,11 @@ impl Record {
     pub fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok
     }
+
+    /// Whether the answer came whole and is empty: the model ended it before any output. It took its time and has no tokens.
+    pub fn is_empty_reply(&self) -> bool {
+        self.is_ok() && self.chunks.is_empty() && self.finish.is_some()
+    }
 }
 
 /// Parts of an answer that could not be read and were passed over.
@@ -214,7 +219,7 @@ pub enum FailureClass {
     InBand,
     /// Bytes that the protocol does not allow, or an answer of which nothing could be read.
     Malformed,
-    /// A well-formed answer without any output.
+    /// A well-formed answer without any output that the model did not end itself.
     Empty,
     /// Any other error of the system.
     Io,

@@ -23,6 +23,10 @@ use tokio::sync::SemaphorePermit;
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
+/// The finish reasons that say that the model ended its answer itself: OpenAI's word, and those of Text Generation Inference and
+/// of gateways to other vendors' models.
+const ENDED_BY_THE_MODEL: [&str; 5] = ["stop", "eos_token", "eos", "end_turn", "stop_sequence"];
+
 /// What a slot's first request allocates besides its connection's buffers, about. The memory is taken from the system before load,
 /// and given back to the allocator as the slot begins: the first events of many streams come together, and each would have
 /// to wait until the heap has grown for all before it.
@@ -483,8 +487,8 @@ impl<'a> Draft<'a> {
         if self.body_is_whole && must_say_so && !self.notes.complete {
             return failed(FailureClass::Truncated, "the answer ended without a finish reason or [DONE]".to_owned());
         }
-        if self.notes.record.chunks.is_empty() {
-            return failed(FailureClass::Empty, "the answer holds no output".to_owned());
+        if self.notes.record.chunks.is_empty() && !self.notes.is_empty_reply() {
+            return failed(FailureClass::Empty, self.notes.without_output());
         }
         Ok(())
     }
@@ -543,6 +547,29 @@ impl Notes {
             }
             Event::Malformed { message } => self.fail(FailureClass::Malformed, message),
         }
+    }
+
+    /// Whether an answer without output is one of length zero: the model ended it, having made no token but the one that ends
+    /// it, or the only one it was to make and that shows no text.
+    fn is_empty_reply(&self) -> bool {
+        let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
+        match self.record.finish.as_deref() {
+            Some(reason) if ENDED_BY_THE_MODEL.iter().any(|known| reason.eq_ignore_ascii_case(known)) => {
+                tokens.is_none_or(|tokens| tokens <= 1)
+            }
+            Some(reason) if reason.eq_ignore_ascii_case("length") => tokens == Some(1),
+            _ => false,
+        }
+    }
+
+    /// What is wrong with an answer without output, for people.
+    fn without_output(&self) -> String {
+        let reason = self.record.finish.as_ref().map(|reason| format!("finish reason `{reason}`"));
+        let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
+        let tokens = tokens.map(|tokens| format!("{tokens} tokens by the server's count"));
+        let known: Vec<String> = reason.into_iter().chain(tokens).collect();
+        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        format!("the answer holds no output{known}")
     }
 
     fn fail(&mut self, class: FailureClass, message: &str) {

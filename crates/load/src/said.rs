@@ -74,7 +74,14 @@ pub(crate) struct UsageFold {
 
 impl UsageFold {
     /// Takes a count in, which stood alone after the output or beside it.
+    ///
+    /// Zeros are no count, and replace none: some servers send them last.
     pub fn add(&mut self, usage: Usage, alone: bool) {
+        match self.total() {
+            Some(known) if is_zero(&usage) && !is_zero(&known) => return,
+            Some(known) if is_zero(&known) => *self = UsageFold { answers: self.answers, ..UsageFold::default() },
+            _ => {}
+        }
         if !alone {
             self.running = Some(usage);
             return;
@@ -105,6 +112,12 @@ impl UsageFold {
     }
 }
 
+/// Whether a usage counts nothing.
+fn is_zero(usage: &Usage) -> bool {
+    let Usage { prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens } = *usage;
+    [prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens].into_iter().flatten().all(|count| count == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +135,20 @@ mod tests {
         assert_eq!(fold.total(), Some(usage(2)));
         fold.add(usage(3), true);
         assert_eq!(fold.total(), Some(usage(3)));
+    }
+
+    #[test]
+    fn zeros_replace_no_count() {
+        let zeros = Usage { prompt_tokens: Some(0), completion_tokens: Some(0), ..Usage::default() };
+        for alone in [true, false] {
+            let mut fold = UsageFold::default();
+            fold.add(zeros, true);
+            assert_eq!(fold.total(), Some(zeros));
+            fold.add(usage(2), alone);
+            fold.add(zeros, true);
+            fold.add(zeros, false);
+            assert_eq!(fold.total(), Some(usage(2)));
+        }
     }
 
     #[test]

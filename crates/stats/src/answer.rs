@@ -12,9 +12,9 @@ pub(crate) struct Answer<'a> {
     streaming: bool,
     /// t0.
     pub sent: Nanos,
-    /// r1.
-    pub first: Nanos,
-    /// rk.
+    /// r1; none of an answer without output.
+    pub first: Option<Nanos>,
+    /// rk; of an answer without output its end.
     pub last: Nanos,
     /// O, and whose count it is.
     pub output: Option<(u64, TokenSource)>,
@@ -29,12 +29,16 @@ impl<'a> Answer<'a> {
     /// None unless the request was sent and something came back. `streaming` is whether an answer was asked for as a
     /// stream; otherwise all its events came at once and there is nothing between them to measure.
     pub fn of(record: &'a Record, policy: TokenCount, streaming: bool) -> Option<Answer<'a>> {
-        let last = record.chunks.last()?.at;
+        let last = match record.chunks.last() {
+            Some(chunk) => chunk.at,
+            None if record.is_empty_reply() => record.end,
+            None => return None,
+        };
         Some(Answer {
             record,
             streaming,
             sent: record.sent?,
-            first: if streaming { record.chunks.first()?.at } else { last },
+            first: if streaming { record.chunks.first() } else { record.chunks.last() }.map(|chunk| chunk.at),
             last,
             output: output_tokens(record, policy),
         })
@@ -43,8 +47,8 @@ impl<'a> Answer<'a> {
     /// The request's value of a metric, in the metric's unit. None for pooled metrics and those of the whole run.
     pub fn value(&self, metric: Metric) -> Option<f64> {
         match metric {
-            Metric::TimeToFirstToken => Some((self.first - self.sent).as_millis_f64()),
-            Metric::TimeToFirstTokenFromDue => Some((self.first - self.record.due?).as_millis_f64()),
+            Metric::TimeToFirstToken => Some((self.first? - self.sent).as_millis_f64()),
+            Metric::TimeToFirstTokenFromDue => Some((self.first? - self.record.due?).as_millis_f64()),
             Metric::TimeToSecondToken => self.time_to_second_token().map(Nanos::as_millis_f64),
             Metric::RequestLatency => Some((self.last - self.sent).as_millis_f64()),
             Metric::RequestLatencyFromDue => Some((self.last - self.record.due?).as_millis_f64()),
@@ -107,7 +111,8 @@ impl<'a> Answer<'a> {
     fn inter_token_latency(&self) -> Option<Nanos> {
         let (count, _) = self.output?;
         let several = self.streaming && self.record.chunks.len() > 1 && count > 1;
-        several.then(|| Nanos(((self.last - self.first).0 as f64 / (count - 1) as f64).round_ties_even() as i64))
+        let first = self.first.filter(|_| several)?;
+        Some(Nanos(((self.last - first).0 as f64 / (count - 1) as f64).round_ties_even() as i64))
     }
 
     fn throughput_per_user(&self) -> Option<f64> {
@@ -121,7 +126,8 @@ impl<'a> Answer<'a> {
         reasoned.then(|| chunks[text].at - self.sent)
     }
 
+    /// A server that says that a prompt had no tokens has not counted them.
     fn prompt_tokens(&self) -> Option<u64> {
-        self.record.usage.and_then(|usage| usage.prompt_tokens)
+        self.record.usage.and_then(|usage| usage.prompt_tokens).filter(|&count| count > 0)
     }
 }

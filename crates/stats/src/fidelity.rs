@@ -84,6 +84,8 @@ pub(crate) struct Evidence<'a> {
     pub opening: Option<OpeningBurst>,
     /// What of successful answers could not be read.
     pub unreadable: UnreadableParts,
+    /// Successful requests without output.
+    pub empty: u64,
     /// The figure that the run waited for, where it did.
     pub awaited: Option<Estimate>,
 }
@@ -117,6 +119,7 @@ const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     failed,
     cut_off,
     unreadable::row,
+    empty_replies,
     connections,
     acknowledgements,
     output_length,
@@ -304,6 +307,17 @@ fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         Some(_) => "the longest requests of those that were in flight at the early end are missing from the figures",
         None => "the longest requests are missing from the figures; raise --grace-period or --benchmark-duration",
     }))
+}
+
+/// Replies that the model ended at once are answers; they are fast ones, and have no first token.
+fn empty_replies(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let share = share(evidence.empty, evidence.counts.ok).filter(|_| evidence.empty > 0)?;
+    let value = format!("{} of {}", evidence.empty, counted(evidence.counts.ok, "successful request"));
+    let row = share_row("empty_replies", "Replies without output", share, caveat(share, limit::EMPTY_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "the model ended these at once: they count as requests of no output tokens, lower the mean latency and have no time to \
+         first token; make the server answer in full with --output-tokens-mean-deterministic where it honours it",
+    ))
 }
 
 fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {

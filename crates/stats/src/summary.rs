@@ -210,6 +210,8 @@ pub struct Accumulator {
     length: LengthAsked,
     backward: u64,
     unreadable: UnreadableParts,
+    /// Successful requests without output.
+    empty: u64,
     /// What the rates are of.
     flow: Tally,
     /// Whether any answer's tokens could be counted.
@@ -257,6 +259,7 @@ impl Accumulator {
             length: LengthAsked::default(),
             backward: 0,
             unreadable: UnreadableParts::default(),
+            empty: 0,
             flow: Tally::default(),
             counted: false,
             span: scope.span(),
@@ -346,6 +349,7 @@ impl Accumulator {
     fn add_answer(&mut self, record: &Record, answer: &Answer<'_>) {
         self.counts.ok += 1;
         self.unreadable.add(record);
+        self.empty += u64::from(record.is_empty_reply());
         self.tokens.add(record, answer.output.map(|(_, source)| source));
         for (metric, sampler) in PER_REQUEST.into_iter().zip(&mut self.samplers) {
             if let Some(value) = answer.value(metric) {
@@ -355,14 +359,14 @@ impl Accumulator {
         if let (Some(opening), Some(ttft)) = (&mut self.opening, answer.value(Metric::TimeToFirstToken)) {
             opening.add(record, ttft);
         }
-        let mut backward = answer.first < answer.sent;
+        let mut backward = answer.first.is_some_and(|first| first < answer.sent);
         for (gap, at) in answer.gaps() {
             backward |= gap < Nanos::ZERO;
             self.gaps.add_nanos_at(gap, at);
         }
         self.backward += u64::from(backward);
         answer.lags().for_each(|(lag, at)| self.lags.add_nanos_at(lag, at));
-        if self.config.streaming {
+        if self.config.streaming && !record.chunks.is_empty() {
             self.sharing.add(&record.chunks);
             self.tokens_per_event.add(record, answer.output);
         }
@@ -447,6 +451,7 @@ impl Accumulator {
             backward: self.backward,
             opening: self.opening.take().and_then(Opening::close),
             unreadable: self.unreadable,
+            empty: self.empty,
             awaited,
         });
         let (from, to) = self.scope.span().map_or((facts.started, facts.ended), |span| (span.from, span.to));

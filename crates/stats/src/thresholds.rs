@@ -109,6 +109,10 @@ pub const UNREADABLE_GOOD: f64 = 0.01;
 /// the gaps between events is made of gaps that are too long, as for shared reads.
 pub const UNREADABLE_DEGRADED: f64 = 0.10;
 
+/// Successful requests without any output, as a share of them: they are the fastest ones, and up to here they move no
+/// percentile above p1.
+pub const EMPTY_GOOD: f64 = 0.01;
+
 /// Requests sent again after a kept connection died under them, as a share of all: the attempt that
 /// was lost is part of their latencies.
 pub const RETRIED_GOOD: f64 = 0.01;

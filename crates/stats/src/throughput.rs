@@ -79,7 +79,8 @@ impl Bins {
         let within = |at: Nanos| scope.span().is_none_or(|span| span.contains(at));
         let times = answer.output_times();
         let events = times.len() as u64;
-        let (tokens, left) = answer.output.map_or((0, 0), |(count, _)| (count / events, count % events));
+        let (tokens, left) =
+            answer.output.filter(|_| events > 0).map_or((0, 0), |(count, _)| (count / events, count % events));
         for (index, at) in times.enumerate().filter(|&(_, at)| within(at)) {
             add(at, Tally { tokens: tokens + u64::from((index as u64) < left), ..Tally::default() });
         }

@@ -67,6 +67,9 @@ impl TokensPerEvent {
     /// Counts one successful request in.
     pub fn add(&mut self, record: &Record, output: Option<(u64, TokenSource)>) {
         let Some((tokens, TokenSource::Usage | TokenSource::Tokenizer)) = output else { return };
+        if record.chunks.is_empty() {
+            return;
+        }
         let events = record.chunks.len() as u64;
         self.requests += 1;
         self.tokens = self.tokens.saturating_add(tokens);
@@ -75,28 +78,35 @@ impl TokensPerEvent {
     }
 }
 
-/// The request's output tokens, and whose count that is; none when the count that was asked for is not there.
+/// The request's output tokens, and whose count that is; none when the count that was asked for is not there. An answer without
+/// output has none: what a server counts there is the token that ends the text.
 pub fn output_tokens(record: &Record, policy: TokenCount) -> Option<(u64, TokenSource)> {
     let usage = usage(record).map(|count| (count, TokenSource::Usage));
     let tokenizer = record.text_tokens.map(|count| (u64::from(count), TokenSource::Tokenizer));
     let chunks = (record.chunks.len() as u64, TokenSource::Chunks);
-    match policy {
-        TokenCount::Auto => {
-            let fitting = usage.filter(|&(count, _)| count > 0 || record.chunks.is_empty());
-            fitting.or(tokenizer).or(Some(chunks))
-        }
+    let found = match policy {
+        TokenCount::Auto => usage.or(tokenizer).or(Some(chunks)),
         TokenCount::Chunks => Some(chunks),
         TokenCount::Tokenizer => tokenizer,
         TokenCount::Usage => usage,
+    };
+    match record.chunks.is_empty() {
+        true => found.map(|(_, source)| (0, source)),
+        false => found,
     }
 }
 
+/// The server's count. Zero beside output is none: the server has not counted.
 fn usage(record: &Record) -> Option<u64> {
-    record.usage.and_then(|usage| usage.completion_tokens)
+    let count = record.usage.and_then(|usage| usage.completion_tokens);
+    count.filter(|&count| count > 0 || record.chunks.is_empty())
 }
 
-/// Whether the server's count and ours differ by more than the tolerance; none without both.
+/// Whether the server's count and ours differ by more than the tolerance; none without both, and without output.
 fn counts_disagree(record: &Record) -> Option<bool> {
+    if record.chunks.is_empty() {
+        return None;
+    }
     let (server, ours) = (usage(record)?, u64::from(record.text_tokens?));
     Some(server.abs_diff(ours) as f64 > TOKEN_TOLERANCE * server as f64)
 }

@@ -128,7 +128,10 @@ impl Windows {
             return;
         }
         let end = ended(record);
-        let latency = record.sent.filter(|_| record.is_ok() && !record.chunks.is_empty()).map(|sent| end - sent);
+        let latency = record
+            .sent
+            .filter(|_| record.is_ok() && !record.chunks.is_empty() || record.is_empty_reply())
+            .map(|sent| end - sent);
         self.pending.insert((end, record.seq), latency);
     }
 

@@ -273,8 +273,7 @@ impl<'de> FromJson<'de> for Details {
 }
 
 impl UsageBody {
-    /// The counts; none where all that it holds is nothing or zero. A server that says that a prompt had no tokens has not
-    /// counted.
+    /// The counts; none when the object holds none of them.
     fn counts(&self) -> Option<Usage> {
         let count = |member: &Member<Count>| member.get().map(|count| count.0);
         let usage = Usage {
@@ -283,8 +282,7 @@ impl UsageBody {
             reasoning_tokens: self.completion_details.get().and_then(|details| count(&details.reasoning_tokens)),
             cached_tokens: self.prompt_details.get().and_then(|details| count(&details.cached_tokens)),
         };
-        let counts = [usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens, usage.cached_tokens];
-        counts.into_iter().flatten().any(|count| count > 0).then_some(usage)
+        (usage != Usage::default()).then_some(usage)
     }
 
     /// The first count that cannot be read.

@@ -136,7 +136,7 @@ impl Figures {
                     }
                     good += f64::from(u8::from(limits.iter().all(|limit| keeps(&own, limit))));
                     first_sent = first_sent.min(int(&record["sent_ns"]));
-                    last_event = last_event.max(int(&record["sent_ns"]) + stamps(record).last().unwrap());
+                    last_event = last_event.max(int(&record["sent_ns"]) + last_of(record));
                     own.into_iter().for_each(|(key, value)| figures.values.entry(key).or_default().push(value));
                     figures.add_pooled(record, streaming);
                     figures.ok += 1;
@@ -202,15 +202,17 @@ impl Figures {
     }
 
     fn add_sources(&mut self, record: &Value, policy: &str) {
-        let usage = record["usage"]["completion_tokens"].as_f64();
+        // Zero beside output is no count, and an answer without output has nothing to count.
+        let is_empty = stamps(record).is_empty();
+        let usage = record["usage"]["completion_tokens"].as_f64().filter(|count| *count > 0.0 || is_empty);
         let ours = record["text_tokens"].as_f64();
-        if let (Some(usage), Some(ours)) = (usage, ours) {
+        if let (Some(usage), Some(ours), false) = (usage, ours, is_empty) {
             self.sources.compared += 1;
             self.sources.disagree += u64::from((usage - ours).abs() > 0.02 * usage);
         }
         match (policy, usage, ours) {
             ("usage", Some(_), _) => self.sources.usage += 1,
-            ("auto", Some(usage), _) if usage > 0.0 => self.sources.usage += 1,
+            ("auto", Some(_), _) => self.sources.usage += 1,
             ("tokenizer" | "auto", _, Some(_)) => self.sources.tokenizer += 1,
             ("chunks" | "auto", ..) => self.sources.chunks += 1,
             _ => self.sources.missing += 1,
@@ -424,40 +426,46 @@ impl Figures {
     }
 }
 
+/// When an answer ended: with its last output, or by itself without any. Counted from `sent_ns`.
+fn last_of(record: &Value) -> i64 {
+    stamps(record).last().copied().unwrap_or_else(|| int(&record["end_ns"]) - int(&record["sent_ns"]))
+}
+
 /// What one successful request measured, by metric: a request has a metric or has it not.
 fn of_request(record: &Value, streaming: bool, policy: &str) -> BTreeMap<&'static str, f64> {
     let at = stamps(record);
-    let last = *at.last().unwrap();
-    let first = if streaming { at[0] } else { last };
+    let last = last_of(record);
+    let first = if streaming { at.first().copied() } else { at.last().copied() };
     let ms = |ns: i64| ns as f64 / 1e6;
-    let usage = record["usage"]["completion_tokens"].as_f64();
+    let usage = record["usage"]["completion_tokens"].as_f64().filter(|count| *count > 0.0 || at.is_empty());
     let ours = record["text_tokens"].as_f64();
     let output = match policy {
         "usage" => usage,
         "tokenizer" => ours,
         "chunks" => Some(at.len() as f64),
-        _ => usage.filter(|count| *count > 0.0).or(ours).or(Some(at.len() as f64)),
+        _ => usage.or(ours).or(Some(at.len() as f64)),
     };
+    let output = output.map(|count| if at.is_empty() { 0.0 } else { count });
     let mut own = BTreeMap::from([
         ("request_latency", ms(last)),
-        ("time_to_first_token", ms(first)),
         ("input_sequence_length", record["input_tokens"].as_f64().unwrap()),
     ]);
     let mut put = |key, value: Option<f64>| own.extend(value.map(|value| (key, value)));
+    put("time_to_first_token", first.map(ms));
     put("output_sequence_length", output);
     put("time_to_second_token", (streaming && at.len() > 1).then(|| ms(at[1] - at[0])));
     let several = output.filter(|count| streaming && at.len() > 1 && *count > 1.0);
-    let itl = several.map(|count| half_to_even((last - first) as f64 / (count - 1.0)));
+    let itl = several.map(|count| half_to_even((last - first.unwrap()) as f64 / (count - 1.0)));
     put("inter_token_latency", itl.map(|ns| ns / 1e6));
     put("output_token_throughput_per_user", itl.filter(|ns| *ns > 0.0).map(|ns| 1e9 / ns));
     put("time_to_first_byte", record["first_byte_ns"].as_i64().map(|ns| ms(ns - int(&record["sent_ns"]))));
-    let prompt = record["usage"]["prompt_tokens"].as_f64();
+    let prompt = record["usage"]["prompt_tokens"].as_f64().filter(|count| *count > 0.0);
     put("prompt_tokens_by_server", prompt);
     put("template_tokens", prompt.map(|count| count - record["input_tokens"].as_f64().unwrap()));
     // A slot of an open loop waits for what is due next, which is no time of the client's own.
     put("turnaround", record["turnaround_ns"].as_i64().filter(|_| record.get("due_ns").is_none()).map(ms));
     let lateness = record["due_ns"].as_i64().map(|due| int(&record["sent_ns"]) - due);
-    put("time_to_first_token_from_due", lateness.map(|late| ms(first + late)));
+    put("time_to_first_token_from_due", lateness.and_then(|late| first.map(|first| ms(first + late))));
     put("request_latency_from_due", lateness.map(|late| ms(last + late)));
     put("connect_time", record["connect_ns"].as_i64().map(ms));
     own

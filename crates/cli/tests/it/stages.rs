@@ -119,7 +119,7 @@ fn in_the_answer() {
     type Wrong = fn(&mut Peer);
     let cases: [(&str, Expected<'_>, u64, Wrong); 7] = [
         ("", expected("body", "empty", "empty answer (body)", "the answer holds no output"), 0, |peer| {
-            peer.send(&format!("{STREAM_HEAD}{}{LAST_CHUNK}", chunk(&format!("{}{DONE}", finish(0, "stop")))));
+            peer.send(&format!("{STREAM_HEAD}{}{LAST_CHUNK}", chunk(DONE)));
             answer_all(peer);
         }),
         ("", expected("body", "truncated", "truncated answer (body)", "the answer ended without"), 1, |peer| {
@@ -165,6 +165,31 @@ fn in_the_answer() {
         let kept = records.ended("failed")[0]["at_ns"].as_array().map_or(0, Vec::len);
         assert_eq!(kept as u64, events, "{} {}", expected.stage, expected.class);
     }
+}
+
+#[test]
+fn an_answer_that_the_model_ended_at_once_is_an_answer_of_length_zero() {
+    let server = serve(first_wrong(|peer| {
+        peer.request();
+        let usage = r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":1}}"#;
+        let events = format!("{}data: {usage}\n\n{DONE}", finish(0, "stop"));
+        peer.send(&format!("{STREAM_HEAD}{}{LAST_CHUNK}", chunk(&events)));
+        answer_all(peer);
+    }));
+    let context = TestContext::new();
+    let args = format!("{SMALL} --request-count 4 --goodput time_to_first_token:100000");
+    let run = context.run(context.command_to(&url("http", &server), &args)).expect(0);
+    let summary = run.summary();
+    assert_eq!((&summary["requests"]["ok"], &summary["requests"]["failed"]), (&json!(4), &json!(0)));
+    assert_eq!(summary["output_sequence_length"]["min"], 0.0);
+    let samples = |key: &str| summary["samples"][key]["count"].clone();
+    assert_eq!((samples("request_latency"), samples("time_to_first_token")), (json!(4), json!(3)));
+    // No template has fewer tokens than none.
+    assert!(summary.get("template_tokens").is_none());
+    let row = run.fidelity_row("empty_replies").unwrap();
+    assert_eq!((&row["grade"], &row["value"]), (&json!("degraded"), &json!("1 of 4 successful requests")));
+    crate::figures::verify(&run);
+    comes_out_again(&context, &run);
 }
 
 #[test]

@@ -218,15 +218,45 @@ fn bytes_that_are_no_http() {
 
 #[test]
 fn an_answer_without_output() {
-    let texts = [DONE.to_owned(), format!("{}{DONE}", finish(0, "stop")), format!("{}{DONE}", token(""))];
-    for text in texts {
+    let usage = |count: u32| format!("data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":{count}}}}}\n\n");
+    let none = "the answer holds no output";
+    let texts = [
+        (DONE.to_owned(), String::new()),
+        (format!("{}{DONE}", token("")), String::new()),
+        (format!("{}{DONE}", finish(0, "content_filter")), " (finish reason `content_filter`)".to_owned()),
+        (format!("{}{DONE}", finish(0, "length")), " (finish reason `length`)".to_owned()),
+        // What the server made and did not show is missing.
+        (
+            format!("{}{}{DONE}", finish(0, "stop"), usage(64)),
+            " (finish reason `stop`, 64 tokens by the server's count)".to_owned(),
+        ),
+    ];
+    for (text, more) in texts {
         let ended = spoilt(true, move |peer| peer.send(&body(&text)));
-        assert_eq!(first(&ended), (Stage::Body, FailureClass::Empty, "the answer holds no output"));
+        assert_eq!(first(&ended), (Stage::Body, FailureClass::Empty, &*format!("{none}{more}")));
         assert!(ended.records()[0].first_event.is_some());
     }
-    let empty = r#"{"choices":[{"index":0,"message":{"content":""},"finish_reason":"stop"}]}"#;
+    let empty = r#"{"choices":[{"index":0,"message":{"content":""}}]}"#;
     let ended = spoilt(false, |peer| peer.send(&document(200, JSON, empty)));
-    assert_eq!(first(&ended), (Stage::Body, FailureClass::Empty, "the answer holds no output"));
+    assert_eq!(first(&ended), (Stage::Body, FailureClass::Empty, none));
+}
+
+#[test]
+fn an_answer_that_the_model_ended_at_once_has_length_zero() {
+    let usage = |count: u32| format!("data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":{count}}}}}\n\n");
+    for text in [
+        format!("{}{DONE}", finish(0, "stop")),
+        format!("{}{}{}", token(""), finish(0, "eos_token"), usage(0)),
+        format!("{}{}{DONE}", finish(0, "STOP"), usage(1)),
+        // The only token shows no text.
+        format!("{}{}{DONE}", finish(0, "length"), usage(1)),
+    ] {
+        let ended = spoilt(true, move |peer| peer.send(&body(&text)));
+        assert!(ended.records()[0].is_empty_reply(), "{:?}", ended.records()[0]);
+    }
+    let empty = r#"{"choices":[{"index":0,"message":{"content":null},"finish_reason":"stop"}]}"#;
+    let ended = spoilt(false, |peer| peer.send(&document(200, JSON, empty)));
+    assert!(ended.records()[0].is_empty_reply());
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl LevelFold {
         self.sent += u64::from(within(sent));
         self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
         let end = ended(record);
-        if !record.is_ok() || record.chunks.is_empty() || !within(end) {
+        if !(record.is_ok() && !record.chunks.is_empty() || record.is_empty_reply()) || !within(end) {
             return;
         }
         self.latencies.add(end - sent);

@@ -171,6 +171,11 @@ fn the_limits_of_shares_hold_on_both_sides() {
     assert_eq!(of("cut_off_requests", [10, 11, 999], |it| it.outcome = Outcome::CutOff), two);
     assert_eq!(of("connections", [10, 11, 1_000], |it| it.retries = 1), two);
     assert_eq!(of("unreadable", [10, 11, 1_000], |it| it.unreadable.other = 9), two);
+    let empty = |it: &mut Record| {
+        it.chunks.clear();
+        it.finish = Some("stop".to_owned());
+    };
+    assert_eq!(of("empty_replies", [10, 11, 999], empty), two);
     assert_eq!(of("token_counts", [50, 51, 1_000], |it| it.text_tokens = Some(11)), two);
     assert_eq!(of("uncounted_requests", [10, 11, 1_000], |it| (it.usage, it.text_tokens) = (None, None)), two);
 }

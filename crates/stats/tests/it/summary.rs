@@ -1,6 +1,7 @@
 //! What is in which figure.
 
 use crate::support::{answer, config, facts, failure, goodput, row, stream, summary, summary_of};
+use streamgauge_core::plan::TokenCount;
 use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, OutputKind, Phase, Record, Stage, Usage};
 use streamgauge_stats::{AccumulatorConfig, Counts, Metric, Summary};
 
@@ -45,6 +46,62 @@ fn the_formulas() {
     assert_eq!(summary.scalar(Metric::RequestGoodput), None);
     assert_eq!(summary.scalar(Metric::RequestCount), Some(1.0));
     assert!(summary.distributions.is_sorted_by_key(|&(metric, _)| metric));
+}
+
+/// An answer that the model ended at once, after `latency` ms.
+fn empty_reply(seq: u64, latency: i64) -> Record {
+    let usage = Some(Usage { prompt_tokens: Some(30), completion_tokens: Some(1), ..Usage::default() });
+    let finish = Some("stop".to_owned());
+    Record {
+        chunks: Vec::new(),
+        end: Nanos::from_millis(latency),
+        usage,
+        finish,
+        text_tokens: None,
+        ..answer(seq, 0, &[1])
+    }
+}
+
+#[test]
+fn an_empty_reply_has_a_latency_and_no_tokens() {
+    for streaming in [true, false] {
+        for token_count in [TokenCount::Auto, TokenCount::Usage, TokenCount::Chunks] {
+            let config = AccumulatorConfig { streaming, token_count, ..config() };
+            let records = [empty_reply(0, 4), answer(1, 0, &[5_000_000, 8_000_000])];
+            let summary = summary_of(config, &facts(), &records);
+            assert_eq!((summary.counts.ok, summary.counts.failed), (2, 0));
+            assert_eq!(values(&summary, Metric::RequestLatency), Some((2, 4.0, 8.0)));
+            assert_eq!(values(&summary, Metric::OutputSequenceLength), Some((2, 0.0, 2.0)));
+            assert_eq!(values(&summary, Metric::TimeToFirstToken).map(|(count, ..)| count), Some(1));
+            assert_eq!(summary.scalar(Metric::RequestThroughput), Some(2.0 / 0.008));
+            assert_eq!(summary.scalar(Metric::OutputTokenThroughput), Some(2.0 / 0.008));
+            assert_eq!(values(&summary, Metric::TemplateTokens), Some((1, 10.0, 10.0)));
+            // The token that ends a text is in the server's count and in no text.
+            assert_eq!((summary.tokens.compared, summary.tokens.disagree), (1, 0));
+            let found = row(&summary, "empty_replies").unwrap();
+            assert_eq!((&*found.value, found.number), ("1 of 2 successful requests", Some(50.0)));
+        }
+    }
+    // Alone it has a duration too, and no time to first token to be good by.
+    let limited = AccumulatorConfig { goodput: goodput(&[("time_to_first_token", 1e9)]), ..config() };
+    let alone = summary_of(limited, &facts(), &[empty_reply(0, 4)]);
+    assert_eq!(alone.scalar(Metric::RequestThroughput), Some(1.0 / 0.004));
+    assert_eq!(alone.scalar(Metric::RequestGoodput), Some(0.0));
+    assert_eq!(values(&alone, Metric::TimeToFirstToken), None);
+    // A record without a finish reason has nothing to show for its success.
+    let unended = Record { finish: None, ..empty_reply(0, 4) };
+    assert_eq!(summary_of(config(), &facts(), &[unended]).counts.failed, 1);
+}
+
+#[test]
+fn a_usage_of_zeros_is_no_count() {
+    let usage = Some(Usage { prompt_tokens: Some(0), completion_tokens: Some(0), ..Usage::default() });
+    let record = Record { usage, text_tokens: Some(2), ..answer(0, 0, &[1_000_000, 2_000_000]) };
+    let summary = summary(&[record]);
+    assert_eq!(values(&summary, Metric::OutputSequenceLength), Some((1, 2.0, 2.0)));
+    assert_eq!(values(&summary, Metric::PromptTokensByServer), None);
+    assert_eq!(values(&summary, Metric::TemplateTokens), None);
+    assert_eq!((summary.tokens.by_tokenizer, summary.tokens.compared), (1, 0));
 }
 
 #[test]
