@@ -205,6 +205,7 @@ fn record(seq: u64) -> Record {
         text_tokens: Some(CHUNKS as u32),
         bytes: 30_000,
         unreadable: Default::default(),
+        body_end: None,
         sequence: None,
         outcome: Outcome::Ok,
     }

@@ -136,6 +136,7 @@ mod tests {
             text_tokens: None,
             bytes: 0,
             unreadable: Default::default(),
+            body_end: None,
             sequence: None,
             outcome: Outcome::Ok,
         }

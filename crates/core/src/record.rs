@@ -72,6 +72,9 @@ pub struct Record {
     /// What of the answer could not be read and was passed over.
     #[serde(default, skip_serializing_if = "Unreadable::is_none")]
     pub unreadable: Unreadable,
+    /// How the answer's body went on after the answer had said that it was complete, where it did not end then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_end: Option<BodyEnd>,
     /// The sequence it belonged to, of a stateful model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceTag>,
@@ -150,6 +153,21 @@ pub enum Phase {
 /// For serde: the only server, where there is one, need not be said.
 fn is_first(target: &u16) -> bool {
     *target == 0
+}
+
+/// For serde: a count of nothing need not be said.
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How the body of an answer went on after the answer had said that it was complete (`[DONE]`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyEnd {
+    /// The connection was closed without the end that its framing promised.
+    Cut,
+    /// It had not ended two milliseconds later.
+    Late,
 }
 
 /// How a request ended.
@@ -290,6 +308,9 @@ pub struct RunFacts {
     pub connections_opened: u64,
     /// Kept connections that the server had closed while they were idle and that were replaced before a request was written.
     pub connections_replaced: u64,
+    /// Connections that were closed because the body of a complete answer did not end, warm-up included.
+    #[serde(skip_serializing_if = "is_none")]
+    pub bodies_abandoned: u64,
     /// How much later first events come to clients that acknowledge late, where requests before load showed that they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delayed_acks: Option<DelayedAcks>,

@@ -2,6 +2,8 @@
 
 use crate::connection::{Acks, Channels, Connection, Outgoing, State};
 use crate::control::LocalEnd;
+use crate::drains::{Drains, rest_of_body};
+use crate::ended::Ended;
 use crate::failure;
 use crate::growth::GrowthPlace;
 use crate::job::{Finished, Job, Prepared};
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::event::Event;
 use streamgauge_core::plan::{Acknowledge, ExportLevel};
-use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
+use streamgauge_core::record::{BodyEnd, Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
 use streamgauge_core::tensor::Tensor;
 use streamgauge_net::Receipt;
 use streamgauge_wire::{AnswerTo, Decoder, Tag, server_message};
@@ -53,35 +55,14 @@ pub(crate) struct Slot {
 }
 
 /// What the slots of one load thread count together.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Tally {
     pub opened: Cell<u64>,
     pub replaced: Cell<u64>,
     /// Some connection had no kernel stamps.
     pub unstamped: Cell<bool>,
-}
-
-/// Why an exchange did not come to its end.
-pub(crate) enum Ended {
-    Cancelled,
-    CutOff,
-    Failed(Failure),
-}
-
-impl Ended {
-    /// The same, at another stage.
-    fn at(self, stage: Stage) -> Ended {
-        match self {
-            Ended::Failed(failure) => Ended::Failed(Failure { stage, ..failure }),
-            ended => ended,
-        }
-    }
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Ended {
-        Ended::Failed(failure)
-    }
+    /// Where connections go whose answers were complete before their bodies ended.
+    pub drains: Rc<Drains>,
 }
 
 /// What is left of a request that was due and that no slot had taken up when the run ended: nothing but its due time.
@@ -232,6 +213,10 @@ impl Slot {
             }
             self.connections[target] = None;
         }
+        if let Some(spare) = self.tally.drains.spare(target).await {
+            self.connections[target] = Some(spare);
+            return Ok(true);
+        }
         let begun = self.job.clock.now();
         let opened = self.open(target).await;
         draft.notes.record.connect = Some(self.job.clock.now() - begun);
@@ -270,6 +255,12 @@ impl Slot {
         record.first_byte = connection.first_byte();
         record.written = connection.written_at();
         draft.round_trip = connection.round_trip();
+        if draft.notes.record.body_end == Some(BodyEnd::Late) {
+            connection.finish();
+            let serves_again = !draft.ends_connection && !connection.is_spent(self.job.plan.connections);
+            self.tally.drains.take(target, connection, serves_again);
+            return draft.verdict();
+        }
         // What a stream brought beyond its answer would be the next one's.
         let is_clean = draft.body_is_whole && (draft.notes.fault.is_none() || !connection.goes_on());
         if is_clean && !draft.ends_connection {
@@ -320,19 +311,27 @@ impl Slot {
             if draft.notes.complete && connection.goes_on() {
                 break;
             }
+            if draft.notes.is_done && !connection.goes_on() {
+                self.end_of_body(connection, draft).await;
+                return Ok(());
+            }
         }
         draft.end_body(connection.last(), connection.reads());
         Ok(())
     }
-}
 
-impl From<Ended> for Outcome {
-    fn from(ended: Ended) -> Outcome {
-        match ended {
-            Ended::Cancelled => Outcome::Cancelled,
-            Ended::CutOff => Outcome::CutOff,
-            Ended::Failed(failure) => Outcome::Failed(failure),
-        }
+    /// The answer has said that it is complete, which is its end. Most bodies end with it, or with a write right behind it; that is
+    /// waited for a moment, so that the connection can serve again.
+    async fn end_of_body(&mut self, connection: &mut Connection, draft: &mut Draft<'_>) {
+        self.watchdog.expect(Limit::BodyEnd);
+        let rest = self.watchdog.guard(rest_of_body(connection)).await;
+        let (whole, end) = match rest {
+            Ok(Ok(())) => (true, None),
+            Ok(Err(failure)) if failure.class != FailureClass::Malformed => (false, Some(BodyEnd::Cut)),
+            Ok(Err(_)) | Err(_) => (false, Some(BodyEnd::Late)),
+        };
+        draft.body_is_whole = whole;
+        draft.notes.record.body_end = end;
     }
 }
 
@@ -390,6 +389,7 @@ impl<'a> Draft<'a> {
             text_tokens: None,
             bytes: 0,
             unreadable: Default::default(),
+            body_end: None,
             sequence,
             outcome: Outcome::CutOff,
         };
@@ -512,6 +512,8 @@ struct Notes {
     chunk_read: u64,
     usage: UsageFold,
     complete: bool,
+    /// The answer has said that nothing more belongs to it.
+    is_done: bool,
     fault: Option<(FailureClass, String)>,
     /// The first part of the answer that could not be read.
     unreadable: Option<String>,
@@ -520,7 +522,16 @@ struct Notes {
 impl Notes {
     fn new(record: Record) -> Notes {
         let usage = UsageFold::default();
-        Notes { record, texts: Texts::default(), chunk_read: 0, usage, complete: false, fault: None, unreadable: None }
+        Notes {
+            record,
+            texts: Texts::default(),
+            chunk_read: 0,
+            usage,
+            complete: false,
+            is_done: false,
+            fault: None,
+            unreadable: None,
+        }
     }
 
     fn event(&mut self, event: Event<'_>, receipt: Receipt, read: u64) {
@@ -539,7 +550,7 @@ impl Notes {
                 self.record.finish.get_or_insert_with(|| reason.to_owned());
             }
             Event::Usage { usage, alone } => self.usage.add(usage, alone),
-            Event::Done => self.complete = true,
+            Event::Done => (self.complete, self.is_done) = (true, true),
             Event::Error { message } => self.fail(FailureClass::InBand, message),
             Event::Unreadable { message, may_be_output } => {
                 self.record.unreadable.add(may_be_output);

@@ -154,6 +154,7 @@ impl Run {
                     facts.threads.push(shard.load);
                     facts.connections_opened += shard.opened;
                     facts.connections_replaced += shard.replaced;
+                    facts.bodies_abandoned += shard.bodies_abandoned;
                     facts.kernel_stamps &= shard.kernel_stamps;
                 }
                 Ok(Err(error)) => facts.ended_early = Some(format!("a load thread could not go on: {error}")),

@@ -68,6 +68,7 @@ pub(crate) struct ShardFacts {
     pub load: ThreadFacts,
     pub opened: u64,
     pub replaced: u64,
+    pub bodies_abandoned: u64,
     pub kernel_stamps: bool,
 }
 
@@ -466,6 +467,7 @@ impl Shard {
             load: load.unwrap_or_default(),
             opened: self.tally.opened.get(),
             replaced: self.tally.replaced.get(),
+            bodies_abandoned: self.tally.drains.abandoned(),
             kernel_stamps: !self.tally.unstamped.get(),
         }
     }

@@ -1,8 +1,8 @@
 //! What ends a request before its answer does: limits on its waits, the end of the run or the phase, a plan to give it up.
 
-use crate::attempt::Ended;
 use crate::connection::Written;
 use crate::control::LocalEnd;
+use crate::ended::Ended;
 use crate::failure;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,7 +19,13 @@ pub(crate) enum Limit {
     Connect,
     FirstByte,
     Idle,
+    /// Of the wait for the end of a body whose answer is complete; see [`LAST_PIECE`].
+    BodyEnd,
 }
+
+/// How long the end of a body is waited for once its answer is complete. Servers write it right behind the answer, in a write of its
+/// own: tens of microseconds later, on a busy machine some more. The next request of a closed loop waits as long at most.
+const LAST_PIECE: Nanos = Nanos::from_millis(2);
 
 /// Ends a wait that takes too long, or when what is in flight is cut off or given up. One timer for the slot's whole life: it is moved only when
 /// it fires early or a nearer limit begins, so that a request costs no timer of its own.
@@ -77,6 +83,7 @@ impl Watchdog {
             Limit::Connect => self.timeouts.connect,
             Limit::FirstByte => self.timeouts.first_byte,
             Limit::Idle => self.timeouts.idle,
+            Limit::BodyEnd => LAST_PIECE,
         }
     }
 
@@ -141,7 +148,7 @@ impl Watchdog {
         let stage = match limit {
             Limit::Connect => Stage::Connect,
             Limit::FirstByte => Stage::FirstByte,
-            Limit::Idle => Stage::Body,
+            Limit::Idle | Limit::BodyEnd => Stage::Body,
         };
         if self.total < at {
             return failure::timeout(stage, self.timeouts.total, "the request");
@@ -149,6 +156,7 @@ impl Watchdog {
         let what = match limit {
             Limit::Connect => "opening the connection",
             Limit::FirstByte => "the answer's first byte",
+            Limit::BodyEnd => "the end of the answer's body",
             Limit::Idle => "the next piece of the answer",
         };
         failure::timeout(stage, self.span(limit), what)

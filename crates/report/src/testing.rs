@@ -137,6 +137,7 @@ pub(crate) fn record() -> Record {
         text_tokens: None,
         bytes: 0,
         unreadable: Default::default(),
+        body_end: None,
         sequence: None,
         outcome: Outcome::Ok,
     }

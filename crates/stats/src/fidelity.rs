@@ -1,6 +1,7 @@
 //! Fidelity: how far a run's figures can be trusted, as rows with a grade each and a verdict, which is the worst of
 //! them. The limits are in [`crate::thresholds`].
 
+use crate::body_ends::{BodyEnds, body_ends};
 use crate::confidence::Estimate;
 use crate::distribution::{Distribution, PERCENTILES, supports};
 use crate::endings;
@@ -80,6 +81,7 @@ pub(crate) struct Evidence<'a> {
     pub length: LengthAsked,
     /// Successful requests with a stamp before the one that it follows.
     pub backward: u64,
+    pub body_ends: BodyEnds,
     /// The requests that were sent at once at the start, where some were.
     pub opening: Option<OpeningBurst>,
     /// What of successful answers could not be read.
@@ -122,6 +124,7 @@ const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     empty_replies,
     connections,
     acknowledgements,
+    body_ends,
     output_length,
     token_counts,
     tokens_per_event,

@@ -7,6 +7,7 @@
 
 pub mod across;
 mod answer;
+mod body_ends;
 pub mod calibration;
 pub mod confidence;
 mod dependence;

@@ -1,6 +1,7 @@
 //! The fold over records: what a run's records come to.
 
 use crate::answer::Answer;
+use crate::body_ends::BodyEnds;
 use crate::confidence::{Estimate, Wanted};
 use crate::distribution::Distribution;
 use crate::failures::{FailureGroup, FailureKinds};
@@ -212,6 +213,7 @@ pub struct Accumulator {
     unreadable: UnreadableParts,
     /// Successful requests without output.
     empty: u64,
+    body_ends: BodyEnds,
     /// What the rates are of.
     flow: Tally,
     /// Whether any answer's tokens could be counted.
@@ -260,6 +262,7 @@ impl Accumulator {
             backward: 0,
             unreadable: UnreadableParts::default(),
             empty: 0,
+            body_ends: BodyEnds::default(),
             flow: Tally::default(),
             counted: false,
             span: scope.span(),
@@ -288,6 +291,7 @@ impl Accumulator {
         }
         self.counts.requests += 1;
         self.counts.retried += u64::from(record.retries > 0);
+        self.body_ends.add(record);
         self.add_lateness(record);
         match (&record.outcome, &answer) {
             (Outcome::Cancelled, _) => {
@@ -449,6 +453,7 @@ impl Accumulator {
             distributions: &distributions,
             length: self.length,
             backward: self.backward,
+            body_ends: self.body_ends,
             opening: self.opening.take().and_then(Opening::close),
             unreadable: self.unreadable,
             empty: self.empty,

@@ -117,6 +117,10 @@ pub const EMPTY_GOOD: f64 = 0.01;
 /// was lost is part of their latencies.
 pub const RETRIED_GOOD: f64 = 0.01;
 
+/// Answers that were complete before their bodies ended, as a share of all: what clients wait for that read bodies to their ends is
+/// then in no percentile below p99.
+pub const LATE_BODIES_GOOD: f64 = 0.01;
+
 /// Mean difference between output length and the length asked for, as a share of it: run to run, a difference
 /// of this size moves latency by no more than ordinary noise.
 pub const LENGTH_GOOD: f64 = 0.05;

@@ -180,7 +180,15 @@ impl Reader {
         match event {
             SseEvent::Comment => on(Event::Empty),
             SseEvent::Message { name: b"error", data } => on(Event::Error { message: &failure_message(data) }),
-            SseEvent::Message { data, .. } => self.data(data, on),
+            SseEvent::Message { data, .. } => {
+                let mut is_done = false;
+                self.data(data, &mut |event| {
+                    is_done |= matches!(event, Event::Done);
+                    on(event);
+                });
+                // What follows is not of the answer, wherever the network cuts it.
+                self.stopped |= is_done;
+            }
             SseEvent::TooLong => self.stop(&format!("an event longer than {} MiB", MAX_EVENT >> 20), on),
         }
     }

@@ -6,6 +6,7 @@
 
 mod acknowledgements;
 mod balance;
+mod body_ends;
 mod cancel;
 mod clock_steps;
 mod connections;

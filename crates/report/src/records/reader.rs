@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::io::{self, BufRead};
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{RunFacts, SCHEMA, Unreadable};
+use streamgauge_core::record::{BodyEnd, RunFacts, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Nanos, Outcome, OutputKind, Phase, Record, Usage};
 
 /// Why a file of records cannot be read on.
@@ -183,6 +183,7 @@ struct Flat {
     bytes: u64,
     #[serde(default)]
     unreadable: Unreadable,
+    body_end: Option<BodyEnd>,
     sequence: Option<SequenceTag>,
     #[serde(flatten)]
     outcome: Outcome,
@@ -216,6 +217,7 @@ impl Flat {
             text_tokens: self.text_tokens,
             bytes: self.bytes,
             unreadable: self.unreadable,
+            body_end: self.body_end,
             sequence: self.sequence,
             outcome: self.outcome,
         })

@@ -8,7 +8,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::EndpointKind;
-use streamgauge_core::record::{SCHEMA, Unreadable};
+use streamgauge_core::record::{BodyEnd, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Failure, FailureClass, Outcome, OutputKind, Phase, Record, Stage, Usage};
 
 fn written(records: &[Record]) -> Vec<u8> {
@@ -58,11 +58,12 @@ prop_compose! {
         usage in of(any::<[Option<u64>; 4]>()),
         chunks in vec(chunks(), 0..6),
         (written, sequence, unreadable) in (of(any::<i64>()), of(any::<(u64, bool, bool)>()), any::<(u32, u32)>()),
+        body_end in of(prop_oneof![Just(BodyEnd::Cut), Just(BodyEnd::Late)]),
         outcome in outcomes(),
     ) -> Record {
         Record {
             seq, thread, slot, prompt, target, input_tokens, want_out, text_tokens, status, finish, due, connect, sent,
-            first_byte, first_event, turnaround, retries, bytes, chunks, outcome,
+            first_byte, first_event, turnaround, retries, bytes, body_end, chunks, outcome,
             phase: if warmup { Phase::Warmup } else { Phase::Profiling },
             issued: Nanos(issued),
             unreadable: Unreadable { output: unreadable.0, other: unreadable.1 },

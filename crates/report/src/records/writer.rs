@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::{self, Write};
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{RunFacts, SCHEMA, Unreadable};
+use streamgauge_core::record::{BodyEnd, RunFacts, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Outcome, OutputKind, Phase, Record, Usage};
 
 /// Writes records, one after the other. Its memory is one line.
@@ -99,6 +99,12 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
         let Unreadable { output, other } = record.unreadable;
         // Into memory, which takes all of it.
         let _ = write!(line, r#","unreadable":{{"output":{output},"other":{other}}}"#);
+    }
+    if let Some(end) = record.body_end {
+        line.extend_from_slice(match end {
+            BodyEnd::Cut => b",\"body_end\":\"cut\"",
+            BodyEnd::Late => b",\"body_end\":\"late\"",
+        });
     }
     if let Some(SequenceTag { id, start, end }) = record.sequence {
         // Into memory, which takes all of it.

@@ -2,7 +2,7 @@
 
 use crate::support::{config, facts, failure, row, stream, summary, summary_of};
 use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
-use streamgauge_core::record::{DelayedAcks, RunFacts, ThreadFacts, Unreadable};
+use streamgauge_core::record::{BodyEnd, DelayedAcks, RunFacts, ThreadFacts, Unreadable};
 use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, Record, Stage};
 use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
 
@@ -519,4 +519,20 @@ fn what_late_acknowledgements_change_is_told() {
     let told = row(&untouched, "acknowledgements").unwrap();
     assert_eq!((told.value.as_str(), told.grade), ("left to the kernel (--delayed-acks)", Grade::Good));
     assert!(row(&summary_of(config(), &facts, &closed_loop()), "acknowledgements").is_none());
+}
+
+#[test]
+fn bodies_that_go_on_after_their_answers_are_told() {
+    let told = |late: usize, cut: usize, bodies_abandoned: u64| {
+        let mut records = closed_loop();
+        records[..late].iter_mut().for_each(|record| record.body_end = Some(BodyEnd::Late));
+        records[late..late + cut].iter_mut().for_each(|record| record.body_end = Some(BodyEnd::Cut));
+        let summary = summary_of(config(), &RunFacts { bodies_abandoned, ..facts() }, &records);
+        row(&summary, "body_ends").map(|row| (row.value.clone(), row.grade))
+    };
+    assert_eq!(told(0, 0, 0), None);
+    let few = "2 bodies went on for over 2 ms, 1 connection closed without the last chunk".to_owned();
+    assert_eq!(told(2, 1, 0), Some((few, Grade::Good)));
+    let many = "4 bodies went on for over 2 ms, 2 connections closed here since the body did not end".to_owned();
+    assert_eq!(told(4, 0, 2), Some((many, Grade::Degraded)));
 }

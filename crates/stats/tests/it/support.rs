@@ -42,6 +42,7 @@ pub fn answer(seq: u64, sent: i64, at: &[i64]) -> Record {
         text_tokens: Some(at.len() as u32),
         bytes: 0,
         unreadable: Default::default(),
+        body_end: None,
         sequence: None,
         outcome: Outcome::Ok,
     }

@@ -1,0 +1,45 @@
+//! Bodies that went on after their answers were complete.
+
+use crate::fidelity::{Evidence, FidelityRow, caveat, counted, share, share_row};
+use crate::thresholds::LATE_BODIES_GOOD;
+use streamgauge_core::Record;
+use streamgauge_core::record::BodyEnd;
+
+/// How many bodies did not end with their answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BodyEnds {
+    late: u64,
+    cut: u64,
+}
+
+impl BodyEnds {
+    /// Counts a measured request.
+    pub fn add(&mut self, record: &Record) {
+        match record.body_end {
+            Some(BodyEnd::Late) => self.late += 1,
+            Some(BodyEnd::Cut) => self.cut += 1,
+            None => {}
+        }
+    }
+}
+
+/// An answer ends where it says so, and so do its figures. Who reads bodies to their ends waits longer.
+pub(crate) fn body_ends(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let (BodyEnds { late, cut }, abandoned) = (evidence.body_ends, evidence.facts.bodies_abandoned);
+    let share = share(late + cut, evidence.counts.requests).filter(|_| late + cut > 0)?;
+    let mut found = Vec::new();
+    if late > 0 {
+        found.push(format!("{late} {} went on for over 2 ms", if late == 1 { "body" } else { "bodies" }));
+    }
+    if cut > 0 {
+        found.push(format!("{} closed without the last chunk", counted(cut, "connection")));
+    }
+    if abandoned > 0 {
+        found.push(format!("{} closed here since the body did not end", counted(abandoned, "connection")));
+    }
+    let row = share_row("body_ends", "After the end of an answer", share, caveat(share, LATE_BODIES_GOOD));
+    Some(FidelityRow { value: found.join(", "), ..row }.remedy(
+        "figures end at [DONE] and the next request left then, over another connection where the body went on; clients that read \
+         bodies to their ends wait longer: see what the server, or a proxy, does behind [DONE]",
+    ))
+}
