@@ -9,6 +9,7 @@ mod report;
 mod shell;
 mod sim;
 mod study;
+mod tips;
 pub mod triton;
 pub mod values;
 
@@ -88,7 +89,15 @@ pub fn parse() -> Result<Command, Stop> {
         );
         return Err(Stop { text, exit: Exit::Usage });
     }
-    read(words).map_err(|error| if is_perf_analyzer { of_perf_analyzer(error) } else { explain(error) })
+    let shown: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    read(words).map_err(|error| match (error.kind(), tips::negative_value(&shown)) {
+        (ErrorKind::UnknownArgument, Some((flag, value))) => {
+            let text = format!("error: {flag} {value}: a negative value is not taken here; give one of at least 0");
+            Stop { text, exit: if is_perf_analyzer { perf_analyzer::OPTION } else { Exit::Usage } }
+        }
+        _ if is_perf_analyzer => of_perf_analyzer(error),
+        _ => explain(error),
+    })
 }
 
 /// The arguments of a `profile` that this program gives itself.
@@ -141,7 +150,11 @@ fn explain(error: clap::Error) -> Stop {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Stop { text: error.to_string(), exit: Exit::Usage },
         ErrorKind::UnknownArgument => {
             let text = match error.get(ContextKind::InvalidArg) {
-                Some(ContextValue::String(flag)) => refused::why(flag).map(|why| format!("error: {why}")),
+                Some(ContextValue::String(flag)) => {
+                    let meant =
+                        || Some(format!("error: {flag} is not known; what it says is {}'s here", tips::meant(flag)?));
+                    refused::why(flag).map(|why| format!("error: {why}")).or_else(meant)
+                }
                 _ => None,
             };
             Stop { text: text.unwrap_or_else(|| error.to_string()), exit: Exit::Usage }
@@ -169,6 +182,26 @@ mod tests {
             for name in names.into_iter().chain(hidden) {
                 assert_eq!(refused::why(&format!("--{name}")), None, "--{name}");
             }
+        }
+    }
+
+    #[test]
+    fn a_flag_of_another_tool_is_answered_with_ours() {
+        let command = command();
+        let profile = command.find_subcommand("profile").unwrap();
+        let explained = |flag: &str| {
+            let Err(error) = read(["streamgauge", "profile", flag, "1"]) else { panic!("{flag}") };
+            explain(error).text
+        };
+        assert!(explained("--input-len").contains("--isl"), "{}", explained("--input-len"));
+        for (flag, meant) in tips::ELSEWHERE {
+            let meant = meant.split(' ').next().unwrap();
+            assert!(explained(flag).contains(&format!("{flag} is not known")) && explained(flag).contains(meant));
+            let known = |argument: &clap::Arg| {
+                let names = argument.get_long_and_visible_aliases().unwrap_or_default();
+                names.iter().any(|name| format!("--{name}") == meant)
+            };
+            assert!(profile.get_arguments().any(known), "{meant}");
         }
     }
 
