@@ -77,6 +77,17 @@ impl Levels {
         Ok(locked)
     }
 
+    /// The directories of runs that hold the artifacts of earlier ones.
+    pub fn occupied(&self) -> impl Iterator<Item = PathBuf> {
+        // What begins with a dot is what a killed run left unfinished.
+        let is_artifact = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        };
+        let holds_some =
+            move |directory: &PathBuf| std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_artifact));
+        self.runs().map(|(_, _, plan)| plan.artifacts).filter(holds_some)
+    }
+
     /// Makes every run by `one`, in the directory that it is given, unless a signal, which `is_interrupted` tells of, or a server that is gone ends the series
     /// before. Its files are written anew after each run, so that a kill loses none that has ended.
     ///

@@ -30,6 +30,12 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let mut shared = Preparation::of(&mut settings, printer)?;
     let levels = levels(&settings);
     levels.check_directories()?;
+    for directory in levels.occupied() {
+        printer.note(&format!(
+            "note: {} holds the artifacts of an earlier run, which this run replaces when it has ended; --artifact-dir names another directory",
+            directory.display()
+        ));
+    }
     let limits = Limits::of_this_system();
     for plan in &levels.plans {
         let notes = forecast(plan, &shared.routes, &limits).map_err(usage)?;
