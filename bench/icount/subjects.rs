@@ -225,6 +225,8 @@ fn plan() -> RunPlan {
             model_selection: ModelSelection::RoundRobin,
             streaming: true,
             ask_usage: true,
+            continuous_usage: false,
+            length_field: Default::default(),
             headers: Vec::new(),
             extra: Map::new(),
             trust: Trust::System,

@@ -43,6 +43,8 @@ fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
         model_selection: ModelSelection::RoundRobin,
         streaming,
         ask_usage: true,
+        continuous_usage: false,
+        length_field: Default::default(),
         headers: Vec::new(),
         extra: Default::default(),
         trust: Trust::System,

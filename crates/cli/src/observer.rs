@@ -13,7 +13,7 @@ use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Stamps};
 use streamgauge_core::record::{GpuSample, ServerFacts, Snapshot};
 use streamgauge_core::stop::Window;
 use streamgauge_load::Client;
-use streamgauge_load::{Control, Routes, fetch};
+use streamgauge_load::{Control, Fetched, Routes, fetch};
 use streamgauge_stats::perf_analyzer::gpu_samples;
 use streamgauge_stats::prometheus;
 
@@ -130,7 +130,7 @@ impl Counters {
         let (tell, told) = channel();
         let counters = Beside::start("counters", move |stopped| {
             let begun = Client::new(&endpoint, &routes, clock, limit).map_err(Error::from).and_then(|mut client| {
-                let models = ask(&mut client, &watched)?;
+                let models = settled(&mut client, &watched)?;
                 let snapshots = vec![Snapshot { at: clock.now(), models }];
                 Ok(Counters { client, watched, snapshots, clock, control, warmed, window })
             });
@@ -219,6 +219,20 @@ impl Counters {
     }
 }
 
+/// The counters once they stand still, so that none of what was sent before this, such as the probe, is counted after it. Where
+/// others keep the server counting, the last ones that were looked at.
+fn settled(client: &mut Client, watched: &Watched) -> Result<Vec<ModelStatistics>> {
+    let mut models = ask(client, watched)?;
+    for _ in 0..LAST_LOOKS {
+        std::thread::sleep(SETTLE);
+        let again = ask(client, watched)?;
+        if std::mem::replace(&mut models, again) == models {
+            break;
+        }
+    }
+    Ok(models)
+}
+
 /// The counters of the model and of those that it is composed of.
 fn ask(client: &mut Client, watched: &Watched) -> Result<Vec<ModelStatistics>> {
     if watched.composing.is_empty() {
@@ -265,7 +279,7 @@ impl Page {
 
     fn read(&self) -> Result<Vec<GpuSample>> {
         let at = self.clock.now();
-        let (status, body) = fetch(&self.endpoint, &self.routes, self.clock, &self.path, LIMIT)?;
+        let Fetched { status, body, .. } = fetch(&self.endpoint, &self.routes, self.clock, &self.path, LIMIT)?;
         if status != 200 {
             return Err(anyhow!("the server answers {status}"));
         }

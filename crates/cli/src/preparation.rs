@@ -2,19 +2,24 @@
 //! files that schedules come from.
 
 use crate::commands::usage;
+use crate::hints::{self, Mishap};
 use crate::printer::Printer;
+use crate::probe::Settled;
+use crate::redirect;
 use crate::schedules;
 use crate::settings::Settings;
+use crate::settings::url::models_path;
 use crate::shared_memory::Regions;
 use crate::triton::Triton;
+use crate::waiting::Waiting;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use streamgauge_core::Prompt;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::plan::{RunPlan, Target};
-use streamgauge_core::record::{DelayedAcks, Stage};
-use streamgauge_core::secrets::Secrets;
+use streamgauge_core::record::{DelayedAcks, Failure, FailureClass, Stage};
+use streamgauge_core::secrets::{Secrets, shown_url};
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
-use streamgauge_load::{ProbeError, Routes, fetch};
+use streamgauge_load::{Fetched, ProbeError, Routes, fetch, spoken};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, TraceRow, resolve};
 use streamgauge_sim::{Sim, SimConfig};
@@ -37,8 +42,8 @@ pub struct Preparation {
     pub given: Option<GivenInputs>,
     /// Where tensors lie in memory that the server shares.
     pub memory: Option<Regions>,
-    /// Whether the server is asked for its token counts, once the probe has shown whether it knows that.
-    pub probed: Option<bool>,
+    /// How the server is asked, once a run has settled that.
+    pub probed: Option<Settled>,
     /// How much later first events come to clients that acknowledge late, where the probe showed that they do.
     pub delayed_acks: Option<DelayedAcks>,
     /// The simulated server of this process, which ends with this.
@@ -63,15 +68,11 @@ impl Preparation {
         settings.notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
         let rows = schedules::read(settings, printer).map_err(usage)?;
         let sim = start_sim(settings)?;
-        let found = Routes::find(&settings.plan.endpoint, settings.plan.stamps);
-        let routes = found.map_err(|error| match error.failure.stage {
-            // Nothing has been asked of the server yet: the certificates that were named cannot be used.
-            Stage::Tls => usage(anyhow!(error.failure.message)),
-            _ => error.into(),
-        })?;
-        let routes = if settings.sim { routes.served_here() } else { routes };
+        let routes = find_routes(&settings.plan)?;
+        let mut routes = if settings.sim { routes.served_here() } else { routes };
         if settings.plan.endpoint.models.is_empty() {
-            settings.plan.endpoint.models = vec![only_model(&settings.plan, &routes, SystemClock::start())?];
+            let model = only_model(&mut settings.plan, &mut routes, printer)?;
+            settings.plan.endpoint.models = vec![model];
         }
         let triton = match settings.plan.endpoint.kind.is_kserve() {
             true => Some(Triton::ask(&mut settings.plan, &routes, &settings.observe, printer)?),
@@ -110,32 +111,67 @@ fn start_sim(settings: &mut Settings) -> Result<Option<Sim>> {
     Ok(Some(sim))
 }
 
-fn only_model(plan: &RunPlan, routes: &Routes, clock: SystemClock) -> Result<String> {
-    let target = &plan.endpoint.target;
-    let prefix = plan.endpoint.path.split("/v1/").next().filter(|prefix| *prefix != plan.endpoint.path);
-    let path = format!("{}/v1/models", prefix.unwrap_or_default());
+/// The only model that the server lists. Where it redirects on its own host, the endpoint's server moves with it.
+fn only_model(plan: &mut RunPlan, routes: &mut Routes, printer: &Printer) -> Result<String> {
+    let mut path = models_path(&plan.endpoint.path);
     let limit = MODELS_LIMIT.min(plan.timeouts.total);
-    let (status, body) =
-        fetch(&plan.endpoint, routes, clock, &path, limit).map_err(|error| unanswered(target, error))?;
     let hint = "name the model with --model";
-    if status != 200 {
-        let message = streamgauge_wire::server_message(&body).unwrap_or_default();
-        let message = clip(Secrets::of(&plan.endpoint).hide(message), LONGEST_MESSAGE);
-        bail!("{target}{path} answers {status} {message}; {hint}");
+    for _ in 0..=redirect::MOST {
+        let target = plan.endpoint.target.clone();
+        let _waiting = Waiting::until_answered(
+            format!(
+                "waiting for the list of models from {target}{path} (at most {} s); --model names one without it",
+                limit.as_secs_f64()
+            ),
+            printer,
+        );
+        let fetched = fetch(&plan.endpoint, routes, SystemClock::start(), &path, limit);
+        let Fetched { status, location, body } = fetched.map_err(|error| unanswered(plan, routes, error))?;
+        if let Some(location) = location {
+            let (target, to) = redirect::follow(&plan.endpoint, &path, status, &location)?;
+            path = to;
+            if target != plan.endpoint.target {
+                printer
+                    .note(&format!("note: {} redirects to {target}: everything is asked there", plan.endpoint.target));
+                plan.endpoint.target = target;
+                *routes = find_routes(plan)?;
+            }
+            continue;
+        }
+        if status != 200 {
+            let message = streamgauge_wire::server_message(&body).unwrap_or_default();
+            let message = clip(Secrets::of(&plan.endpoint).hide(message), LONGEST_MESSAGE);
+            let failure = Failure { stage: Stage::Body, class: FailureClass::Status, message: message.clone() };
+            let endpoint = &plan.endpoint;
+            let cause = hints::hint(&Mishap { failure: &failure, status: Some(status), endpoint, spoken: None });
+            let cause = cause.filter(|_| matches!(status, 401 | 403)).unwrap_or_else(|| hint.to_owned());
+            bail!("{target}{} answers {status} {message}; {cause}", shown_url(&path));
+        }
+        let models = model_ids(&body).map_err(|error| anyhow!("{target}{path}: {error}; {hint}"))?;
+        return match models.as_slice() {
+            [model] => Ok(model.clone()),
+            [] => bail!("{target}{path} lists no model; {hint}"),
+            several => Err(usage(anyhow!("{target} has several models; choose with --model: {}", several.join(", ")))),
+        };
     }
-    let models = model_ids(&body).map_err(|error| anyhow!("{target}{path}: {error}; {hint}"))?;
-    match models.as_slice() {
-        [model] => Ok(model.clone()),
-        [] => bail!("{target}{path} lists no model; {hint}"),
-        several => Err(usage(anyhow!("{target} has several models; choose with --model: {}", several.join(", ")))),
-    }
+    bail!("{}{path} redirects more than {} times; {hint}", plan.endpoint.target, redirect::MOST)
 }
 
-fn unanswered(target: &Target, error: ProbeError) -> Error {
-    match error {
-        ProbeError::Failed(failure) => anyhow!("{target} cannot be reached: {failure}"),
-        error => error.into(),
-    }
+fn unanswered(plan: &RunPlan, routes: &Routes, error: ProbeError) -> Error {
+    let ProbeError::Failed(failure) = error else { return error.into() };
+    let endpoint = &plan.endpoint;
+    let spoken = hints::may_be_another_protocol(&failure).then(|| spoken(routes)).flatten();
+    let hint = hints::hint(&Mishap { failure: &failure, status: None, endpoint, spoken });
+    let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+    anyhow!("{} cannot be reached: {}{hint}", hints::server(endpoint), hints::words(&failure))
+}
+
+fn find_routes(plan: &RunPlan) -> Result<Routes> {
+    Routes::find(&plan.endpoint, plan.stamps).map_err(|error| match error.failure.stage {
+        // Nothing has been asked of the server yet: the certificates that were named cannot be used.
+        Stage::Tls => usage(anyhow!(error.failure.message)),
+        _ => error.into(),
+    })
 }
 
 fn tokenizer(settings: &Settings, printer: &Printer) -> Result<Tokenizer> {

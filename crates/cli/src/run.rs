@@ -6,19 +6,20 @@ use crate::observer::Observer;
 use crate::plan_words;
 use crate::preparation::Preparation;
 use crate::printer::Printer;
+use crate::probe::{self, Settled};
 use crate::progress::Bar;
 use crate::recorder::Recorder;
 use crate::rules::Rules;
 use crate::settings::Settings;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::{Given, Prompt};
-use streamgauge_core::record::{FailureClass, Outcome, RunFacts};
-use streamgauge_load::{Control, Input, Job, delayed_acks, probe};
+use streamgauge_core::record::RunFacts;
+use streamgauge_load::{Control, Input, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
 use streamgauge_report::inputs_json;
@@ -42,8 +43,8 @@ pub struct Measured {
     pub artifacts: Artifacts,
 }
 
-/// Runs `plan`, from its prompts to the end of its records, whose files are in `directory`. `control` is called just before load, for the handle on the run's
-/// end: until then a signal ends the process.
+/// Runs `plan`, from its prompts to the end of its records, whose files are in `directory`. `control` is called just before the
+/// probe, for the handle on the run's end: until then a signal ends the process.
 ///
 /// # Errors
 /// When the prompts or the files cannot be made, or the probe is not answered.
@@ -56,20 +57,23 @@ pub fn measure(
     printer: &Printer,
 ) -> Result<Measured> {
     let clock = SystemClock::start();
-    plan.endpoint.ask_usage = shared.probed.unwrap_or(plan.endpoint.ask_usage);
+    if let Some(settled) = &shared.probed {
+        settled.apply(&mut plan.endpoint);
+    }
     let prompts = prompts(&plan, shared)?;
     let mut artifacts = Artifacts::open(directory, &plan.export_file, plan.export).map_err(|error| match error {
         ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
         _ => error.into(),
     })?;
+    let control = control(&plan)?;
     if plan.probe
         && shared.probed.is_none()
-        && let Err(error) = settle_probe(&mut plan, &prompts, shared, clock, printer)
+        && let Err(error) = probe::settle(&mut plan, &prompts, settings, shared, &control, clock, printer)
     {
         artifacts.commit(0)?;
         return Err(error);
     }
-    shared.probed = Some(plan.endpoint.ask_usage);
+    shared.probed = Some(Settled::of(&plan.endpoint));
     let (job, bodies) = prepare(Arc::new(plan), &prompts, shared, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
@@ -80,7 +84,6 @@ pub fn measure(
     if settings.verbose {
         printer.lines(&plan_words::told(&job.plan));
     }
-    let control = control(&job.plan)?;
     let (recorded, facts) = load(settings, job.clone(), control, &bodies, shared, &mut artifacts, printer)?;
     Ok(Measured { plan: job.plan.clone(), prompts, recorded, facts, artifacts })
 }
@@ -101,7 +104,10 @@ fn prompts(plan: &RunPlan, shared: &Preparation) -> Result<Vec<Prompt>> {
 }
 
 /// Everything the load threads need, and what requests say as it goes into the files.
-fn prepare(
+///
+/// # Errors
+/// When a prompt cannot be sent to such an endpoint, or a header cannot be sent.
+pub fn prepare(
     plan: Arc<RunPlan>,
     prompts: &[Prompt],
     shared: &Preparation,
@@ -123,54 +129,13 @@ fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<
     let want_out = prompt.want_out.map(|tokens| tokens.saturating_mul(texts));
     let expected = match &prompt.given {
         Given::Tensors { expected, .. } => expected.clone(),
-        Given::Body(_) | Given::Nothing => Vec::new(),
+        Given::Body(_) | Given::Members(_) | Given::Nothing => Vec::new(),
     };
     let encoded = match place {
         Some(place) => codec.encode_shared(prompt, place)?,
         None => codec.encode(prompt)?,
     };
     Ok(Input { encoded, expected, tokens: prompt.tokens, want_out })
-}
-
-/// One request ahead of the load, in no figure: a server that does not answer it ends the run here, with its own message.
-/// One that does not know `stream_options` is asked again without.
-fn settle_probe(
-    plan: &mut RunPlan,
-    prompts: &[Prompt],
-    shared: &mut Preparation,
-    clock: SystemClock,
-    printer: &Printer,
-) -> Result<()> {
-    // The prompt that the load comes to last: asking it first warms no cache that is measured.
-    let Some(last) = prompts.last() else { return Ok(()) };
-    loop {
-        // A short answer is proof enough.
-        let prompt = Prompt { want_out: last.want_out.map(|_| 1), ..last.clone() };
-        let prompt = match &shared.triton {
-            Some(triton) => triton.complete(plan, prompt)?,
-            None => prompt,
-        };
-        let (job, _) = prepare(Arc::new(plan.clone()), &[prompt], shared, clock)?;
-        let record = probe(job.clone())?.record;
-        let Outcome::Failed(failure) = record.outcome else {
-            shared.delayed_acks = delayed_acks(&job, &record)?;
-            return Ok(());
-        };
-        let target = &plan.endpoint.target;
-        if plan.endpoint.ask_usage
-            && failure.class == FailureClass::Status
-            && streamgauge_wire::names_field(failure.message.as_bytes(), "stream_options")
-        {
-            printer.note("note: the server does not know `stream_options`: it is left out, so its own token counts may be missing");
-            plan.endpoint.ask_usage = false;
-            continue;
-        }
-        // An answer without output is still an answer: the load will show whether that is the rule.
-        if failure.class == FailureClass::Empty {
-            return Ok(());
-        }
-        bail!("the probe of {target}{} failed: {failure} (--no-probe skips it)", plan.endpoint.shown_path());
-    }
 }
 
 /// Offers the load and takes the records in.

@@ -8,22 +8,23 @@ use std::path::Path;
 use std::sync::Arc;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load};
-use streamgauge_prompt::{Trace, TraceRow};
+use streamgauge_prompt::{Timing, Trace, TraceRow};
 
-/// Reads the file that the schedule comes from, if it comes from one, and completes the plan of each level with it; what the
-/// rows of a trace say of their prompts.
+/// Reads the files that the schedule and the prompts come from, where they come from files, and completes the plan of each level
+/// with them; what the rows of a file say of their prompts.
 ///
 /// # Errors
 /// A sentence that names the flag, the file and the line.
 pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>> {
-    let Load::Open { arrivals, .. } = &settings.plan.load else { return Ok(Vec::new()) };
+    let prompts = prompts(settings, printer)?;
+    let Load::Open { arrivals, .. } = &settings.plan.load else { return Ok(prompts) };
     let mut arrivals = arrivals.clone();
     let mut rows = match &mut arrivals {
-        Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(Vec::new()),
+        Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(prompts),
         Arrivals::Intervals { file, gaps } => {
             let named = || format!("--request-intervals {}", file.display());
             *gaps = intervals(&text(file).with_context(named)?).with_context(named)?;
-            Vec::new()
+            return with_arrivals(settings, &arrivals).map(|()| prompts);
         }
         Arrivals::Trace { file, speedup, dues } => {
             let named = || format!("--input-file {}", file.display());
@@ -32,11 +33,22 @@ pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>>
             rows
         }
     };
+    with_arrivals(settings, &arrivals)?;
+    // What is not sent needs no prompt, and a prompt takes longer than a request.
+    if let Some(sent) = settings.levels.iter().map(|level| level.stop.requests).max().flatten() {
+        rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
+    }
+    settings.plan.prompts.count = count(&rows)?;
+    Ok(rows)
+}
+
+/// Completes the plan of each level with what a file said of its times.
+fn with_arrivals(settings: &mut Settings, arrivals: &Arrivals) -> Result<()> {
     let first = (&mut settings.plan.load, &mut settings.plan.stop);
     let levels = settings.levels.iter_mut().map(|level| (&mut level.load, &mut level.stop));
     for (load, stop) in std::iter::once(first).chain(levels) {
         if let Load::Open { arrivals: unread, .. } = load {
-            unread.clone_from(&arrivals);
+            unread.clone_from(arrivals);
         }
         match (stop.requests, arrivals.count()) {
             (Some(asked), Some(there)) if asked > there => {
@@ -46,15 +58,21 @@ pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>>
             _ => {}
         }
     }
-    if !rows.is_empty() {
-        // What is not sent needs no prompt, and a prompt takes longer than a request.
-        if let Some(sent) = settings.levels.iter().map(|level| level.stop.requests).max().flatten() {
-            rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
-        }
-        settings.plan.prompts.count =
-            u32::try_from(rows.len()).map_err(|_| anyhow!("--input-file: the trace has too many requests"))?;
-    }
+    Ok(())
+}
+
+/// The rows of a file whose prompts are sent at the plan's own times; none where there is no such file.
+fn prompts(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>> {
+    let Some(file) = &settings.prompt_file else { return Ok(Vec::new()) };
+    let named = || format!("--input-file {}", file.display());
+    let Trace { rows, notes } = Trace::parse(&text(file).with_context(named)?, Timing::Untimed).with_context(named)?;
+    notes.iter().for_each(|note| printer.note(&format!("note: {}: {note}", named())));
+    settings.plan.prompts.count = count(&rows)?;
     Ok(rows)
+}
+
+fn count(rows: &[TraceRow]) -> Result<u32> {
+    u32::try_from(rows.len()).map_err(|_| anyhow!("--input-file: the file has too many requests"))
 }
 
 fn trace(
@@ -64,16 +82,53 @@ fn trace(
     named: &dyn Fn() -> String,
     printer: &Printer,
 ) -> Result<Vec<TraceRow>> {
-    let mut trace = Trace::parse(text).with_context(named)?;
-    if trace.hashes {
-        printer.note(&format!("note: {}: hash_ids are not followed, so prompts share no beginnings", named()));
-    }
+    let mut trace = Trace::parse(text, Timing::Timed).with_context(named)?;
+    trace.notes.iter().for_each(|note| printer.note(&format!("note: {}: {note}", named())));
+    let epoch = trace.rows.first().and_then(|row| epoch(row.at));
     let first = trace.rows.first().map(|row| row.at).filter(|_| part.from_first);
     trace.part(first.or(part.from).unwrap_or_default(), part.to, speedup);
     if trace.rows.is_empty() {
         bail!("{}: no request lies between the offsets", named());
     }
+    let lead = trace.rows[0].at;
+    if lead > LONGEST_LEAD {
+        let since = epoch.map(|unit| format!("; its times look like {unit} since 1970")).unwrap_or_default();
+        bail!(
+            "{}: the first request would be sent {:.1} days after the start{since}: give --fixed-schedule-auto-offset, which counts times from the first request's, or --fixed-schedule-start-offset",
+            named(),
+            lead.as_secs_f64() / 86_400.0
+        );
+    }
+    if epoch == Some(SECONDS) {
+        printer.note(&format!(
+            "note: {}: its times look like {SECONDS} since 1970, and are read as milliseconds, so the load is a thousand times as fast",
+            named()
+        ));
+    } else if lead > LONG_LEAD {
+        printer.note(&format!(
+            "note: {}: the first request is sent {} s after the start; --fixed-schedule-auto-offset counts times from the first request's",
+            named(),
+            lead.as_secs_f64()
+        ));
+    }
     Ok(trace.rows)
+}
+
+/// A first request later than this after the start is a mistake: nobody waits a day for a benchmark to begin.
+const LONGEST_LEAD: Nanos = Nanos::from_millis(24 * 60 * 60 * 1_000);
+/// From here on a wait for the first request is said, since nothing else shows it.
+const LONG_LEAD: Nanos = Nanos::from_millis(60_000);
+/// A unit of times since 1970.
+const SECONDS: &str = "seconds";
+
+/// The unit in which a time, read as milliseconds, would be one since 1970 that lies between 2001 and 2096.
+fn epoch(at: Nanos) -> Option<&'static str> {
+    const YEARS: std::ops::Range<f64> = 1e9..4e9;
+    let millis = at.as_millis_f64();
+    if YEARS.contains(&millis) {
+        return Some(SECONDS);
+    }
+    YEARS.contains(&(millis / 1e3)).then_some("milliseconds")
 }
 
 fn text(file: &Path) -> Result<String> {
@@ -98,6 +153,13 @@ fn intervals(text: &str) -> Result<Arc<[Nanos]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_since_1970_are_known_by_their_size() {
+        assert_eq!(epoch(Nanos::from_millis(1_732_000_000_000)), Some("milliseconds"));
+        assert_eq!(epoch(Nanos::from_millis(1_732_000_000)), Some("seconds"));
+        assert_eq!(epoch(Nanos::from_millis(86_400_000)), None);
+    }
 
     #[test]
     fn gaps_are_microseconds_a_line() {

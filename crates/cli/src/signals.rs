@@ -17,14 +17,21 @@ struct State {
 }
 
 impl Signals {
-    /// Turns signals into [`Control::interrupt`] from now on, on a thread of their own; `say` comes after the first.
+    /// Turns signals into [`Control::interrupt`] from now on, on a thread of their own. `say` comes after the first, and is
+    /// given the handle on the run that it ended.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn watch(control: Control, say: impl FnOnce() + Send + 'static) -> std::io::Result<Signals> {
+    pub fn watch(control: Control, say: impl FnOnce(&Control) + Send + 'static) -> std::io::Result<Signals> {
         let signals = Signals(Arc::new(Mutex::new(State { run: control, came: false })));
-        let watched = signals.clone();
-        watch(move || watched.pass_on(), say)?;
+        let (watched, ended) = (signals.clone(), signals.clone());
+        watch(
+            move || watched.pass_on(),
+            move || {
+                let run = ended.state().run.clone();
+                say(&run);
+            },
+        )?;
         Ok(signals)
     }
 
@@ -65,7 +72,11 @@ pub fn control(signals: &OnceCell<Signals>, plan: &RunPlan, printer: &Printer) -
         return Ok(control);
     }
     let (grace, speaker) = (plan.stop.grace.as_secs_f64(), *printer);
-    let watch = Signals::watch(control.clone(), move || {
+    let watch = Signals::watch(control.clone(), move |run| {
+        // Before load there is only the probe, which ends at once and says so itself.
+        if !run.has_begun() {
+            return;
+        }
         speaker.note(&format!("interrupted: waiting up to {grace} s for requests in flight (again to end now)"));
     })
     .context("signals cannot be watched")?;

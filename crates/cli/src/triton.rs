@@ -1,14 +1,17 @@
 //! What a Triton server says of its model before load, and prompts as the model's inputs.
 
 use crate::commands::usage;
+use crate::hints::{self, Mishap};
 use crate::printer::Printer;
-use anyhow::{Context, Result, anyhow, bail};
+use crate::settings::TENSORRT_LLM_OUTPUT;
+use crate::waiting::Waiting;
+use anyhow::{Context, Error, Result, anyhow, bail};
 use streamgauge_core::clock::{Nanos, SystemClock};
-use streamgauge_core::kserve::{ModelInfo, Watched};
-use streamgauge_core::plan::{EndpointKind, RunPlan, Target};
+use streamgauge_core::kserve::{Backend, ModelInfo, ServerInfo, TensorFormat, Watched};
+use streamgauge_core::plan::{Endpoint, EndpointKind, Length, RunPlan, Target};
 use streamgauge_core::prompt::{Given, Prompt};
-use streamgauge_load::Client;
-use streamgauge_load::Routes;
+use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_load::{AskError, Client, Routes, spoken};
 use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
 use streamgauge_wire::kserve::Call;
 
@@ -58,9 +61,16 @@ impl Triton {
     pub fn ask(plan: &mut RunPlan, routes: &Routes, observe: &Observe, printer: &Printer) -> Result<Triton> {
         let endpoint = &plan.endpoint;
         let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.timeouts.total))?;
+        let waiting = Waiting::until_answered(
+            format!(
+                "waiting for the model's metadata from {} (at most {} s)",
+                hints::server(endpoint),
+                LIMIT.as_secs_f64()
+            ),
+            printer,
+        );
         // The first question, so it is here that nobody answers; Perf Analyzer's words.
-        let server =
-            client.server().with_context(|| endpoint.target.to_string()).context("failed to get model metadata")?;
+        let server = client.server().map_err(|error| unanswered(endpoint, routes, error))?;
         let name = endpoint.models.first().cloned().unwrap_or_default();
         let version = endpoint.kserve.as_ref().and_then(|kserve| kserve.version.clone());
         let model = client.model(&name, version.as_deref()).context("failed to get model metadata")?;
@@ -68,11 +78,13 @@ impl Triton {
         if !client.is_ready(&ready).context("failed to get model readiness")? {
             bail!("model {name} is not ready on {}", endpoint.target);
         }
+        drop(waiting);
+        without_extensions(plan, &server, &model, printer)?;
         let mut watched = watched(&mut client, &model, version.clone())?;
         for named in &observe.composing {
             watched.composing.push(by_name(&mut client, named)?);
         }
-        let kind = endpoint.kind;
+        let kind = plan.endpoint.kind;
         if let Some(kserve) = &mut plan.endpoint.kserve {
             kserve.decoupled = model.decoupled;
             if let Some(output) = kserve.text_output.take_if(|output| !has_text(&model, output))
@@ -92,6 +104,9 @@ impl Triton {
         if endpoint.path.is_empty() {
             endpoint.path = kind.default_path(&name, version.as_deref(), endpoint.calls_stream());
         }
+        if kind == EndpointKind::Generate {
+            generate(plan, &model, printer)?;
+        }
         let statistics = observe.statistics && server.extensions.iter().any(|extension| extension == "statistics");
         Ok(Triton { model, watched, statistics, metrics: observe.metrics.clone() })
     }
@@ -107,7 +122,16 @@ impl Triton {
     /// When the model has no such inputs.
     pub fn complete(&self, plan: &RunPlan, prompt: Prompt) -> Result<Prompt> {
         let endpoint = &plan.endpoint;
-        let Some(backend) = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) else { return Ok(prompt) };
+        let backend = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
+        // The generate extension takes texts, which the codec words for the backend.
+        let Some(backend) = backend.filter(|_| endpoint.kind != EndpointKind::Generate) else { return Ok(prompt) };
+        if let Given::Members(members) = &prompt.given {
+            let names: Vec<_> = members.keys().map(String::as_str).collect();
+            return Err(usage(anyhow!(
+                "--input-file: a request over gRPC has no body for {} to be added to; leave that out of its lines",
+                names.join(", ")
+            )));
+        }
         let options = LlmOptions {
             streaming: endpoint.streaming,
             output_exact: plan.prompts.output_exact,
@@ -117,6 +141,99 @@ impl Triton {
         Ok(Prompt { given: Given::Tensors { inputs, expected: Vec::new() }, ..prompt })
     }
 }
+
+/// Why the first question to a server got no answer, with the likely cause.
+fn unanswered(endpoint: &Endpoint, routes: &Routes, error: AskError) -> Error {
+    let server = hints::server(endpoint);
+    let (shown, hint) = match &error {
+        AskError::Failed(failure) => {
+            let spoken = hints::may_be_another_protocol(failure).then(|| spoken(routes)).flatten();
+            (hints::words(failure), hints::hint(&Mishap { failure, status: None, endpoint, spoken }))
+        }
+        AskError::Refused { status, message } => {
+            let status_number = status.parse().ok().or((status == "UNAUTHENTICATED").then_some(401));
+            let failure = Failure { stage: Stage::Body, class: FailureClass::Status, message: message.clone() };
+            (
+                error.to_string(),
+                hints::hint(&Mishap { failure: &failure, status: status_number, endpoint, spoken: None }),
+            )
+        }
+        AskError::Answer(_) => (error.to_string(), None),
+    };
+    match hint {
+        Some(hint) => anyhow!("failed to get model metadata: {server}: {shown}: {hint}"),
+        // The error itself, whose words alone Perf Analyzer shows.
+        None => Error::from(error).context(server).context("failed to get model metadata"),
+    }
+}
+
+/// Settles how a server is asked that lacks Triton's extensions of KServe v2, or refuses it where that cannot work.
+fn without_extensions(plan: &mut RunPlan, server: &ServerInfo, model: &ModelInfo, printer: &Printer) -> Result<()> {
+    let endpoint = &mut plan.endpoint;
+    let has = |extension: &str| server.extensions.iter().any(|known| known == extension);
+    if model.without_config {
+        if endpoint.kind == EndpointKind::KserveGrpc && endpoint.streaming {
+            return Err(usage(anyhow!(
+                "the server ({} {}) has no ModelConfig call, so it is not Triton: nothing says which message of its ModelStreamInfer is a request's last; leave out --streaming, or measure its OpenAI endpoint with --endpoint-type chat",
+                server.name,
+                server.version
+            )));
+        }
+        printer.note(&format!(
+            "note: the server ({} {}) has no ModelConfig call: model {} is taken at its metadata's word, as one without batches and sequences that answers each request once",
+            server.name, server.version, model.name
+        ));
+        if model.inputs.is_empty() {
+            return Err(usage(anyhow!(
+                "the metadata of model {} name no inputs, so nothing can be sent; describe them in the model's settings on the server",
+                model.name
+            )));
+        }
+    }
+    if let (EndpointKind::KserveHttp, Some(kserve)) = (endpoint.kind, &mut endpoint.kserve)
+        && !has(BINARY_TENSORS)
+        && (kserve.input_format, kserve.output_format) != (TensorFormat::Json, TensorFormat::Json)
+    {
+        printer.note(&format!(
+            "note: the server does not have the extension {BINARY_TENSORS}: tensors are sent and asked for as JSON"
+        ));
+        (kserve.input_format, kserve.output_format) = (TensorFormat::Json, TensorFormat::Json);
+    }
+    Ok(())
+}
+
+/// The model's inputs that the generate extension is sent, by which its backend is known.
+const TEXT_INPUT: &str = "text_input";
+const SAMPLING_PARAMETERS: &str = "sampling_parameters";
+const MAX_TOKENS: &str = "max_tokens";
+
+/// Settles in whose words the generate extension asks for an output length: vLLM's models take it inside of an input of
+/// sampling parameters, all others as `max_tokens`, which some of them need.
+fn generate(plan: &mut RunPlan, model: &ModelInfo, printer: &Printer) -> Result<()> {
+    let input = |name: &str| model.inputs.iter().find(|input| input.name == name);
+    if input(TEXT_INPUT).is_none() {
+        let names: Vec<_> = model.inputs.iter().map(|input| input.name.as_str()).collect();
+        return Err(usage(anyhow!(
+            "--endpoint-type generate: model {} has no input {TEXT_INPUT} (its inputs: {}), which says what the prompt is; give another --model",
+            model.name,
+            names.join(", ")
+        )));
+    }
+    let Some(kserve) = &mut plan.endpoint.kserve else { return Ok(()) };
+    kserve.backend = Some(if input(SAMPLING_PARAMETERS).is_some() { Backend::Vllm } else { Backend::TensorrtLlm });
+    let is_needed = input(MAX_TOKENS).is_some_and(|input| !input.optional);
+    if is_needed && plan.prompts.output.is_none() && !plan.endpoint.extra.contains_key(MAX_TOKENS) {
+        printer.note(&format!(
+            "note: model {} needs {MAX_TOKENS}, so it is asked for {TENSORRT_LLM_OUTPUT} output tokens, as GenAI-Perf does over gRPC; --osl asks for another length",
+            model.name
+        ));
+        plan.prompts.output = Some(Length { mean: TENSORRT_LLM_OUTPUT, stddev: 0.0 });
+    }
+    Ok(())
+}
+
+/// The extension by which tensors are bytes behind the JSON.
+const BINARY_TENSORS: &str = "binary_tensor_data";
 
 /// A model that was named, perhaps with a version behind a colon, and those that it is made of.
 fn by_name(client: &mut Client, named: &str) -> Result<Watched> {

@@ -169,6 +169,9 @@ pub struct ModelInfo {
     pub outputs: Vec<TensorSpec>,
     /// The models that an ensemble is composed of, each with its version; -1 leaves that to the server.
     pub composing: Vec<(String, i64)>,
+    /// The server tells no configuration (it is not Triton), so that all of this is its metadata's, and what only a
+    /// configuration says is taken to be the simplest.
+    pub without_config: bool,
 }
 
 /// A model whose statistics are looked at, with the models that it is composed of.

@@ -80,6 +80,12 @@ pub struct Endpoint {
     pub streaming: bool,
     /// Ask the server for its token counts at the end of a stream (`stream_options`).
     pub ask_usage: bool,
+    /// Where they are asked for, ask for running counts in every chunk too (`continuous_usage_stats`).
+    #[serde(default)]
+    pub continuous_usage: bool,
+    /// The member of the body that asks for an output length; of the OpenAI kinds only.
+    #[serde(default)]
+    pub length_field: LengthField,
     /// Headers of every request, the API key's included.
     pub headers: Vec<Header>,
     /// Members added to every body, replacing ours of the same name.
@@ -316,6 +322,27 @@ impl EndpointKind {
             (EndpointKind::KserveGrpc, false) => "/inference.GRPCInferenceService/ModelInfer".to_owned(),
             (EndpointKind::KserveGrpc, true) => "/inference.GRPCInferenceService/ModelStreamInfer".to_owned(),
             (EndpointKind::KserveHttp, _) => format!("{}/infer", of_model()),
+        }
+    }
+}
+
+/// The member of an OpenAI body that asks for an output length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthField {
+    /// `max_tokens`, which nearly every server knows.
+    #[default]
+    MaxTokens,
+    /// `max_completion_tokens`, which replaces it in OpenAI's API for reasoning models.
+    MaxCompletionTokens,
+}
+
+impl LengthField {
+    /// Its name in the body and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            LengthField::MaxTokens => "max_tokens",
+            LengthField::MaxCompletionTokens => "max_completion_tokens",
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Given {
     Nothing,
     /// A whole JSON body.
     Body(serde_json::Value),
+    /// Members of the JSON body, in the place of ours of the same name; the texts are the request otherwise.
+    Members(serde_json::Map<String, serde_json::Value>),
     /// The model's inputs.
     Tensors {
         /// The inputs.
@@ -48,7 +50,7 @@ impl Given {
     pub fn inputs(&self) -> &[Tensor] {
         match self {
             Given::Tensors { inputs, .. } => inputs,
-            Given::Nothing | Given::Body(_) => &[],
+            Given::Nothing | Given::Body(_) | Given::Members(_) => &[],
         }
     }
 }

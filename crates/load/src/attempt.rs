@@ -52,6 +52,8 @@ pub(crate) struct Slot {
     acks: Acks,
     /// End as soon as the server has shown that it answers; for the probe.
     first_output_is_enough: bool,
+    /// Where the last answer leads, if it was a redirect; for the probe.
+    location: Option<String>,
 }
 
 /// What the slots of one load thread count together.
@@ -101,6 +103,7 @@ impl Slot {
             channels,
             acks,
             first_output_is_enough: false,
+            location: None,
         }
     }
 
@@ -112,6 +115,11 @@ impl Slot {
     /// What the kernel is told about acknowledgements on connections that are opened from now on.
     pub fn set_acks(&mut self, acks: Acks) {
         self.acks = acks;
+    }
+
+    /// Where the last answer leads, if it was a redirect.
+    pub fn take_location(&mut self) -> Option<String> {
+        self.location.take()
     }
 
     /// Phase number `phase` of the run begins for this slot. What lay before it is no turnaround, unless the slot goes on from
@@ -297,6 +305,9 @@ impl Slot {
         let header_length = answer.header("inference-header-content-length").and_then(|text| text.parse().ok());
         let to = AnswerTo { id: draft.tag.id, expected, header_length, encoding: answer.header("grpc-encoding") };
         draft.begin_body(answer.status, self.job.codec.decoder(answer.header("content-type"), to));
+        if answer.status.is_redirection() {
+            self.location = answer.location();
+        }
         // The head lies in the connection's read buffer, and while it is there the next read needs another.
         drop(answer);
         loop {

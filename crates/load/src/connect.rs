@@ -104,6 +104,11 @@ impl Route {
         Ok(Route { target: target.clone(), addresses, tls, stamps, grpc: Rule::of(endpoint) })
     }
 
+    /// The first of its addresses.
+    pub fn first_address(&self) -> Option<SocketAddr> {
+        self.addresses.iter().next()
+    }
+
     /// Whether nothing has answered there lately, so that others are better asked.
     pub fn is_down(&self, clock: SystemClock) -> bool {
         self.addresses.all_rest(clock.now())

@@ -17,6 +17,8 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     /// What `end` says, to look at before every request.
     draining: AtomicBool,
+    /// Load threads have been started.
+    begun: AtomicBool,
     interrupted: AtomicBool,
     satisfied: OnceLock<String>,
     /// Where the run puts down its start.
@@ -40,6 +42,7 @@ impl Default for Control {
     fn default() -> Control {
         Control(Arc::new(Inner {
             draining: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             satisfied: OnceLock::new(),
             started: Mutex::default(),
@@ -83,8 +86,14 @@ impl Control {
         self.0.started.lock().unwrap_or_else(PoisonError::into_inner).get().copied()
     }
 
+    /// Whether a run of load has begun, so that there may be requests in flight.
+    pub fn has_begun(&self) -> bool {
+        self.0.begun.load(Ordering::Acquire)
+    }
+
     /// A run begins, and will put its start into `start`.
     pub(crate) fn follow(&self, start: Arc<OnceLock<Nanos>>) {
+        self.0.begun.store(true, Ordering::Release);
         *self.0.started.lock().unwrap_or_else(PoisonError::into_inner) = start;
     }
 

@@ -21,6 +21,9 @@ use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
+/// How servers refuse a call that they do not have: by HTTP's status, or by gRPC's.
+const NO_SUCH_CALL: [&str; 4] = ["404", "405", "501", "UNIMPLEMENTED"];
+
 /// Asks the first server of an endpoint, and waits for its answers. It has a runtime and a connection of its own; a connection that
 /// has died meanwhile is opened again.
 pub struct Client {
@@ -112,14 +115,20 @@ impl Client {
         Ok(kserve::server_info(self.protocol, &answer)?)
     }
 
-    /// What a model is; without a version the one that the server chooses.
+    /// What a model is; without a version the one that the server chooses. A server that has no configurations to tell, which
+    /// are an extension of Triton's, is taken at its metadata's word.
     ///
     /// # Errors
     /// As [`Client::server`].
     pub fn model(&mut self, model: &str, version: Option<&str>) -> Result<ModelInfo, AskError> {
         let metadata = self.ask(&Call::ModelMetadata { model, version })?;
-        let config = self.ask(&Call::ModelConfig { model, version })?;
-        Ok(kserve::model_info(self.protocol, &metadata, &config)?)
+        match self.ask(&Call::ModelConfig { model, version }) {
+            Ok(config) => Ok(kserve::model_info(self.protocol, &metadata, &config)?),
+            Err(AskError::Refused { status, .. }) if NO_SUCH_CALL.contains(&status.as_str()) => {
+                Ok(kserve::model_info_of_metadata(self.protocol, &metadata)?)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What the server has counted, of one model or of all.

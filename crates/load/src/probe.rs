@@ -1,12 +1,14 @@
 //! Questions asked before load, in no figure: which models there are, and whether a request is answered at all.
 
-use crate::attempt::Slot;
+use crate::attempt::{Slot, Tally};
 use crate::connect::Routes;
 use crate::connection::{Acks, Connection, Outgoing};
+use crate::control::{Control, End, LocalEnd};
 use crate::failure;
 use crate::job::{Finished, Head, Job, JobError};
 use crate::waits::Ticket;
 use bytes::Bytes;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -32,25 +34,85 @@ pub enum ProbeError {
     Failed(Failure),
 }
 
-/// Sends the job's first request and waits for its first output, or for the whole answer where it does not stream. Of several
-/// servers the first is asked: one answer tells what there is to know of an endpoint, and the load shows who does not answer. Its
-/// answer is acknowledged late, as ordinary clients do on kept connections, for [`crate::delayed_acks`].
+/// What a probe waits for, to be shown while it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How long it has waited.
+    pub since: Nanos,
+    /// Whether a connection is open, so that it is the answer that is missing.
+    pub connected: bool,
+}
+
+/// What became of a probe.
+#[derive(Debug)]
+pub struct Probed {
+    /// The request, as any of the load's; cut off where somebody asked for the end.
+    pub finished: Finished,
+    /// Where the server says that the endpoint is (`Location`), if it answered by a redirect.
+    pub location: Option<String>,
+}
+
+/// From the start of a probe to each time at which its wait is shown; after the last it is shown every minute.
+const SHOWN_AFTER: [Nanos; 3] = [Nanos::from_millis(3_000), Nanos::from_millis(10_000), Nanos::from_millis(30_000)];
+/// From then on.
+const SHOWN_EVERY: Nanos = Nanos::from_millis(60_000);
+
+/// Sends the job's first request. It waits for the first output of a stream, and for the whole answer where the endpoint does
+/// not stream, or where a server of Triton's kind counts requests, which must be over before its counters are read. Of several
+/// servers the first is asked: one answer tells what there is to know of an endpoint, and the load shows who does not answer.
+/// `on_wait` is called while nothing has come; the end of `control` cuts the probe off. The answer is acknowledged late, as ordinary
+/// clients do on kept connections, for [`crate::delayed_acks`].
 ///
 /// # Errors
 /// When this machine cannot even try. What the server did with the request is in the record.
-pub fn probe(job: Arc<Job>) -> Result<Finished, ProbeError> {
+pub fn probe(job: Arc<Job>, control: &Control, mut on_wait: impl FnMut(Waiting)) -> Result<Probed, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(LocalSet::new().block_on(&runtime, async {
+        let clock = job.clock;
+        let begun = clock.now();
         // Number 0 goes to the first server by either rule.
-        let ticket = Ticket::at_once(0, job.clock.now());
-        let mut slot = Slot::new(job, 0, 0, Rc::default(), Rc::default(), Rc::default());
-        slot.stop_at_first_output();
+        let ticket = Ticket::at_once(0, begun);
+        let (end, tally) = (Rc::new(LocalEnd::default()), Rc::new(Tally::default()));
+        let is_counted = job.plan.endpoint.kind.is_kserve();
+        let mut slot = Slot::new(job, 0, 0, end.clone(), tally.clone(), Rc::default());
+        if !is_counted {
+            slot.stop_at_first_output();
+        }
         slot.set_acks(Acks::Held);
-        slot.request(&ticket, Phase::Warmup).await
+        let finished = {
+            let mut request = pin!(slot.request(&ticket, Phase::Warmup));
+            let mut over = pin!(control.nearer(End::Open));
+            let mut shown = SHOWN_AFTER.into_iter();
+            let mut next = shown.next().unwrap_or(SHOWN_EVERY);
+            loop {
+                let until = clock.instant(begun + next).into();
+                tokio::select! {
+                    biased;
+                    finished = &mut request => break finished,
+                    _ = &mut over, if !end.is_cut(0) => end.bring(End::Aborted, clock.now()),
+                    () = tokio::time::sleep_until(until) => {
+                        on_wait(Waiting { since: next, connected: tally.opened.get() > 0 });
+                        next = shown.next().unwrap_or(next + SHOWN_EVERY);
+                    }
+                }
+            }
+        };
+        Probed { finished, location: slot.take_location() }
     }))
 }
 
-/// GETs `path` from the endpoint's server, of several from the first: status and body.
+/// The answer to [`fetch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// HTTP's status.
+    pub status: u16,
+    /// Its `Location`, if it is a redirect.
+    pub location: Option<String>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// GETs `path` from the endpoint's server, of several from the first.
 ///
 /// # Errors
 /// When there is no whole answer within `limit`.
@@ -60,7 +122,7 @@ pub fn fetch(
     clock: SystemClock,
     path: &str,
     limit: Nanos,
-) -> Result<(u16, Vec<u8>), ProbeError> {
+) -> Result<Fetched, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let head = Head::new(endpoint, &endpoint.target, "application/json")?;
     let uri = head.uri(path);
@@ -68,8 +130,9 @@ pub fn fetch(
     let asked = async {
         let mut connection = routes.to(0).open(clock).await?;
         let outgoing = Outgoing { head: &head, method: http::Method::GET, uri: &uri, body: Bytes::new(), json: None };
-        let status = connection.answer(outgoing).await?.status.as_u16();
-        Ok((status, whole_body(&mut connection).await?))
+        let answer = connection.answer(outgoing).await?;
+        let (status, location) = (answer.status.as_u16(), answer.location());
+        Ok(Fetched { status, location, body: whole_body(&mut connection).await? })
     };
     let answered = LocalSet::new().block_on(&runtime, async { tokio::time::timeout_at(deadline, asked).await });
     answered

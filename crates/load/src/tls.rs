@@ -1,10 +1,11 @@
 //! TLS: which certificates are believed. The only room that names the cryptography provider.
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +52,12 @@ pub fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TlsError>
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match &endpoint.trust {
         Trust::System => builder.with_root_certificates(system_roots()?),
-        Trust::File(path) => builder.with_root_certificates(file_roots(path)?),
+        Trust::File(path) => {
+            let (roots, own) = (file_roots(path)?, file_certificates(path)?);
+            let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+            let chain = chain.map_err(|error| rustls::Error::General(error.to_string()))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(OrItsOwn { chain, own }))
+        }
         Trust::AnyName(path) => {
             let roots = path.as_deref().map_or_else(system_roots, file_roots)?;
             let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
@@ -117,13 +123,76 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
 }
 
 fn file_roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let refuse = |reason: String| TlsError::CaFile { path: path.display().to_string(), reason };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| refuse(error.to_string()))? {
-        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
-        roots.add(certificate).map_err(|error| refuse(error.to_string()))?;
+    for certificate in file_certificates(path)? {
+        roots.add(certificate).map_err(|error| no_authority(path, error.to_string()))?;
     }
-    if roots.is_empty() { Err(refuse("holds no certificate".into())) } else { Ok(roots) }
+    Ok(roots)
+}
+
+/// The certificates in a file, at least one.
+fn file_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(no_authority(path, "holds no certificate".into())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(no_authority(path, error.to_string())),
+    }
+}
+
+fn no_authority(path: &Path, reason: String) -> TlsError {
+    TlsError::CaFile { path: path.display().to_string(), reason }
+}
+
+/// Believes what the authorities of a file have signed, and the file's certificates themselves: one that signed itself is its own
+/// authority, though as an authority's (which most tools make of it) it may not be a server's by the rules of chains (RFC 5280,
+/// section 4.2.1.9). Its name and its time are checked all the same.
+#[derive(Debug)]
+struct OrItsOwn {
+    chain: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for OrItsOwn {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            // Its time was looked at before this.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.own.contains(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
 }
 
 /// Less than all of a certificate is checked, though the handshake must still be signed by its key.

@@ -17,4 +17,4 @@ pub use resolve::{Resolved, Source, TokenizerError, resolve};
 pub use synthetic::{SynthesisError, synthesize};
 pub use tensors::{InputData, InputError, InputOptions, LlmInputs, LlmOptions, Made, Step, llm_inputs};
 pub use tokenizer::{LoadError, Tokenizer};
-pub use trace::{Trace, TraceError, TraceRow};
+pub use trace::{Timing, Trace, TraceError, TraceRow};

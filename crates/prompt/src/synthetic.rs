@@ -112,7 +112,11 @@ pub fn synthesize(
         };
         let asked = row.and_then(|row| row.output_length);
         let want_out = asked.or_else(|| output.as_ref().map(|lengths| lengths.draw(&mut outputs)));
-        prompts.push(Prompt { texts, tokens, want_out, model: models[model].clone(), given: Given::Nothing });
+        let given = match row.map(|row| &row.members) {
+            Some(members) if !members.is_empty() => Given::Members(members.clone()),
+            _ => Given::Nothing,
+        };
+        prompts.push(Prompt { texts, tokens, want_out, model: models[model].clone(), given });
     }
     Ok(prompts)
 }

@@ -1,29 +1,42 @@
-//! Traces of requests: a line of JSON each, with the time it was made and what is known of its lengths or its text. The form is
-//! that of the Mooncake traces, which GenAI-Perf and AIPerf read too.
+//! Traces of requests: a line of JSON each, with what is known of its lengths or its text, and with the time it was made where the
+//! trace is replayed at its times. The form is that of the Mooncake traces, which GenAI-Perf and AIPerf read too.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use streamgauge_core::Nanos;
 
 /// One request of a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceRow {
-    /// Its timestamp, from the trace's own zero.
+    /// Its timestamp, from the trace's own zero; zero where the trace has no times.
     pub at: Nanos,
-    /// Tokens of its prompt.
+    /// Tokens of its prompt; none where it has a text, which has its own length.
     pub input_length: Option<u32>,
     /// Tokens of its answer, to be asked for.
     pub output_length: Option<u32>,
     /// Its prompt.
     pub text: Option<String>,
+    /// Members that are added to its body.
+    pub members: Map<String, Value>,
 }
 
-/// A trace, in the order of its times.
+/// Whether a trace is replayed at its times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// Each line has a time, and the rows come in the order of their times.
+    Timed,
+    /// Times are left alone, and the rows come in the order of their lines.
+    Untimed,
+}
+
+/// A trace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// The requests, at least one.
     pub rows: Vec<TraceRow>,
-    /// Whether rows name blocks of their prompts by hashes, which are not followed: synthetic prompts share no beginnings.
-    pub hashes: bool,
+    /// What stands in its lines and is not followed, or otherwise than one may think: sentences for people.
+    pub notes: Vec<String>,
 }
 
 /// Why a text is no trace.
@@ -47,56 +60,71 @@ pub enum TraceError {
 /// Milliseconds in a signed 64-bit number of nanoseconds.
 const LATEST: f64 = 9e12;
 
+/// What a line may say of its request; anything else is added to its body.
+const KNOWN: &str = "timestamp (ms), input_length, output_length, text or text_input, hash_ids, session_id and delay; other members are added to the request's body";
+
+/// Members by which other forms of traces say what the prompt is. Added to a body they would be nonsense.
+const OF_OTHER_FORMS: [&str; 14] = [
+    "audio",
+    "audios",
+    "chat_id",
+    "image",
+    "images",
+    "messages",
+    "parent_chat_id",
+    "payload",
+    "role",
+    "texts",
+    "tools",
+    "turn",
+    "video",
+    "videos",
+];
+
+/// A byte order mark, which some editors put before a file's text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Line {
-    timestamp: f64,
+    timestamp: Option<f64>,
     input_length: Option<u32>,
     output_length: Option<u32>,
     #[serde(alias = "text_input")]
     text: Option<String>,
-    hash_ids: Option<Vec<serde_json::Value>>,
+    hash_ids: Option<Vec<Value>>,
+    session_id: Option<Value>,
+    delay: Option<Value>,
+    #[serde(flatten)]
+    members: Map<String, Value>,
+}
+
+/// What the lines hold that people should know of.
+#[derive(Default)]
+struct Seen {
+    hashes: bool,
+    sessions: bool,
+    lengths_of_texts: bool,
+    times: bool,
+    members: BTreeSet<String>,
 }
 
 impl Trace {
-    /// Reads a trace. Its lines need not be in order; lines of the same time stay in theirs.
+    /// Reads a trace. With times its lines need not be in order; lines of the same time stay in theirs.
     ///
     /// # Errors
-    /// When a line is not a request, has a member that is not known, or there is none.
-    pub fn parse(text: &str) -> Result<Trace, TraceError> {
-        let mut trace = Trace::default();
-        for (index, line) in text.lines().enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let refuse = |reason: String| TraceError::Line { line: index + 1, reason };
-            let line: Line = serde_json::from_str(line).map_err(|error| {
-                // Its own "at line 1" would stand beside the file's line.
-                let (text, column) = (error.to_string(), error.column());
-                let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-                refuse(format!(
-                    "{text} (column {column}); known are timestamp (ms), input_length, output_length, text and hash_ids"
-                ))
-            })?;
-            if !(0.0..=LATEST).contains(&line.timestamp) {
-                return Err(refuse(format!("the timestamp {} is not a number of milliseconds from 0", line.timestamp)));
-            }
-            if line.input_length == Some(0) || line.output_length == Some(0) {
-                return Err(refuse("a length of 0 tokens cannot be asked for".to_owned()));
-            }
-            if line.text.is_some() && line.input_length.is_some() {
-                return Err(refuse("both text and input_length are given; a text has its own length".to_owned()));
-            }
-            trace.hashes |= line.hash_ids.is_some();
-            trace.rows.push(TraceRow {
-                at: Nanos::from_secs_f64(line.timestamp / 1e3),
-                input_length: line.input_length,
-                output_length: line.output_length,
-                text: line.text,
-            });
+    /// When a line is not a request, has no time where one is needed, or there is none.
+    pub fn parse(text: &str, timing: Timing) -> Result<Trace, TraceError> {
+        let (mut rows, mut seen) = (Vec::new(), Seen::default());
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let row = row(line, timing, &mut seen);
+            rows.push(row.map_err(|reason| TraceError::Line { line: index + 1, reason })?);
         }
-        trace.rows.sort_by_key(|row| row.at);
-        if trace.rows.is_empty() { Err(TraceError::Empty) } else { Ok(trace) }
+        if rows.is_empty() {
+            return Err(TraceError::Empty);
+        }
+        rows.sort_by_key(|row| row.at);
+        Ok(Trace { rows, notes: seen.notes(timing) })
     }
 
     /// Keeps the rows from `from` to `to`, both included, and counts their times from `from`, `speedup` times as fast.
@@ -106,6 +134,72 @@ impl Trace {
             row.at = Nanos::from_secs_f64((row.at - from).as_secs_f64() / speedup);
         }
     }
+}
+
+impl Seen {
+    fn notes(self, timing: Timing) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut note = |is_so: bool, text: &str| {
+            if is_so {
+                notes.push(text.to_owned());
+            }
+        };
+        note(self.hashes, "hash_ids are not followed, so prompts share no beginnings");
+        note(
+            self.sessions,
+            "session_id and delay are not followed: each request is sent by itself, without what came before it in its session",
+        );
+        note(self.lengths_of_texts, "input_length beside a text is not followed: the text's own length counts");
+        note(
+            self.times && timing == Timing::Untimed,
+            "timestamps are not followed; --fixed-schedule sends each request at its own",
+        );
+        if !self.members.is_empty() {
+            let names: Vec<_> = self.members.iter().map(|name| format!("`{name}`")).collect();
+            notes.push(format!("{} of its lines are added to the requests' bodies", names.join(", ")));
+        }
+        notes
+    }
+}
+
+/// The request of one line.
+fn row(line: &str, timing: Timing, seen: &mut Seen) -> Result<TraceRow, String> {
+    let line: Line = serde_json::from_str(line).map_err(|error| {
+        // Its own "at line 1" would stand beside the file's line.
+        let (text, column) = (error.to_string(), error.column());
+        let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+        format!("{text} (column {column}); known are {KNOWN}")
+    })?;
+    if let Some(name) = line.members.keys().find(|name| OF_OTHER_FORMS.contains(&name.as_str())) {
+        return Err(format!("`{name}` belongs to another form of traces, which is not available; known are {KNOWN}"));
+    }
+    let at = match (timing, line.timestamp) {
+        (Timing::Timed, None) => {
+            return Err("there is no timestamp, at which --fixed-schedule would send the request; give one in ms, or leave out --fixed-schedule and give a load such as --concurrency".to_owned());
+        }
+        (Timing::Timed, Some(timestamp)) if !(0.0..=LATEST).contains(&timestamp) => {
+            return Err(format!("the timestamp {timestamp} is not a number of milliseconds from 0"));
+        }
+        (Timing::Timed, Some(timestamp)) => Nanos::from_secs_f64(timestamp / 1e3),
+        (Timing::Untimed, timestamp) => {
+            seen.times |= timestamp.is_some();
+            Nanos::ZERO
+        }
+    };
+    if line.output_length == Some(0) || (line.text.is_none() && line.input_length == Some(0)) {
+        return Err("a length of 0 tokens cannot be asked for".to_owned());
+    }
+    seen.hashes |= line.hash_ids.is_some();
+    seen.sessions |= line.session_id.is_some() || line.delay.is_some();
+    seen.lengths_of_texts |= line.text.is_some() && line.input_length.is_some();
+    seen.members.extend(line.members.keys().cloned());
+    Ok(TraceRow {
+        at,
+        input_length: line.input_length.filter(|_| line.text.is_none()),
+        output_length: line.output_length,
+        text: line.text,
+        members: line.members,
+    })
 }
 
 #[cfg(test)]
@@ -121,13 +215,14 @@ mod tests {
             r#"{"timestamp": 500, "text_input": "hi"}"#,
             "\n{\"timestamp\": 2500}\n"
         );
-        let mut trace = Trace::parse(text).unwrap();
-        assert!(trace.hashes);
+        let mut trace = Trace::parse(text, Timing::Timed).unwrap();
+        assert_eq!(trace.notes, ["hash_ids are not followed, so prompts share no beginnings"]);
         let row = |at, input_length, output_length, text: Option<&str>| TraceRow {
             at: Nanos(at),
             input_length,
             output_length,
             text: text.map(Into::into),
+            members: Map::new(),
         };
         let rows = [
             row(500_000_000, None, None, Some("hi")),
@@ -146,20 +241,50 @@ mod tests {
             ("", "no request in it"),
             ("\n{\"timestamp\": -1}", "line 2: the timestamp -1"),
             (r#"{"timestamp": 0, "input_length": 0}"#, "line 1: a length of 0"),
-            (r#"{"timestamp": 0, "session_id": "a"}"#, "line 1: unknown field `session_id`"),
-            (r#"{"input_length": 5}"#, "line 1: missing field `timestamp`"),
-            (r#"{"timestamp": 0, "input_length": 5, "text": "hi"}"#, "both text and input_length"),
+            (r#"{"timestamp": 0, "messages": []}"#, "line 1: `messages` belongs to another form of traces"),
+            (r#"{"input_length": 5}"#, "line 1: there is no timestamp"),
+            (r#"{"timestamp": 0, "text": "a", "text_input": "b"}"#, "line 1: duplicate field `text`"),
             ("{\"timestamp\": 0}\nnonsense", "line 2: expected ident (column 2); known are"),
         ] {
-            let error = Trace::parse(text).unwrap_err().to_string();
+            let error = Trace::parse(text, Timing::Timed).unwrap_err().to_string();
             assert!(error.contains(words) && !error.contains("at line"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn lines_as_genai_perf_documents_them() {
+        let text = concat!(
+            "\u{feff}",
+            r#"{"timestamp": 0, "text_input": "First message!", "input_length": 6755, "output_length": 5}"#,
+            "\n",
+            r#"{"timestamp": 1, "input_length": 10, "session_id": "a", "delay": 3, "priority": 1}"#
+        );
+        let trace = Trace::parse(text, Timing::Timed).unwrap();
+        let lengths: Vec<_> = trace.rows.iter().map(|row| (row.input_length, row.text.as_deref())).collect();
+        assert_eq!(lengths, [(None, Some("First message!")), (Some(10), None)]);
+        assert_eq!(Value::Object(trace.rows[1].members.clone()).to_string(), r#"{"priority":1}"#);
+        let beginnings = ["session_id and delay are not", "input_length beside a text", "`priority` of its lines"];
+        assert_eq!(trace.notes.len(), beginnings.len());
+        for (note, beginning) in trace.notes.iter().zip(beginnings) {
+            assert!(note.starts_with(beginning), "{note}");
+        }
+    }
+
+    #[test]
+    fn without_times_rows_keep_the_order_of_their_lines() {
+        let text =
+            "{\"timestamp\": 5, \"input_length\": 1}\n{\"input_length\": 2}\n{\"timestamp\": 1, \"input_length\": 3}";
+        let trace = Trace::parse(text, Timing::Untimed).unwrap();
+        let rows: Vec<_> = trace.rows.iter().map(|row| (row.at, row.input_length)).collect();
+        assert_eq!(rows, [(Nanos::ZERO, Some(1)), (Nanos::ZERO, Some(2)), (Nanos::ZERO, Some(3))]);
+        assert_eq!(trace.notes, ["timestamps are not followed; --fixed-schedule sends each request at its own"]);
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".{0,200}") {
-            let _ = Trace::parse(&text);
+            let _ = Trace::parse(&text, Timing::Timed);
+            let _ = Trace::parse(&text, Timing::Untimed);
         }
     }
 }

@@ -37,6 +37,8 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
             model_selection: ModelSelection::RoundRobin,
             streaming,
             ask_usage: true,
+            continuous_usage: false,
+            length_field: Default::default(),
             headers: Vec::new(),
             extra: Map::new(),
             trust: Trust::System,

@@ -297,7 +297,7 @@ fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(share, limit::FAILED_GOOD, limit::FAILED_DEGRADED);
     let value = format!("{failed} of {}", counted(ok + failed, "finished request"));
     let row = FidelityRow { value, ..share_row("failed_requests", "Failed requests", share, grade) };
-    Some(row.remedy("the figures are of the successful requests only; see the failures, and try a lower --concurrency"))
+    Some(row.remedy("the figures are of the successful requests only; the list of failures says why, and where the server is overloaded, try a lower --concurrency"))
 }
 
 fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {

@@ -10,7 +10,7 @@ use crate::{chat, completions, generate};
 use serde_json::{Map, Value, json};
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Kserve, TensorFormat};
-use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_core::plan::{Endpoint, EndpointKind, LengthField};
 use streamgauge_core::prompt::Given;
 use streamgauge_core::tensor::Tensor;
 
@@ -33,6 +33,8 @@ pub struct Codec {
     kind: EndpointKind,
     streaming: bool,
     ask_usage: bool,
+    continuous_usage: bool,
+    length_field: LengthField,
     output_exact: bool,
     extra: Map<String, Value>,
     kserve: Box<Kserve>,
@@ -46,20 +48,28 @@ impl Codec {
             // A decoupled model is called over a stream whether or not one was asked for.
             streaming: endpoint.streaming || endpoint.calls_stream(),
             ask_usage: endpoint.ask_usage,
+            continuous_usage: endpoint.continuous_usage,
+            length_field: endpoint.length_field,
             output_exact,
             extra: endpoint.extra.clone(),
             kserve: endpoint.kserve.clone().unwrap_or_default(),
         }
     }
 
-    /// What the request for `prompt` says, as files show it; what is sent is [`Codec::encode`]'s.
+    /// What the request for `prompt` says, as GenAI-Perf's files show it; what is sent is [`Codec::encode`]'s.
     ///
     /// Of a JSON body its members stand in the order in which GenAI-Perf writes them, ours after them; those that the user
-    /// added come last, or in the place of the one they replace. Of tensors it is the model and the inputs, in their order.
+    /// added come last, or in the place of the one they replace. The prompt of a completion is a list, as GenAI-Perf's parser
+    /// wants it, also where it is sent as a plain text. Of tensors it is the model and the inputs, in their order.
     pub fn shown(&self, prompt: &Prompt) -> Value {
         if matches!(self.kind, EndpointKind::KserveGrpc | EndpointKind::KserveHttp) {
             return Value::Object(request::shown(prompt));
         }
+        self.body(prompt, completions::listed)
+    }
+
+    /// The JSON body of the request for `prompt`, whose texts `texts` makes the prompt of a completion.
+    fn body(&self, prompt: &Prompt, texts: fn(&[String]) -> Value) -> Value {
         let mut body = match (&prompt.given, self.kind) {
             (Given::Body(Value::Object(body)), _) => body.clone(),
             // No object has room for added members.
@@ -68,9 +78,13 @@ impl Codec {
                 generate::body(prompt, self.kserve.backend, self.streaming, self.output_exact)
             }
             (_, EndpointKind::Chat) => self.with_wishes(chat::opening(prompt), prompt),
-            (_, _) => self.with_wishes(completions::opening(prompt), prompt),
+            (_, _) => self.with_wishes(completions::opening(prompt, texts), prompt),
         };
         body.extend(self.extra.clone());
+        // What belongs to one request says more than what belongs to all.
+        if let Given::Members(members) = &prompt.given {
+            body.extend(members.clone());
+        }
         Value::Object(body)
     }
 
@@ -80,14 +94,18 @@ impl Codec {
             body.insert("stream".into(), true.into());
         }
         if let Some(length) = prompt.want_out {
-            body.insert("max_tokens".into(), length.into());
+            body.insert(self.length_field.name().into(), length.into());
             if self.output_exact {
                 body.insert("min_tokens".into(), length.into());
                 body.insert("ignore_eos".into(), true.into());
             }
         }
         if self.streaming && self.ask_usage {
-            body.insert("stream_options".into(), json!({"include_usage": true}));
+            let mut options = json!({"include_usage": true});
+            if self.continuous_usage {
+                options["continuous_usage_stats"] = true.into();
+            }
+            body.insert("stream_options".into(), options);
         }
         body
     }
@@ -114,7 +132,7 @@ impl Codec {
             EndpointKind::KserveGrpc => request::message(prompt, &self.kserve, self.streaming, place),
             EndpointKind::KserveHttp => request::document(prompt, &self.kserve, place),
             EndpointKind::Chat | EndpointKind::Completions | EndpointKind::Generate => {
-                let body = self.shown(prompt).to_string().into_bytes();
+                let body = self.body(prompt, completions::sole).to_string().into_bytes();
                 let json = body.len();
                 Ok(Encoded { body, json })
             }

@@ -2,7 +2,7 @@
 
 mod answers;
 
-pub use answers::{KserveError, model_info, ready, server_info, statistics};
+pub use answers::{KserveError, model_info, model_info_of_metadata, ready, server_info, statistics};
 
 use crate::proto::log_settings_request::SettingValue;
 use crate::proto::log_settings_request::setting_value::ParameterChoice;

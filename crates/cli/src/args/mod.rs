@@ -196,7 +196,8 @@ mod tests {
         assert!(explained("--input-len").contains("--isl"), "{}", explained("--input-len"));
         for (flag, meant) in tips::ELSEWHERE {
             let meant = meant.split(' ').next().unwrap();
-            assert!(explained(flag).contains(&format!("{flag} is not known")) && explained(flag).contains(meant));
+            let text = explained(flag);
+            assert!(text.contains(&format!("{flag} is not known")) && text.contains(meant), "{flag}: {text}");
             let known = |argument: &clap::Arg| {
                 let names = argument.get_long_and_visible_aliases().unwrap_or_default();
                 names.iter().any(|name| format!("--{name}") == meant)

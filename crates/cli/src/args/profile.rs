@@ -6,7 +6,7 @@ use crate::args::values::{at_least_one, at_least_zero, limit, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::ConnectionPolicy;
+use streamgauge_core::plan::{ConnectionPolicy, LengthField};
 
 /// Arguments of `profile`.
 #[derive(Args, Debug)]
@@ -65,14 +65,23 @@ pub struct ProfileArgs {
     /// Longest wait between two pieces of an answer
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = limit, help_heading = "Endpoint")]
     pub idle_timeout: Nanos,
-    /// Start load without one request ahead that must be answered
+    /// Member of the body that asks for the output length: max_tokens or max_completion_tokens [default: max_tokens; the other where the test request shows that the server refuses it]
+    #[arg(long, value_name = "FIELD", value_parser = length_field, help_heading = "Endpoint")]
+    pub max_tokens_field: Option<LengthField>,
+    /// Do not ask the server for its own token counts (stream_options)
+    #[arg(long, conflicts_with = "continuous_usage", help_heading = "Endpoint")]
+    pub no_usage: bool,
+    /// Ask for running token counts in every chunk too (continuous_usage_stats), so that a request that is cut off has a count
+    #[arg(long, visible_alias = "per-chunk-usage", help_heading = "Endpoint")]
+    pub continuous_usage: bool,
+    /// Skip the test request that is sent before the load
     #[arg(long, help_heading = "Endpoint")]
     pub no_probe: bool,
 
     /// Different prompts; requests go round them [default: 100, or one for each request of a trace]
     #[arg(long, visible_alias = "num-prompts", value_name = "N", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub num_dataset_entries: Option<u32>,
-    /// Trace of requests, a line of JSON each with `timestamp` (ms), and `input_length`, `output_length` or `text` where they are known; with --fixed-schedule
+    /// File of requests, a line of JSON each with `text` or `input_length`, and `output_length`, where they are known; with --fixed-schedule each is sent at its `timestamp` (ms)
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub input_file: Option<PathBuf>,
     /// Mean input length in tokens
@@ -258,6 +267,13 @@ fn endpoint_type(text: &str) -> Result<streamgauge_core::plan::EndpointKind, Str
         "generate" => Ok(Generate),
         _ => Err("this endpoint type is not available; accepted: chat, completions, kserve, generate".to_owned()),
     }
+}
+
+fn length_field(text: &str) -> Result<LengthField, String> {
+    [LengthField::MaxTokens, LengthField::MaxCompletionTokens]
+        .into_iter()
+        .find(|field| field.name() == text)
+        .ok_or_else(|| "give max_tokens or max_completion_tokens".to_owned())
 }
 
 fn service_kind(text: &str) -> Result<String, String> {

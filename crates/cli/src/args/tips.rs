@@ -4,7 +4,6 @@
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("--base-url", "--url"),
     ("--cacert", "--ca-file"),
-    ("--connections", "--concurrency"),
     ("--dataset-name", "--isl and --osl"),
     ("--duration", "--benchmark-duration"),
     ("--host", "--url"),

@@ -31,7 +31,7 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     let output = output(&args).map_err(Usage)?;
     let grid = Grid::of(&args).map_err(Usage)?;
     let speaker = *printer;
-    let say = move || speaker.note("interrupted: waiting for the requests of this point");
+    let say = move |_: &Control| speaker.note("interrupted: waiting for the requests of this point");
     let signals = Signals::watch(Control::default(), say).context("signals cannot be watched")?;
     calibration::try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
     check(&grid)?;
@@ -141,11 +141,12 @@ fn judge(load: Load, measured: Measured, served: &[LogLine]) -> Result<Point> {
     }
     artifacts.commit(recorded.summary.counts.requests)?;
     let seen = seen(&plan.artifacts.join(RECORDS))?;
-    // What was asked before load, the probe and what may follow it, is in no figure.
+    // What was asked before load, the probe and what may follow it, is in no figure. Its line need not be the first: it is written
+    // when the server has noticed that nobody reads on.
     let started = facts.anchor_wall + facts.started.0 - CLOCKS_APART.0;
     let served: Vec<Served<'_>> = served
         .iter()
-        .skip_while(|line| line.recv_ns < started)
+        .filter(|line| line.recv_ns >= started)
         .map(|line| Served { received: line.recv_ns, writes: &line.writes, output_tokens: line.output_tokens })
         .collect();
     Ok(Point::judge(load.offered, load.pace(), &recorded.summary, &seen, &served))

@@ -37,6 +37,11 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
 #[error("{0:#}")]
 pub struct Usage(pub Error);
 
+/// Somebody asked for the end before there was anything to report.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted while the test request was waited for: nothing was measured")]
+pub struct Interrupted;
+
 /// `error` as one of the command line.
 pub fn usage(error: impl Into<Error>) -> Error {
     Usage(error.into()).into()
@@ -46,6 +51,10 @@ fn settle(ended: Result<Exit, Error>, printer: &Printer) -> Exit {
     match ended {
         Ok(exit) => exit,
         Err(error) if error.is::<Usage>() => refuse(&error, printer),
+        Err(error) if error.is::<Interrupted>() => {
+            printer.note(&error.to_string());
+            Exit::Interrupted
+        }
         Err(error) => {
             printer.error(&format!("{error:#}"));
             Exit::Nothing

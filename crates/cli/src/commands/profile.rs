@@ -4,6 +4,7 @@ use crate::advice;
 use crate::books::Recorded;
 use crate::commands::usage;
 use crate::exit::Exit;
+use crate::hints::{self, Mishap};
 use crate::preparation::Preparation;
 use crate::printer::Printer;
 use crate::results::Results;
@@ -15,10 +16,10 @@ use anyhow::Result;
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use streamgauge_core::plan::RunPlan;
+use streamgauge_core::plan::{Endpoint, RunPlan};
 use streamgauge_core::prompt::Prompt;
-use streamgauge_core::record::RunFacts;
-use streamgauge_load::{Limits, forecast};
+use streamgauge_core::record::{Failure, RunFacts};
+use streamgauge_load::{Limits, Routes, forecast, spoken};
 use streamgauge_report::artifacts::directory_name;
 
 /// Prompts of a series by which it is known that one comes again: some 300 MB of hashes. What comes after them is not
@@ -55,8 +56,22 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
         let measured = measure(plan, directory, &settings, &mut shared, control, printer)?;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let prompts = (count(measured.prompts.len()), count(remember(&mut sent, &measured.prompts)));
-        report(&settings, measured, prompts, printer)
+        let ended = report(&settings, measured, prompts, printer)?;
+        tell_cause(&settings.plan.endpoint, &ended, &shared.routes, printer);
+        Ok(ended)
     })
+}
+
+/// Says what likely was the cause where no request was answered: a probe, had there been one, would have said it before load.
+fn tell_cause(endpoint: &Endpoint, ended: &Ended, routes: &Routes, printer: &Printer) {
+    let Some(group) = ended.summary.failures.first().filter(|_| ended.ok == 0) else { return };
+    let failure = Failure { stage: group.stage, class: group.class, message: group.sample.clone() };
+    // The message of an error status begins with it.
+    let status = group.sample.split_once(':').and_then(|(status, _)| status.parse().ok());
+    let spoken = hints::may_be_another_protocol(&failure).then(|| spoken(routes)).flatten();
+    if let Some(hint) = hints::hint(&Mishap { failure: &failure, status, endpoint, spoken }) {
+        printer.note(&format!("note: {} ({}): {hint}", group.class, group.stage));
+    }
 }
 
 /// The runs that are to be made, each level in the directory that is named after it.

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Runs the server; its address is the one line on stdout, said once it listens.
 pub fn run(args: SimArgs, printer: &Printer) -> Result<Exit> {
     let control = Control::default();
-    Signals::watch(control.clone(), || {}).context("signals cannot be watched")?;
+    Signals::watch(control.clone(), |_| {}).context("signals cannot be watched")?;
     let bind = SocketAddr::new(args.host, args.port);
     let config = config(args).map_err(Usage)?;
     let models = config.models.join(", ");

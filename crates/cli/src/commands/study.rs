@@ -1,7 +1,7 @@
 //! `study`: a profile for each prompt length, and what first-token or token-to-token latency they come to.
 
 use crate::args::{self, StudyArgs};
-use crate::commands::{Usage, usage};
+use crate::commands::{Interrupted, Usage, usage};
 use crate::exit::Exit;
 use crate::preparation::Preparation;
 use crate::printer::Printer;
@@ -40,7 +40,11 @@ pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
             args.isl.len(),
             args.isl[index]
         ));
-        let point = measured(&mut settings, args.isl[index], phase, &signals, printer)?;
+        let point = match measured(&mut settings, args.isl[index], phase, &signals, printer) {
+            // What the lengths before it came to is reported.
+            Err(error) if error.is::<Interrupted>() => break,
+            point => point?,
+        };
         if signals.get().is_some_and(Signals::have_come) {
             break;
         }

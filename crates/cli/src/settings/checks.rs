@@ -17,15 +17,11 @@ pub fn flags(args: &ProfileArgs) -> Result<()> {
         bail!("--url-strategy: there is only one server; give --url several, or leave it out");
     }
     match &args.input_file {
-        Some(file) if !args.load.fixed_schedule => bail!(
-            "--input-file {}: prompts from files are not available; a trace of requests is replayed with --fixed-schedule",
-            file.display()
-        ),
         Some(_) if args.batch_size > 1 => {
-            bail!("--batch-size {}: a request of a trace is one text; give 1", args.batch_size)
+            bail!("--batch-size {}: a request of --input-file is one text; give 1", args.batch_size)
         }
         Some(_) if let Some(count) = args.num_dataset_entries => {
-            bail!("--num-dataset-entries {count}: a trace has a prompt for each of its requests; leave it out")
+            bail!("--num-dataset-entries {count}: --input-file has a prompt in each of its lines; leave it out")
         }
         _ => Ok(()),
     }

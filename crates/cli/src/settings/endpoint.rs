@@ -1,9 +1,11 @@
 //! Where requests go and in what form: `--url` and what belongs to it.
 
 use crate::args::{ProfileArgs, Selection, UrlStrategy};
+use crate::settings::extra::extra_inputs;
 use crate::settings::kserve;
+use crate::settings::url::{self, Location};
 use anyhow::{Result, bail};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use streamgauge_core::plan::{
     Balance, Endpoint, EndpointKind, Header, HeaderValue, Identity, ModelSelection, Target, Trust,
 };
@@ -36,6 +38,7 @@ pub fn endpoint(
     if kind.is_kserve() && !args.sim && args.model.len() != 1 {
         bail!("--model: a request of Triton's kind needs its model's name; give one");
     }
+    useless(args, kind, streaming)?;
     let extra = extra_inputs(&args.extra_inputs)?;
     // Else an answer in one piece would be measured as a stream, or a stream as one piece.
     if let Some(stream) = extra.get("stream").filter(|stream| **stream != Value::Bool(streaming)) {
@@ -58,7 +61,9 @@ pub fn endpoint(
             Selection::Random => ModelSelection::Random,
         },
         streaming,
-        ask_usage: streaming && !kind.is_kserve(),
+        ask_usage: streaming && !kind.is_kserve() && !args.no_usage,
+        continuous_usage: args.continuous_usage,
+        length_field: args.max_tokens_field.unwrap_or_default(),
         headers: headers(args, env, notes)?,
         extra,
         trust: match (&args.ca_file, args.insecure) {
@@ -72,6 +77,29 @@ pub fn endpoint(
         },
         kserve,
     })
+}
+
+/// Refuses flags about members that the bodies of such an endpoint do not have.
+fn useless(args: &ProfileArgs, kind: EndpointKind, streaming: bool) -> Result<()> {
+    let flags = [
+        ("--no-usage", args.no_usage),
+        ("--continuous-usage", args.continuous_usage),
+        ("--max-tokens-field", args.max_tokens_field.is_some()),
+    ];
+    match flags.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) if kind.is_kserve() => {
+            bail!("{flag} belongs to chat and completions; leave it out, or measure one of those")
+        }
+        Some((flag @ ("--no-usage" | "--continuous-usage"), _)) if !streaming => {
+            bail!("{flag} does nothing without --streaming: only a stream is asked for its counts; leave it out")
+        }
+        Some(("--max-tokens-field", _)) if args.osl.is_none() => {
+            bail!(
+                "--max-tokens-field does nothing without --osl, which is what it sends; give that too, or leave it out"
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Servers and their path: of each `--url`, which may have a path in front of the endpoint's, and of `--endpoint`.
@@ -98,7 +126,7 @@ fn destinations(args: &ProfileArgs, kind: EndpointKind) -> Result<(Target, Vec<T
 }
 
 fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Target, String)> {
-    let (target, base) = target("--url", url)?;
+    let Location { target, path: base, query } = url::location("--url", url)?;
     let base = base.trim_end_matches('/');
     if kind == EndpointKind::KserveGrpc {
         // The path is the call's, which the model decides.
@@ -107,7 +135,7 @@ fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Tar
         }
         return Ok((target, String::new()));
     }
-    let path = match &args.endpoint {
+    let usual = match &args.endpoint {
         Some(path) => format!("/{}", path.trim_start_matches([' ', '/'])),
         None => kind.default_path(
             args.model.first().map_or(SIM_MODEL, String::as_str),
@@ -115,56 +143,43 @@ fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Tar
             args.streaming || args.sim,
         ),
     };
-    // People give the URL with and without the /v1 that the path begins with.
-    let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
-    let path = format!("{base}{path}");
+    let path = match url::behind(base, &usual) {
+        Some(_) if args.endpoint.is_none() && is_of_another(kind, base) => {
+            let other = if kind == EndpointKind::Chat { "completions" } else { "chat" };
+            bail!(
+                "--url {}: this is the path of {other}; give --endpoint-type {other}, or the URL without it",
+                shown_url(url)
+            )
+        }
+        None if is_of_another(kind, base) => {
+            bail!(
+                "--url {}: this is the path of chat; give --endpoint-type chat, or the URL without it",
+                shown_url(url)
+            )
+        }
+        None => query.as_ref().map_or(base.to_owned(), |query| format!("{base}?{query}")),
+        Some(_) if query.is_some() => {
+            bail!(
+                "--url {}: a query is not taken here; put it into --endpoint, such as --endpoint '{usual}?NAME=VALUE'",
+                shown_url(url)
+            )
+        }
+        Some(path) => path,
+    };
     match path.parse::<http::Uri>() {
         Ok(_) => Ok((target, path)),
         Err(error) => bail!("--endpoint: `{}` is not a path: {error}", shown_url(&path)),
     }
 }
 
-/// A server and a path on it, as the URL that `flag` was given.
-pub fn target(flag: &str, url: &str) -> Result<(Target, String)> {
-    // What stands before an @ may be a password, and a query a key: no message repeats them.
-    let shown = shown_url(url);
-    let refuse = |reason: &str| {
-        anyhow::anyhow!(
-            "{flag} {shown}: {reason}; give http://HOST[:PORT][/PATH] or https://.. (an IPv6 address in brackets)"
-        )
-    };
-    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-    let tls = match scheme {
-        "http" | "grpc" => false,
-        "https" | "grpcs" => true,
-        _ => return Err(refuse(&format!("the scheme `{scheme}` is not known"))),
-    };
-    let uri: http::Uri = format!("http://{rest}").parse().map_err(|error| refuse(&format!("not a URL ({error})")))?;
-    let authority = uri.authority().ok_or_else(|| refuse("no host"))?;
-    if authority.as_str().contains('@') {
-        return Err(refuse("a user name is not taken here; use --api-key or --header"));
+/// Whether `base` is the whole path of the other OpenAI kind.
+fn is_of_another(kind: EndpointKind, base: &str) -> bool {
+    let is_chat = base.ends_with("/chat/completions");
+    match kind {
+        EndpointKind::Chat => base.ends_with("/completions") && !is_chat,
+        EndpointKind::Completions => is_chat,
+        EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => false,
     }
-    if uri.query().is_some() {
-        return Err(refuse("a query is not taken here; put it into --endpoint"));
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    if host.is_empty() {
-        return Err(refuse("no host"));
-    }
-    let port = match authority.as_str().strip_prefix(authority.host()) {
-        Some("") | None => {
-            if tls {
-                443
-            } else {
-                80
-            }
-        }
-        Some(port) => match port.trim_start_matches(':').parse::<u16>() {
-            Ok(port) if port > 0 => port,
-            _ => return Err(refuse("the port must be from 1 to 65535")),
-        },
-    };
-    Ok((Target { tls, host, port }, uri.path().to_owned()))
 }
 
 fn headers(args: &ProfileArgs, env: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Result<Vec<Header>> {
@@ -205,86 +220,4 @@ fn headers(args: &ProfileArgs, env: &impl Fn(&str) -> Option<String>, notes: &mu
         headers.push(Header { name: "Authorization".into(), value: HeaderValue::Secret(value) });
     }
     Ok(headers)
-}
-
-/// GenAI-Perf's `--extra-inputs`: `name:value`, `name`, or a JSON object.
-fn extra_inputs(inputs: &[String]) -> Result<Map<String, Value>> {
-    let mut extra = Map::new();
-    for input in inputs {
-        let members = match input.trim().starts_with('{') {
-            true => match serde_json::from_str::<Map<String, Value>>(input) {
-                Ok(members) => members,
-                Err(error) => bail!("--extra-inputs {input}: not a JSON object ({error})"),
-            },
-            false => Map::from_iter([plain_input(input)?]),
-        };
-        for (name, value) in members {
-            if extra.insert(name.clone(), value).is_some() {
-                bail!("--extra-inputs: `{name}` is given twice; give each name once");
-            }
-        }
-    }
-    Ok(extra)
-}
-
-fn plain_input(input: &str) -> Result<(String, Value)> {
-    let (name, value) = match input.split_once(':') {
-        None => (input, Value::Null),
-        Some((name, value)) if !value.contains(':') => (name, scalar(value)),
-        Some(_) => bail!("--extra-inputs {input}: more than one colon; give `name:value`, `name`, or a JSON object"),
-    };
-    if name.is_empty() {
-        bail!("--extra-inputs {input}: no name; give `name:value`, `name`, or a JSON object");
-    }
-    Ok((name.to_owned(), value))
-}
-
-/// `true`/`false`, digits, digits with one point; anything else is text.
-fn scalar(text: &str) -> Value {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.to_ascii_lowercase().as_str() {
-        "true" => return true.into(),
-        "false" => return false.into(),
-        _ => {}
-    }
-    let whole = digits(text).then(|| text.parse::<u64>().ok()).flatten();
-    let fraction = text.split_once('.').filter(|(left, right)| digits(&format!("{left}{right}")));
-    match (whole, fraction) {
-        (Some(number), _) => number.into(),
-        (None, Some(_)) => text.parse::<f64>().map_or_else(|_| text.into(), Value::from),
-        (None, None) => text.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_in_the_forms_people_give() {
-        let parse = |url| target("--url", url).map(|(target, path)| (target.to_string(), path)).unwrap();
-        assert_eq!(parse("localhost:8000"), ("http://localhost:8000".into(), "/".into()));
-        assert_eq!(parse("http://10.0.0.1"), ("http://10.0.0.1".into(), "/".into()));
-        assert_eq!(parse("https://api.example/v1/"), ("https://api.example".into(), "/v1/".into()));
-        assert_eq!(parse("http://[::1]:9000"), ("http://[::1]:9000".into(), "/".into()));
-        for url in ["ftp://x", "http://", "http://x:99999", "http://x:0", "http://[::1"] {
-            let error = target("--url", url).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("--url {url}: ")), "{error}");
-        }
-        let error = target("--url", "http://me:secret@host").unwrap_err().to_string();
-        assert!(error.starts_with("--url http://<hidden>@host: a user name") && !error.contains("secret"), "{error}");
-        let error = target("--url", "http://x?q=secret").unwrap_err().to_string();
-        assert!(error.starts_with("--url http://x?q=<hidden>: a query") && !error.contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn extra_inputs_have_genai_perfs_types() {
-        let inputs = ["a:true", "b:12", "c:0.5", "d:text", "e", r#"{"f": {"g": [1]}}"#].map(String::from);
-        let extra = Value::Object(extra_inputs(&inputs).unwrap());
-        let expected = r#"{"a":true,"b":12,"c":0.5,"d":"text","e":null,"f":{"g":[1]}}"#;
-        assert_eq!(extra.to_string(), expected);
-        for bad in [vec!["a:1".to_owned(), "a:2".into()], vec!["a:b:c".into()], vec![":x".into()], vec!["{".into()]] {
-            assert!(extra_inputs(&bad).unwrap_err().to_string().starts_with("--extra-inputs"), "{bad:?}");
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What a Triton or other KServe v2 endpoint has beyond what all have.
 
 use crate::args::ProfileArgs;
-use crate::settings::endpoint;
+use crate::settings::url;
 use crate::triton::{Metrics, Observe};
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
@@ -77,7 +77,7 @@ pub fn observe(args: &ProfileArgs, endpoint: &Endpoint) -> Result<Observe> {
     let triton = &args.triton;
     let metrics = triton.collect_metrics.then(|| -> Result<Metrics> {
         let (target, path) = match &triton.metrics_url {
-            Some(url) => endpoint::target("--metrics-url", url)?,
+            Some(url) => url::target("--metrics-url", url)?,
             None => (Target { tls: false, port: METRICS_PORT, ..endpoint.target.clone() }, METRICS_PATH.to_owned()),
         };
         let every = Nanos::from_millis(i64::from(triton.metrics_interval.unwrap_or(METRICS_INTERVAL)));

@@ -2,6 +2,7 @@
 
 use crate::args::{LoadArgs, MeasurementMode, Pattern, ProfileArgs, Shapes};
 use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use streamgauge_core::arrival::{Arrival, Shape};
 use streamgauge_core::clock::Nanos;
@@ -101,13 +102,17 @@ fn arrivals(args: &ProfileArgs) -> Result<Vec<Arrivals>> {
     match &args.input_file {
         Some(file) if flags.fixed_schedule => {
             no_arrival(flags)?;
-            // GenAI-Perf's way to say that a file holds payloads.
-            let file = file.to_str().and_then(|name| name.strip_prefix("payload:")).map_or(file.clone(), Into::into);
+            let file = input_file(file);
             let speedup = flags.replay_speedup.unwrap_or(1.0);
             Ok(vec![Arrivals::Trace { file, speedup, dues: Arc::default() }])
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// The file that `--input-file` names; `payload:` in front of it is GenAI-Perf's way to say that it holds requests.
+pub fn input_file(named: &Path) -> PathBuf {
+    named.to_str().and_then(|name| name.strip_prefix("payload:")).map_or(named.to_owned(), Into::into)
 }
 
 /// Refuses a pattern of arrivals where nothing is drawn.

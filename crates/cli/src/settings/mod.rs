@@ -3,15 +3,20 @@
 
 mod checks;
 mod endpoint;
+mod extra;
 mod kserve;
 mod load;
+mod proxy;
+pub mod url;
 
+pub use kserve::TENSORRT_LLM_OUTPUT;
 pub use load::TracePart;
 
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
 use crate::rules::Watch;
 use crate::triton::Observe;
 use anyhow::{Result, bail};
+use std::path::PathBuf;
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
@@ -34,8 +39,12 @@ pub struct Settings {
     pub levels: Vec<Level>,
     /// How often each level is run, at least once.
     pub repeat: u32,
+    /// Whether the user chose the member that asks for an output length, which is then kept.
+    pub chosen_length_field: bool,
     /// Start a simulated server and go there; the plan's target is then to be replaced.
     pub sim: bool,
+    /// The file of requests whose prompts are sent at the plan's own times; a trace that is replayed is in the plan's load.
+    pub prompt_file: Option<PathBuf>,
     /// Which part of the trace is replayed, where the plan replays one.
     pub trace_part: TracePart,
     /// What of a Triton server's own account is wanted.
@@ -106,7 +115,13 @@ impl Settings {
             );
         }
         let observe = kserve::observe(&args, &endpoint)?;
-        let goodput = goodput(&args.goodput)?;
+        let goodput = goodput(&args.goodput, endpoint.streaming)?;
+        if !endpoint.streaming && !endpoint.kind.is_kserve() {
+            notes.push("without --streaming an answer comes in one piece: TTFT and ITL are not measured".to_owned());
+        }
+        if !args.sim {
+            notes.extend(proxy::note(&endpoint, env));
+        }
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
         let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
         let levels = load::loads(&args)?.into_iter().map(level).collect::<Result<Vec<Level>>>()?;
@@ -156,7 +171,9 @@ impl Settings {
             plan,
             levels,
             repeat: args.load.repeat,
+            chosen_length_field: args.max_tokens_field.is_some(),
             sim: args.sim,
+            prompt_file: args.input_file.as_deref().filter(|_| !args.load.fixed_schedule).map(load::input_file),
             trace_part: load::trace_part(&args.load),
             observe,
             tokenizer: args.tokenizer,
@@ -217,10 +234,22 @@ pub fn default_threads() -> u16 {
     u16::try_from(processors.saturating_sub(1)).unwrap_or(u16::MAX).max(1)
 }
 
-fn goodput(limits: &[String]) -> Result<Vec<(String, f64)>> {
+/// Limits that an answer in one piece cannot be held against: it has no first token, and no time between tokens.
+const OF_STREAMS: [&str; 5] = [
+    "time_to_first_token",
+    "time_to_second_token",
+    "inter_token_latency",
+    "output_token_throughput_per_user",
+    "time_to_first_answer",
+];
+
+fn goodput(limits: &[String], streaming: bool) -> Result<Vec<(String, f64)>> {
     let mut parsed = Vec::new();
     for limit in limits {
         match limit.split_once(':').map(|(key, value)| (key, value.parse::<f64>())) {
+            Some((key, Ok(_))) if !streaming && OF_STREAMS.contains(&key) => bail!(
+                "--goodput {limit}: an answer that is no stream comes in one piece, so {key} is not known; give --streaming, or limit request_latency"
+            ),
             Some((key, Ok(value))) => parsed.push((key.to_owned(), value)),
             _ => bail!("--goodput {limit}: give `metric:value`, such as time_to_first_token:200"),
         }

@@ -76,9 +76,12 @@ impl TestContext {
         self.sim.addr()
     }
 
-    /// What the server has answered so far, or begun to; the probe included.
+    /// What the server has answered so far, or begun to, in the order in which the requests came; the probe included. The probe
+    /// ends at its first output, so its entry may be written after those of later requests.
     pub fn requests(&self) -> Vec<RequestLog> {
-        self.sim.log()
+        let mut requests = self.sim.log();
+        requests.sort_by_key(|request| request.number);
+        requests
     }
 
     /// `profile` against the server, with these arguments, to its end.

@@ -162,7 +162,8 @@ fn a_server_that_takes_connections_and_never_answers_is_a_timeout() {
     assert!(run.records().ended("failed").iter().all(|record| record["sent_ns"].is_i64()));
     assert!(run.stdout.contains("timeout (first byte)"), "{}", run.stdout);
     let probed = context.run(context.command_to(&url, args)).expect(1);
-    assert!(probed.stderr.contains("the probe of") && probed.stderr.contains("timeout (first byte)"), "{probed:?}");
+    assert!(probed.stderr.contains("the test request to"), "{probed:?}");
+    assert!(probed.stderr.contains("the answer's first byte took longer than"), "{probed:?}");
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn a_server_that_is_gone_ends_the_series() {
     // With the probe there is no series at all.
     let probed =
         context.run(context.command_to(&format!("http://{closed}"), &format!("{args} --artifact-dir other"))).expect(1);
-    assert!(probed.stderr.contains("the probe of") && !probed.stdout.contains("Levels"), "{probed:?}");
+    assert!(probed.stderr.contains("the test request to") && !probed.stdout.contains("Levels"), "{probed:?}");
 }
 
 #[test]

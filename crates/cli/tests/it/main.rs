@@ -3,6 +3,7 @@
 // Helpers of tests may unwrap too; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod asking;
 mod calibrate;
 mod console;
 mod context;
@@ -26,6 +27,7 @@ mod recompute;
 mod report;
 mod requests;
 mod schedules;
+mod scripted;
 mod server;
 mod servers;
 mod shell;

@@ -194,7 +194,8 @@ fn the_embedded_vocabulary_is_told_of_when_nobody_asked_for_it() {
     let context = instant();
     let run = context.profile("--isl 10 --osl 2").expect(0);
     assert!(run.stderr.contains("note: tokens are counted with cl100k_base (embedded)"), "{}", run.stderr);
-    let asked = context.profile("--isl 10 --osl 2 --tokenizer cl100k_base").expect(0);
+    let args = "--isl 10 --osl 2 --tokenizer cl100k_base --streaming --artifact-dir other";
+    let asked = context.profile(args).expect(0);
     assert_eq!(asked.stderr, "");
 }
 
@@ -207,7 +208,12 @@ fn a_simulated_server_comes_with_the_binary() {
     assert_eq!((&plan["endpoint"]["streaming"], &plan["load"]["concurrency"]["most"]), (&json!(true), &json!(8)));
     assert!(context.requests().is_empty());
     let ui = context.run(context.bare("profile --sim --ui-type none --request-count 8 --isl 10 --osl 3")).expect(0);
-    assert_eq!(ui.stderr, "");
+    // The second run says that it replaces what the first has left, and nothing else.
+    assert!(
+        ui.stderr
+            .starts_with("note: artifacts/sim-model-openai-chat-concurrency8 holds the artifacts of an earlier run")
+    );
+    assert_eq!(ui.stderr.lines().count(), 1, "{}", ui.stderr);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::context::{Run, TestContext, files};
 use crate::report::comes_out_again;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::Nanos;
@@ -81,7 +82,7 @@ fn a_trace_says_when_and_what() {
         assert_eq!(bodies[1]["messages"][0]["content"], "The quick brown fox jumps over the lazy dog");
         assert_eq!(run.summary()["request_count"]["avg"], 4.0);
     }
-    // The probe is the last prompt, cut to one token.
+    // The probe is the last prompt.
     let asked: Vec<u32> = context.requests().iter().skip(1).take(4).map(|request| request.output_tokens).collect();
     assert_eq!(asked, [4, 2, 2, 3]);
 }
@@ -107,6 +108,30 @@ fn a_part_of_a_trace_at_another_pace() {
 }
 
 #[test]
+fn lines_without_times_are_prompts_of_any_load() {
+    let lines = concat!(
+        r#"{"text_input": "First message!", "input_length": 6755, "output_length": 3, "priority": 2}"#,
+        "\n",
+        r#"{"input_length": 12, "output_length": 2, "session_id": "a", "delay": 5}"#,
+        "\n"
+    );
+    let context = with_file("prompts.jsonl", lines);
+    let args = "--streaming --input-file payload:prompts.jsonl --request-count 4 --concurrency 2";
+    let run = context.profile(args).expect(0);
+    let bodies = run.bodies();
+    assert_eq!(bodies.len(), 2);
+    assert_eq!(bodies[0]["messages"][0]["content"], "First message!");
+    let members = |index: usize| (bodies[index]["max_tokens"].clone(), bodies[index]["priority"].clone());
+    assert_eq!([members(0), members(1)], [(json!(3), json!(2)), (json!(2), json!(null))]);
+    let lengths: BTreeSet<u64> =
+        run.records().all.iter().map(|record| record["input_tokens"].as_u64().unwrap()).collect();
+    assert_eq!(lengths, BTreeSet::from([3, 12]), "a text has its own length");
+    for words in ["`priority` of its lines", "session_id and delay are not followed", "input_length beside a text"] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn hashes_of_blocks_are_told_of() {
     let line = r#"{"timestamp": 0, "input_length": 20, "hash_ids": [1, 2]}"#;
     let context = with_file("trace.jsonl", line);
@@ -127,7 +152,13 @@ fn files_that_make_no_schedule_are_refused_before_anything_is_sent() {
         ("1\nx\n", "--request-intervals file", "--request-intervals file: line 2: `x` is not a whole number"),
         ("", trace, "--input-file file: there is no request in it"),
         ("{\"timestamp\": 0}\n{\"timestamp\": -3}", trace, "--input-file file: line 2: the timestamp -3 is not"),
-        ("{\"timestamp\": 0, \"delay\": 2}", trace, "--input-file file: line 1: unknown field `delay`"),
+        ("{\"delay\": 2}", trace, "--input-file file: line 1: there is no timestamp"),
+        (
+            "{\"timestamp\": 0, \"messages\": []}",
+            trace,
+            "--input-file file: line 1: `messages` belongs to another form",
+        ),
+        ("{\"timestamp\": 1732000000000}", trace, "days after the start; its times look like milliseconds since 1970"),
         ("{\"timestamp\": 9}", &format!("{trace} --fixed-schedule-start-offset 10"), "between the offsets"),
         ("{\"timestamp\": 9}", &format!("{trace} --request-count 2"), "--request-count 2: the trace has 1 request"),
     ] {

@@ -127,7 +127,7 @@ fn a_server_that_is_down_fails_its_own_requests_and_no_others() {
 fn the_first_of_the_servers_must_be_there_before_load() {
     let (context, down) = (TestContext::new(), nobody());
     let run = profile(&context, &[&down, &context.url()], "-m sim-model").expect(1);
-    assert!(run.stderr.contains(&format!("the probe of {down}/v1/chat/completions failed")), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("the test request to {down}/v1/chat/completions failed")), "{}", run.stderr);
     assert!(context.requests().is_empty());
     let args = "-m sim-model --no-probe --url-strategy least_in_flight --request-count 12";
     let run = profile(&context, &[&down, &context.url()], args);
@@ -182,7 +182,7 @@ fn a_plan_that_would_use_up_the_ports_is_told_of_before_load() {
     let gone = nobody();
     let run = profile(&context, &[&gone], &format!("-m sim-model {huge}")).expect(1);
     let (note, failed) =
-        (run.stderr.find("note: --connections new, 100000.0 requests/s"), run.stderr.find("the probe of"));
+        (run.stderr.find("note: --connections new, 100000.0 requests/s"), run.stderr.find("the test request to"));
     assert!(note.is_some() && failed.is_some() && note < failed, "{}", run.stderr);
     for words in
         ["a port is in use for", "was closed", "--connections reuse, or rotate:N with N of", "ip_local_port_range"]

@@ -57,6 +57,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Where a redirect leads: the `Location` of a status from 300 to 399.
+    pub fn location(&self) -> Option<String> {
+        let location = self.status.is_redirection().then(|| self.header("location")).flatten()?;
+        Some(location.to_owned())
+    }
+
     /// A header as text, if it is there once and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

@@ -2,13 +2,14 @@
 
 use crate::grpc::streams;
 use crate::grpc_server::{Call, answer_all, serve_grpc, serve_with_nagle, streamed, text};
+use crate::questions::probed;
 use crate::script::{Peer, serve};
 use crate::trial::{Ended, Trial};
 use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, finish, token};
 use std::time::Duration;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Acknowledge;
-use streamgauge_load::{delayed_acks, probe};
+use streamgauge_load::delayed_acks;
 
 /// Linux delays an acknowledgement by 40 ms, and its timer may be a tick of up to 10 ms early.
 const DELAY: Nanos = Nanos::from_millis(30);
@@ -92,7 +93,7 @@ fn requests_before_load_show_what_an_ordinary_client_would_see() {
     let job = Trial::at(server.addr()).job();
     // A machine that stalls in the wrong moment makes the times differ by chance, which is not called held.
     let found = (0..20).find_map(|_| {
-        let first = probe(job.clone()).unwrap().record;
+        let first = probed(job.clone()).record;
         delayed_acks(&job, &first).unwrap()
     });
     let found = found.unwrap();
@@ -108,7 +109,7 @@ fn nothing_is_found_where_the_server_does_not_wait() {
         }
     });
     let job = Trial::at(server.addr()).job();
-    let first = probe(job.clone()).unwrap().record;
+    let first = probed(job.clone()).record;
     assert_eq!(delayed_acks(&job, &first).unwrap(), None);
     // One whose first events come late by themselves.
     let slow = serve(|peer| {
@@ -119,7 +120,7 @@ fn nothing_is_found_where_the_server_does_not_wait() {
         }
     });
     let job = Trial::at(slow.addr()).job();
-    let first = probe(job.clone()).unwrap().record;
+    let first = probed(job.clone()).record;
     assert_eq!(delayed_acks(&job, &first).unwrap(), None);
     assert!(slow.accepted() <= 5, "{} requests for what one shows", slow.accepted());
 }
@@ -127,7 +128,7 @@ fn nothing_is_found_where_the_server_does_not_wait() {
 #[test]
 fn nothing_is_asked_of_grpc() {
     let server = serve(small_writes);
-    let first = probe(Trial::at(server.addr()).job()).unwrap().record;
+    let first = probed(Trial::at(server.addr()).job()).record;
     let grpc = serve_grpc(answer_all);
     assert_eq!(delayed_acks(&streams(&grpc).job(), &first).unwrap(), None);
     assert_eq!((grpc.accepted(), server.accepted()), (0, 1));

@@ -1,6 +1,7 @@
 //! KServe v2 against the simulated server: questions, requests over both protocols, and what it can do wrong.
 
 use crate::grpc::{change, prompt};
+use crate::grpc_server::serve_grpc;
 use crate::trial::{Ended, Trial, failure};
 use crate::truth::{quick, sim};
 use crate::words::LIMIT;
@@ -14,6 +15,8 @@ use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_load::{AskError, Client};
 use streamgauge_sim::{Service, Sim};
 use streamgauge_wire::kserve::Call;
+use streamgauge_wire::proto::ModelMetadataResponse;
+use streamgauge_wire::proto::model_metadata_response::TensorMetadata;
 
 /// Answers of so many tokens, each a response.
 fn tokens(count: i32) -> Prompt {
@@ -74,6 +77,24 @@ fn a_model_is_streamed_over_grpc() {
             assert!(!finished.outputs[0].text.is_empty());
         }
     }
+}
+
+#[test]
+fn a_server_without_configurations_is_taken_at_its_metadata_s_word() {
+    let server = serve_grpc(|mut call| async move {
+        if call.path.ends_with("/ModelMetadata") {
+            let input = TensorMetadata { name: "x".into(), datatype: "FP32".into(), shape: vec![-1, 4] };
+            call.message(&ModelMetadataResponse { name: "m".into(), inputs: vec![input], ..Default::default() });
+            call.end("0", "");
+        } else {
+            call.end("12", "Method not found!");
+        }
+    });
+    let trial = Trial::at(server.addr()).kind(EndpointKind::KserveGrpc);
+    let mut client = Client::new(&trial.plan.endpoint, &trial.routes().unwrap(), trial.clock, LIMIT).unwrap();
+    let model = client.model("m", None).unwrap();
+    assert_eq!((model.without_config, model.max_batch_size, model.decoupled), (true, 0, false));
+    assert_eq!(model.inputs[0].shape, [-1, 4]);
 }
 
 #[test]

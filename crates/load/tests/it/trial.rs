@@ -53,6 +53,8 @@ impl Trial {
             model_selection: ModelSelection::RoundRobin,
             streaming: true,
             ask_usage: true,
+            continuous_usage: false,
+            length_field: Default::default(),
             headers: Vec::new(),
             extra: serde_json::Map::new(),
             trust: Trust::System,
@@ -254,7 +256,7 @@ impl Trial {
             encoded: codec.encode(prompt).unwrap(),
             expected: match &prompt.given {
                 Given::Tensors { expected, .. } => expected.clone(),
-                Given::Nothing | Given::Body(_) => Vec::new(),
+                Given::Nothing | Given::Members(_) | Given::Body(_) => Vec::new(),
             },
             tokens: prompt.tokens,
             want_out: prompt.want_out,

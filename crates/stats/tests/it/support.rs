@@ -129,6 +129,8 @@ pub fn plan() -> RunPlan {
             model_selection: ModelSelection::RoundRobin,
             streaming: true,
             ask_usage: true,
+            continuous_usage: false,
+            length_field: Default::default(),
             headers: Vec::new(),
             extra: serde_json::Map::new(),
             trust: Trust::System,

@@ -18,6 +18,8 @@ pub(super) fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
         model_selection: ModelSelection::RoundRobin,
         streaming,
         ask_usage: false,
+        continuous_usage: false,
+        length_field: Default::default(),
         headers: Vec::new(),
         extra: Map::new(),
         trust: Trust::System,
@@ -111,6 +113,33 @@ fn usage_is_asked_for_only_in_a_stream_and_a_batch_is_one_list() {
     let mut prompt = prompt("a", None);
     prompt.texts.push("b".into());
     assert_eq!(Codec::new(&endpoint, true).shown(&prompt).to_string(), r#"{"model":"tinychat","prompt":["a","b"]}"#);
+    assert_eq!(sent(&endpoint, &prompt), r#"{"model":"tinychat","prompt":["a","b"]}"#);
+}
+
+/// The body that is sent for `prompt`.
+fn sent(endpoint: &Endpoint, prompt: &Prompt) -> String {
+    String::from_utf8(Codec::new(endpoint, false).encode(prompt).unwrap().body).unwrap()
+}
+
+#[test]
+fn one_text_is_sent_as_a_text_and_shown_as_a_list() {
+    let endpoint = endpoint(EndpointKind::Completions, false);
+    let prompt = prompt("a", Some(8));
+    assert_eq!(sent(&endpoint, &prompt), r#"{"model":"tinychat","prompt":"a","max_tokens":8}"#);
+    let shown = Codec::new(&endpoint, false).shown(&prompt).to_string();
+    assert_eq!(shown, r#"{"model":"tinychat","prompt":["a"],"max_tokens":8}"#);
+}
+
+#[test]
+fn lengths_and_usage_are_asked_for_in_the_words_of_the_plan() {
+    let mut endpoint = endpoint(EndpointKind::Chat, true);
+    endpoint.ask_usage = true;
+    endpoint.continuous_usage = true;
+    endpoint.length_field = LengthField::MaxCompletionTokens;
+    assert_eq!(
+        sent(&endpoint, &prompt("hi", Some(8))),
+        r#"{"model":"tinychat","messages":[{"role":"user","content":"hi"}],"stream":true,"max_completion_tokens":8,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}"#
+    );
 }
 
 #[test]

@@ -89,6 +89,23 @@ pub fn model_info(protocol: Protocol, metadata: &[u8], config: &[u8]) -> Result<
     assemble(metadata, config)
 }
 
+/// What the server says of a model, from the answer to [`Call::ModelMetadata`] alone: a server without Triton's extensions tells
+/// no configuration. Shapes are then those of a request, the batch's dimension included, and the model is taken for one that
+/// answers each request once.
+///
+/// # Errors
+/// As [`model_info`].
+///
+/// [`Call::ModelMetadata`]: super::Call::ModelMetadata
+pub fn model_info_of_metadata(protocol: Protocol, metadata: &[u8]) -> Result<ModelInfo, KserveError> {
+    const METADATA: &str = "a model's metadata";
+    let metadata = match protocol {
+        Protocol::Grpc => message::<proto::ModelMetadataResponse>(METADATA, metadata)?.into(),
+        Protocol::Http => body::<MetadataBody>(METADATA, metadata)?,
+    };
+    Ok(ModelInfo { without_config: true, ..assemble(metadata, ConfigBody::default())? })
+}
+
 /// What the server has counted, from the answer to [`Call::ModelStatistics`].
 ///
 /// # Errors
@@ -165,6 +182,7 @@ fn assemble(metadata: MetadataBody, config: ConfigBody) -> Result<ModelInfo, Kse
         inputs,
         outputs,
         composing: steps.map(|Object(step)| (step.model_name, step.model_version)).collect(),
+        without_config: false,
         name: model,
     })
 }
@@ -210,7 +228,10 @@ struct MetadataBody {
     versions: Vec<String>,
     #[serde(default)]
     platform: String,
+    /// Servers of models that take anything name none.
+    #[serde(default)]
     inputs: Vec<Object<TensorBody>>,
+    #[serde(default)]
     outputs: Vec<Object<TensorBody>>,
 }
 

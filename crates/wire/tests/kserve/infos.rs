@@ -4,7 +4,9 @@ use crate::capture::{folder, load};
 use std::fs;
 use streamgauge_core::kserve::{ModelInfo, Spent};
 use streamgauge_core::tensor::{Datatype, TensorSpec};
-use streamgauge_wire::kserve::{KserveError, Protocol, model_info, ready, server_info, statistics};
+use streamgauge_wire::kserve::{
+    KserveError, Protocol, model_info, model_info_of_metadata, ready, server_info, statistics,
+};
 use streamgauge_wire::proto::{ModelConfig, ModelConfigResponse};
 
 /// The body of a capture over HTTP.
@@ -54,6 +56,7 @@ fn an_ensemble_over_http_and_its_metadata_over_grpc() {
             spec("sequence_length", Datatype::Int32, &[-1], false),
         ],
         composing: ["preprocessing", "tensorrt_llm", "postprocessing"].map(|name| (name.to_owned(), -1)).to_vec(),
+        without_config: false,
     };
     let info = model_info(Protocol::Http, &http("triton-model.txt"), &http("triton-model-config.txt")).unwrap();
     assert_eq!(info, ensemble);
@@ -62,6 +65,18 @@ fn an_ensemble_over_http_and_its_metadata_over_grpc() {
     assert_eq!(info.inputs[0], spec("text_input", Datatype::Bytes, &[-1, 1], false));
     assert_eq!(info.inputs[2], spec("stream", Datatype::Bool, &[-1, 1], true));
     assert_eq!((info.max_batch_size, info.decoupled), (0, true));
+}
+
+#[test]
+fn metadata_alone_make_a_model_of_single_answers() {
+    let info = model_info_of_metadata(Protocol::Grpc, &grpc("triton-grpc-model.txt")).unwrap();
+    assert_eq!(info.inputs[0], spec("text_input", Datatype::Bytes, &[-1, 1], false));
+    assert_eq!((info.max_batch_size, info.decoupled, info.without_config), (0, false, true));
+    // MLServer's of a model whose settings say nothing of tensors.
+    let bare = br#"{"name":"m","versions":[],"platform":"","inputs":[],"outputs":[],"parameters":{}}"#;
+    let info = model_info_of_metadata(Protocol::Http, bare).unwrap();
+    assert_eq!((info.inputs.len(), info.outputs.len()), (0, 0));
+    assert_eq!(model_info_of_metadata(Protocol::Http, br#"{"name":"m"}"#).unwrap().name, "m");
 }
 
 #[test]

@@ -29,6 +29,8 @@ fn endpoint(kind: EndpointKind, streaming: bool, kserve: Kserve) -> Endpoint {
         model_selection: ModelSelection::RoundRobin,
         streaming,
         ask_usage: false,
+        continuous_usage: false,
+        length_field: Default::default(),
         headers: Vec::new(),
         extra: serde_json::Map::new(),
         trust: Trust::System,

@@ -106,7 +106,7 @@ fn streams(data: &InputData) -> Result<bool> {
     use streamgauge_core::prompt::Given;
     let asks = data.streams.iter().flatten().map(|step| match &step.prompt.given {
         Given::Body(body) => body.get("stream").and_then(serde_json::Value::as_bool).unwrap_or(false),
-        Given::Nothing | Given::Tensors { .. } => false,
+        Given::Nothing | Given::Members(_) | Given::Tensors { .. } => false,
     });
     let asks: Vec<bool> = asks.collect();
     let first = asks.first().copied().unwrap_or(false);

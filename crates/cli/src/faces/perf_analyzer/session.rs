@@ -27,7 +27,7 @@ use streamgauge_core::plan::{EndpointKind, RunPlan};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Client, Limits, forecast};
-use streamgauge_prompt::tensors::InputData;
+use streamgauge_prompt::tensors::{InputData, Made};
 use streamgauge_report::artifacts::{RECORDS, RunDirectory, directory_name, write_whole};
 use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
 use streamgauge_stats::windows::Lenience;
@@ -85,8 +85,13 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     }
     let mut data = model::inputs(&mut task, triton)?;
     data.count_tokens(&shared.tokenizer);
-    if let settings::Data::Files(_) = task.inputs.data {
-        printer.exactly(&read_line(&data));
+    match (&task.inputs.data, triton) {
+        (settings::Data::Files(_), _) => printer.exactly(&read_line(&data)),
+        (settings::Data::Made(Made::Random), Some(model)) if model.decoupled => printer.note(&format!(
+            "note: model {} is decoupled and its inputs are random: where one of them is an output length, a request may be answered by any number of responses and keep the server busy for long; give --input-data",
+            model.name
+        )),
+        (settings::Data::Made(_), _) => {}
     }
     // Without sequences requests go round the steps of all streams.
     let streams = if known.sequences { data.lengths() } else { Vec::new() };
@@ -148,7 +153,13 @@ fn trace(task: &Task, shared: &Preparation) -> Result<()> {
 
 /// A remedy of `profile` in the flags that this face has in their place.
 fn in_these_flags(remedy: &str) -> String {
-    const INSTEAD: [(&str, &str); 5] = [
+    const INSTEAD: [(&str, &str); 7] = [
+        // Perf Analyzer has no latencies from due, no cap beside a rate, and no users.
+        (": read those from due;", ";"),
+        (
+            "raise the limit on concurrency or the number of users if there is one, else --threads, or lower the rate",
+            "raise --max-threads, or lower the rate",
+        ),
         ("--benchmark-duration, --grace-period", "--measurement-interval, --max-trials"),
         ("raise --grace-period or --benchmark-duration", "give longer windows (--measurement-interval)"),
         ("--threads", "--max-threads"),

@@ -1,0 +1,269 @@
+//! The likely cause of a failure before load, and the flag that mends it: what people are told who made a mistake.
+
+use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
+use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_load::Spoken;
+
+/// A failure before load, with what is known of its circumstances.
+pub struct Mishap<'a> {
+    /// What went wrong.
+    pub failure: &'a Failure,
+    /// HTTP's status, if there was an answer.
+    pub status: Option<u16>,
+    /// What was asked.
+    pub endpoint: &'a Endpoint,
+    /// What the server speaks on that port, if it was found out.
+    pub spoken: Option<Spoken>,
+}
+
+/// Words of servers that refuse a request because of its length.
+const TOO_LONG: [&str; 5] = ["context length", "context size", "context window", "maximum context", "too long"];
+
+/// Whether it may help to find out what the server speaks on its port: no answer came that makes sense in the run's protocol.
+pub fn may_be_another_protocol(failure: &Failure) -> bool {
+    use FailureClass::{Io, Malformed, Reset, Timeout, Tls, Truncated};
+    matches!(failure.class, Io | Malformed | Reset | Timeout | Tls | Truncated) && failure.stage != Stage::Dns
+}
+
+/// A server with its port, by the scheme of the endpoint's protocol.
+pub fn server(endpoint: &Endpoint) -> String {
+    let Target { tls, host, port } = &endpoint.target;
+    let scheme = match (endpoint.kind == EndpointKind::KserveGrpc, tls) {
+        (true, false) => "grpc",
+        (true, true) => "grpcs",
+        (false, false) => "http",
+        (false, true) => "https",
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    format!("{scheme}://{host}:{port}")
+}
+
+/// A failure in words that do not repeat themselves.
+pub fn words(failure: &Failure) -> String {
+    match failure.class {
+        FailureClass::Refused => failure.class.to_string(),
+        FailureClass::Status | FailureClass::Timeout => failure.message.clone(),
+        _ => failure.to_string(),
+    }
+}
+
+/// What likely went wrong and what to do about it; none where the failure says it all.
+pub fn hint(mishap: &Mishap<'_>) -> Option<String> {
+    let Mishap { failure, status, endpoint, .. } = mishap;
+    another_protocol(mishap).or_else(|| match (failure.class, status) {
+        (FailureClass::Refused, _) => Some(refused(&endpoint.target)),
+        (FailureClass::Timeout, _) if failure.stage == Stage::Connect => Some(
+            "nothing answers at that address; a firewall may be in the way, or --url may have the wrong host or port"
+                .into(),
+        ),
+        (FailureClass::Timeout, None) => Some(
+            "the server takes connections and says nothing; it may still load its model, or be busy; --first-byte-timeout sets how long is waited".into(),
+        ),
+        (FailureClass::Tls, _) => certificate(&failure.message),
+        (FailureClass::Status, Some(401 | 403)) => Some(unauthorized(endpoint)),
+        (FailureClass::Status, Some(404)) if !failure.message.to_ascii_lowercase().contains("model") => Some(
+            "nothing is at this path; --endpoint PATH names another, and --endpoint-type another kind of request"
+                .into(),
+        ),
+        (FailureClass::Status, Some(405)) => {
+            Some("the server takes no POST at this path; --endpoint PATH names another".into())
+        }
+        (FailureClass::Status, Some(429)) => {
+            Some("the server limits requests; try again later, or with another --api-key".into())
+        }
+        (FailureClass::Status | FailureClass::InBand, _) => refused_request(&failure.message),
+        _ => None,
+    })
+}
+
+fn another_protocol(mishap: &Mishap<'_>) -> Option<String> {
+    let Target { tls, host, port } = &mishap.endpoint.target;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let grpc = mishap.endpoint.kind == EndpointKind::KserveGrpc;
+    // What servers of HTTP with TLS say to HTTP without (nginx, Apache, Go).
+    let message = mishap.failure.message.to_ascii_lowercase();
+    let says_tls =
+        ["plain http request was sent to https port", "http request to an https server", "speaking plain http"]
+            .iter()
+            .any(|words| message.contains(words));
+    match (tls, grpc, mishap.spoken) {
+        (true, false, Some(Spoken::Http1)) => {
+            Some(format!("the server speaks HTTP without TLS on this port; give --url http://{host}:{port}"))
+        }
+        (true, true, Some(Spoken::Http2)) => {
+            Some(format!("the server speaks gRPC without TLS on this port; give --url grpc://{host}:{port}"))
+        }
+        (false, false, Some(Spoken::Tls)) => {
+            Some(format!("the server speaks TLS on this port; give --url https://{host}:{port}"))
+        }
+        (false, false, _) if says_tls => {
+            Some(format!("the server speaks TLS on this port; give --url https://{host}:{port}"))
+        }
+        (false, true, Some(Spoken::Tls)) => {
+            Some(format!("the server speaks TLS on this port; give --url grpcs://{host}:{port}"))
+        }
+        (_, true, Some(Spoken::Http1)) => Some(format!(
+            "the server speaks HTTP/1.1 on port {port}, and this run gRPC; Triton's gRPC port is usually 8001 (--url grpc://{host}:8001), and --endpoint-type generate measures its HTTP port; an OpenAI server needs neither --service-kind triton nor --endpoint-type kserve"
+        )),
+        (_, false, Some(Spoken::Http2)) => Some(format!(
+            "the server speaks HTTP/2 on port {port}, as gRPC does, and this run HTTP/1.1; an HTTP port is usually 8000 (--url http://{host}:8000), and --service-kind triton measures Triton over gRPC"
+        )),
+        _ => None,
+    }
+}
+
+fn refused(target: &Target) -> String {
+    let named = match (target.tls, target.port) {
+        (false, 80) | (true, 443) => format!(
+            " (port {} is the scheme's own, which is tried where --url names no port; inference servers usually listen on 8000)",
+            target.port
+        ),
+        _ => String::new(),
+    };
+    format!("nothing listens there: start the server, or give its address with --url{named}")
+}
+
+fn unauthorized(endpoint: &Endpoint) -> String {
+    let sent = endpoint.headers.iter().any(|header| header.name.eq_ignore_ascii_case("authorization"));
+    if sent {
+        return "the server does not accept the key that was sent: look at --api-key, --header, and the variables STREAMGAUGE_API_KEY and OPENAI_API_KEY".to_owned();
+    }
+    "no key was sent: give one with --api-key, or in the variable STREAMGAUGE_API_KEY or OPENAI_API_KEY; another kind of header with --header 'Name: value'".to_owned()
+}
+
+fn certificate(message: &str) -> Option<String> {
+    if !message.contains("certificate") {
+        return None;
+    }
+    let insecure = "--insecure trusts any certificate";
+    Some(if message.contains("not valid for name") {
+        format!("the certificate is for another name; give --url with a name that it has, or {insecure}")
+    } else if message.contains("expired") || message.contains("not valid yet") || message.contains("NotValidYet") {
+        format!(
+            "the certificate's time is over or has not begun: renew it, or look at this machine's clock; {insecure}"
+        )
+    } else if message.contains("UnknownIssuer")
+        || message.contains("CaUsedAsEndEntity")
+        || message.contains("BadSignature")
+    {
+        format!(
+            "this system does not know who signed the certificate; --ca-file FILE names who to trust (a self-signed certificate is its own), and {insecure}"
+        )
+    } else if message.contains("CertificateRequired") || message.contains("alert") {
+        "the server wants to know who asks; give --client-certificate and --client-key".to_owned()
+    } else {
+        format!("--ca-file FILE names who to trust, and {insecure}")
+    })
+}
+
+/// What a server may not like of a request that it understood.
+fn refused_request(message: &str) -> Option<String> {
+    let lower = message.to_ascii_lowercase();
+    if TOO_LONG.iter().any(|words| lower.contains(words)) {
+        return Some(
+            "the prompt and the answer together are too long for the model, as it counts them; give a lower --isl or --osl, and the model's own --tokenizer, since another one may count far fewer tokens"
+                .to_owned(),
+        );
+    }
+    let names = |field: &str| streamgauge_wire::names_field(message.as_bytes(), field);
+    if names("min_tokens") || names("ignore_eos") {
+        return Some(
+            "--output-tokens-mean-deterministic sends min_tokens and ignore_eos; leave it out for this server"
+                .to_owned(),
+        );
+    }
+    if names("continuous_usage_stats") {
+        return Some("--continuous-usage sends continuous_usage_stats; leave it out for this server".to_owned());
+    }
+    (names("max_tokens") || names("max_completion_tokens"))
+        .then(|| "--osl sets the output length, and --max-tokens-field the member that says it".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(words: &[&str]) -> Endpoint {
+        let words = ["--model", "m"].iter().chain(words).map(|word| (*word).to_owned());
+        let args = crate::args::profile(words).unwrap();
+        crate::settings::Settings::resolve(*args, &|_| None).unwrap().plan.endpoint
+    }
+
+    fn told(words: &[&str], stage: Stage, class: FailureClass, message: &str, spoken: Option<Spoken>) -> String {
+        let failure = Failure { stage, class, message: message.to_owned() };
+        let status = message.get(..3).and_then(|number| number.parse().ok());
+        hint(&Mishap { failure: &failure, status, endpoint: &endpoint(words), spoken }).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_mistake_is_told_its_likely_cause_and_its_flag() {
+        use FailureClass::{Io, Refused, Reset, Status, Timeout, Tls, Truncated};
+        let grpc: &[&str] = &["--service-kind", "triton", "--url", "h:8000"];
+        for (words, stage, class, message, spoken, expected) in [
+            (
+                &["--url", "https://h:8000"][..],
+                Stage::Tls,
+                Tls,
+                "corrupt message",
+                Some(Spoken::Http1),
+                "--url http://h:8000",
+            ),
+            (&["--url", "http://h:443"], Stage::FirstByte, Io, "x", Some(Spoken::Tls), "--url https://h:443"),
+            (
+                &["--url", "http://h:8443"],
+                Stage::Body,
+                Status,
+                "400: The plain HTTP request was sent to HTTPS port",
+                None,
+                "--url https://h:8443",
+            ),
+            (grpc, Stage::Connect, Truncated, "x", Some(Spoken::Http1), "usually 8001 (--url grpc://h:8001)"),
+            (grpc, Stage::Connect, Truncated, "x", Some(Spoken::Tls), "--url grpcs://h:8000"),
+            (&["--url", "h:8001"], Stage::Send, Reset, "x", Some(Spoken::Http2), "--service-kind triton"),
+            (&["--url", "h"], Stage::Connect, Refused, "x", None, "port 80 is the scheme's own"),
+            (&["--url", "h:81"], Stage::Connect, Refused, "x", None, "start the server"),
+            (&["--url", "h"], Stage::Connect, Timeout, "x", None, "firewall"),
+            (&[], Stage::Body, Status, "401: no", None, "OPENAI_API_KEY"),
+            (&["--api-key", "k"], Stage::Body, Status, "403: no", None, "does not accept the key that was sent"),
+            (&[], Stage::Body, Status, "404: Not Found", None, "--endpoint PATH"),
+            (&[], Stage::Body, Status, "405: Method Not Allowed", None, "no POST"),
+            (&[], Stage::Tls, Tls, "invalid peer certificate: UnknownIssuer", None, "--ca-file FILE"),
+            (
+                &[],
+                Stage::Tls,
+                Tls,
+                "invalid peer certificate: certificate not valid for name \"h\"; certificate is only valid for DnsName(\"g\")",
+                None,
+                "another name",
+            ),
+            (&[], Stage::Tls, Tls, "invalid peer certificate: certificate expired", None, "time is over"),
+            (
+                &[],
+                Stage::Body,
+                Status,
+                "400: the request exceeds the available context size",
+                None,
+                "the model's own --tokenizer",
+            ),
+            (&[], Stage::Body, Status, "400: unknown field min_tokens", None, "--output-tokens-mean-deterministic"),
+            (&[], Stage::Body, Status, "400: max_tokens is too large", None, "--osl"),
+        ] {
+            let told = told(words, stage, class, message, spoken);
+            assert!(told.contains(expected), "{message}: {told}");
+        }
+    }
+
+    #[test]
+    fn where_the_server_says_it_all_nothing_is_added() {
+        let status = |message| told(&[], Stage::Body, FailureClass::Status, message, None);
+        assert_eq!(status("404: The model `x` does not exist."), "");
+        assert_eq!(status("500: oops"), "");
+    }
+
+    #[test]
+    fn a_server_is_shown_with_its_port_and_its_protocol() {
+        assert_eq!(server(&endpoint(&["--url", "h"])), "http://h:80");
+        assert_eq!(server(&endpoint(&["--url", "https://[::1]"])), "https://[::1]:443");
+        assert_eq!(server(&endpoint(&["--service-kind", "triton", "--url", "h:8001"])), "grpc://h:8001");
+    }
+}

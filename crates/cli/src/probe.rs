@@ -1,0 +1,336 @@
+//! The probe: one test request ahead of the load, in no figure, as the load will send it. It shows whether the server answers at
+//! all, and settles how it is asked: where it really is, and which members of the body it takes.
+
+use crate::commands::Interrupted;
+use crate::hints::{self, Mishap};
+use crate::preparation::Preparation;
+use crate::printer::Printer;
+use crate::redirect;
+use crate::run::prepare;
+use crate::settings::Settings;
+use anyhow::{Result, anyhow, bail};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use streamgauge_core::clock::SystemClock;
+use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, LengthField, RunPlan, Target, Timeouts};
+use streamgauge_core::prompt::Prompt;
+use streamgauge_core::record::{Failure, FailureClass, Outcome, Record};
+use streamgauge_core::secrets::{Secrets, shown_url};
+use streamgauge_core::text::clip;
+use streamgauge_load::{Control, Finished, Job, Probed, Routes, Waiting, delayed_acks, probe, spoken};
+use streamgauge_wire::names_field;
+
+/// Characters of an answer that is shown because it is none.
+const SHOWN: usize = 200;
+
+/// How the server wants to be asked, as the probe has shown.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    target: Target,
+    path: String,
+    wording: Wording,
+}
+
+impl Settled {
+    /// What `endpoint` says.
+    pub fn of(endpoint: &Endpoint) -> Settled {
+        let Endpoint { target, path, .. } = endpoint.clone();
+        Settled { target, path, wording: Wording::of(endpoint) }
+    }
+
+    /// Has `endpoint` asked so.
+    pub fn apply(&self, endpoint: &mut Endpoint) {
+        endpoint.target.clone_from(&self.target);
+        endpoint.path.clone_from(&self.path);
+        self.wording.apply(endpoint);
+    }
+}
+
+/// The members of a body that servers differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wording {
+    /// Whether `stream_options` is sent.
+    ask_usage: bool,
+    /// What says the output length.
+    length_field: LengthField,
+}
+
+impl Wording {
+    fn of(endpoint: &Endpoint) -> Wording {
+        Wording { ask_usage: endpoint.ask_usage, length_field: endpoint.length_field }
+    }
+
+    fn apply(self, endpoint: &mut Endpoint) {
+        endpoint.ask_usage = self.ask_usage;
+        endpoint.length_field = self.length_field;
+    }
+}
+
+/// Which members the probe may leave out or replace: those that are sent and that the user did not choose.
+#[derive(Clone, Copy, Debug)]
+struct Free {
+    usage: bool,
+    length: bool,
+}
+
+/// Sends the probe, again where the server leads elsewhere or refuses a member of the body, and completes the plan with what it
+/// settles.
+///
+/// # Errors
+/// When the server does not answer it well, which ends the run here, and when somebody asked for the end meanwhile.
+pub fn settle(
+    plan: &mut RunPlan,
+    prompts: &[Prompt],
+    settings: &Settings,
+    shared: &mut Preparation,
+    control: &Control,
+    clock: SystemClock,
+    printer: &Printer,
+) -> Result<()> {
+    // The prompt that the load comes to last: asking it first warms no cache that is measured.
+    let Some(last) = prompts.last() else { return Ok(()) };
+    let free = Free::of(plan, settings, last);
+    let asked = Wording::of(&plan.endpoint);
+    let mut refusal: Option<(Failure, Record)> = None;
+    let mut others = VecDeque::new();
+    let mut hops = 0;
+    loop {
+        let (job, Probed { finished, location }) = send(plan, last, shared, control, clock, printer)?;
+        let failure = match &finished.record.outcome {
+            Outcome::CutOff => return Err(Interrupted.into()),
+            // An answer of no length is an answer; what is neither is none.
+            Outcome::Failed(failure) if failure.class == FailureClass::Empty => {
+                is_an_answer(plan, &finished)?;
+                break;
+            }
+            Outcome::Failed(failure) => failure.clone(),
+            Outcome::Ok | Outcome::Cancelled => {
+                shared.delayed_acks = delayed_acks(&job, &finished.record)?;
+                break;
+            }
+        };
+        if let (Some(location), Some(status)) = (location, finished.record.status) {
+            hops += 1;
+            if hops > redirect::MOST {
+                bail!(
+                    "{}{} redirects more than {} times",
+                    plan.endpoint.target,
+                    plan.endpoint.shown_path(),
+                    redirect::MOST
+                );
+            }
+            move_to(plan, shared, status, &location, printer)?;
+            continue;
+        }
+        if refusal.is_none() {
+            others = variants(asked, free, finished.record.status, &failure).into();
+            refusal = Some((failure, finished.record));
+        } else if !is_refusal(finished.record.status, &failure) {
+            // What is refused now is something else, which says more than the first refusal.
+            refusal = Some((failure, finished.record));
+            others.clear();
+        }
+        match others.pop_front() {
+            Some(wording) => wording.apply(&mut plan.endpoint),
+            None => {
+                asked.apply(&mut plan.endpoint);
+                let Some((failure, record)) = refusal else { return Ok(()) };
+                return Err(failed(plan, &failure, record.status, shared));
+            }
+        }
+    }
+    if control.is_interrupted() {
+        return Err(Interrupted.into());
+    }
+    if let Some((failure, _)) = refusal {
+        tell(asked, Wording::of(&plan.endpoint), &hints::words(&failure), printer);
+    }
+    Ok(())
+}
+
+impl Free {
+    fn of(plan: &RunPlan, settings: &Settings, prompt: &Prompt) -> Free {
+        let endpoint = &plan.endpoint;
+        let added = |name: &str| endpoint.extra.contains_key(name);
+        let lengths = [LengthField::MaxTokens, LengthField::MaxCompletionTokens].map(LengthField::name);
+        let is_chat = endpoint.kind == EndpointKind::Chat;
+        Free {
+            usage: endpoint.ask_usage && !endpoint.continuous_usage && !added("stream_options"),
+            length: is_chat
+                && !settings.chosen_length_field
+                && prompt.want_out.is_some()
+                && !lengths.into_iter().any(added),
+        }
+    }
+}
+
+/// One sending of the probe. Its answer is kept as it came, so that it can be shown where it makes no sense.
+fn send(
+    plan: &RunPlan,
+    prompt: &Prompt,
+    shared: &Preparation,
+    control: &Control,
+    clock: SystemClock,
+    printer: &Printer,
+) -> Result<(Arc<Job>, Probed)> {
+    let plan = RunPlan { export: ExportLevel::Raw, ..plan.clone() };
+    let (endpoint, timeouts) = (plan.endpoint.clone(), plan.timeouts);
+    let (job, _) = prepare(Arc::new(plan), std::slice::from_ref(prompt), shared, clock)?;
+    let probed = probe(job.clone(), control, |waiting| printer.note(&waits(&endpoint, &timeouts, waiting)))?;
+    Ok((job, probed))
+}
+
+/// What a probe waits for, in words.
+fn waits(endpoint: &Endpoint, timeouts: &Timeouts, waiting: Waiting) -> String {
+    let Waiting { since, connected } = waiting;
+    let (what, limit, flag) = match connected {
+        false => ("a connection for the test request", timeouts.connect, "--connect-timeout"),
+        true if endpoint.streaming => {
+            ("the first output of the test request", timeouts.first_byte, "--first-byte-timeout")
+        }
+        true => ("the answer to the test request", timeouts.first_byte, "--first-byte-timeout"),
+    };
+    format!(
+        "waiting for {what} to {}{} ({} s so far; a server that stays silent is given up after {} s, {flag}); Ctrl-C ends it, --no-probe skips it",
+        hints::server(endpoint),
+        endpoint.shown_path(),
+        since.as_secs_f64(),
+        limit.as_secs_f64(),
+    )
+}
+
+/// Whether the server refused the request for what is in it, so that another body may be taken: a status for that (400 and 422),
+/// or any other error that names a member which servers differ in.
+fn is_refusal(status: Option<u16>, failure: &Failure) -> bool {
+    let names = |field: &str| names_field(failure.message.as_bytes(), field);
+    match failure.class {
+        FailureClass::Status if matches!(status, Some(400 | 422)) => true,
+        FailureClass::Status | FailureClass::InBand => {
+            ["stream_options", "max_tokens", "max_completion_tokens"].into_iter().any(names)
+        }
+        _ => false,
+    }
+}
+
+/// The other wordings to try after a refusal, in their order: without `stream_options`; with the other member for the output
+/// length; without the one and with the other. A refusal that names the output length's member has that one replaced first.
+fn variants(asked: Wording, free: Free, status: Option<u16>, failure: &Failure) -> Vec<Wording> {
+    if !is_refusal(status, failure) {
+        return Vec::new();
+    }
+    let other = match asked.length_field {
+        LengthField::MaxTokens => LengthField::MaxCompletionTokens,
+        LengthField::MaxCompletionTokens => LengthField::MaxTokens,
+    };
+    let without_usage = free.usage.then_some(Wording { ask_usage: false, ..asked });
+    let other_length = free.length.then_some(Wording { length_field: other, ..asked });
+    let both = (free.usage && free.length).then_some(Wording { ask_usage: false, length_field: other });
+    let names_length = names_field(failure.message.as_bytes(), asked.length_field.name());
+    let order = if names_length { [other_length, without_usage, both] } else { [without_usage, other_length, both] };
+    order.into_iter().flatten().collect()
+}
+
+/// Says what the load leaves out or replaces.
+fn tell(asked: Wording, taken: Wording, refusal: &str, printer: &Printer) {
+    if asked.ask_usage && !taken.ask_usage {
+        printer.note(&format!(
+            "note: the server refuses `stream_options` ({refusal}): it is left out, so the server's own token counts may be missing; --no-usage leaves it out from the start"
+        ));
+    }
+    if asked.length_field != taken.length_field {
+        let (asked, taken) = (asked.length_field.name(), taken.length_field.name());
+        printer.note(&format!(
+            "note: the server refuses `{asked}` ({refusal}): `{taken}` is sent in its place; --max-tokens-field {taken} chooses it from the start"
+        ));
+    }
+}
+
+/// Goes where a redirect leads, and has the load go there.
+fn move_to(plan: &mut RunPlan, shared: &mut Preparation, status: u16, location: &str, printer: &Printer) -> Result<()> {
+    let endpoint = &mut plan.endpoint;
+    let (target, path) = redirect::follow(endpoint, &endpoint.path, status, location)?;
+    if target == endpoint.target && path == endpoint.path {
+        bail!("{target}{} answers {status} and redirects to itself", shown_url(&path));
+    }
+    let has_moved = target != endpoint.target;
+    printer.note(&format!(
+        "note: {}{} answers {status} and redirects to {target}{}: the load goes there",
+        endpoint.target,
+        endpoint.shown_path(),
+        shown_url(&path)
+    ));
+    (endpoint.target, endpoint.path) = (target, path);
+    if has_moved {
+        shared.routes = Routes::find(&plan.endpoint, plan.stamps)?;
+    }
+    Ok(())
+}
+
+/// Refuses an answer without output that has none of what ends an answer either: it is of something else.
+fn is_an_answer(plan: &RunPlan, finished: &Finished) -> Result<()> {
+    let record = &finished.record;
+    if record.finish.is_some() || record.usage.is_some() || plan.endpoint.kind.is_kserve() {
+        return Ok(());
+    }
+    let bytes: Vec<u8> = finished.raw.iter().flat_map(|piece| piece.bytes.iter().copied()).take(4 * SHOWN).collect();
+    let text = Secrets::of(&plan.endpoint).hide(String::from_utf8_lossy(&bytes).trim().to_owned());
+    let text = clip(text, SHOWN);
+    Err(anyhow!(
+        "the test request to {}{} was answered with status {} and no output: {}; --endpoint PATH and --endpoint-type say where and what is asked (--no-probe skips the test request)",
+        plan.endpoint.target,
+        plan.endpoint.shown_path(),
+        record.status.unwrap_or_default(),
+        if text.is_empty() { "an empty body" } else { &text },
+    ))
+}
+
+/// The end of a run whose probe failed.
+fn failed(plan: &RunPlan, failure: &Failure, status: Option<u16>, shared: &Preparation) -> anyhow::Error {
+    let endpoint = &plan.endpoint;
+    let spoken = hints::may_be_another_protocol(failure).then(|| spoken(&shared.routes)).flatten();
+    let hint = hints::hint(&Mishap { failure, status, endpoint, spoken });
+    let hint = match (hint, failure.class) {
+        (Some(hint), _) => format!(": {hint}"),
+        (None, FailureClass::Status | FailureClass::InBand) => " (--no-probe skips the test request)".to_owned(),
+        (None, _) => String::new(),
+    };
+    let server = hints::server(endpoint);
+    anyhow!("the test request to {server}{} failed: {}{hint}", endpoint.shown_path(), hints::words(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamgauge_core::record::Stage;
+
+    const ASKED: Wording = Wording { ask_usage: true, length_field: LengthField::MaxTokens };
+
+    fn refused(message: &str, class: FailureClass) -> Failure {
+        Failure { stage: Stage::Body, class, message: message.to_owned() }
+    }
+
+    #[test]
+    fn variants_are_tried_in_a_fixed_order() {
+        use LengthField::{MaxCompletionTokens, MaxTokens};
+        let all = Free { usage: true, length: true };
+        let tried = |message: &str, status, free| {
+            variants(ASKED, free, Some(status), &refused(message, FailureClass::Status))
+                .into_iter()
+                .map(|wording| (wording.ask_usage, wording.length_field))
+                .collect::<Vec<_>>()
+        };
+        let without_usage = (false, MaxTokens);
+        let (other, both) = ((true, MaxCompletionTokens), (false, MaxCompletionTokens));
+        assert_eq!(tried("400: bad request", 400, all), [without_usage, other, both]);
+        assert_eq!(tried("422: max_tokens: extra fields not permitted", 422, all), [other, without_usage, both]);
+        assert_eq!(tried("500: stream_options", 500, all), [without_usage, other, both]);
+        assert_eq!(tried("400: x", 400, Free { usage: false, length: true }), [other]);
+        assert_eq!(tried("400: x", 400, Free { usage: true, length: false }), [without_usage]);
+        assert_eq!(tried("400: x", 400, Free { usage: false, length: false }), []);
+        // Not about what is in the body.
+        assert_eq!(tried("500: oops", 500, all), []);
+        assert_eq!(tried("401: no key", 401, all), []);
+        assert_eq!(variants(ASKED, all, None, &refused("x", FailureClass::Refused)), []);
+        assert_eq!(variants(ASKED, all, Some(200), &refused("stream_options?", FailureClass::InBand)).len(), 3);
+    }
+}
