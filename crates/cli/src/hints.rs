@@ -120,7 +120,9 @@ fn refused(target: &Target) -> String {
         ),
         _ => String::new(),
     };
-    format!("nothing listens there: start the server, or give its address with --url{named}")
+    format!(
+        "nothing listens there: start the server, or give its address with --url{named}; --sim measures a simulated server"
+    )
 }
 
 fn unauthorized(endpoint: &Endpoint) -> String {

@@ -161,7 +161,11 @@ fn unanswered(plan: &RunPlan, routes: &Routes, error: ProbeError) -> Error {
     let ProbeError::Failed(failure) = error else { return error.into() };
     let endpoint = &plan.endpoint;
     let spoken = hints::may_be_another_protocol(&failure).then(|| spoken(routes)).flatten();
-    let hint = hints::hint(&Mishap { failure: &failure, status: None, endpoint, spoken });
+    let hint = match failure.class {
+        // How long this question may take is fixed.
+        FailureClass::Timeout => Some("it did not list its models; --model names one without asking".to_owned()),
+        _ => hints::hint(&Mishap { failure: &failure, status: None, endpoint, spoken }),
+    };
     let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
     anyhow!("{} cannot be reached: {}{hint}", hints::server(endpoint), hints::words(&failure))
 }

@@ -151,8 +151,7 @@ fn explain(error: clap::Error) -> Stop {
         ErrorKind::UnknownArgument => {
             let text = match error.get(ContextKind::InvalidArg) {
                 Some(ContextValue::String(flag)) => {
-                    let meant =
-                        || Some(format!("error: {flag} is not known; what it says is {}'s here", tips::meant(flag)?));
+                    let meant = || Some(format!("error: {flag} is not known; use {} (see --help)", tips::meant(flag)?));
                     refused::why(flag).map(|why| format!("error: {why}")).or_else(meant)
                 }
                 _ => None,

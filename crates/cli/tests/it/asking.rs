@@ -3,6 +3,7 @@
 use crate::context::{TestContext, wait_until};
 use crate::scripted::{Request, Scripted, chat_answer, chat_stream, document};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
 
 /// A run of two requests.
 const TWO: &str = "-m m --tokenizer cl100k_base --isl 10 --osl 4 --request-count 2";
@@ -107,6 +108,44 @@ fn a_wait_is_shown_with_what_it_is_for() {
     let waits = format!("waiting for the first output of the test request to {}/v1/chat/completions", server.url());
     assert!(run.stderr.contains(&waits) && run.stderr.contains("Ctrl-C ends it"), "{}", run.stderr);
     assert!(run.stderr.contains("the answer's first byte took longer than 4 s"), "{}", run.stderr);
+}
+
+#[test]
+fn the_wait_for_the_list_of_models_is_shown_and_bounded() {
+    let server = Scripted::serve(|_| None);
+    let context = TestContext::new();
+    let run = context.run(context.command_to(&server.url(), "--streaming --request-timeout 4s")).expect(1);
+    let waits = format!("waiting for the list of models from {}/v1/models (at most 4 s)", server.url());
+    assert!(run.stderr.contains(&waits) && run.stderr.contains("--model names one without asking"), "{}", run.stderr);
+}
+
+/// A server of HTTP/2 alone, which greets with its settings and says nothing else, as gRPC's do to a client of HTTP/1.1.
+fn http2_only() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let _ = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+                // Until the client is gone, or has said something that is no HTTP/2.
+                let _ = stream.read(&mut [0; 1024]);
+            });
+        }
+    });
+    addr
+}
+
+#[test]
+fn the_port_of_another_protocol_is_named_with_the_usual_one() {
+    let context = TestContext::new();
+    let run = context.run(context.command_to(&format!("http://{}", http2_only()), TWO)).expect(1);
+    assert!(run.stderr.contains("speaks HTTP/2 on port") && run.stderr.contains("--service-kind triton"), "{run:?}");
+    let http = Scripted::serve(|_| Some(document("404 Not Found", "Connection: close\r\n", "{}")));
+    let args = "-m m --service-kind triton --tokenizer cl100k_base --isl 10 --streaming";
+    let run = context.run(context.command_to(&format!("127.0.0.1:{}", http.port()), args)).expect(1);
+    assert!(run.stderr.contains(&format!("grpc://127.0.0.1:{}", http.port())), "{}", run.stderr);
+    assert!(run.stderr.contains("speaks HTTP/1.1 on port") && run.stderr.contains("usually 8001"), "{}", run.stderr);
 }
 
 #[test]
