@@ -5,11 +5,12 @@ use crate::refold;
 use anyhow::{Result, anyhow};
 use std::io;
 use std::path::{Path, PathBuf};
-use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan};
+use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::stop::Window;
 use streamgauge_core::{Nanos, Record};
+use streamgauge_load::{Output, Piece};
 use streamgauge_report::artifacts::{Artifacts, Spool};
 use streamgauge_report::export::Reply;
 use streamgauge_report::{ExportWriter, RecordWriter, export};
@@ -32,6 +33,46 @@ pub struct Books<'a> {
     secrets: Secrets,
     files: Option<Files<&'a mut Spool>>,
     write_error: Option<io::Error>,
+}
+
+/// What is known of a reply beside its record; nothing where that is read from a file.
+#[derive(Default)]
+pub struct Received {
+    /// Its texts.
+    pub outputs: Vec<Output>,
+    /// The pieces in which these came, one for each output event.
+    pub pieces: Vec<Piece>,
+    /// Its bytes as they came.
+    pub raw: Vec<RawPiece>,
+}
+
+impl Received {
+    fn overwrite(&mut self, secrets: &Secrets) {
+        if secrets.is_empty() {
+            return;
+        }
+        let mut raw: Vec<&mut [u8]> = self.raw.iter_mut().map(|piece| piece.bytes.as_mut_slice()).collect();
+        secrets.overwrite(&mut raw);
+        for output in &mut self.outputs {
+            let mut bytes = std::mem::take(&mut output.text).into_bytes();
+            secrets.overwrite(&mut [&mut bytes]);
+            // Whole characters are overwritten by as many bytes of ASCII.
+            output.text = String::from_utf8(bytes).unwrap_or_default();
+        }
+    }
+
+    /// The texts of the output events; none where they are not known.
+    fn texts(&self) -> Vec<&str> {
+        let mut read = vec![0; self.outputs.len()];
+        let text = |piece: &Piece| {
+            let (output, from) = (self.outputs.get(piece.output as usize)?, read.get_mut(piece.output as usize)?);
+            let to = *from + piece.bytes as usize;
+            let text = output.text.get(*from..to)?;
+            *from = to;
+            Some(text)
+        };
+        self.pieces.iter().map(text).collect::<Option<Vec<&str>>>().unwrap_or_default()
+    }
 }
 
 /// What is left when all records are in.
@@ -87,19 +128,16 @@ impl<'a> Books<'a> {
         &mut self.accumulator
     }
 
-    /// Enters a record, and the pieces of its reply where they are known, in which secrets are overwritten first.
-    pub fn enter(&mut self, record: &Record, raw: &mut [RawPiece]) {
-        if !raw.is_empty() {
-            let mut bytes: Vec<&mut [u8]> = raw.iter_mut().map(|piece| piece.bytes.as_mut_slice()).collect();
-            self.secrets.overwrite(&mut bytes);
-        }
+    /// Enters a record, and what is known of its reply, in which secrets are overwritten first.
+    pub fn enter(&mut self, record: &Record, mut reply: Received) {
+        reply.overwrite(&self.secrets);
         self.entered += 1;
         self.accumulator.add(record);
         if let Some(slots) = &mut self.slots {
             slots.add(record);
         }
         let inputs = self.inputs.get(record.prompt as usize).map_or("{}", String::as_str);
-        keep(&mut self.files, &mut self.write_error, |files| files.write(record, inputs, raw));
+        keep(&mut self.files, &mut self.write_error, |files| files.write(record, inputs, &reply));
     }
 
     /// Hands what was written to the system, so that it outlives this process.
@@ -170,6 +208,8 @@ fn replies(endpoint: &Endpoint, raw: &[RawPiece]) -> Vec<Reply> {
 struct Files<W: io::Write> {
     records: Option<RecordWriter<W>>,
     export: Option<ExportWriter<W>>,
+    /// Whether the export has the bytes of the replies, and not their texts.
+    is_raw: bool,
     /// Where answers are tensors: what they are read by.
     tensors: Option<Endpoint>,
     /// Of a run that is a row of windows: what each ends by.
@@ -183,18 +223,20 @@ impl<'a> Files<&'a mut Spool> {
         let export = artifacts.export.as_mut().map(|spool| ExportWriter::new(spool, plan, anchor_wall)).transpose()?;
         let has_tensors = matches!(plan.endpoint.kind, EndpointKind::KserveGrpc | EndpointKind::KserveHttp);
         let tensors = has_tensors.then(|| plan.endpoint.clone());
-        Ok(Files { records, export, tensors, window: plan.stop.stability.map(|rule| rule.window) })
+        let is_raw = plan.export == ExportLevel::Raw;
+        Ok(Files { records, export, is_raw, tensors, window: plan.stop.stability.map(|rule| rule.window) })
     }
 }
 
 impl<W: io::Write> Files<W> {
-    fn write(&mut self, record: &Record, inputs: &str, raw: &[RawPiece]) -> io::Result<()> {
+    fn write(&mut self, record: &Record, inputs: &str, reply: &Received) -> io::Result<()> {
         if let Some(records) = &mut self.records {
             records.write(record)?;
         }
         match (&mut self.export, &self.tensors) {
-            (Some(export), Some(endpoint)) => export.write_replies(record, inputs, &replies(endpoint, raw)),
-            (Some(export), None) => export.write(record, inputs, raw),
+            (Some(export), _) if !self.is_raw => export.write_texts(record, inputs, &reply.texts()),
+            (Some(export), Some(endpoint)) => export.write_replies(record, inputs, &replies(endpoint, &reply.raw)),
+            (Some(export), None) => export.write(record, inputs, &reply.raw),
             (None, _) => Ok(()),
         }
     }
@@ -225,5 +267,28 @@ fn boundaries(facts: &RunFacts, window: Option<Window>) -> Vec<Nanos> {
         }
         (Some(known), _) => vec![known.from, known.to],
         (None, _) => vec![facts.started, facts.ended],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamgauge_core::OutputKind;
+
+    fn received() -> Received {
+        let output = |kind, text: &str| Output { choice: 0, kind, text: text.to_owned() };
+        let piece = |output, bytes| Piece { output, bytes };
+        Received {
+            outputs: vec![output(OutputKind::Reasoning, "why"), output(OutputKind::Text, "böcause")],
+            pieces: vec![piece(0, 3), piece(1, 3), piece(1, 0), piece(1, 5)],
+            raw: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn texts_are_those_of_the_events() {
+        assert_eq!(received().texts(), ["why", "bö", "", "cause"]);
+        let odd = Received { pieces: vec![Piece { output: 7, bytes: 1 }], ..received() };
+        assert!(odd.texts().is_empty() && Received::default().texts().is_empty());
     }
 }

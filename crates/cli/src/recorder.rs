@@ -1,7 +1,7 @@
 //! The far end of the records' channel: counts the output's tokens, adds each record to the summary, and writes it to the
 //! files, all on a thread of its own.
 
-use crate::books::{Books, Recorded};
+use crate::books::{Books, Received, Recorded};
 use crate::rules::Rules;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -60,7 +60,8 @@ impl Recorder<'_> {
             for mut finished in batch {
                 self.count(&mut finished);
                 self.rules.add(&finished.record);
-                self.books.enter(&finished.record, &mut finished.raw);
+                let Finished { record, outputs, pieces, raw } = finished;
+                self.books.enter(&record, Received { outputs, pieces, raw });
             }
             let now = self.clock.now();
             known = known.max(now - BEHIND);

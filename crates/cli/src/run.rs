@@ -114,7 +114,15 @@ pub fn prepare(
     clock: SystemClock,
 ) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
-    let bodies: Vec<_> = prompts.iter().map(|prompt| codec.shown(prompt)).collect();
+    let kind = plan.endpoint.kind;
+    let bodies: Vec<_> = prompts
+        .iter()
+        .map(|prompt| match &prompt.given {
+            // What the user wrote stands as it is.
+            Given::Body(_) => codec.shown(prompt),
+            _ => inputs_json::listed(kind, codec.shown(prompt)),
+        })
+        .collect();
     let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));
     let inputs = prompts.iter().enumerate().map(|(index, prompt)| input(&codec, prompt, place(index)));
     let inputs = inputs.collect::<Result<_, _>>().map_err(usage)?;

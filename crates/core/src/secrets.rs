@@ -143,6 +143,11 @@ impl Secrets {
         Secrets { values }
     }
 
+    /// Whether there is nothing to hide.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// `text` with `<hidden>` in the place of each secret. A beginning of a secret at the end is hidden too: the text may have been
     /// cut within it.
     pub fn hide(&self, mut text: String) -> String {

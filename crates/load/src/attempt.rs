@@ -417,7 +417,7 @@ impl<'a> Draft<'a> {
             body_is_whole: false,
             ends_connection: false,
             round_trip: Nanos::ZERO,
-            notes: Notes::new(record),
+            notes: Notes::new(record, job.plan.export),
         }
     }
 
@@ -511,7 +511,8 @@ impl<'a> Draft<'a> {
         }
         record.usage = usage.total();
         record.outcome = outcome;
-        Finished { record, outputs: texts.into_outputs(), raw: self.raw }
+        let (outputs, pieces) = texts.into_parts();
+        Finished { record, outputs, pieces, raw: self.raw }
     }
 }
 
@@ -531,18 +532,11 @@ struct Notes {
 }
 
 impl Notes {
-    fn new(record: Record) -> Notes {
+    fn new(record: Record, export: ExportLevel) -> Notes {
         let usage = UsageFold::default();
-        Notes {
-            record,
-            texts: Texts::default(),
-            chunk_read: 0,
-            usage,
-            complete: false,
-            is_done: false,
-            fault: None,
-            unreadable: None,
-        }
+        // Only the export of that level has a response for each piece.
+        let texts = if export == ExportLevel::Records { Texts::in_pieces() } else { Texts::default() };
+        Notes { record, texts, chunk_read: 0, usage, complete: false, is_done: false, fault: None, unreadable: None }
     }
 
     fn event(&mut self, event: Event<'_>, receipt: Receipt, read: u64) {

@@ -83,6 +83,8 @@ pub struct Finished {
     pub record: Record,
     /// The output, for counting tokens: one text for each answer and kind of output.
     pub outputs: Vec<Output>,
+    /// The pieces in which the output came, one for each of the record's output events, where the export has them.
+    pub pieces: Vec<Piece>,
     /// The body's bytes as they came, if they are to be kept.
     pub raw: Vec<RawPiece>,
 }
@@ -96,6 +98,15 @@ pub struct Output {
     pub kind: OutputKind,
     /// The text.
     pub text: String,
+}
+
+/// A piece of an answer's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Index of the text that it is a part of.
+    pub output: u32,
+    /// Its length in bytes.
+    pub bytes: u32,
 }
 
 /// Requests that ended on one load thread, in the order of their ends.

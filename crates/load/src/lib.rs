@@ -44,6 +44,6 @@ pub use control::Control;
 pub use diagnosis::{Spoken, spoken};
 pub use driver::{Progress, Run, run};
 pub use forecast::{Limits, Refusal, forecast};
-pub use job::{Batch, Finished, Input, Job, JobError, Output};
+pub use job::{Batch, Finished, Input, Job, JobError, Output, Piece};
 pub use kserve::{AskError, Client};
 pub use probe::{Fetched, ProbeError, Probed, Waiting, fetch, probe};

@@ -1,7 +1,7 @@
 //! What an answer has said so far: its texts, and the server's counts. The work and the memory of both grow with what is said
 //! and never faster, however a server cuts it.
 
-use crate::job::Output;
+use crate::job::{Output, Piece};
 use std::collections::HashMap;
 use streamgauge_core::event::{OutputKind, Usage};
 
@@ -12,6 +12,8 @@ const FEW: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     outputs: Vec<Output>,
+    /// The pieces that they came in, where they are to be known.
+    pieces: Option<Vec<Piece>>,
     /// Where a text is, once there are more than [`FEW`].
     places: HashMap<(u32, OutputKind), usize>,
     /// How many texts were looked at.
@@ -20,9 +22,19 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
+    /// Of which the pieces are known afterwards.
+    pub fn in_pieces() -> Texts {
+        Texts { pieces: Some(Vec::new()), ..Texts::default() }
+    }
+
     /// Adds a piece of output.
     pub fn append(&mut self, choice: u32, kind: OutputKind, text: &str) {
-        match self.find(choice, kind) {
+        let place = self.find(choice, kind);
+        if let Some(pieces) = &mut self.pieces {
+            let of = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            pieces.push(Piece { output: of(place.unwrap_or(self.outputs.len())), bytes: of(text.len()) });
+        }
+        match place {
             Some(place) => self.outputs[place].text.push_str(text),
             None => {
                 if self.outputs.len() >= FEW {
@@ -50,9 +62,9 @@ impl Texts {
         place
     }
 
-    /// The texts, in the order in which they began.
-    pub fn into_outputs(self) -> Vec<Output> {
-        self.outputs
+    /// The texts, in the order in which they began, and the pieces where they are known, in their order.
+    pub fn into_parts(self) -> (Vec<Output>, Vec<Piece>) {
+        (self.outputs, self.pieces.unwrap_or_default())
     }
 }
 
@@ -171,12 +183,25 @@ mod tests {
             texts.append(choice, OutputKind::Text, "a");
             texts.append(choice, OutputKind::Reasoning, "b");
         }
-        let outputs = texts.into_outputs();
+        let (outputs, pieces) = texts.into_parts();
+        assert!(pieces.is_empty(), "they were not asked for");
         assert_eq!(outputs.len(), 40);
         for (index, output) in outputs.iter().enumerate() {
             let (kind, text) = if index % 2 == 0 { (OutputKind::Text, "aa") } else { (OutputKind::Reasoning, "bb") };
             assert_eq!((output.choice, output.kind, output.text.as_str()), (index as u32 / 2, kind, text));
         }
+    }
+
+    #[test]
+    fn pieces_are_known_where_they_are_asked_for() {
+        let mut texts = Texts::in_pieces();
+        texts.append(0, OutputKind::Text, "ab");
+        texts.append(1, OutputKind::Text, "");
+        texts.append(0, OutputKind::Text, "ü");
+        let (outputs, pieces) = texts.into_parts();
+        assert_eq!(outputs.iter().map(|output| output.text.as_str()).collect::<Vec<_>>(), ["abü", ""]);
+        let piece = |output, bytes| Piece { output, bytes };
+        assert_eq!(pieces, [piece(0, 2), piece(1, 0), piece(0, 2)]);
     }
 
     #[test]

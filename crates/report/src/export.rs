@@ -1,15 +1,18 @@
 //! `profile_export.json`: Perf Analyzer's file of every request and reply, spooled as the run goes.
 //!
-//! Perf Analyzer writes the server's bytes into it, or the outputs of its models, which costs most of the file. Here they are in
-//! it when they were kept (`--export-level raw`); else the stamps of the output events stand alone.
+//! Perf Analyzer writes the server's bytes into it, or the outputs of its models. Here they are in it when they were kept
+//! (`--export-level raw`); else each output event stands as a response with its text, in the form that GenAI-Perf's parser reads.
 
+mod answers;
+mod usage_chunks;
 mod values;
 
 use crate::compact::{push_float, push_int, push_string};
+use answers::{Form, MOST_RESPONSES, bounded};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
 use streamgauge_core::load::{Arrivals, Load};
-use streamgauge_core::plan::{ExportLevel, RunPlan};
+use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
 use streamgauge_core::{Nanos, Phase, Record};
 use values::{push_outputs, push_responses};
@@ -21,6 +24,10 @@ pub use values::request_inputs;
 pub struct ExportWriter<W> {
     out: W,
     raw: bool,
+    /// The form of responses where they are made of the events' texts.
+    form: Option<Form>,
+    /// Whether answers are event streams of chunks with choices.
+    has_choices: bool,
     anchor_wall: i64,
     service: &'static str,
     endpoint: String,
@@ -51,6 +58,8 @@ impl<W: Write> ExportWriter<W> {
         let mut writer = ExportWriter {
             out,
             raw: false,
+            form: Form::of(&plan.endpoint),
+            has_choices: matches!(plan.endpoint.kind, EndpointKind::Chat | EndpointKind::Completions),
             anchor_wall,
             service: "",
             endpoint: String::new(),
@@ -91,22 +100,50 @@ impl<W: Write> ExportWriter<W> {
     }
 
     /// Adds a request, if it is a measured one and was sent. `inputs` is what it said ([`request_inputs`]), made once for each
-    /// prompt; `raw` are the pieces of the reply, used at the raw level only.
+    /// prompt; `raw` are the pieces of the reply, used at the raw level only. There a stream's chunks without choices are left out,
+    /// which say the server's counts.
     ///
     /// # Errors
     /// When the output cannot be written.
     pub fn write(&mut self, record: &Record, inputs: &str, raw: &[RawPiece]) -> io::Result<()> {
+        if !self.raw {
+            return self.write_texts(record, inputs, &[]);
+        }
         if !self.push_request(record, inputs) {
             return Ok(());
         }
-        if self.raw {
-            self.push_stamps(raw.iter().map(|piece| piece.at));
-        } else {
-            self.push_stamps(record.chunks.iter().map(|chunk| chunk.at));
-        }
+        let raw = if self.has_choices { usage_chunks::without(raw) } else { raw.into() };
+        self.push_stamps(raw.iter().map(|piece| piece.at));
         self.line.extend_from_slice(b",\"response_outputs\":[");
-        if self.raw {
-            self.undecodable += push_responses(&mut self.line, raw);
+        self.undecodable += push_responses(&mut self.line, &raw);
+        self.line.extend_from_slice(b"]}");
+        self.out.write_all(&self.line)
+    }
+
+    /// The same at the level of records: `texts` are those of the record's output events, one for each, or none where they are not
+    /// known.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn write_texts(&mut self, record: &Record, inputs: &str, texts: &[&str]) -> io::Result<()> {
+        if !self.push_request(record, inputs) {
+            return Ok(());
+        }
+        let stamps: Vec<Nanos> = record.chunks.iter().map(|chunk| chunk.at).collect();
+        let form = self.form.filter(|_| texts.len() == stamps.len() && texts.iter().any(|text| !text.is_empty()));
+        let Some(form) = form else {
+            self.push_stamps(stamps.into_iter());
+            self.line.extend_from_slice(b",\"response_outputs\":[]}");
+            return self.out.write_all(&self.line);
+        };
+        let (stamps, texts) = bounded(&stamps, texts, MOST_RESPONSES);
+        self.push_stamps(stamps.into_iter());
+        self.line.extend_from_slice(b",\"response_outputs\":[");
+        for (index, text) in texts.iter().enumerate() {
+            if index > 0 {
+                self.line.push(b',');
+            }
+            form.push(&mut self.line, text);
         }
         self.line.extend_from_slice(b"]}");
         self.out.write_all(&self.line)
@@ -119,7 +156,7 @@ impl<W: Write> ExportWriter<W> {
     /// When the output cannot be written.
     pub fn write_replies(&mut self, record: &Record, inputs: &str, replies: &[Reply]) -> io::Result<()> {
         if !self.raw {
-            return self.write(record, inputs, &[]);
+            return self.write_texts(record, inputs, &[]);
         }
         if !self.push_request(record, inputs) {
             return Ok(());

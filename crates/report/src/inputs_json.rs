@@ -18,6 +18,20 @@ pub fn write(out: impl Write, kind: EndpointKind, inputs: &[Value]) -> io::Resul
     }
 }
 
+/// A body as GenAI-Perf writes it into its files, where one text is a list of one: its parser joins the list's texts with blanks,
+/// and would do that with the letters of a text.
+pub fn listed(kind: EndpointKind, mut body: Value) -> Value {
+    let member = match kind {
+        EndpointKind::Completions => "prompt",
+        EndpointKind::Generate => "text_input",
+        _ => return body,
+    };
+    if let Some(text) = body.get_mut(member).filter(|text| text.is_string()) {
+        *text = Value::Array(vec![text.take()]);
+    }
+    body
+}
+
 /// Reads the inputs back.
 ///
 /// # Errors
@@ -45,6 +59,20 @@ struct Entry<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_text_is_a_list_where_the_parser_joins_texts() {
+        use serde_json::json;
+        for (kind, body, expected) in [
+            (EndpointKind::Generate, json!({"text_input": "a b", "x": 1}), json!({"text_input": ["a b"], "x": 1})),
+            (EndpointKind::Completions, json!({"model": "m", "prompt": "a"}), json!({"model": "m", "prompt": ["a"]})),
+            (EndpointKind::Completions, json!({"prompt": ["a", "b"]}), json!({"prompt": ["a", "b"]})),
+            (EndpointKind::Chat, json!({"prompt": "a"}), json!({"prompt": "a"})),
+            (EndpointKind::Generate, json!("odd"), json!("odd")),
+        ] {
+            assert_eq!(listed(kind, body).to_string(), expected.to_string());
+        }
+    }
 
     #[test]
     fn real_files_come_back_byte_for_byte() {

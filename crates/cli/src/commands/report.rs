@@ -2,7 +2,7 @@
 //! own, and gets it here.
 
 use crate::args::ReportArgs;
-use crate::books::Books;
+use crate::books::{Books, Received};
 use crate::commands::usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
@@ -15,7 +15,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::RunFacts;
-use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial};
+use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial, write_whole};
 use streamgauge_report::{ReadError, RecordReader, Salvage, inputs_json};
 
 /// Reports a run again.
@@ -30,7 +30,9 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
     let dir = args.artifact_dir.unwrap_or_else(|| source.dir());
     source.check(&dir)?;
     let plan = reader.header().plan.clone();
-    let bodies = bodies(&plan, &source, printer);
+    // The texts of the replies are in no record: the export of a whole run is kept as that run made it.
+    let made = source.export(&plan);
+    let bodies = if made.is_some() { None } else { bodies(&plan, &source, printer) };
     let mut artifacts = Artifacts::again(&dir, &plan.export_file, bodies.is_some()).map_err(|error| match error {
         ArtifactError::Name(_) => usage(anyhow!("{shown}: {error}")),
         _ => error.into(),
@@ -52,7 +54,21 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
     let recorded = books.close(&facts);
     let measured = recorded.counts.requests > 0;
     let results = Results { style: args.style.into(), plan: &plan, facts: &facts, recorded, artifacts, dir: &dir };
+    if let Some(made) = made {
+        copy(&made, &dir.join(&plan.export_file))?;
+    }
     Ok(if results.publish(printer)? && measured { Exit::Done } else { Exit::Nothing })
+}
+
+/// Copies a file to where it is not yet.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let same = from.canonicalize().ok().zip(to.canonicalize().ok()).is_some_and(|(from, to)| from == to);
+    if same {
+        return Ok(());
+    }
+    let mut file = File::open(from).with_context(|| from.display().to_string())?;
+    write_whole(to.to_owned(), |out| std::io::copy(&mut file, out).map(drop))?;
+    Ok(())
 }
 
 /// Enters every record; the run's facts are those of its last line, or what the records themselves, in that file, tell.
@@ -65,7 +81,7 @@ fn enter(
     for record in reader.by_ref() {
         let record = record?;
         salvage.add(&record);
-        books.enter(&record, &mut []);
+        books.enter(&record, Received::default());
     }
     if let Some(facts) = reader.facts() {
         return Ok(facts.clone());
@@ -83,7 +99,13 @@ fn bodies(plan: &RunPlan, source: &Source, printer: &Printer) -> Option<Vec<Valu
         ExportLevel::Summary => return None,
         ExportLevel::Raw => "the bytes of the replies are not in the records".to_owned(),
         ExportLevel::Records => match read_bodies(&source.inputs, plan.endpoint.kind) {
-            Ok(bodies) => return Some(bodies),
+            Ok(bodies) => {
+                printer.note(&format!(
+                    "note: {} is made again without the texts of the answers, which are in no record",
+                    plan.export_file
+                ));
+                return Some(bodies);
+            }
             Err(error) => format!("{error:#}"),
         },
     };
@@ -128,6 +150,13 @@ impl Source {
                 run.display()
             ))),
         }
+    }
+
+    /// The export that the run made itself, beside the records of a whole run.
+    fn export(&self, plan: &RunPlan) -> Option<PathBuf> {
+        let made = self.dir().join(&plan.export_file);
+        let is_whole = self.records.file_name().is_some_and(|name| name == RECORDS);
+        (is_whole && plan.export == ExportLevel::Records && made.is_file()).then_some(made)
     }
 
     /// Where the records are.

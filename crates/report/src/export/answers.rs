@@ -1,0 +1,143 @@
+//! Answers in the form in which GenAI-Perf's parser reads them: one response for each output event, with the event's text.
+//!
+//! The parser counts the tokens of all texts together, drops responses without a text together with their stamps, and takes first,
+//! second and last stamp of what is left. So texts and stamps must be parallel, and a text must be where that parser looks for it:
+//! reasoning and tool calls, which it would not see, stand as content.
+
+use super::values::has_tensors;
+use crate::compact::push_escaped;
+use streamgauge_core::plan::{Endpoint, EndpointKind};
+
+/// Most responses of one answer. Of a longer one the last response holds all further text and has the last stamp, so that the
+/// number of tokens, the first, the second and the last time stay what they are.
+pub(super) const MOST_RESPONSES: usize = 4_096;
+
+/// What stands around the text of a response, as it is in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    before: &'static str,
+    after: &'static str,
+    /// Whether the text is inside a document that is itself a text of the file.
+    is_nested: bool,
+}
+
+impl Form {
+    /// The form of answers of that endpoint; none where it has no text.
+    pub fn of(endpoint: &Endpoint) -> Option<Form> {
+        let nested = |before, after| Some(Form { before, after, is_nested: true });
+        match (endpoint.kind, endpoint.streaming) {
+            (EndpointKind::Chat, true) => nested(
+                r#"{"response":"data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\""#,
+                r#"\"}}]}\n\n"}"#,
+            ),
+            (EndpointKind::Chat, false) => nested(
+                r#"{"response":"{\"object\":\"chat.completion\",\"choices\":[{\"message\":{\"content\":\""#,
+                r#"\"}}]}"}"#,
+            ),
+            (EndpointKind::Completions, true) => nested(
+                r#"{"response":"data: {\"object\":\"text_completion\",\"choices\":[{\"text\":\""#,
+                r#"\"}]}\n\n"}"#,
+            ),
+            (EndpointKind::Completions, false) => {
+                nested(r#"{"response":"{\"object\":\"text_completion\",\"choices\":[{\"text\":\""#, r#"\"}]}"}"#)
+            }
+            (EndpointKind::Generate, true) => nested(r#"{"response":"data: {\"text_output\":\""#, r#"\"}\n\n"}"#),
+            (EndpointKind::Generate, false) => nested(r#"{"response":"{\"text_output\":\""#, r#"\"}"}"#),
+            (kind, _) if has_tensors(kind) => {
+                let has_text = endpoint.kserve.as_ref().is_some_and(|kserve| kserve.text_output.is_some());
+                has_text.then_some(Form { before: r#"{"text_output":""#, after: r#""}"#, is_nested: false })
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends a response with that text.
+    pub fn push(self, line: &mut Vec<u8>, text: &str) {
+        line.extend_from_slice(self.before.as_bytes());
+        let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        if is_plain {
+            line.extend_from_slice(text.as_bytes());
+        } else if self.is_nested {
+            let mut inner = Vec::with_capacity(text.len() + 8);
+            push_escaped(&mut inner, text);
+            // What was escaped byte by byte from UTF-8 is UTF-8.
+            push_escaped(line, &String::from_utf8_lossy(&inner));
+        } else {
+            push_escaped(line, text);
+        }
+        line.extend_from_slice(self.after.as_bytes());
+    }
+}
+
+/// Stamps and texts that are written of an answer: as many as there is room for, the last with the rest of the text.
+pub(super) fn bounded<'a, T: Copy>(
+    stamps: &[T],
+    texts: &[&'a str],
+    most: usize,
+) -> (Vec<T>, Vec<std::borrow::Cow<'a, str>>) {
+    let texts_of = |texts: &[&'a str]| texts.iter().map(|text| (*text).into()).collect::<Vec<_>>();
+    match stamps.last() {
+        Some(last) if stamps.len() > most => {
+            let (first, rest) = texts.split_at(most - 1);
+            let mut kept = texts_of(first);
+            kept.push(rest.concat().into());
+            (stamps[..most - 1].iter().copied().chain([*last]).collect(), kept)
+        }
+        _ => (stamps.to_vec(), texts_of(texts)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+    use serde_json::{Value, json};
+
+    fn response(kind: EndpointKind, streaming: bool, text: &str) -> Value {
+        let mut endpoint = plan(kind).endpoint;
+        endpoint.streaming = streaming;
+        if let Some(kserve) = &mut endpoint.kserve {
+            kserve.text_output = Some("text_output".to_owned());
+        }
+        let mut line = Vec::new();
+        Form::of(&endpoint).unwrap().push(&mut line, text);
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[test]
+    fn texts_are_where_the_parser_looks_for_them() {
+        use EndpointKind::{Chat, Completions, Generate, KserveGrpc};
+        for text in ["plain ü", "a \"b\"\n\\c\u{1}\u{1b}😀", ""] {
+            for (kind, streaming, pointer) in [
+                (Chat, true, "/choices/0/delta/content"),
+                (Chat, false, "/choices/0/message/content"),
+                (Completions, true, "/choices/0/text"),
+                (Completions, false, "/choices/0/text"),
+                (Generate, true, "/text_output"),
+                (Generate, false, "/text_output"),
+            ] {
+                let response = response(kind, streaming, text);
+                let sent = response["response"].as_str().unwrap();
+                let body = if streaming {
+                    sent.strip_prefix("data: ").and_then(|sent| sent.strip_suffix("\n\n")).unwrap()
+                } else {
+                    sent
+                };
+                let body: Value = serde_json::from_str(body).unwrap();
+                assert_eq!(body.pointer(pointer), Some(&json!(text)), "{kind:?} {streaming}");
+            }
+            assert_eq!(response(KserveGrpc, true, text), json!({"text_output": text}));
+        }
+        let mut tensors = plan(KserveGrpc).endpoint;
+        tensors.kserve.as_mut().unwrap().text_output = None;
+        assert!(Form::of(&tensors).is_none());
+    }
+
+    #[test]
+    fn a_long_answer_keeps_its_text_and_its_ends() {
+        let (stamps, texts) = bounded(&[1, 2, 3, 4, 5], &["a", "b", "c", "d", "e"], 3);
+        assert_eq!((stamps, texts.concat(), texts.len()), (vec![1, 2, 5], "abcde".into(), 3));
+        let (stamps, texts) = bounded(&[1, 2], &["a", "b"], 3);
+        assert_eq!((stamps, texts), (vec![1, 2], vec!["a".into(), "b".into()]));
+    }
+}
