@@ -299,3 +299,14 @@ fn the_generate_extension_is_asked_in_its_backends_words() {
     let run = context.run(context.command_to(&server.url(), "-m m --endpoint-type generate")).expect(2);
     assert!(run.stderr.contains("has no input text_input (its inputs: x)"), "{}", run.stderr);
 }
+
+#[test]
+fn random_inputs_of_a_decoupled_model_are_told_of() {
+    // Every request is refused, so that no random length keeps the server busy.
+    let context = TestContext::faulty(&["status=500"]);
+    let args = format!("perf-analyzer -m ensemble -i grpc --streaming -u {} --request-count 1", context.addr());
+    let run = context.run(context.bare(&args));
+    assert_ne!(run.code, Some(0));
+    assert!(run.stderr.contains("model ensemble is decoupled and its inputs are random"), "{}", run.stderr);
+    assert!(run.stderr.contains("give --input-data"), "{}", run.stderr);
+}

@@ -507,3 +507,18 @@ impl Session<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_name_what_this_face_has() {
+        let late = "requests left later than scheduled, and latencies from sent leave that out: read those from due; raise the limit on concurrency or the number of users if there is one, else --threads, or lower the rate";
+        assert_eq!(
+            in_these_flags(late),
+            "requests left later than scheduled, and latencies from sent leave that out; raise --max-threads, or lower the rate"
+        );
+        assert_eq!(in_these_flags("give more --threads"), "give more --max-threads");
+    }
+}
