@@ -1,6 +1,7 @@
 //! The formulas: what one successful request measured, one function a metric. Names, units and sources stand in
 //! [`Metric`].
 
+use crate::hidden::shown_tokens;
 use crate::metric::Metric;
 use crate::tokens::{TokenSource, output_tokens};
 use streamgauge_core::plan::TokenCount;
@@ -18,6 +19,8 @@ pub(crate) struct Answer<'a> {
     pub last: Nanos,
     /// O, and whose count it is.
     pub output: Option<(u64, TokenSource)>,
+    /// How many of those were shown.
+    pub shown: Option<u64>,
 }
 
 /// When a request ended: a successful one with its last output event, any other when it was given up.
@@ -34,13 +37,15 @@ impl<'a> Answer<'a> {
             None if record.is_empty_reply() => record.end,
             None => return None,
         };
+        let output = output_tokens(record, policy);
         Some(Answer {
             record,
             streaming,
             sent: record.sent?,
             first: if streaming { record.chunks.first() } else { record.chunks.last() }.map(|chunk| chunk.at),
             last,
-            output: output_tokens(record, policy),
+            output,
+            shown: output.map(|(count, source)| shown_tokens(record, count, source)),
         })
     }
 
@@ -103,16 +108,23 @@ impl<'a> Answer<'a> {
         Some((count.abs_diff(asked), asked))
     }
 
+    /// How many tokens were shown after the first one, and in what time; none where that says nothing of the time between two.
+    pub fn pace(&self) -> Option<(u64, Nanos)> {
+        let count = self.shown?;
+        let several = self.streaming && self.record.chunks.len() > 1 && count > 1;
+        let first = self.first.filter(|_| several)?;
+        Some((count - 1, self.last - first))
+    }
+
     fn time_to_second_token(&self) -> Option<Nanos> {
         self.gaps().next().map(|(gap, _)| gap)
     }
 
-    /// Rounded half to even, as Python does and with it GenAI-Perf.
+    /// Over the tokens that were shown: those that were not came with none of the events between which it is measured. Rounded half to
+    /// even, as Python does and with it GenAI-Perf.
     fn inter_token_latency(&self) -> Option<Nanos> {
-        let (count, _) = self.output?;
-        let several = self.streaming && self.record.chunks.len() > 1 && count > 1;
-        let first = self.first.filter(|_| several)?;
-        Some(Nanos(((self.last - first).0 as f64 / (count - 1) as f64).round_ties_even() as i64))
+        let (tokens, time) = self.pace()?;
+        Some(Nanos((time.0 as f64 / tokens as f64).round_ties_even() as i64))
     }
 
     fn throughput_per_user(&self) -> Option<f64> {

@@ -5,9 +5,11 @@ use crate::body_ends::{BodyEnds, body_ends};
 use crate::confidence::Estimate;
 use crate::distribution::{Distribution, PERCENTILES, supports};
 use crate::endings;
+use crate::hidden::{self, HiddenTokens};
 use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::opening::{OpeningBurst, opening_burst};
+use crate::paces::{self, Paces};
 use crate::sharing::Sharing;
 use crate::summary::{AccumulatorConfig, Counts, LengthAsked};
 use crate::thresholds as limit;
@@ -77,6 +79,8 @@ pub(crate) struct Evidence<'a> {
     pub sharing: &'a Sharing,
     pub late_tails: &'a [LateTail],
     pub tokens_per_event: TokensPerEvent,
+    pub hidden: HiddenTokens,
+    pub paces: Paces,
     pub distributions: &'a [(Metric, Distribution)],
     pub length: LengthAsked,
     /// Successful requests with a stamp before the one that it follows.
@@ -128,6 +132,8 @@ const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     output_length,
     token_counts,
     tokens_per_event,
+    hidden::hidden_tokens,
+    paces::throughput_per_user,
     uncounted,
     endings::too_short,
     samples,
@@ -407,7 +413,7 @@ fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     Some(match mean > 1.0 {
         true => row.remedy(&format!(
             "inter chunk latency is of events, not of tokens, and inter token latency is {} low if all events have so many \
-             tokens, and lower yet if some tokens were never shown",
+             tokens",
             hundredths(low)
         )),
         false => row.remedy("inter chunk latency is of events, not of tokens; inter token latency is of tokens as counted"),

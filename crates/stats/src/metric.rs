@@ -182,8 +182,8 @@ impl Metric {
                 key: "inter_token_latency",
                 title: "Inter Token Latency",
                 unit: "ms",
-                definition: "(last output event - first) / (output tokens - 1), to the nanosecond, one value a request \
-                             (GenAI-Perf since 2025)",
+                definition: "(last output event - first) / (output tokens that were shown - 1), to the nanosecond, one value a \
+                             request (GenAI-Perf since 2025, of the tokens in the text)",
             },
             Metric::InterChunkLatency => Entry {
                 key: "inter_chunk_latency",

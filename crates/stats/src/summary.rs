@@ -7,10 +7,12 @@ use crate::distribution::Distribution;
 use crate::failures::{FailureGroup, FailureKinds};
 use crate::fidelity::{Evidence, Fidelity};
 use crate::goodput::{Goodput, GoodputError};
+use crate::hidden::HiddenTokens;
 use crate::interval::Interval;
 use crate::late_tail::LateTail;
 use crate::metric::Metric;
 use crate::opening::Opening;
+use crate::paces::Paces;
 use crate::perf_analyzer::{GpuFigures, GpuFold, ServerFigures};
 use crate::sampler::Sampler;
 use crate::scope::{Scope, Span};
@@ -208,6 +210,8 @@ pub struct Accumulator {
     failures: FailureKinds,
     sharing: Sharing,
     tokens_per_event: TokensPerEvent,
+    hidden: HiddenTokens,
+    paces: Paces,
     length: LengthAsked,
     backward: u64,
     unreadable: UnreadableParts,
@@ -258,6 +262,8 @@ impl Accumulator {
             failures: FailureKinds::default(),
             sharing: Sharing::default(),
             tokens_per_event: TokensPerEvent::default(),
+            hidden: HiddenTokens::default(),
+            paces: Paces::default(),
             length: LengthAsked::default(),
             backward: 0,
             unreadable: UnreadableParts::default(),
@@ -372,7 +378,13 @@ impl Accumulator {
         answer.lags().for_each(|(lag, at)| self.lags.add_nanos_at(lag, at));
         if self.config.streaming && !record.chunks.is_empty() {
             self.sharing.add(&record.chunks);
-            self.tokens_per_event.add(record, answer.output);
+            self.tokens_per_event.add(record, answer.shown.zip(answer.output.map(|(_, source)| source)));
+        }
+        if let (Some((output, _)), Some(shown)) = (answer.output, answer.shown) {
+            self.hidden.add(output, shown);
+        }
+        if let Some((tokens, time)) = answer.pace() {
+            self.paces.add(tokens, time);
         }
         if let Some((difference, asked)) = answer.length_against_asked() {
             self.length.difference = self.length.difference.saturating_add(difference);
@@ -450,6 +462,8 @@ impl Accumulator {
             sharing: &self.sharing,
             late_tails: &late_tails,
             tokens_per_event: self.tokens_per_event,
+            hidden: self.hidden,
+            paces: self.paces,
             distributions: &distributions,
             length: self.length,
             backward: self.backward,

@@ -137,6 +137,22 @@ pub const TOKENS_GOOD: f64 = 0.05;
 /// not counted: many servers count the one that ends the text, and send no event for it.
 pub const TOKENS_PER_EVENT_GOOD: f64 = 0.05;
 
+/// Share of the server's count that events, or the text by our tokenizer, must reach for all of it to have been shown: tokenizers split
+/// the same text into a quarter more or less.
+pub const SHOWN_WHOLE: f64 = 0.75;
+/// How much more than the answer's tokens the text must have for some of the reasoning to have been shown, for the same reason and
+/// with room for an answer of few tokens.
+pub const SHOWN_MORE: f64 = 1.5;
+/// Below this share of the server's count tokens are taken for hidden although the server says nothing of it. Texts that a tokenizer
+/// which is not the model's splits into half as many tokens exist (Chinese by an older vocabulary), into a third as many hardly.
+pub const HIDDEN_UNSAID: f64 = 1.0 / 3.0;
+/// Share of output tokens that were counted and not shown, up to which output token throughput is within what runs differ by.
+pub const HIDDEN_GOOD: f64 = 0.01;
+
+/// How much higher than tokens over time the mean of the requests' own rates may be. Streams whose paces differ by a third (deviation
+/// over mean) are so by a tenth; a stream that was read in one go can make the mean of any size.
+pub const RATES_MEAN_GOOD: f64 = 0.10;
+
 /// Share of successful requests without the token count that the figures are meant to use: token rates are
 /// wrong by this share.
 pub const UNCOUNTED_GOOD: f64 = 0.01;

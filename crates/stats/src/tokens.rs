@@ -1,5 +1,6 @@
 //! How many tokens an answer had, and by whose count.
 
+use crate::hidden::shown_tokens;
 use crate::thresholds::TOKEN_TOLERANCE;
 use serde::Serialize;
 use streamgauge_core::Record;
@@ -50,7 +51,7 @@ impl TokenSources {
     }
 }
 
-/// Output tokens against output events, over the requests whose tokens were counted otherwise than by events.
+/// Output tokens that were shown against output events, over the requests whose tokens were counted otherwise than by events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TokensPerEvent {
     /// Those requests.
@@ -65,8 +66,8 @@ pub(crate) struct TokensPerEvent {
 
 impl TokensPerEvent {
     /// Counts one successful request in.
-    pub fn add(&mut self, record: &Record, output: Option<(u64, TokenSource)>) {
-        let Some((tokens, TokenSource::Usage | TokenSource::Tokenizer)) = output else { return };
+    pub fn add(&mut self, record: &Record, shown: Option<(u64, TokenSource)>) {
+        let Some((tokens, TokenSource::Usage | TokenSource::Tokenizer)) = shown else { return };
         if record.chunks.is_empty() {
             return;
         }
@@ -102,11 +103,12 @@ fn usage(record: &Record) -> Option<u64> {
     count.filter(|&count| count > 0 || record.chunks.is_empty())
 }
 
-/// Whether the server's count and ours differ by more than the tolerance; none without both, and without output.
+/// Whether the server's count of what was shown and ours differ by more than the tolerance; none without both, and without output.
 fn counts_disagree(record: &Record) -> Option<bool> {
     if record.chunks.is_empty() {
         return None;
     }
     let (server, ours) = (usage(record)?, u64::from(record.text_tokens?));
+    let server = shown_tokens(record, server, TokenSource::Usage);
     Some(server.abs_diff(ours) as f64 > TOKEN_TOLERANCE * server as f64)
 }

@@ -96,19 +96,24 @@ pub fn render(series: &Series) -> String {
 fn throughputs(head: &'static str, levels: &[(String, Across)], streaming: bool, repeated: bool) -> Table {
     let goodput = levels.iter().any(|(_, across)| across.figure(Metric::RequestGoodput, Statistic::Avg).is_some());
     let columns = [
-        (true, Metric::RequestThroughput, "Requests\nper sec"),
-        (goodput, Metric::RequestGoodput, "Good\nrequests\nper sec"),
-        (true, Metric::OutputTokenThroughput, "Tokens\nper sec"),
-        (streaming, Metric::OutputTokenThroughputPerUser, "Tokens\nper sec\nper user"),
+        (true, (Metric::RequestThroughput, Statistic::Avg), "Requests\nper sec"),
+        (goodput, (Metric::RequestGoodput, Statistic::Avg), "Good\nrequests\nper sec"),
+        (true, (Metric::OutputTokenThroughput, Statistic::Avg), "Tokens\nper sec"),
+        (
+            streaming,
+            (Metric::OutputTokenThroughputPerUser, Statistic::Percentile(50)),
+            "Tokens\nper sec\nper user\np50",
+        ),
     ];
-    let columns: Vec<(Metric, &str)> =
-        columns.into_iter().filter(|(shown, ..)| *shown).map(|(_, metric, name)| (metric, name)).collect();
+    let columns: Vec<((Metric, Statistic), &str)> =
+        columns.into_iter().filter(|(shown, ..)| *shown).map(|(_, figure, name)| (figure, name)).collect();
     let mut names = vec![head, "Requests\nok", "Failed"];
     names.extend(columns.iter().map(|(_, name)| *name));
     names.push("Fidelity");
     let mut table = Table::new("Streamgauge | Levels", names);
     for (name, across) in levels {
-        let figures: Vec<_> = columns.iter().map(|(metric, _)| across.figure(*metric, Statistic::Avg)).collect();
+        let figures: Vec<_> =
+            columns.iter().map(|((metric, statistic), _)| across.figure(*metric, *statistic)).collect();
         let counts = [across.counts.ok, across.counts.failed].map(grouped_count);
         let mut cells = counts.to_vec();
         cells.extend(figures.iter().map(|figure| value(*figure)));
@@ -237,6 +242,7 @@ mod tests {
 ┃ Concurrency ┃ Requests ┃ Failed ┃ Requests ┃   Tokens ┃   Tokens ┃ Fidelity ┃
 ┃             ┃       ok ┃        ┃  per sec ┃  per sec ┃  per sec ┃          ┃
 ┃             ┃          ┃        ┃          ┃          ┃ per user ┃          ┃
+┃             ┃          ┃        ┃          ┃          ┃      p50 ┃          ┃
 ┡━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━┩
 │           1 │        8 │      0 │   100.00 │ 1,000.00 │   100.00 │     good │
 │           4 │        8 │      0 │    80.00 │   800.00 │    80.00 │     good │

@@ -151,7 +151,7 @@ pub(crate) mod tests {
         }
         summary
             .distributions
-            .push((Metric::OutputTokenThroughputPerUser, distribution([1e3 / ms, 1.0, 1.0, 0.0], |_| 1.0)));
+            .push((Metric::OutputTokenThroughputPerUser, distribution([1e3 / ms, 1.0, 1.0, 0.0], |_| 1e3 / ms)));
         summary.scalars = vec![(Metric::OutputTokenThroughput, 1e4 / ms), (Metric::RequestThroughput, 1e3 / ms)];
         summary.fidelity.verdict = Grade::Good;
         OneRun {

@@ -3,8 +3,8 @@
 use crate::support::{config, facts, failure, row, stream, summary, summary_of};
 use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
 use streamgauge_core::record::{BodyEnd, DelayedAcks, RunFacts, ThreadFacts, Unreadable};
-use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, Record, Stage};
-use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
+use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, Record, Stage, Usage};
+use streamgauge_stats::{AccumulatorConfig, Grade, Metric, Summary};
 
 fn streams(count: u64) -> Vec<Record> {
     (0..count).map(|seq| stream(seq, 0, 10, 10)).collect()
@@ -535,4 +535,54 @@ fn bodies_that_go_on_after_their_answers_are_told() {
     assert_eq!(told(2, 1, 0), Some((few, Grade::Good)));
     let many = "4 bodies went on for over 2 ms, 2 connections closed here since the body did not end".to_owned();
     assert_eq!(told(4, 0, 2), Some((many, Grade::Degraded)));
+}
+
+#[test]
+fn hidden_reasoning_is_in_no_time_between_tokens() {
+    let hides = |seq: u64| Record {
+        usage: Some(Usage { completion_tokens: Some(108), reasoning_tokens: Some(100), ..Usage::default() }),
+        want_out: None,
+        ..stream(seq, seq as i64, 10, 8)
+    };
+    let records: Vec<Record> = (0..5).map(hides).collect();
+    let found = summary(&records);
+    let avg = |metric| found.distribution(metric).unwrap().avg;
+    assert_eq!(avg(Metric::InterTokenLatency), 10.0);
+    assert_eq!(avg(Metric::OutputTokenThroughputPerUser), 100.0);
+    assert_eq!(avg(Metric::OutputSequenceLength), 108.0);
+    let throughput = found.scalar(Metric::OutputTokenThroughput).unwrap();
+    assert!((throughput * found.duration.as_secs_f64() - 540.0).abs() < 1e-6, "{throughput}");
+    let hidden = row(&found, "hidden_tokens").unwrap();
+    assert_eq!(hidden.value, "92.59 % of 540 output tokens, in 5 of 5 requests");
+    assert_eq!(hidden.grade, Grade::Degraded);
+    assert!(hidden.remedy.as_ref().unwrap().contains("output token throughput of all"), "{hidden:?}");
+    // The shown ones came one an event, and the server's count of them is ours.
+    assert_eq!(row(&found, "tokens_per_event"), None);
+    assert_eq!(row(&found, "token_counts").unwrap().grade, Grade::Good);
+    let ours = summary_of(AccumulatorConfig { token_count: TokenCount::Tokenizer, ..config() }, &facts(), &records);
+    assert_eq!(row(&ours, "hidden_tokens"), None);
+    assert_eq!(ours.distribution(Metric::OutputSequenceLength).unwrap().avg, 8.0);
+    assert_eq!(row(&summary(&streams(5)), "hidden_tokens"), None);
+}
+
+#[test]
+fn a_stream_in_one_go_does_not_make_what_users_got() {
+    // Nine streams of 10 ms a token, and one whose ten tokens came within 9 µs.
+    let at_once = |records: &mut Vec<Record>| {
+        records[9].chunks.iter_mut().zip(0..).for_each(|(chunk, index)| chunk.at = Nanos(100_000_000 + index * 1_000));
+    };
+    let mut records = streams(10);
+    assert_eq!(row(&summary(&records), "throughput_per_user"), None);
+    at_once(&mut records);
+    let found = summary(&records);
+    let rates = found.distribution(Metric::OutputTokenThroughputPerUser).unwrap();
+    assert!((rates.avg - 100_090.0).abs() < 1e-6 && rates.percentile(50) == 100.0, "{rates:?}");
+    let spoiled = row(&found, "throughput_per_user").unwrap();
+    // Ninety tokens after the first ones in 810.009 ms.
+    let value = "111.11 tokens/sec/user, tokens over time; the mean of the requests' own rates is 100090.00";
+    assert_eq!((spoiled.value.as_str(), spoiled.grade, spoiled.unit), (value, Grade::Degraded, "tokens/sec/user"));
+    assert!((spoiled.number.unwrap() - 90.0 / 0.810_009).abs() < 1e-9);
+    assert!(spoiled.remedy.as_ref().unwrap().contains("median"), "{spoiled:?}");
+    let without = AccumulatorConfig { streaming: false, ..config() };
+    assert_eq!(row(&summary_of(without, &facts(), &records), "throughput_per_user"), None);
 }

@@ -1,0 +1,154 @@
+//! Output tokens that the server counts and does not show: hidden reasoning. No event brings them, so they belong in no time between
+//! tokens; they came before the first event that was seen, or between two of them.
+
+use crate::fidelity::{Evidence, FidelityRow, caveat, hundredths, share, share_row};
+use crate::thresholds as limit;
+use crate::tokens::TokenSource;
+use streamgauge_core::{OutputKind, Record};
+
+/// How many of a request's output tokens were shown, of `count` by whose count.
+///
+/// A count of events or of the text is of nothing else. The server's count may hold reasoning that it keeps to itself. What it says about
+/// that (`reasoning_tokens`) is believed unless the text itself shows otherwise: a server may show its reasoning as ordinary text, or
+/// a summary of it. Where it says nothing, tokens are taken for hidden only when both the events and the text are far too few for its
+/// count, since several tokens may share an event, and a tokenizer that is not the model's may count fewer.
+pub(crate) fn shown_tokens(record: &Record, count: u64, source: TokenSource) -> u64 {
+    if source != TokenSource::Usage {
+        return count;
+    }
+    let events = (record.chunks.len() as u64).min(count);
+    let text = record.text_tokens.map(|tokens| u64::from(tokens).min(count));
+    let seen = text.unwrap_or(0).max(events);
+    if seen as f64 >= limit::SHOWN_WHOLE * count as f64 {
+        return count;
+    }
+    let reasoning = record.usage.and_then(|usage| usage.reasoning_tokens).filter(|&tokens| tokens > 0);
+    let Some(reasoning) = reasoning else {
+        let hidden = text.is_some() && (seen as f64) < limit::HIDDEN_UNSAID * count as f64;
+        return if hidden { seen } else { count };
+    };
+    // Servers that do not count reasoning into the output count no more than the rest.
+    let Some(answer) = count.checked_sub(reasoning) else { return count };
+    let saw_reasoning = record.chunks.iter().any(|chunk| chunk.kind == OutputKind::Reasoning);
+    match text {
+        // More text than the answer alone: some of the reasoning, or a summary of it, was shown.
+        Some(text) if text as f64 > limit::SHOWN_MORE * answer as f64 => text.max(events),
+        Some(_) => answer.max(events),
+        None if saw_reasoning => count,
+        None => answer.max(events),
+    }
+}
+
+/// Tokens that were hidden, over a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HiddenTokens {
+    /// Successful requests with any.
+    pub requests: u64,
+    /// Those tokens.
+    pub hidden: u64,
+    /// All output tokens of all successful requests.
+    pub output: u64,
+}
+
+impl HiddenTokens {
+    /// Counts one successful request in.
+    pub fn add(&mut self, output: u64, shown: u64) {
+        self.requests += u64::from(shown < output);
+        self.hidden = self.hidden.saturating_add(output.saturating_sub(shown));
+        self.output = self.output.saturating_add(output);
+    }
+}
+
+/// Says which figures are of which tokens where the two differ.
+pub(crate) fn hidden_tokens(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let HiddenTokens { requests, hidden, output } = evidence.hidden;
+    let share = share(hidden, output).filter(|_| hidden > 0)?;
+    let value =
+        format!("{} of {output} output tokens, in {requests} of {} requests", hundredths(share), evidence.counts.ok);
+    let row = share_row("hidden_tokens", "Output tokens that were not shown", share, caveat(share, limit::HIDDEN_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "the server counts reasoning that it does not show: times to first token include it; inter token latency and \
+         throughput per user are of the tokens that were shown, output lengths and output token throughput of all \
+         (--token-count tokenizer counts the shown ones only)",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use OutputKind::{Reasoning, Text};
+
+    /// Of a request by usage, with that text and those events.
+    fn shown(count: u64, reasoning: Option<u64>, text: Option<u32>, events: &[(usize, OutputKind)]) -> u64 {
+        let chunks: Vec<String> = events
+            .iter()
+            .flat_map(|&(count, kind)| {
+                let kind = if kind == Reasoning { "reasoning" } else { "text" };
+                (0..count).map(move |at| format!(r#"{{"at": {at}, "lag": null, "shared": false, "kind": "{kind}"}}"#))
+            })
+            .collect();
+        let text = text.map_or("null".to_owned(), |text| text.to_string());
+        let reasoning = reasoning.map_or("null".to_owned(), |reasoning| reasoning.to_string());
+        let record: Record = serde_json::from_str(&format!(
+            r#"{{"seq": 0, "phase": "profiling", "thread": 0, "slot": 0, "prompt": 0, "input_tokens": 20, "want_out": null,
+                "due": null, "issued": 0, "connect": null, "sent": 0, "first_byte": null, "first_event": null,
+                "chunks": [{}], "end": 100, "turnaround": null, "retries": 0, "status": 200, "finish": null, "bytes": 0,
+                "usage": {{"completion_tokens": {count}, "reasoning_tokens": {reasoning}}}, "text_tokens": {text},
+                "outcome": "ok"}}"#,
+            chunks.join(",")
+        ))
+        .unwrap();
+        shown_tokens(&record, count, TokenSource::Usage)
+    }
+
+    #[test]
+    fn reasoning_that_is_said_and_not_seen_is_hidden() {
+        assert_eq!(shown(108, Some(100), Some(8), &[(8, Text)]), 8);
+        assert_eq!(shown(108, Some(100), None, &[(8, Text)]), 8);
+        // A tokenizer that is not the model's counts somewhat otherwise: the server's own count of the answer stands.
+        assert_eq!(shown(108, Some(100), Some(10), &[(8, Text)]), 8);
+        // Four tokens an event.
+        assert_eq!(shown(140, Some(100), Some(39), &[(10, Text)]), 40);
+        // All of it was reasoning, and yet something was shown.
+        assert_eq!(shown(100, Some(100), Some(3), &[(2, Text)]), 3);
+    }
+
+    #[test]
+    fn reasoning_that_is_seen_is_not_hidden() {
+        assert_eq!(shown(108, Some(100), Some(108), &[(100, Reasoning), (8, Text)]), 108);
+        assert_eq!(shown(108, Some(100), Some(90), &[(30, Reasoning), (8, Text)]), 108);
+        assert_eq!(shown(108, Some(100), None, &[(30, Reasoning), (8, Text)]), 108);
+        // As ordinary text, between tags.
+        assert_eq!(shown(108, Some(100), Some(110), &[(110, Text)]), 108);
+        // A summary of it.
+        assert_eq!(shown(108, Some(100), Some(30), &[(20, Reasoning), (8, Text)]), 30);
+        assert_eq!(shown(8, Some(100), Some(8), &[(8, Text)]), 8, "reasoning beside the output");
+        assert_eq!(shown(8, Some(100), Some(2), &[(2, Text)]), 8, "reasoning beside the output");
+        assert_eq!(shown(8, None, Some(8), &[(8, Text)]), 8);
+        assert_eq!(shown(8, Some(0), Some(8), &[(8, Text)]), 8);
+    }
+
+    #[test]
+    fn what_the_server_does_not_say_takes_both_witnesses() {
+        assert_eq!(shown(108, None, Some(8), &[(8, Text)]), 8);
+        assert_eq!(shown(108, None, Some(8), &[(100, Text)]), 108, "another tokenizer");
+        assert_eq!(shown(108, None, Some(100), &[(4, Text)]), 108, "many tokens an event");
+        assert_eq!(shown(108, None, Some(50), &[(40, Text)]), 108, "perhaps both");
+        assert_eq!(shown(108, None, None, &[(4, Text)]), 108, "no second witness");
+    }
+
+    #[test]
+    fn other_counts_are_of_what_was_shown() {
+        let record = |source| {
+            let record: Record = serde_json::from_str(
+                r#"{"seq": 0, "phase": "profiling", "thread": 0, "slot": 0, "prompt": 0, "input_tokens": 20, "want_out": null,
+                    "due": null, "issued": 0, "connect": null, "sent": 0, "first_byte": null, "first_event": null,
+                    "chunks": [], "end": 100, "turnaround": null, "retries": 0, "status": 200, "finish": null, "bytes": 0,
+                    "usage": {"completion_tokens": 108, "reasoning_tokens": 100}, "text_tokens": 8, "outcome": "ok"}"#,
+            )
+            .unwrap();
+            shown_tokens(&record, 50, source)
+        };
+        assert_eq!((record(TokenSource::Tokenizer), record(TokenSource::Chunks)), (50, 50));
+    }
+}
