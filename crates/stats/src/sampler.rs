@@ -112,7 +112,7 @@ impl Sampler {
         let percentiles = found.map(|rank| interpolate(rank, |rank| values.at(rank)));
         let (ground, seconds) = self.ground();
         let (avg, std) = (moments.mean, moments.std());
-        let mean = ground.mean(avg, std);
+        let mean = ground.mean(avg, std).map(|interval| not_below(min, interval));
         let mut places = PERCENTILES.iter().zip(percentiles).map(|(&p, found)| ground.percentile(p, found));
         let places = [(); 9].map(|()| places.next().unwrap_or(Err(Lack::Values)));
         let ends = places.iter().flatten().flat_map(|&(low, high)| [low, high]);
@@ -147,7 +147,8 @@ impl Sampler {
         let (ground, seconds) = self.ground();
         let needed = |lack: Lack| lack.times().map(|times| times * seconds);
         let Some(p) = p.map(|p| p.clamp(1, 99)) else {
-            let interval = ground.mean(moments.mean, moments.std());
+            let min = self.spill.as_ref().map_or_else(|| sorted.first().copied(), |spill| Some(spill.min))?;
+            let interval = ground.mean(moments.mean, moments.std()).map(|interval| not_below(min, interval));
             return Some(Estimate {
                 value: moments.mean,
                 interval: interval.ok(),
@@ -217,6 +218,12 @@ impl Sampler {
             None => self.sorted().into_iter().map(|value| (value, 1)).collect(),
         }
     }
+}
+
+/// The mean of what is never negative is not either, however wide its interval.
+fn not_below(min: f64, interval: Interval) -> Interval {
+    let least = if min < 0.0 { f64::NEG_INFINITY } else { 0.0 };
+    Interval { low: interval.low.max(least), ..interval }
 }
 
 fn step_of(at: Nanos) -> u32 {

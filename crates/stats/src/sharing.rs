@@ -7,7 +7,7 @@
 //! made its tokens.
 
 use crate::thresholds::{
-    LATE_SHARE_OF_GAP, LATE_SHARE_OF_SHORT_GAP, LATE_WITHOUT_GAP, TOGETHER, TOGETHER_SHARE_OF_GAP,
+    LATE_SHARE_OF_GAP, LATE_SHARE_OF_SHORT_GAP, LATE_WITHOUT_GAP, QUICK_BY_CHANCE, TOGETHER, TOGETHER_SHARE_OF_GAP,
 };
 use streamgauge_core::{Chunk, Nanos};
 
@@ -36,8 +36,8 @@ pub(crate) struct Sharing {
 }
 
 impl Sharing {
-    /// Counts one stream's events in.
-    pub fn add(&mut self, chunks: &[Chunk]) {
+    /// Counts the events of one stream in, whose request was sent then.
+    pub fn add(&mut self, chunks: &[Chunk], sent: Nanos) {
         self.events += chunks.len() as u64;
         self.streams += 1;
         // The rule for nearly every stream: nothing shared, no lateness to judge, no pace needed.
@@ -45,7 +45,13 @@ impl Sharing {
             self.together += together(chunks, |_| false);
             return;
         }
-        let (limit, unseen) = late_limit(self.pace(chunks));
+        // A stream that came in one read has no gap. If the client made one read of what came apart, it came apart after the request
+        // was sent, at this pace at the slowest.
+        let gap = self.pace(chunks).filter(|&gap| gap > 0).or_else(|| {
+            let events = chunks.len() as i64;
+            chunks.last().map(|last| (last.at - sent).0 / events)
+        });
+        let (limit, unseen) = late_limit(gap, shared_reads(chunks));
         let is_late = |chunk: &Chunk| chunk.shared && chunk.lag.is_some_and(|Nanos(lag)| lag as f64 > limit);
         let late = chunks.iter().filter(|chunk| is_late(chunk)).count() as u64;
         self.late += late;
@@ -87,11 +93,36 @@ impl Sharing {
 
 /// Beyond which lag, in nanoseconds, a shared read of a stream with this gap was late, and how many millionths of a late one
 /// below it there are for each beyond: the lag lies anywhere in the gap.
-fn late_limit(gap: Option<i64>) -> (f64, u64) {
+///
+/// If `reads` shared reads were late, each lag lay anywhere in the gap, so that all of them together were as short as the longest
+/// with a probability of (longest / gap)^reads. Where that is next to nothing, the server wrote those bursts at once and the
+/// client was woken up quickly, and none of these reads was late.
+fn late_limit(gap: Option<i64>, reads: Reads) -> (f64, u64) {
     let punctual = LATE_WITHOUT_GAP.0 as f64;
     let Some(gap) = gap.filter(|&gap| gap > 0).map(|gap| gap as f64) else { return (punctual, 0) };
     let limit = punctual.min(gap * LATE_SHARE_OF_SHORT_GAP).max(gap * LATE_SHARE_OF_GAP);
+    let longest = reads.longest_lag.0.max(0) as f64;
+    if reads.count > 1 && longest < gap && reads.count as f64 * (longest / gap).ln() <= QUICK_BY_CHANCE.ln() {
+        return (limit.max(longest), 0);
+    }
     (limit, (1e6 * limit / (gap - limit)).round() as u64)
+}
+
+/// The reads of a stream that brought several events and have a kernel stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Reads {
+    count: u64,
+    longest_lag: Nanos,
+}
+
+fn shared_reads(chunks: &[Chunk]) -> Reads {
+    let mut reads = Reads::default();
+    for pair in chunks.windows(2).filter(|pair| pair[1].shared) {
+        let Some(lag) = pair[1].lag else { continue };
+        reads.count += u64::from(!pair[0].shared);
+        reads.longest_lag = reads.longest_lag.max(lag);
+    }
+    reads
 }
 
 /// How many of a stream's events have a stamp so near to that of the event before, in one read or in two, that they were
@@ -127,7 +158,7 @@ mod tests {
 
     fn judge(reads: &[(i64, usize, Option<i64>)]) -> (u64, u64, u64) {
         let mut sharing = Sharing::default();
-        sharing.add(&stream(reads));
+        sharing.add(&stream(reads), Nanos::ZERO);
         (sharing.events, sharing.late, sharing.unknown)
     }
 
@@ -141,9 +172,9 @@ mod tests {
     #[test]
     fn a_first_token_read_together_with_the_second_is_counted() {
         let mut sharing = Sharing::default();
-        sharing.add(&stream(&[(60, 2, Some(4_000)), (70, 1, Some(10)), (80, 1, Some(10))]));
-        sharing.add(&stream(&[(60, 2, Some(100)), (70, 1, Some(10)), (80, 1, Some(10))]));
-        sharing.add(&stream(&[(50, 1, Some(10)), (70, 2, Some(4_000)), (80, 1, Some(10))]));
+        sharing.add(&stream(&[(60, 2, Some(4_000)), (70, 1, Some(10)), (80, 1, Some(10))]), Nanos::ZERO);
+        sharing.add(&stream(&[(60, 2, Some(100)), (70, 1, Some(10)), (80, 1, Some(10))]), Nanos::ZERO);
+        sharing.add(&stream(&[(50, 1, Some(10)), (70, 2, Some(4_000)), (80, 1, Some(10))]), Nanos::ZERO);
         assert_eq!((sharing.streams, sharing.late_firsts, sharing.late), (3, 1, 2));
     }
 
@@ -165,7 +196,7 @@ mod tests {
 
     fn came_together(chunks: &[Chunk]) -> u64 {
         let mut sharing = Sharing::default();
-        sharing.add(chunks);
+        sharing.add(chunks, Nanos::ZERO);
         sharing.together
     }
 
@@ -202,20 +233,41 @@ mod tests {
 
     #[test]
     fn what_is_late_depends_on_the_gap() {
-        let ms = |ms: f64| late_limit(Some((ms * 1e6) as i64));
+        let ms = |ms: f64| late_limit(Some((ms * 1e6) as i64), Reads::default());
         assert_eq!(ms(20.0), (1e6, 52_632));
         assert_eq!(ms(2.0), (1e5, 52_632));
         assert_eq!(ms(1.0), (1e5, 111_111));
         assert_eq!(ms(0.1), (25e3, 333_333));
-        assert_eq!((late_limit(Some(0)), late_limit(None)), ((1e5, 0), (1e5, 0)));
+        assert_eq!((late_limit(Some(0), Reads::default()), late_limit(None, Reads::default())), ((1e5, 0), (1e5, 0)));
         let one = [(30, 1, Some(10)), (50, 2, Some(450)), (60, 1, Some(10)), (80, 2, Some(550)), (90, 1, Some(10))];
         assert_eq!(judge(&one), (7, 1, 0));
     }
 
     #[test]
-    fn an_answer_in_one_read_is_judged_by_the_lag_alone() {
-        assert_eq!(judge(&[(30, 2, Some(90))]), (2, 0, 0));
-        assert_eq!(judge(&[(30, 2, Some(110))]), (2, 1, 0));
+    fn an_answer_in_one_read_is_judged_by_the_slowest_pace_that_it_could_have_had() {
+        // Two events in the 30 ms since it was sent: 15 ms apart at most, of which a twentieth is 0.75 ms.
+        assert_eq!(judge(&[(30, 2, Some(740))]), (2, 0, 0));
+        assert_eq!(judge(&[(30, 2, Some(760))]), (2, 1, 0));
+        // Where that is next to no time, by the lag alone.
+        assert_eq!(judge(&[(0, 2, Some(90))]), (2, 0, 0));
+        assert_eq!(judge(&[(0, 2, Some(110))]), (2, 1, 0));
+    }
+
+    #[test]
+    fn bursts_that_were_all_read_soon_after_their_last_event_are_the_servers() {
+        let bursts = |lags: &[i64]| -> Vec<(i64, usize, Option<i64>)> {
+            lags.iter().zip(1..).map(|(&lag, index)| (8 * index, 8, Some(lag))).collect()
+        };
+        // Eight events every 8 ms, a millisecond each; a late client's lags would lie anywhere in that millisecond.
+        let quick = bursts(&[150, 300, 120, 400, 250, 180, 330, 90]);
+        assert_eq!(judge(&quick), (64, 0, 0));
+        assert_eq!(came_together(&stream(&quick)), 56);
+        let late = bursts(&[150, 900, 120, 400, 650, 180, 830, 90]);
+        assert!(judge(&late).1 > 35, "{:?}", judge(&late));
+        // Two such reads are no proof: by chance one client in eleven reads them so.
+        assert_eq!(judge(&bursts(&[150, 300])).1, 14);
+        // One that was late by more than a gap puts all of them in doubt.
+        assert_eq!(judge(&bursts(&[150, 300, 120, 400, 250, 180, 330, 2_000])).1, 56);
     }
 
     #[test]

@@ -377,7 +377,7 @@ impl Accumulator {
         self.backward += u64::from(backward);
         answer.lags().for_each(|(lag, at)| self.lags.add_nanos_at(lag, at));
         if self.config.streaming && !record.chunks.is_empty() {
-            self.sharing.add(&record.chunks);
+            self.sharing.add(&record.chunks, answer.sent);
             self.tokens_per_event.add(record, answer.shown.zip(answer.output.map(|(_, source)| source)));
         }
         if let (Some((output, _)), Some(shown)) = (answer.output, answer.shown) {

@@ -36,9 +36,13 @@ pub const LATE_SHARE_OF_GAP: f64 = 0.05;
 /// Where a twentieth of the gap is less than a punctual client needs (`LATE_WITHOUT_GAP`), that is the limit, but never more than
 /// this share of the gap: what is missed there is a quarter at most.
 pub const LATE_SHARE_OF_SHORT_GAP: f64 = 0.25;
-/// The same for an answer that came in one read, which has no gap to compare with: the error of p99 that
+/// The same where no time passed between sending and the events, and so no gap is known: the error of p99 that
 /// the kernel's stamps are there to stay below.
 pub const LATE_WITHOUT_GAP: Nanos = Nanos(100_000);
+
+/// How likely it may be that a late client read all bursts of a stream as soon after their last event as it did, for them not to be
+/// bursts that the server wrote at once: one in a thousand streams that a late client spoiled passes for one of a bursting server.
+pub const QUICK_BY_CHANCE: f64 = 1e-3;
 
 /// By how much of itself a p99 may be too high because of late reads: a hundredth is below what runs differ by anyway. The shares
 /// above do not see to that: 0.2 % of events in late reads is a fifth of what a p99 rests on, and did move one by 6 %.

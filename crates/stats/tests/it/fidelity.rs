@@ -362,7 +362,7 @@ fn every_event_of_every_stream_in_one_late_read_is_invalid() {
     let together = |record: Record| {
         let at = record.chunks[9].at;
         let late =
-            |(index, chunk): (usize, &Chunk)| Chunk { at, shared: index > 0, lag: Some(Nanos(200_000)), ..*chunk };
+            |(index, chunk): (usize, &Chunk)| Chunk { at, shared: index > 0, lag: Some(Nanos(2_000_000)), ..*chunk };
         Record { chunks: record.chunks.iter().enumerate().map(late).collect(), ..record }
     };
     let summary = summary(&streams(5).into_iter().map(together).collect::<Vec<_>>());
