@@ -102,6 +102,7 @@ mod tests {
             stamps: Stamps::Kernel,
             acknowledge: Acknowledge::AtOnce,
             seed: Seed(0),
+            shared_prefixes: false,
             stability: None,
             confidence: None,
             handed_over: None,

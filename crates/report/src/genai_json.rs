@@ -35,7 +35,7 @@ pub(crate) const THEIRS: [Metric; 11] = [
 ];
 
 /// Metrics that only we have.
-pub(crate) const OURS: [Metric; 12] = [
+pub(crate) const OURS: [Metric; 13] = [
     Metric::InterChunkLatency,
     Metric::TimeToFirstTokenFromDue,
     Metric::RequestLatencyFromDue,
@@ -44,6 +44,7 @@ pub(crate) const OURS: [Metric; 12] = [
     Metric::TimeToFirstAnswer,
     Metric::PromptTokensByServer,
     Metric::TemplateTokens,
+    Metric::CachedPromptTokens,
     Metric::ClientLag,
     Metric::Turnaround,
     Metric::ConnectTime,

@@ -67,6 +67,7 @@ impl<'a> Answer<'a> {
             Metric::TemplateTokens => {
                 self.prompt_tokens().map(|count| count as f64 - f64::from(self.record.input_tokens))
             }
+            Metric::CachedPromptTokens => self.cached_tokens().map(|count| count as f64),
             // A slot of an open loop waits for its next request to be due: that is no time of the client's own.
             Metric::Turnaround => {
                 self.record.turnaround.filter(|_| self.record.due.is_none()).map(Nanos::as_millis_f64)
@@ -138,8 +139,13 @@ impl<'a> Answer<'a> {
         reasoned.then(|| chunks[text].at - self.sent)
     }
 
-    /// A server that says that a prompt had no tokens has not counted them.
-    fn prompt_tokens(&self) -> Option<u64> {
+    /// Tokens of the prompt that the server had in its cache.
+    pub fn cached_tokens(&self) -> Option<u64> {
+        self.record.usage.and_then(|usage| usage.cached_tokens)
+    }
+
+    /// Tokens of the prompt by the server. One that says that a prompt had no tokens has not counted them.
+    pub fn prompt_tokens(&self) -> Option<u64> {
         self.record.usage.and_then(|usage| usage.prompt_tokens).filter(|&count| count > 0)
     }
 }

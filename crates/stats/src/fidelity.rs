@@ -2,6 +2,7 @@
 //! them. The limits are in [`crate::thresholds`].
 
 use crate::body_ends::{BodyEnds, body_ends};
+use crate::cached::{self, CachedTokens};
 use crate::confidence::Estimate;
 use crate::distribution::{Distribution, PERCENTILES, supports};
 use crate::endings;
@@ -81,6 +82,7 @@ pub(crate) struct Evidence<'a> {
     pub tokens_per_event: TokensPerEvent,
     pub hidden: HiddenTokens,
     pub paces: Paces,
+    pub cached: CachedTokens,
     pub distributions: &'a [(Metric, Distribution)],
     pub length: LengthAsked,
     /// Successful requests with a stamp before the one that it follows.
@@ -134,6 +136,7 @@ const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     tokens_per_event,
     hidden::hidden_tokens,
     paces::throughput_per_user,
+    cached::cached_prompts,
     uncounted,
     endings::too_short,
     samples,

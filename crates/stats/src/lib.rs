@@ -8,6 +8,7 @@
 pub mod across;
 mod answer;
 mod body_ends;
+mod cached;
 pub mod calibration;
 pub mod confidence;
 mod dependence;

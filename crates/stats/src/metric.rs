@@ -39,6 +39,8 @@ pub enum Metric {
     PromptTokensByServer,
     /// The server's count of the prompt less ours: the chat template.
     TemplateTokens,
+    /// Tokens of the prompt that the server had in its cache, as it reports them.
+    CachedPromptTokens,
     /// How much later than the kernel this client read an output event, pooled over requests.
     ClientLag,
     /// From the end of a slot's previous reply to t0 in a closed loop: what the client itself took.
@@ -67,7 +69,7 @@ struct Entry {
 
 impl Metric {
     /// Every metric, in the order of reports.
-    pub const ALL: [Metric; 23] = [
+    pub const ALL: [Metric; 24] = [
         Metric::TimeToFirstToken,
         Metric::TimeToFirstTokenFromDue,
         Metric::TimeToSecondToken,
@@ -83,6 +85,7 @@ impl Metric {
         Metric::TimeToFirstAnswer,
         Metric::PromptTokensByServer,
         Metric::TemplateTokens,
+        Metric::CachedPromptTokens,
         Metric::ClientLag,
         Metric::Turnaround,
         Metric::ConnectTime,
@@ -234,6 +237,13 @@ impl Metric {
                 unit: "tokens",
                 definition: "prompt tokens by the server - input sequence length (Streamgauge)",
             },
+            Metric::CachedPromptTokens => Entry {
+                key: "cached_prompt_tokens",
+                title: "Cached Prompt Tokens",
+                unit: "tokens",
+                definition: "tokens of the prompt that the server had in its cache, by its usage \
+                             (AIPerf usage_prompt_cache_read_tokens)",
+            },
             Metric::ClientLag => Entry {
                 key: "client_lag",
                 title: "Client Lag",
@@ -308,7 +318,7 @@ mod tests {
     #[test]
     fn all_lists_each_metric_once_in_its_order() {
         assert!(Metric::ALL.windows(2).all(|pair| pair[0] < pair[1]));
-        assert_eq!(Metric::ALL[22], Metric::RequestCount);
+        assert_eq!(Metric::ALL[23], Metric::RequestCount);
     }
 
     #[test]

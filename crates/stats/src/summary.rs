@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::body_ends::BodyEnds;
+use crate::cached::CachedTokens;
 use crate::confidence::{Estimate, Wanted};
 use crate::distribution::Distribution;
 use crate::failures::{FailureGroup, FailureKinds};
@@ -141,6 +142,8 @@ pub struct AccumulatorConfig {
     pub acknowledge: Acknowledge,
     /// Where chance comes from.
     pub seed: Seed,
+    /// Whether prompts were to share prefixes, so that a server's cache is meant to have them.
+    pub shared_prefixes: bool,
     /// By what a row of windows was to end.
     pub stability: Option<StabilityRule>,
     /// Which figure was to be known how well at the end.
@@ -165,6 +168,7 @@ impl AccumulatorConfig {
             stamps: plan.stamps,
             acknowledge: plan.acknowledge,
             seed: plan.prompts.seed,
+            shared_prefixes: plan.prompts.prefixes > 0,
             stability: plan.stop.stability,
             confidence: plan.stop.confidence.clone(),
             handed_over: plan.load.most().filter(|_| plan.hands_over()),
@@ -174,7 +178,7 @@ impl AccumulatorConfig {
 }
 
 /// The metrics that each successful request has at most one value of.
-const PER_REQUEST: [Metric; 15] = [
+const PER_REQUEST: [Metric; 16] = [
     Metric::TimeToFirstToken,
     Metric::TimeToFirstTokenFromDue,
     Metric::TimeToSecondToken,
@@ -188,6 +192,7 @@ const PER_REQUEST: [Metric; 15] = [
     Metric::TimeToFirstAnswer,
     Metric::PromptTokensByServer,
     Metric::TemplateTokens,
+    Metric::CachedPromptTokens,
     Metric::Turnaround,
     Metric::ConnectTime,
 ];
@@ -212,6 +217,7 @@ pub struct Accumulator {
     tokens_per_event: TokensPerEvent,
     hidden: HiddenTokens,
     paces: Paces,
+    cached: CachedTokens,
     length: LengthAsked,
     backward: u64,
     unreadable: UnreadableParts,
@@ -264,6 +270,7 @@ impl Accumulator {
             tokens_per_event: TokensPerEvent::default(),
             hidden: HiddenTokens::default(),
             paces: Paces::default(),
+            cached: CachedTokens::default(),
             length: LengthAsked::default(),
             backward: 0,
             unreadable: UnreadableParts::default(),
@@ -383,6 +390,10 @@ impl Accumulator {
         if let (Some((output, _)), Some(shown)) = (answer.output, answer.shown) {
             self.hidden.add(output, shown);
         }
+        if let Some(cached) = answer.cached_tokens() {
+            let prompt = answer.prompt_tokens().unwrap_or_else(|| u64::from(record.input_tokens));
+            self.cached.add(cached, prompt);
+        }
         if let Some((tokens, time)) = answer.pace() {
             self.paces.add(tokens, time);
         }
@@ -464,6 +475,7 @@ impl Accumulator {
             tokens_per_event: self.tokens_per_event,
             hidden: self.hidden,
             paces: self.paces,
+            cached: self.cached,
             distributions: &distributions,
             length: self.length,
             backward: self.backward,

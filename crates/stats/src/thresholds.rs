@@ -157,6 +157,10 @@ pub const HIDDEN_GOOD: f64 = 0.01;
 /// over mean) are so by a tenth; a stream that was read in one go can make the mean of any size.
 pub const RATES_MEAN_GOOD: f64 = 0.10;
 
+/// Share of the prompts' tokens that the server had in its cache: a chat template of some tens of tokens before prompts of a few
+/// hundred always is there; beyond, times to first token are by that share those of shorter prompts.
+pub const CACHED_GOOD: f64 = 0.10;
+
 /// Share of successful requests without the token count that the figures are meant to use: token rates are
 /// wrong by this share.
 pub const UNCOUNTED_GOOD: f64 = 0.01;

@@ -60,11 +60,11 @@ impl Ground {
     /// the estimate of the variance has, and stretched towards the tail of a skewed distribution (Johnson 1978; Hall, Journal of
     /// the Royal Statistical Society B 54, 1992; so done for simulations by Tafazzoli, Wilson, Lada and Steiger 2011).
     pub fn mean(&self, avg: f64, std: f64) -> Result<Interval, Lack> {
-        if let Some(longer) = self.too_short() {
-            return Err(Lack::Time(longer));
-        }
         if self.count < MEAN_VALUES {
             return Err(Lack::Values);
+        }
+        if let Some(longer) = self.too_short() {
+            return Err(Lack::Time(longer));
         }
         let freedom = (self.count - 1) as f64;
         let error = std / freedom.sqrt();
@@ -87,7 +87,7 @@ impl Ground {
     pub fn percentile(&self, p: u8, found: f64) -> Result<(u64, u64), Lack> {
         let Some((timeline, whole)) = &self.timed else { return percentile_ranks(self.count, p).ok_or(Lack::Values) };
         if percentile_ranks(self.count, p).is_none() {
-            return Err(self.too_short().map_or(Lack::Values, Lack::Time));
+            return Err(Lack::Values);
         }
         let own = timeline.at_or_below(found);
         if let Some(longer) = self.too_short().into_iter().chain(timeline.too_short(own.factor)).reduce(f64::max) {

@@ -66,7 +66,7 @@ pub(crate) fn report(
             on(Event::Finish { choice: choice.index.get().map_or(0, |index| index.0), reason });
         }
     }
-    if let Some(usage) = answer.usage.get().and_then(UsageBody::counts) {
+    if let Some(usage) = answer.counts() {
         others += 1;
         on(Event::Usage { usage, alone: choices.is_empty() || is_whole });
     }
@@ -99,6 +99,28 @@ pub(crate) struct Answer<'a> {
     error: Member<Something>,
     /// `error` in the answers of servers that put the message on the top level.
     object: Member<Text<'a>>,
+    /// What llama.cpp says beside its usage, and where it was asked for none.
+    timings: Member<Timings>,
+}
+
+/// llama.cpp's account of a request, as far as figures need it.
+#[derive(Default)]
+struct Timings {
+    /// Prompt tokens that came from its cache.
+    cache_n: Member<Count>,
+}
+
+impl<'de> FromJson<'de> for Timings {
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Member<Timings>, A::Error> {
+        let mut timings = Timings::default();
+        while let Some(Key(name)) = object.next_key()? {
+            match &*name {
+                "cache_n" => timings.cache_n = object.next_value()?,
+                _ => pass(&mut object)?,
+            }
+        }
+        Ok(Member::Read(timings))
+    }
 }
 
 impl<'de> FromJson<'de> for Answer<'de> {
@@ -110,6 +132,7 @@ impl<'de> FromJson<'de> for Answer<'de> {
                 "usage" => answer.usage = object.next_value()?,
                 "error" => answer.error = object.next_value()?,
                 "object" => answer.object = object.next_value()?,
+                "timings" => answer.timings = object.next_value()?,
                 _ => pass(&mut object)?,
             }
         }
@@ -118,6 +141,18 @@ impl<'de> FromJson<'de> for Answer<'de> {
 }
 
 impl Answer<'_> {
+    /// The server's counts; of the prompt's tokens that came from its cache also where they stand beside the usage.
+    fn counts(&self) -> Option<Usage> {
+        let usage = self.usage.get().and_then(UsageBody::counts);
+        let cached = self.timings.get().and_then(|timings| timings.cache_n.get()).map(|count| count.0);
+        match usage {
+            Some(usage) => Some(Usage { cached_tokens: usage.cached_tokens.or(cached), ..usage }),
+            None => {
+                cached.filter(|&count| count > 0).map(|count| Usage { cached_tokens: Some(count), ..Usage::default() })
+            }
+        }
+    }
+
     fn is_error(&self) -> bool {
         self.error.get().is_some() || self.object.get().is_some_and(|Text(object)| object == "error")
     }
@@ -233,6 +268,8 @@ struct UsageBody {
     completion_tokens: Member<Count>,
     completion_details: Member<Details>,
     prompt_details: Member<Details>,
+    /// DeepSeek's name for the cached tokens of a prompt.
+    cache_hit_tokens: Member<Count>,
 }
 
 impl<'de> FromJson<'de> for UsageBody {
@@ -244,6 +281,7 @@ impl<'de> FromJson<'de> for UsageBody {
                 "completion_tokens" => usage.completion_tokens = object.next_value()?,
                 "completion_tokens_details" => usage.completion_details = object.next_value()?,
                 "prompt_tokens_details" => usage.prompt_details = object.next_value()?,
+                "prompt_cache_hit_tokens" => usage.cache_hit_tokens = object.next_value()?,
                 _ => pass(&mut object)?,
             }
         }
@@ -280,7 +318,11 @@ impl UsageBody {
             prompt_tokens: count(&self.prompt_tokens),
             completion_tokens: count(&self.completion_tokens),
             reasoning_tokens: self.completion_details.get().and_then(|details| count(&details.reasoning_tokens)),
-            cached_tokens: self.prompt_details.get().and_then(|details| count(&details.cached_tokens)),
+            cached_tokens: self
+                .prompt_details
+                .get()
+                .and_then(|details| count(&details.cached_tokens))
+                .or_else(|| count(&self.cache_hit_tokens)),
         };
         (usage != Usage::default()).then_some(usage)
     }
@@ -296,6 +338,7 @@ impl UsageBody {
             (self.completion_tokens.is_odd(), "usage.completion_tokens"),
             (detail(&self.completion_details, |details| &details.reasoning_tokens), "usage.completion_tokens_details"),
             (detail(&self.prompt_details, |details| &details.cached_tokens), "usage.prompt_tokens_details"),
+            (self.cache_hit_tokens.is_odd(), "usage.prompt_cache_hit_tokens"),
         ]
         .into_iter()
         .find_map(|(is_odd, name)| is_odd.then_some(name))

@@ -128,3 +128,47 @@ fn usage_that_was_asked_for_and_did_not_come_is_missing() {
     );
     assert_eq!(run.fidelity_row("uncounted_requests").unwrap()["grade"], "degraded");
 }
+
+#[test]
+fn hidden_reasoning_and_cached_prompts_are_told() {
+    use crate::script::serve;
+    use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, finish, token};
+    let usage = json!({"choices": [], "usage": {
+        "prompt_tokens": 40, "completion_tokens": 108,
+        "completion_tokens_details": {"reasoning_tokens": 100}, "prompt_tokens_details": {"cached_tokens": 30},
+    }});
+    let server = serve(move |peer| {
+        while peer.request().is_some() {
+            peer.send(STREAM_HEAD);
+            for _ in 0..8 {
+                peer.send(&chunk(&token(" word")));
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            peer.send(&format!("{}{LAST_CHUNK}", chunk(&format!("{}data: {usage}\n\n{DONE}", finish(0, "stop")))));
+        }
+    });
+    let context = TestContext::new();
+    let args = "-m m --streaming --no-probe --isl 40 --osl 8 --request-count 5";
+    let run = context.run(context.command_to(&format!("http://{}", server.addr()), args)).expect(0);
+    let (summary, records) = (run.summary(), ok(&run));
+    assert_eq!(summary["output_sequence_length"]["avg"], 108.0);
+    let paces: Vec<f64> = records
+        .iter()
+        .map(|record| {
+            let at: Vec<i64> = record["at_ns"].as_array().unwrap().iter().map(|at| at.as_i64().unwrap()).collect();
+            (at[7] - at[0]) as f64 / 7.0 / 1e6
+        })
+        .collect();
+    let mean = paces.iter().sum::<f64>() / paces.len() as f64;
+    assert!((summary["inter_token_latency"]["avg"].as_f64().unwrap() - mean).abs() < 1e-5, "{summary}");
+    let hidden = run.fidelity_row("hidden_tokens").unwrap();
+    assert_eq!(hidden["value"], "92.59 % of 540 output tokens, in 5 of 5 requests");
+    assert!(records.iter().all(|record| record["usage"]["cached_tokens"] == 30));
+    assert_eq!(
+        (&summary["cached_prompt_tokens"]["avg"], &summary["cached_prompt_tokens"]["unit"]),
+        (&json!(30.0), &json!("tokens"))
+    );
+    let cached = run.fidelity_row("cached_prompts").unwrap();
+    assert_eq!((&cached["value"], &cached["grade"]), (&json!("75.00 % of 200 prompt tokens"), &json!("degraded")));
+    assert!(cached["remedy"].as_str().unwrap().contains("the same seed sends the same prompts"), "{cached}");
+}

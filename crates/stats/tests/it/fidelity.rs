@@ -586,3 +586,36 @@ fn a_stream_in_one_go_does_not_make_what_users_got() {
     let without = AccumulatorConfig { streaming: false, ..config() };
     assert_eq!(row(&summary_of(without, &facts(), &records), "throughput_per_user"), None);
 }
+
+#[test]
+fn prompts_from_a_cache_are_a_figure_and_a_caveat_with_the_seed() {
+    let with = |cached: Option<u64>| {
+        move |seq: u64| Record {
+            usage: Some(Usage {
+                prompt_tokens: Some(40),
+                completion_tokens: Some(10),
+                cached_tokens: cached,
+                ..Usage::default()
+            }),
+            ..stream(seq, 0, 10, 10)
+        }
+    };
+    let of = |cached| summary(&(0..10).map(with(cached)).collect::<Vec<_>>());
+    let warm = of(Some(32));
+    assert_eq!(warm.distribution(Metric::CachedPromptTokens).unwrap().avg, 32.0);
+    let found = row(&warm, "cached_prompts").unwrap();
+    assert_eq!((found.value.as_str(), found.grade), ("80.00 % of 400 prompt tokens", Grade::Degraded));
+    let remedy = found.remedy.as_ref().unwrap();
+    assert!(remedy.contains("the same seed sends the same prompts") && remedy.contains("(this one had 0)"), "{remedy}");
+    // A chat template is always there.
+    assert_eq!(grade(&of(Some(4)), "cached_prompts"), Grade::Good);
+    assert_eq!((row(&of(Some(0)), "cached_prompts"), row(&of(None), "cached_prompts")), (None, None));
+    assert_eq!(of(None).distribution(Metric::CachedPromptTokens), None);
+    assert_eq!(of(Some(0)).distribution(Metric::CachedPromptTokens).unwrap().max, 0.0);
+    // More than there is, is all of it.
+    assert_eq!(row(&of(Some(99)), "cached_prompts").unwrap().value, "100.00 % of 400 prompt tokens");
+    // Prefixes are shared on purpose.
+    let records: Vec<Record> = (0..10).map(with(Some(32))).collect();
+    let wanted = AccumulatorConfig { shared_prefixes: true, ..config() };
+    assert_eq!(grade(&summary_of(wanted, &facts(), &records), "cached_prompts"), Grade::Good);
+}

@@ -82,6 +82,7 @@ pub fn config() -> AccumulatorConfig {
         stamps: Stamps::Kernel,
         acknowledge: Acknowledge::AtOnce,
         seed: Seed(0),
+        shared_prefixes: false,
         stability: None,
         confidence: None,
         handed_over: None,

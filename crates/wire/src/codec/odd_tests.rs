@@ -61,6 +61,40 @@ fn a_usage_without_counts_is_none() {
 }
 
 #[test]
+fn tokens_from_a_cache_are_read_by_each_servers_name_for_them() {
+    let of = |prompt: Option<u64>, cached: Option<u64>| {
+        let usage = Usage { prompt_tokens: prompt, cached_tokens: cached, ..Usage::default() };
+        [owned(Event::Usage { usage, alone: true })]
+    };
+    let with = |members: &str| chat(&format!(r#"{{"choices":[],{members}}}"#));
+    let details = r#""usage":{"prompt_tokens":20,"prompt_tokens_details":{"cached_tokens":16}}"#;
+    assert_eq!(with(details), of(Some(20), Some(16)));
+    assert_eq!(
+        with(&format!(r#"{details},"timings":{{"cache_n":19}}"#)),
+        of(Some(20), Some(16)),
+        "the usage comes first"
+    );
+    assert_eq!(
+        with(r#""usage":{"prompt_tokens":20,"prompt_cache_hit_tokens":12,"prompt_cache_miss_tokens":8}"#),
+        of(Some(20), Some(12))
+    );
+    assert_eq!(with(r#""usage":{"prompt_tokens":20},"timings":{"cache_n":19,"prompt_n":1}"#), of(Some(20), Some(19)));
+    assert_eq!(with(r#""usage":{"prompt_tokens":20},"timings":{"cache_n":0}"#), of(Some(20), Some(0)));
+    assert_eq!(with(r#""timings":{"cache_n":19,"prompt_n":1}"#), of(None, Some(19)));
+    for nothing in [
+        r#""timings":{"cache_n":0}"#,
+        r#""timings":{}"#,
+        r#""timings":null"#,
+        r#""timings":[19]"#,
+        r#""timings":{"cache_n":"x"}"#,
+    ] {
+        assert_eq!(with(nothing), ["Empty"], "{nothing}");
+    }
+    let odd = r#""usage":{"prompt_tokens":20,"prompt_cache_hit_tokens":-1}"#;
+    assert_eq!(short(with(odd)), [of(Some(20), None)[0].clone(), "other".into()]);
+}
+
+#[test]
 fn what_says_nothing_is_nothing() {
     for data in [
         "null",

@@ -1,0 +1,33 @@
+//! Prompts that the server had in its cache, as it reports them: they are not computed again, and first tokens come sooner.
+
+use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, hundredths, share, share_row};
+use crate::thresholds::CACHED_GOOD;
+
+/// Tokens of prompts over the successful requests of which the server said how many it had.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CachedTokens {
+    cached: u64,
+    prompt: u64,
+}
+
+impl CachedTokens {
+    /// Counts one request in.
+    pub fn add(&mut self, cached: u64, prompt: u64) {
+        self.cached = self.cached.saturating_add(cached.min(prompt));
+        self.prompt = self.prompt.saturating_add(prompt);
+    }
+}
+
+/// What of the prompts was not computed. Where prompts were to share prefixes that is what was asked for.
+pub(crate) fn cached_prompts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let CachedTokens { cached, prompt } = evidence.cached;
+    let share = share(cached, prompt).filter(|_| cached > 0)?;
+    let grade = if evidence.config.shared_prefixes { Grade::Good } else { caveat(share, CACHED_GOOD) };
+    let value = format!("{} of {prompt} prompt tokens", hundredths(share));
+    let row = share_row("cached_prompts", "Prompts from the server's cache", share, grade);
+    Some(FidelityRow { value, ..row }.remedy(&format!(
+        "times to first token are those of prompts that were computed in part only. Another run with the same seed sends the same \
+         prompts: give each run a --random-seed of its own (this one had {}), or turn the server's prefix cache off",
+        evidence.config.seed.0
+    )))
+}
