@@ -206,6 +206,7 @@ fn without_extensions(plan: &mut RunPlan, server: &ServerInfo, model: &ModelInfo
 const TEXT_INPUT: &str = "text_input";
 const SAMPLING_PARAMETERS: &str = "sampling_parameters";
 const MAX_TOKENS: &str = "max_tokens";
+const EXCLUDE_INPUT: &str = "exclude_input_in_output";
 
 /// Settles in whose words the generate extension asks for an output length: vLLM's models take it inside of an input of
 /// sampling parameters, all others as `max_tokens`, which some of them need.
@@ -221,6 +222,10 @@ fn generate(plan: &mut RunPlan, model: &ModelInfo, printer: &Printer) -> Result<
     }
     let Some(kserve) = &mut plan.endpoint.kserve else { return Ok(()) };
     kserve.backend = Some(if input(SAMPLING_PARAMETERS).is_some() { Backend::Vllm } else { Backend::TensorrtLlm });
+    if input(EXCLUDE_INPUT).is_some() && !plan.endpoint.extra.contains_key(EXCLUDE_INPUT) {
+        // Else a whole answer may begin with the prompt, whose tokens would count as output.
+        plan.endpoint.extra.insert(EXCLUDE_INPUT.to_owned(), true.into());
+    }
     let is_needed = input(MAX_TOKENS).is_some_and(|input| !input.optional);
     if is_needed && plan.prompts.output.is_none() && !plan.endpoint.extra.contains_key(MAX_TOKENS) {
         printer.note(&format!(

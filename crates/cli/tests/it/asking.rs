@@ -275,7 +275,7 @@ fn a_kserve_server_without_tritons_extensions_is_measured_from_its_metadata() {
 #[test]
 fn the_generate_extension_is_asked_in_its_backends_words() {
     let text = r#"{"name":"text_input","datatype":"BYTES","shape":[1]}"#;
-    let vllm = r#"{"name":"text_input","datatype":"BYTES","shape":[1]},{"name":"sampling_parameters","datatype":"BYTES","shape":[1]}"#;
+    let vllm = r#"{"name":"text_input","datatype":"BYTES","shape":[1]},{"name":"sampling_parameters","datatype":"BYTES","shape":[1]},{"name":"exclude_input_in_output","datatype":"BOOL","shape":[1]}"#;
     let trt =
         r#"{"name":"text_input","datatype":"BYTES","shape":[1]},{"name":"max_tokens","datatype":"INT32","shape":[1]}"#;
     for (inputs, osl, name, value) in [
@@ -292,6 +292,9 @@ fn the_generate_extension_is_asked_in_its_backends_words() {
             server.seen().iter().filter(|request| request.path.ends_with("/generate")).map(Request::json).collect();
         assert_eq!(sent.len(), 3);
         assert!(sent.iter().all(|body| body[name] == value && body["text_input"].is_string()), "{sent:?}");
+        // Without it a whole answer begins with the prompt, whose tokens would count as output.
+        let excludes = |body: &Value| body.get("exclude_input_in_output") == Some(&json!(true));
+        assert!(sent.iter().all(|body| excludes(body) == (inputs == vllm)), "{sent:?}");
         assert_eq!(run.stderr.contains("needs max_tokens"), value == json!(256), "{}", run.stderr);
     }
     let server = kserve(r#"{"name":"x","datatype":"FP32","shape":[2]}"#, Some("{}"));
