@@ -7,27 +7,22 @@ use crate::ended::Ended;
 use crate::failure;
 use crate::growth::GrowthPlace;
 use crate::job::{Finished, Job, Prepared};
-use crate::said::{Texts, UsageFold};
+use crate::notes::Notes;
 use crate::waits::Ticket;
 use crate::watchdog::{Limit, Watchdog};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
-use streamgauge_core::event::Event;
 use streamgauge_core::plan::{Acknowledge, ExportLevel};
-use streamgauge_core::record::{BodyEnd, Chunk, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
+use streamgauge_core::record::{BodyEnd, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
 use streamgauge_core::tensor::Tensor;
 use streamgauge_net::Receipt;
-use streamgauge_wire::{AnswerTo, Decoder, Tag, server_message};
+use streamgauge_wire::{AnswerTo, Decoder, Tag, Unpacker, server_message};
 use tokio::sync::SemaphorePermit;
 
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
-
-/// The finish reasons that say that the model ended its answer itself: OpenAI's word, and those of Text Generation Inference and
-/// of gateways to other vendors' models.
-const ENDED_BY_THE_MODEL: [&str; 5] = ["stop", "eos_token", "eos", "end_turn", "stop_sequence"];
 
 /// What a slot's first request allocates besides its connection's buffers, about. The memory is taken from the system before load,
 /// and given back to the allocator as the slot begins: the first events of many streams come together, and each would have
@@ -304,9 +299,13 @@ impl Slot {
         }
         let header_length = answer.header("inference-header-content-length").and_then(|text| text.parse().ok());
         let to = AnswerTo { id: draft.tag.id, expected, header_length, encoding: answer.header("grpc-encoding") };
-        draft.begin_body(answer.status, self.job.codec.decoder(answer.header("content-type"), to));
         if answer.status.is_redirection() {
             self.location = answer.location();
+        }
+        let decoder = self.job.codec.decoder(answer.header("content-type"), to);
+        draft.begin_body(answer.status, decoder, answer.unpacker());
+        if draft.is_settled(false) {
+            return Ok(());
         }
         // The head lies in the connection's read buffer, and while it is there the next read needs another.
         drop(answer);
@@ -357,6 +356,8 @@ struct Draft<'a> {
     /// Its place in a load that grows, until it has had the responses that this waits for.
     growth: Option<GrowthPlace<'a>>,
     decoder: Option<Decoder>,
+    /// Of a compressed answer.
+    unpacker: Option<Unpacker>,
     /// The answer's beginning, when its status was not a success.
     error_body: Option<Vec<u8>>,
     /// What the head of such an answer says beside its status.
@@ -410,6 +411,7 @@ impl<'a> Draft<'a> {
             prefill: ticket.take_prefill(),
             growth: ticket.take_growth(),
             decoder: None,
+            unpacker: None,
             error_body: None,
             advice: String::new(),
             keep_raw: job.plan.export == ExportLevel::Raw,
@@ -439,15 +441,40 @@ impl<'a> Draft<'a> {
         self.notes.fault.is_some() || (first_output_is_enough && !self.notes.record.chunks.is_empty())
     }
 
-    fn begin_body(&mut self, status: http::StatusCode, decoder: Decoder) {
+    fn begin_body(&mut self, status: http::StatusCode, decoder: Decoder, unpacker: Result<Option<Unpacker>, String>) {
         self.notes.record.status = Some(status.as_u16());
-        if status.is_success() { self.decoder = Some(decoder) } else { self.error_body = Some(Vec::new()) }
+        match unpacker {
+            Ok(unpacker) if status.is_success() => (self.unpacker, self.decoder) = (unpacker, Some(decoder)),
+            Ok(unpacker) => (self.unpacker, self.error_body) = (unpacker, Some(Vec::new())),
+            Err(why) if status.is_success() => self.notes.fail(FailureClass::Malformed, &why),
+            Err(why) => self.notes.fail(FailureClass::Status, &format!("{}: {why}", status.as_u16())),
+        }
     }
 
     /// Takes down bytes that came with `receipt`, in read number `read`.
     fn data(&mut self, data: &[u8], receipt: Receipt, read: u64) {
         self.notes.record.bytes += data.len() as u64;
         self.notes.record.end = receipt.at;
+        match self.unpacker.take() {
+            None => self.plain(data, receipt, read),
+            Some(mut unpacker) => {
+                let fed = unpacker.feed(data, &mut |plain| self.plain(plain, receipt, read));
+                self.unpacker = Some(unpacker);
+                if let Err(why) = fed {
+                    self.notes.fail(FailureClass::Malformed, &why);
+                }
+            }
+        }
+        if self.prefill.is_some() && !self.notes.record.chunks.is_empty() {
+            self.prefill = None;
+        }
+        if self.growth.as_ref().is_some_and(|place| self.notes.record.chunks.len() >= place.responses()) {
+            self.growth = None;
+        }
+    }
+
+    /// Takes down bytes of the body as the server meant them.
+    fn plain(&mut self, data: &[u8], receipt: Receipt, read: u64) {
         if self.keep_raw {
             self.raw.push(RawPiece { at: receipt.at, bytes: data.to_vec() });
         }
@@ -458,12 +485,6 @@ impl<'a> Draft<'a> {
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(data, &mut |event| self.notes.event(event, receipt, read));
         }
-        if self.prefill.is_some() && !self.notes.record.chunks.is_empty() {
-            self.prefill = None;
-        }
-        if self.growth.as_ref().is_some_and(|place| self.notes.record.chunks.len() >= place.responses()) {
-            self.growth = None;
-        }
     }
 
     /// The body has ended; its last bytes came with `last`, in read number `read`.
@@ -472,6 +493,11 @@ impl<'a> Draft<'a> {
         let Some(receipt) = last else { return };
         self.notes.record.end = receipt.at;
         if let Some(decoder) = &mut self.decoder {
+            // A stream that says when it is complete does so in its events.
+            let is_cut = self.unpacker.as_ref().is_some_and(|unpacker| !unpacker.is_complete());
+            if is_cut && !decoder.says_when_complete() {
+                return self.notes.fail(FailureClass::Truncated, "the compressed answer ends in the middle");
+            }
             decoder.finish(&mut |event| self.notes.event(event, receipt, read));
         }
     }
@@ -513,82 +539,5 @@ impl<'a> Draft<'a> {
         record.outcome = outcome;
         let (outputs, pieces) = texts.into_parts();
         Finished { record, outputs, pieces, raw: self.raw }
-    }
-}
-
-/// What the events of an answer say, as far as it has been read.
-struct Notes {
-    record: Record,
-    texts: Texts,
-    /// The read that brought the newest chunk.
-    chunk_read: u64,
-    usage: UsageFold,
-    complete: bool,
-    /// The answer has said that nothing more belongs to it.
-    is_done: bool,
-    fault: Option<(FailureClass, String)>,
-    /// The first part of the answer that could not be read.
-    unreadable: Option<String>,
-}
-
-impl Notes {
-    fn new(record: Record, export: ExportLevel) -> Notes {
-        let usage = UsageFold::default();
-        // Only the export of that level has a response for each piece.
-        let texts = if export == ExportLevel::Records { Texts::in_pieces() } else { Texts::default() };
-        Notes { record, texts, chunk_read: 0, usage, complete: false, is_done: false, fault: None, unreadable: None }
-    }
-
-    fn event(&mut self, event: Event<'_>, receipt: Receipt, read: u64) {
-        self.record.first_event.get_or_insert(receipt.at);
-        match event {
-            Event::Output { kind, choice, text } => {
-                let shared = !self.record.chunks.is_empty() && self.chunk_read == read;
-                self.chunk_read = read;
-                self.record.chunks.push(Chunk { at: receipt.at, lag: receipt.lag, shared, kind });
-                self.texts.append(choice, kind, text);
-            }
-            Event::Empty => {}
-            Event::Finish { choice, reason } => {
-                self.complete = true;
-                self.usage.end(choice);
-                self.record.finish.get_or_insert_with(|| reason.to_owned());
-            }
-            Event::Usage { usage, alone } => self.usage.add(usage, alone),
-            Event::Done => (self.complete, self.is_done) = (true, true),
-            Event::Error { message } => self.fail(FailureClass::InBand, message),
-            Event::Unreadable { message, may_be_output } => {
-                self.record.unreadable.add(may_be_output);
-                self.unreadable.get_or_insert_with(|| message.to_owned());
-            }
-            Event::Malformed { message } => self.fail(FailureClass::Malformed, message),
-        }
-    }
-
-    /// Whether an answer without output is one of length zero: the model ended it, having made no token but the one that ends
-    /// it, or the only one it was to make and that shows no text.
-    fn is_empty_reply(&self) -> bool {
-        let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
-        match self.record.finish.as_deref() {
-            Some(reason) if ENDED_BY_THE_MODEL.iter().any(|known| reason.eq_ignore_ascii_case(known)) => {
-                tokens.is_none_or(|tokens| tokens <= 1)
-            }
-            Some(reason) if reason.eq_ignore_ascii_case("length") => tokens == Some(1),
-            _ => false,
-        }
-    }
-
-    /// What is wrong with an answer without output, for people.
-    fn without_output(&self) -> String {
-        let reason = self.record.finish.as_ref().map(|reason| format!("finish reason `{reason}`"));
-        let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
-        let tokens = tokens.map(|tokens| format!("{tokens} tokens by the server's count"));
-        let known: Vec<String> = reason.into_iter().chain(tokens).collect();
-        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-        format!("the answer holds no output{known}")
-    }
-
-    fn fail(&mut self, class: FailureClass, message: &str) {
-        self.fault.get_or_insert_with(|| (class, message.to_owned()));
     }
 }

@@ -211,7 +211,9 @@ async fn exchange(
     outgoing: Outgoing<'_>,
 ) -> Result<(Reply, bool), Failure> {
     let answer = connection.answer(outgoing).await?;
-    let body = whole_body(connection).await?;
+    // Over gRPC messages are compressed one by one.
+    let unpacker = if protocol == Protocol::Http { answer.unpacker() } else { Ok(None) };
+    let body = whole_body(connection, unpacker).await?;
     let (status, last) = (answer.status, answer.ends_connection);
     if protocol == Protocol::Http || !status.is_success() {
         return Ok((Reply { status, body }, last));

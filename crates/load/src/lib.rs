@@ -25,6 +25,7 @@ mod growth;
 mod job;
 mod kserve;
 mod lobby;
+mod notes;
 mod pacer;
 mod part;
 mod places;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::Endpoint;
 use streamgauge_core::record::{Failure, FailureClass, Phase, Stage};
+use streamgauge_wire::Unpacker;
 use thiserror::Error;
 use tokio::task::LocalSet;
 
@@ -131,8 +132,8 @@ pub fn fetch(
         let mut connection = routes.to(0).open(clock).await?;
         let outgoing = Outgoing { head: &head, method: http::Method::GET, uri: &uri, body: Bytes::new(), json: None };
         let answer = connection.answer(outgoing).await?;
-        let (status, location) = (answer.status.as_u16(), answer.location());
-        Ok(Fetched { status, location, body: whole_body(&mut connection).await? })
+        let (status, location, unpacker) = (answer.status.as_u16(), answer.location(), answer.unpacker());
+        Ok(Fetched { status, location, body: whole_body(&mut connection, unpacker).await? })
     };
     let answered = LocalSet::new().block_on(&runtime, async { tokio::time::timeout_at(deadline, asked).await });
     answered
@@ -140,11 +141,21 @@ pub fn fetch(
         .map_err(ProbeError::Failed)
 }
 
-/// All of the answer under way.
-pub(crate) async fn whole_body(connection: &mut Connection) -> Result<Vec<u8>, Failure> {
+/// All of the answer under way, whose head said that it is compressed so.
+pub(crate) async fn whole_body(
+    connection: &mut Connection,
+    unpacker: Result<Option<Unpacker>, String>,
+) -> Result<Vec<u8>, Failure> {
+    let malformed = |message| Failure { stage: Stage::Body, class: FailureClass::Malformed, message };
+    let mut unpacker = unpacker.map_err(malformed)?;
     let mut whole = Vec::new();
     while let Some(piece) = connection.piece().await? {
-        whole.extend_from_slice(&piece);
+        match &mut unpacker {
+            None => whole.extend_from_slice(&piece),
+            Some(unpacker) => {
+                unpacker.feed(&piece, &mut |plain| whole.extend_from_slice(plain)).map_err(malformed)?;
+            }
+        }
         if whole.len() > ANSWER_LIMIT {
             let message = format!("the answer is longer than {} MiB", ANSWER_LIMIT >> 20);
             return Err(Failure { stage: Stage::Body, class: FailureClass::Malformed, message });

@@ -180,3 +180,5 @@ impl Codec {
 mod odd_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vendor_tests;

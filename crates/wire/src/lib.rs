@@ -34,6 +34,7 @@ pub mod proto;
 mod repair;
 mod sse;
 mod template;
+mod unpack;
 
 pub use codec::{AnswerTo, Codec};
 pub use decoder::{Decoder, MAX_BODY};
@@ -42,3 +43,4 @@ pub use error_body::{names_field, server_message};
 pub use infer::responses::{InferResponse, infer_responses};
 pub use models::{ModelsError, model_ids};
 pub use sse::{MAX_EVENT, SseEvent, SseParser};
+pub use unpack::{MAX_UNPACKED, Unpacker};

@@ -12,6 +12,7 @@ pub use line::{Acks, Line, Noted, Sending, Transport};
 
 use crate::job::Head;
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode, Uri};
 use http_body_util::Full;
 use std::future::poll_fn;
@@ -21,6 +22,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::ConnectionPolicy;
 use streamgauge_core::record::Failure;
 use streamgauge_net::Receipt;
+use streamgauge_wire::Unpacker;
 
 /// A request on its way out.
 pub struct Outgoing<'a> {
@@ -63,7 +65,17 @@ impl Answer {
         Some(location.to_owned())
     }
 
-    /// A header as text, if it is there once and is text.
+    /// How the body is compressed, if it is.
+    ///
+    /// # Errors
+    /// When it is compressed in a way that is not read: a sentence that names it.
+    pub fn unpacker(&self) -> Result<Option<Unpacker>, String> {
+        let values = self.headers.get_all(CONTENT_ENCODING);
+        // What is no text is no name of an encoding either.
+        Unpacker::new(values.iter().map(|value| value.to_str().unwrap_or("not a text")))
+    }
+
+    /// A header as text, if it is there and is text; the first of several.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

@@ -7,7 +7,7 @@ use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, document, finish, promp
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Target;
 use streamgauge_core::plan::{Header, HeaderValue};
-use streamgauge_core::record::{FailureClass, Stage, Unreadable};
+use streamgauge_core::record::{FailureClass, Record, Stage, Unreadable};
 
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -28,6 +28,16 @@ fn spoilt(streaming: bool, wrong: impl Fn(&mut Peer) + Send + Sync + 'static) ->
     assert_eq!(ended.finished.len(), 2);
     assert!(ended.records()[1].is_ok(), "{:?}", ended.records()[1]);
     ended
+}
+
+/// The record of the one request of a run in which every request is answered so, on a connection that stays.
+fn answered(streaming: bool, answer: String) -> Record {
+    let server = serve(move |peer| {
+        while peer.request().is_some() {
+            peer.send(&answer);
+        }
+    });
+    Trial::at(server.addr()).streaming(streaming).run().only().record.clone()
 }
 
 fn first(ended: &Ended) -> (Stage, FailureClass, &str) {
@@ -199,8 +209,7 @@ fn a_part_that_cannot_be_read_costs_itself_and_is_counted() {
     ];
     for (part, unreadable) in odd {
         let text = format!("{}{part}{}{}{DONE}", token("a"), token("b"), finish(0, "stop"));
-        let ended = spoilt(true, move |peer| peer.send(&body(&text)));
-        let record = ended.records()[0];
+        let record = answered(true, body(&text));
         assert_eq!((record.is_ok(), record.chunks.len(), record.unreadable), (true, 2, unreadable), "{part}");
         assert_eq!(record.usage, None);
     }
@@ -251,12 +260,11 @@ fn an_answer_that_the_model_ended_at_once_has_length_zero() {
         // The only token shows no text.
         format!("{}{}{DONE}", finish(0, "length"), usage(1)),
     ] {
-        let ended = spoilt(true, move |peer| peer.send(&body(&text)));
-        assert!(ended.records()[0].is_empty_reply(), "{:?}", ended.records()[0]);
+        let record = answered(true, body(&text));
+        assert!(record.is_empty_reply(), "{record:?}");
     }
     let empty = r#"{"choices":[{"index":0,"message":{"content":null},"finish_reason":"stop"}]}"#;
-    let ended = spoilt(false, |peer| peer.send(&document(200, JSON, empty)));
-    assert!(ended.records()[0].is_empty_reply());
+    assert!(answered(false, document(200, JSON, empty)).is_empty_reply());
 }
 
 #[test]

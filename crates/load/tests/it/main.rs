@@ -6,6 +6,7 @@
 
 mod acknowledgements;
 mod balance;
+mod bodies;
 mod body_ends;
 mod cancel;
 mod clock_steps;

@@ -1,0 +1,96 @@
+//! What the events of an answer say, as far as it has been read.
+
+use crate::said::{Texts, UsageFold};
+use streamgauge_core::event::Event;
+use streamgauge_core::plan::ExportLevel;
+use streamgauge_core::record::{Chunk, FailureClass, Record};
+use streamgauge_net::Receipt;
+
+/// The finish reasons that say that the model ended its answer itself: OpenAI's word, and those of Text Generation Inference and
+/// of gateways to other vendors' models.
+const ENDED_BY_THE_MODEL: [&str; 5] = ["stop", "eos_token", "eos", "end_turn", "stop_sequence"];
+
+/// What the events of an answer say, as far as it has been read.
+pub(crate) struct Notes {
+    /// The record, as far as it is known.
+    pub record: Record,
+    /// The output's texts.
+    pub texts: Texts,
+    /// The read that brought the newest chunk.
+    chunk_read: u64,
+    /// The server's counts.
+    pub usage: UsageFold,
+    /// The answer has said that it is complete.
+    pub complete: bool,
+    /// The answer has said that nothing more belongs to it.
+    pub is_done: bool,
+    /// Why the request has failed.
+    pub fault: Option<(FailureClass, String)>,
+    /// The first part of the answer that could not be read.
+    pub unreadable: Option<String>,
+}
+
+impl Notes {
+    /// Of nothing yet.
+    pub fn new(record: Record, export: ExportLevel) -> Notes {
+        let usage = UsageFold::default();
+        // Only the export of that level has a response for each piece.
+        let texts = if export == ExportLevel::Records { Texts::in_pieces() } else { Texts::default() };
+        Notes { record, texts, chunk_read: 0, usage, complete: false, is_done: false, fault: None, unreadable: None }
+    }
+
+    /// Takes an event in, which came with `receipt` in read number `read`.
+    pub fn event(&mut self, event: Event<'_>, receipt: Receipt, read: u64) {
+        self.record.first_event.get_or_insert(receipt.at);
+        match event {
+            Event::Output { kind, choice, text } => {
+                let shared = !self.record.chunks.is_empty() && self.chunk_read == read;
+                self.chunk_read = read;
+                self.record.chunks.push(Chunk { at: receipt.at, lag: receipt.lag, shared, kind });
+                self.texts.append(choice, kind, text);
+            }
+            Event::Empty => {}
+            Event::Finish { choice, reason } => {
+                self.complete = true;
+                self.usage.end(choice);
+                self.record.finish.get_or_insert_with(|| reason.to_owned());
+            }
+            Event::Usage { usage, alone } => self.usage.add(usage, alone),
+            Event::Done => (self.complete, self.is_done) = (true, true),
+            Event::Error { message } => self.fail(FailureClass::InBand, message),
+            Event::Unreadable { message, may_be_output } => {
+                self.record.unreadable.add(may_be_output);
+                self.unreadable.get_or_insert_with(|| message.to_owned());
+            }
+            Event::Malformed { message } => self.fail(FailureClass::Malformed, message),
+        }
+    }
+
+    /// Whether an answer without output is one of length zero: the model ended it, having made no token but the one that ends
+    /// it, or the only one it was to make and that shows no text.
+    pub fn is_empty_reply(&self) -> bool {
+        let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
+        match self.record.finish.as_deref() {
+            Some(reason) if ENDED_BY_THE_MODEL.iter().any(|known| reason.eq_ignore_ascii_case(known)) => {
+                tokens.is_none_or(|tokens| tokens <= 1)
+            }
+            Some(reason) if reason.eq_ignore_ascii_case("length") => tokens == Some(1),
+            _ => false,
+        }
+    }
+
+    /// What is wrong with an answer without output, for people.
+    pub fn without_output(&self) -> String {
+        let reason = self.record.finish.as_ref().map(|reason| format!("finish reason `{reason}`"));
+        let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
+        let tokens = tokens.map(|tokens| format!("{tokens} tokens by the server's count"));
+        let known: Vec<String> = reason.into_iter().chain(tokens).collect();
+        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        format!("the answer holds no output{known}")
+    }
+
+    /// The request has failed; the first reason stays.
+    pub fn fail(&mut self, class: FailureClass, message: &str) {
+        self.fault.get_or_insert_with(|| (class, message.to_owned()));
+    }
+}
