@@ -4,6 +4,9 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use streamgauge_core::text::{one_line, visible};
 
+/// Columns of results where nothing says how many there are.
+const WIDTH: usize = 120;
+
 /// Whether a result could not be written to standard output.
 static LOST: AtomicBool = AtomicBool::new(false);
 
@@ -24,6 +27,16 @@ impl Printer {
     /// Whether stderr is a terminal, so that a progress bar makes sense.
     pub fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// Columns that a result may have: what the environment (`COLUMNS`) or the terminal says, else as many as a log can show.
+    pub fn width(&self) -> usize {
+        let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+        let terminal = || {
+            let size = terminal_size::terminal_size_of(std::io::stdout());
+            size.map(|(width, _)| usize::from(width.0))
+        };
+        told.filter(|columns| *columns > 0).or_else(terminal).unwrap_or(WIDTH)
     }
 
     /// A result.

@@ -41,7 +41,7 @@ impl Results<'_> {
         // Where the records could not be read again it is not known whether there was a steady time.
         let known = write_error.is_none() || summary.steady_state.is_some();
         let shown = RunPlan { steady_state: plan.steady_state && known, ..plan.clone() };
-        printer.result(&console::render(style, &shown, &summary));
+        printer.result(&console::render(style, &shown, &summary, printer.width()));
         if let Some(early) = &facts.ended_early {
             printer.note(&format!("the run ended early: {early}"));
         }

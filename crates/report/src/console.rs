@@ -25,11 +25,12 @@ pub enum Style {
     GenaiPerf2024Early,
 }
 
-/// The report as text; every line ends with a newline.
-pub fn render(style: Style, plan: &RunPlan, summary: &Summary) -> String {
+/// The report as text; every line ends with a newline. The native table is no wider than `width` columns, as far as that goes: what
+/// does not fit is left out, and named below it. The styles of 2024 are as wide as they were.
+pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> String {
     let streaming = plan.endpoint.streaming;
     match style {
-        Style::Native => native(plan, summary),
+        Style::Native => native(plan, summary, width),
         Style::GenaiPerf2024 => {
             let mut table = table_of_2024("NVIDIA GenAI-Perf | LLM Metrics", streaming, summary);
             for (name, metric) in THROUGHPUTS_OF_2024 {
@@ -86,9 +87,14 @@ const COLUMNS: [&str; 6] = ["avg", "min", "max", "p99", "p90", "p75"];
 /// The percentiles among them.
 const PERCENTILE_COLUMNS: [u8; 3] = [99, 90, 75];
 
-/// Columns that ours adds. The figures most often compared have their `±` beside them; those of the rest are in the
-/// JSON, so that a row still fits into 120 columns.
-const OUR_COLUMNS: [&str; 3] = ["std", "±avg", "±p99"];
+/// Columns that ours adds. The figures most often compared have their `±` beside them; those of the rest are in the JSON.
+const OUR_COLUMNS: [&str; 4] = ["p50", "std", "±avg", "±p99"];
+
+/// What is left out where there is no room, first to last; mean, median and p99 always stand there.
+const LEFT_OUT: [&str; 7] = ["±p99", "std", "p75", "min", "±avg", "p90", "max"];
+
+/// Width of labels where the table does not fit otherwise.
+const NARROW_LABELS: usize = 24;
 
 /// What a reply in one piece cannot show, although it has a first token like any other.
 pub(crate) fn needs_stream(metric: Metric) -> bool {
@@ -137,12 +143,18 @@ fn system_cells(value: Option<f64>, columns: usize) -> Vec<String> {
     cells
 }
 
-fn native(plan: &RunPlan, summary: &Summary) -> String {
+fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
     let shown = |metric: Metric| plan.endpoint.streaming || !needs_stream(metric);
     // A closed loop has no schedule, and so no rows from due.
     let scheduled = |metric: Metric| !metric.is_from_due() || summary.distribution(metric).is_some();
     let rows: Vec<Metric> = REQUEST_ROWS.into_iter().filter(|&metric| shown(metric) && scheduled(metric)).collect();
-    let mut text = native_table("Streamgauge | LLM Metrics", &rows, summary).render();
+    let mut text = String::new();
+    below::verdict(&mut text, &summary.fidelity, width);
+    let (table, left_out) = fitting_table("Streamgauge | LLM Metrics", &rows, summary, width);
+    text.push_str(&table.render());
+    if !left_out.is_empty() {
+        put(&mut text, format_args!("left out for want of room: {}; they are in the JSON\n", left_out.join(", ")));
+    }
     notes(&mut text, &rows, summary);
     text.push('\n');
     below::counts(&mut text, summary);
@@ -154,15 +166,32 @@ fn native(plan: &RunPlan, summary: &Summary) -> String {
     let waits: Vec<_> = summary.with_failures.iter().filter(|(metric, _)| shown(*metric)).collect();
     below::with_failures(&mut text, &waits);
     if plan.steady_state {
-        below::steady_state(&mut text, &rows, summary.steady_state.as_deref());
+        below::steady_state(&mut text, &rows, summary.steady_state.as_deref(), width);
     }
     server::lines(&mut text, summary);
     below::fidelity(&mut text, &summary.fidelity);
     text
 }
 
-fn native_table(title: &'static str, rows: &[Metric], summary: &Summary) -> Table {
-    let mut table = Table::new(title, [&["Statistic"], &COLUMNS[..], &OUR_COLUMNS[..]].concat());
+/// The native table in a width, and the columns that are left out for it: labels are wrapped earlier first.
+fn fitting_table(title: &'static str, rows: &[Metric], summary: &Summary, width: usize) -> (Table, Vec<&'static str>) {
+    let new = || Table::new(title, [&["Statistic"], &COLUMNS[..], &OUR_COLUMNS[..]].concat());
+    let mut table = filled(new(), rows, summary);
+    if table.width() > width {
+        table = filled(new().with_labels(NARROW_LABELS), rows, summary);
+    }
+    let mut left_out = Vec::new();
+    for name in LEFT_OUT {
+        if table.width() <= width {
+            break;
+        }
+        table.leave_out(name);
+        left_out.push(name);
+    }
+    (table, left_out)
+}
+
+fn filled(mut table: Table, rows: &[Metric], summary: &Summary) -> Table {
     for &metric in rows {
         let distribution = summary.distribution(metric);
         let mut cells = cells(distribution, marked_percentile);
@@ -172,7 +201,7 @@ fn native_table(title: &'static str, rows: &[Metric], summary: &Summary) -> Tabl
                 let avg = needed.avg.map_or_else(|| reach(d.intervals.avg, d.avg), |_| TOO_SHORT.into());
                 let p99 =
                     needed.percentiles[8].map_or_else(|| reach(d.interval(99), d.percentile(99)), |_| TOO_SHORT.into());
-                [grouped(d.std), avg, p99]
+                [marked_percentile(d, 50), grouped(d.std), avg, p99]
             }
             None => OUR_COLUMNS.map(|_| NOT_AVAILABLE.into()),
         });
@@ -183,7 +212,7 @@ fn native_table(title: &'static str, rows: &[Metric], summary: &Summary) -> Tabl
         // Goodput has a row only when limits were given.
         if value.is_some() || metric != Metric::RequestGoodput {
             let mut cells = system_cells(value, COLUMNS.len() + OUR_COLUMNS.len());
-            cells[COLUMNS.len() + 1] = reach(summary.interval(metric), value.unwrap_or(f64::NAN));
+            cells[COLUMNS.len() + 2] = reach(summary.interval(metric), value.unwrap_or(f64::NAN));
             table.row(&label(metric), cells);
         }
     }
@@ -221,7 +250,7 @@ fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
             ),
         );
     }
-    if shown.iter().any(|(_, d)| PERCENTILE_COLUMNS.iter().any(|&p| !d.supports(p))) {
+    if shown.iter().any(|(_, d)| PERCENTILE_COLUMNS.iter().chain(&[50]).any(|&p| !d.supports(p))) {
         text.push_str("~ too few samples for a two-sided 95 % interval of this percentile\n");
     }
     for (metric, d) in shown.iter().filter(|(_, d)| !d.exact) {

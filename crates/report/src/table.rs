@@ -6,6 +6,7 @@ const LABEL_WIDTH: usize = 36;
 /// A table: one label column and some columns of numbers. A name in the head may have several lines.
 pub(crate) struct Table {
     title: String,
+    label_width: usize,
     head: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
@@ -13,12 +14,33 @@ pub(crate) struct Table {
 impl Table {
     /// A table without rows; the first name of `head` is the label column's.
     pub(crate) fn new(title: impl Into<String>, head: Vec<&'static str>) -> Table {
-        Table { title: title.into(), head, rows: Vec::new() }
+        Table { title: title.into(), label_width: LABEL_WIDTH, head, rows: Vec::new() }
+    }
+
+    /// The same with labels that are wrapped at another width; for a table that has no rows yet.
+    pub(crate) fn with_labels(self, label_width: usize) -> Table {
+        Table { label_width, ..self }
+    }
+
+    /// Its width on a screen.
+    pub(crate) fn width(&self) -> usize {
+        self.widths().iter().map(|width| width + 3).sum::<usize>() + 1
+    }
+
+    /// Leaves out the column of that name.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        let Some(column) = self.head.iter().position(|known| *known == name) else { return };
+        self.head.remove(column);
+        for row in &mut self.rows {
+            if column < row.len() {
+                row.remove(column);
+            }
+        }
     }
 
     /// Adds a row. Cells that are missing at the end stay blank.
     pub(crate) fn row(&mut self, label: &str, cells: Vec<String>) {
-        let mut lines = wrap(label).into_iter();
+        let mut lines = wrap(label, self.label_width).into_iter();
         let mut first = vec![lines.next().unwrap_or_default()];
         first.extend(cells);
         self.rows.push(first);
@@ -33,8 +55,7 @@ impl Table {
     /// Draws it; every line ends with a newline, none with a blank.
     pub(crate) fn render(&self) -> String {
         let widths = self.widths();
-        let total: usize = widths.iter().map(|width| width + 3).sum::<usize>() + 1;
-        let margin = total.saturating_sub(self.title.chars().count()) / 2;
+        let margin = self.width().saturating_sub(self.title.chars().count()) / 2;
         let mut text = format!("{:margin$}{}\n", "", self.title);
         text += &rule(&widths, ['┏', '━', '┳', '┓']);
         let lines = self.head.iter().map(|name| name.lines().count()).max().unwrap_or(0);
@@ -70,12 +91,12 @@ fn line<'a>(widths: &[usize], bar: char, cell: impl Fn(usize) -> &'a str) -> Str
     format!("{bar}{}{bar}\n", cells.join(&bar.to_string()))
 }
 
-/// Lines of at most [`LABEL_WIDTH`], broken between words; a longer word stays whole.
-fn wrap(label: &str) -> Vec<String> {
+/// Lines of at most `width`, broken between words; a longer word stays whole.
+fn wrap(label: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in label.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= LABEL_WIDTH => {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -106,8 +127,27 @@ mod tests {
 
     #[test]
     fn a_label_of_exactly_the_width_is_not_wrapped() {
-        assert_eq!(wrap("Output Token Throughput (tokens/sec)").len(), 1);
-        assert_eq!(wrap("").len(), 0);
+        assert_eq!(wrap("Output Token Throughput (tokens/sec)", LABEL_WIDTH).len(), 1);
+        assert_eq!(wrap("Output Token Throughput (tokens/sec)", 20), ["Output Token", "Throughput", "(tokens/sec)"]);
+        assert_eq!(wrap("", LABEL_WIDTH).len(), 0);
+    }
+
+    #[test]
+    fn columns_may_be_left_out() {
+        let mut table = Table::new("T", vec!["Load", "avg", "p50"]).with_labels(4);
+        table.row("of many", vec!["1.00".into(), "22.00".into()]);
+        assert_eq!(table.width(), 23);
+        table.leave_out("avg");
+        table.leave_out("none");
+        let expected = "       T
+┏━━━━━━┳━━━━━━━┓
+┃ Load ┃   p50 ┃
+┡━━━━━━╇━━━━━━━┩
+│   of │ 22.00 │
+│ many │       │
+└──────┴───────┘
+";
+        assert_eq!((table.render().as_str(), table.width()), (expected, 16));
     }
 
     #[test]

@@ -35,13 +35,14 @@ fn the_table_has_the_rows_of_the_real_one_and_ours() {
         .profile("--streaming --concurrency 2 --request-count 10 --isl 20 --osl 8 --goodput time_to_first_token:40");
     let run = run.expect(0);
     let rows = table(&run.stdout);
-    assert_eq!(rows[0], ["Statistic", "avg", "min", "max", "p99", "p90", "p75", "std", "±avg", "±p99"]);
+    assert_eq!(rows[0], ["Statistic", "avg", "min", "max", "p99", "p90", "p75", "p50", "std", "±avg", "±p99"]);
     let golden = table(GOLDEN_CHAT);
     let mut expected = labels(&golden);
     expected.insert(4, "Inter Chunk Latency (ms)");
     assert_eq!(labels(&rows), expected);
-    assert_eq!(run.stdout.lines().next().unwrap().trim(), "Streamgauge | LLM Metrics");
-    assert!(rows.iter().all(|row| row.len() == 10));
+    assert!(run.stdout.starts_with("Verdict: "), "{}", run.stdout);
+    assert_eq!(run.stdout.lines().nth(3).unwrap().trim(), "Streamgauge | LLM Metrics");
+    assert!(rows.iter().all(|row| row.len() == 11));
     shows_the_summary(&run, &rows);
 }
 
@@ -88,7 +89,7 @@ fn ten_requests_are_too_few_for_most_percentiles() {
     let rows = table(&run.stdout);
     let latency = rows.iter().find(|row| row[0] == "Request Latency (ms)").unwrap();
     let marked: Vec<bool> = latency[1..].iter().map(|cell| cell.starts_with('~')).collect();
-    assert_eq!(marked, [false, false, false, true, true, true, false, false, false]);
+    assert_eq!(marked, [false, false, false, true, true, true, false, false, false, false]);
     assert!(run.stdout.contains("\n~ too few samples for a two-sided 95 % interval of this percentile\n"));
     assert!(run.stdout.contains("Requests: 10 ok, 0 failed, 0 cut off, 0 retried, in "), "{}", run.stdout);
 }
@@ -226,4 +227,21 @@ fn what_would_measure_something_else_is_refused() {
     }
     let run = context.profile("--streaming --extra-inputs stream:true --isl 10 --osl 2 --request-count 10").expect(0);
     assert!(run.stdout.contains("Time To First Token (ms)"), "{}", run.stdout);
+}
+
+#[test]
+fn the_table_fits_into_the_columns_that_there_are() {
+    let context = TestContext::new();
+    for columns in [80, 100, 120] {
+        let mut command = context.command("--streaming --request-count 10 --isl 20 --osl 4");
+        let run = context.run({
+            command.env("COLUMNS", columns.to_string());
+            command
+        });
+        let run = run.expect(0);
+        let widest =
+            run.stdout.lines().filter(|line| line.starts_with(['┃', '│'])).map(|line| line.chars().count()).max();
+        assert!(widest.unwrap() <= columns, "{columns}: {}", run.stdout);
+        assert!(table(&run.stdout)[0].contains(&"p50".to_owned()));
+    }
 }

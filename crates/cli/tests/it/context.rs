@@ -127,6 +127,8 @@ impl TestContext {
         for name in VARIABLES {
             command.env_remove(name);
         }
+        // Wide enough for every column of a table.
+        command.env("COLUMNS", "200");
         command.env("HOME", self.path()).current_dir(self.path()).args(args.split_whitespace()).timeout(HANGS);
         command
     }
@@ -147,7 +149,7 @@ impl TestContext {
         for name in VARIABLES {
             command.env_remove(name);
         }
-        command.env("HOME", self.path()).current_dir(self.path());
+        command.env("HOME", self.path()).env("COLUMNS", "200").current_dir(self.path());
         command.args(args.split_whitespace());
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Running { context: self, child: Some(child) }

@@ -1,6 +1,6 @@
 //! What stands below the native table: counts, where tokens come from, failures, the steady time, the verdict.
 
-use super::{COLUMNS, PERCENTILE_COLUMNS, label, native_table, put};
+use super::{COLUMNS, PERCENTILE_COLUMNS, fitting_table, label, put};
 use crate::numbers::{grouped, grouped_count};
 use crate::table::Table;
 use streamgauge_core::RunPlan;
@@ -9,6 +9,27 @@ use streamgauge_core::text::{LONGEST_MESSAGE, clip, one_line};
 use streamgauge_stats::{
     Distribution, FailureGroup, Fidelity, Grade, Metric, Scope, Summary, TargetCounts, TokenSources, WithFailures,
 };
+
+/// The verdict ahead of all figures, and the worst of its reasons on one line.
+pub(super) fn verdict(text: &mut String, fidelity: &Fidelity, width: usize) {
+    let mut worst = fidelity.rows.iter().filter(|row| row.grade == fidelity.verdict);
+    let reason = match (fidelity.verdict, worst.next()) {
+        (Grade::Good, _) => {
+            "nothing speaks against these figures; the fidelity block below has what was checked".to_owned()
+        }
+        (_, None) => "the fidelity block below says why".to_owned(),
+        (_, Some(row)) => {
+            let more = match worst.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more below)"),
+            };
+            // The rest of the line is kept for what else there is.
+            let room = width.saturating_sub(2 + more.chars().count());
+            format!("{}{more}", clip(format!("{}: {}", row.title, message_line(&row.value)), room))
+        }
+    };
+    put(text, format_args!("Verdict: {}\n  {reason}\n\n", fidelity.verdict));
+}
 
 /// Requests by outcome, and the time that they are of.
 pub(super) fn counts(text: &mut String, summary: &Summary) {
@@ -48,14 +69,14 @@ pub(super) fn targets(text: &mut String, plan: &RunPlan, targets: &[TargetCounts
 const STEADY_ROWS: [Metric; 3] = [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency];
 
 /// The figures of the time in which all slots were busy, or why there are none.
-pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&Summary>) {
+pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&Summary>, width: usize) {
     let Some(steady) = steady else {
         text.push_str("\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n");
         return;
     };
     let rows: Vec<Metric> = STEADY_ROWS.into_iter().filter(|metric| rows.contains(metric)).collect();
     text.push('\n');
-    text.push_str(&native_table("Steady state: all slots busy", &rows, steady).render());
+    text.push_str(&fitting_table("Steady state: all slots busy", &rows, steady, width).0.render());
     let (ok, seconds) = (requests_of(steady.counts.ok), steady.duration.as_secs_f64());
     put(
         text,
