@@ -17,7 +17,7 @@ use streamgauge_core::seed::Seed;
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge-bench", about)]
 struct Args {
-    /// Cases to run; without any, all: still, accuracy, thousand, ten-thousand, sixty-four-1ms, saturated, saturated-long, tiny, million, start, open-200, open-2000 and these with -poisson, grpc-saturated, grpc-accuracy, grpc-open, unary-http, unary-grpc
+    /// Cases to run; without any, all: still, accuracy, thousand, ten-thousand, sixty-four-1ms, saturated, saturated-long, tiny, million, start, open-200, open-2000 and these with -poisson, open-streams-1000, open-streams-1500, grpc-saturated, grpc-accuracy, grpc-open, unary-http, unary-grpc
     cases: Vec<String>,
     /// The binary to run
     #[arg(long, default_value = "target/release/streamgauge")]
@@ -56,6 +56,8 @@ const INSTANT: &str = "--ttft 0 --itl 0 --itl-growth 0 --jitter 0 --prefill-rate
 const SHORT: &str = "--ttft 20 --itl 5 --itl-growth 0 --jitter 0 --prefill-rate 0 --max-batch 100000";
 const OPEN: &str =
     "offered / asked - 1, % | gap CV at the server | of the schedule | sent - due, ms: p50 | p99 | client CPU-s";
+
+const OPEN_STREAMS: &str = "sent - due, ms: p50 | p90 | p99 | max | load thread, % of the processor | reported - true, ms: TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | truth: TTFT p99 | ITL p99 | client CPU-s per million tokens";
 
 const CASES: &[Case] = &[
     Case {
@@ -164,6 +166,23 @@ const CASES: &[Case] = &[
         sim: SHORT,
         profile: "--request-rate 2000 --arrival-pattern poisson --isl 20 --osl 4 --request-count 20000",
         row: open,
+    },
+    // Longer replies: a hundred and some streams in flight, whose events fill the larger part of a processor's time.
+    Case {
+        name: "open-streams-1000",
+        columns: OPEN_STREAMS,
+        place: Place::Apart,
+        sim: SHORT,
+        profile: "--request-rate 1000 --arrival-pattern constant --isl 20 --osl 32 --request-count 10000",
+        row: open_streams,
+    },
+    Case {
+        name: "open-streams-1500",
+        columns: OPEN_STREAMS,
+        place: Place::Apart,
+        sim: SHORT,
+        profile: "--request-rate 1500 --arrival-pattern constant --isl 20 --osl 32 --request-count 15000",
+        row: open_streams,
     },
     // Responses of a decoupled model over gRPC, as fast as they go.
     Case {
@@ -300,6 +319,14 @@ fn open(ran: &Ran, truth: &Truth) -> Result<String> {
         late(99)?,
         ran.cpu
     ))
+}
+
+/// How late requests leave beside the events of many streams, and how true those stay.
+fn open_streams(ran: &Ran, truth: &Truth) -> Result<String> {
+    let late = |percentile| ran.reported("send_lateness", percentile);
+    let (most, busy) = (ran.most("send_lateness")?, ran.fidelity_number("load_thread_cpu")?);
+    let lateness = format!("{:.3} | {:.3} | {:.3} | {most:.3}", late(50)?, late(90)?, late(99)?);
+    Ok(format!("{lateness} | {busy:.0} | {}", accuracy(ran, truth)?))
 }
 
 /// Mean and coefficient of variation of the gaps between instants.

@@ -161,6 +161,24 @@ impl Ran {
         value.as_f64().with_context(|| format!("no p{percentile} of {metric} in the client's summary"))
     }
 
+    /// A maximum as the client reports it.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn most(&self, metric: &str) -> Result<f64> {
+        self.summary[metric]["max"].as_f64().with_context(|| format!("no maximum of {metric} in the client's summary"))
+    }
+
+    /// The number of a row of the client's fidelity block.
+    ///
+    /// # Errors
+    /// When it has no such row with a number.
+    pub fn fidelity_number(&self, key: &str) -> Result<f64> {
+        let rows = self.fidelity()["rows"].as_array().into_iter().flatten();
+        let number = rows.filter(|row| row["key"] == key).find_map(|row| row["number"].as_f64());
+        number.with_context(|| format!("no number of {key} in the client's fidelity block"))
+    }
+
     /// An average as the client reports it.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The addresses of one server: connections go to them in turn, and one that did not answer stands back for a while.
 
+use crate::tasks;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -125,7 +126,7 @@ impl Addresses {
             return;
         }
         let shared = self.0.clone();
-        tokio::task::spawn_local(async move {
+        tasks::spawn(async move {
             let address = &shared.all[index];
             if let Ok(Ok(_)) = tokio::time::timeout(REST.to_duration(), TcpStream::connect(address.at)).await {
                 address.answers();

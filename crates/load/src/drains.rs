@@ -2,6 +2,7 @@
 //! then serve again.
 
 use crate::connection::{Connection, State};
+use crate::tasks;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl Drains {
         }
         self.at_work.update(|count| count + 1);
         let drains = self.clone();
-        tokio::task::spawn_local(async move {
+        tasks::spawn(async move {
             let ended = tokio::time::timeout(PATIENCE, rest_of_body(&mut connection)).await;
             drains.at_work.update(|count| count - 1);
             match ended {

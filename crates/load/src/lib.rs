@@ -34,6 +34,7 @@ mod probe;
 mod said;
 mod sequences;
 mod shard;
+mod tasks;
 mod tls;
 mod users;
 mod waits;

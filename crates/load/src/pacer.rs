@@ -6,6 +6,7 @@
 //! what is in flight, or on what has no first output yet), and a system without descriptors.
 
 use crate::part::{Limits, Part};
+use crate::tasks;
 use crate::waits::{Ticket, Waits};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -76,7 +77,8 @@ impl Pacer {
         }
         // Asked for by whoever has the turn: places go to requests in the order in which they are due.
         let Some(held) = self.waits.places(part).await else { return Ok(self.finish()) };
-        if self.waits.is_over() {
+        // A place may be free because another thread has cut off the request that had it.
+        if self.waits.is_over() || part.is_cut(self.waits.clock.now()) {
             return Ok(self.finish());
         }
         // Only now is it out of the schedule: until here it counts as not sent.
@@ -125,12 +127,13 @@ impl Pacer {
     fn pass_on(&self, grow: impl FnOnce() -> Option<u32>) {
         let idle = self.idle.borrow_mut().pop();
         let next = match idle {
+            // Its request may be overdue already.
             Some((slot, waker)) => {
-                waker.wake();
+                tasks::first(|| waker.wake());
                 Some(slot)
             }
             // The last request of a phase needs nobody after it.
-            None if self.peek().is_some() => grow(),
+            None if self.peek().is_some() => tasks::first(grow),
             None => None,
         };
         self.turn.set(next.map_or(Turn::Free, Turn::Given));

@@ -105,6 +105,11 @@ impl Part {
         }
     }
 
+    /// Whether requests in flight are cut off by `now`, on whatever thread that was noticed first.
+    pub fn is_cut(&self, now: Nanos) -> bool {
+        self.last_moment().is_some_and(|last| now >= last)
+    }
+
     /// When requests in flight are cut off, if time ends the phase.
     pub fn last_moment(&self) -> Option<Nanos> {
         Some(self.tickets.deadline()? + self.plan.grace)

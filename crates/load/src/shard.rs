@@ -11,6 +11,7 @@ use crate::pacer::Pacer;
 use crate::part::Part;
 use crate::places::SharedPlaces;
 use crate::sequences::Sequences;
+use crate::tasks::{self, Tasks};
 use crate::users::User;
 use crate::waits::{Ticket, Waits};
 use std::cell::{Cell, RefCell};
@@ -19,7 +20,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
@@ -30,8 +31,13 @@ use streamgauge_net::Timer;
 use tokio::sync::Barrier;
 use tokio::task::LocalSet;
 
-/// Records that leave a thread together: one wake-up of the receiver for so many.
+/// Records that leave a thread together at most: one wake-up of the receiver for so many.
 const BATCH: usize = 64;
+/// Fewer that leave together where they have gathered slowly. Where the receiver shares this thread's processor it takes it for
+/// as long as it works on them, some 15 µs for a reply of 32 tokens, and what is due meanwhile waits.
+const SMALL_BATCH: usize = 8;
+/// What counts as slowly: batches that leave more often than this would cost more in wake-ups than they save in waits.
+const SMALL_BATCH_EVERY: Nanos = Nanos::from_millis(2);
 /// A record waits no longer than this for others.
 const BATCH_WAIT: Duration = Duration::from_millis(100);
 /// How long a slot waits after it could not connect, so that a dead server does not fill the records with refusals.
@@ -82,34 +88,52 @@ pub(crate) fn run(
 ) -> io::Result<ShardFacts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let (control, end, clock) = (common.control.clone(), Rc::<LocalEnd>::default(), common.job.clock);
-        let waits = Waits { clock, timer: Timer::new(clock)?, control, end: end.clone(), phase: 0 };
-        // It ends only by an error, which every sleeper gets too.
-        tokio::task::spawn_local(waits.timer.clone().run());
-        let shard = Rc::new(Shard {
-            thread,
-            pacers: (common.phases.iter().enumerate())
-                .map(|(index, part)| pacer(common, thread, &part.plan, waits.in_phase(index)))
-                .collect(),
-            common: common.clone(),
-            live: live.clone(),
-            lobby: Lobby::new(end),
-            waits,
-            tally: Rc::default(),
-            channels: Rc::default(),
-            outbox: Outbox { batch: RefCell::default(), sink },
-            cpu_at_start: Cell::new(None),
-            trouble: Cell::new(None),
-        });
-        tokio::task::spawn_local(shard.clone().watch_end());
-        tokio::task::spawn_local(shard.clone().keep_outbox_fresh());
-        slots.into_iter().for_each(|number| shard.start_slot(number, 0));
-        shard.open_phases().await;
-        shard.lobby.deserted().await;
-        shard.put_down_unsent();
-        shard.outbox.flush();
-        shard.trouble.take().map_or_else(|| Ok(shard.facts()), Err)
+        let timer = Timer::new(common.job.clock)?;
+        let (common, live) = (common.clone(), live.clone());
+        let tasks = Tasks::new(common.job.clock, timer.clone());
+        tasks.run(run_tasks(common, thread, slots, live, sink, timer)).await
     })
+}
+
+/// What the tasks of a load thread do, from the first connection to the last record.
+async fn run_tasks(
+    common: Arc<Common>,
+    thread: u16,
+    slots: Vec<u32>,
+    live: Arc<Live>,
+    sink: SyncSender<Batch>,
+    timer: Timer,
+) -> io::Result<ShardFacts> {
+    let (control, end, clock) = (common.control.clone(), Rc::<LocalEnd>::default(), common.job.clock);
+    let waits = Waits { clock, timer, control, end: end.clone(), phase: 0 };
+    let alarm = waits.timer.clone();
+    tasks::spawn(async move {
+        // It ends only by an error, which every sleeper gets too.
+        let _ = alarm.run().await;
+    });
+    let shard = Rc::new(Shard {
+        thread,
+        pacers: (common.phases.iter().enumerate())
+            .map(|(index, part)| pacer(&common, thread, &part.plan, waits.in_phase(index)))
+            .collect(),
+        common,
+        live,
+        lobby: Lobby::new(end),
+        waits,
+        tally: Rc::default(),
+        channels: Rc::default(),
+        outbox: Outbox { batch: RefCell::default(), left: Cell::new(Nanos::ZERO), sink },
+        cpu_at_start: Cell::new(None),
+        trouble: Cell::new(None),
+    });
+    tasks::spawn(shard.clone().watch_end());
+    tasks::spawn(shard.clone().keep_outbox_fresh());
+    slots.into_iter().for_each(|number| shard.start_slot(number, 0));
+    shard.open_phases().await;
+    shard.lobby.deserted().await;
+    shard.put_down_unsent();
+    shard.outbox.flush();
+    shard.trouble.take().map_or_else(|| Ok(shard.facts()), Err)
 }
 
 /// Of an open loop, who waits for what is due.
@@ -195,7 +219,7 @@ impl Shard {
             pacer.begin(part.tickets.limits());
         }
         if self.common.phases.get(index + 1).is_some_and(Part::is_handed_over) {
-            tokio::task::spawn_local(self.clone().cut_off_in_time(index));
+            tasks::spawn(self.clone().cut_off_in_time(index));
         }
         self.lobby.open(index);
     }
@@ -230,7 +254,7 @@ impl Shard {
         let slot = Slot::new(job, self.thread, number, end, tally, channels);
         self.lobby.expect_one();
         // A slot ends early only by a panic, whose message is already on the screen; the others go on.
-        tokio::task::spawn_local(self.clone().work(slot, phase));
+        tasks::spawn(self.clone().work(slot, phase));
     }
 
     /// Another slot for an open loop whose slots are all busy; none when it would be one too many.
@@ -266,7 +290,8 @@ impl Shard {
             while let Some(ticket) = self.ticket(&waits, slot.number(), &mut source).await {
                 let Some(ticket) = self.in_sequence(&waits, slot.number(), ticket).await else { continue };
                 let finished = slot.request(&ticket, part.plan.phase).await;
-                drop(ticket);
+                // What waits for its place under a cap may be overdue.
+                tasks::first(|| drop(ticket));
                 let pause = could_not_connect(&finished, &self.common.job);
                 self.hand_over(finished);
                 if pause && !waits.is_cut() {
@@ -395,7 +420,7 @@ impl Shard {
         let both: [fn(&Part) -> Option<&SharedPlaces>; 2] = [|part| part.cap.as_ref(), |part| part.prefill.as_deref()];
         for which in both {
             let shard = self.clone();
-            tokio::task::spawn_local(async move {
+            tasks::spawn(async move {
                 let part = &shard.common.phases[phase];
                 let (Some(places), Some(start)) = (which(part), part.tickets.started()) else { return };
                 while let Some(next) = places.open(shard.waits.clock.now() - start) {
@@ -440,7 +465,7 @@ impl Shard {
         if finished.record.phase == Phase::Profiling {
             self.count(&finished);
         }
-        self.outbox.push(finished);
+        self.outbox.push(finished, self.waits.clock.now());
     }
 
     fn count(&self, finished: &Finished) {
@@ -487,14 +512,29 @@ fn could_not_connect(finished: &Finished, job: &Job) -> bool {
 /// Records on their way out.
 struct Outbox {
     batch: RefCell<Batch>,
+    /// When the last batch left because of its size.
+    left: Cell<Nanos>,
     sink: SyncSender<Batch>,
 }
 
 impl Outbox {
-    fn push(&self, finished: Finished) {
+    fn push(&self, finished: Finished, now: Nanos) {
         self.batch.borrow_mut().push(finished);
-        if self.batch.borrow().len() >= BATCH {
+        let gathered = self.batch.borrow().len();
+        if gathered >= BATCH {
+            self.left.set(now);
             self.flush();
+        } else if gathered >= SMALL_BATCH && now - self.left.get() >= SMALL_BATCH_EVERY {
+            self.left.set(now);
+            self.offer();
+        }
+    }
+
+    /// Hands over what has gathered, unless the receiver is behind: then more gathers, and holds the thread up no earlier than as
+    /// many whole batches would.
+    fn offer(&self) {
+        if let Err(TrySendError::Full(batch)) = self.sink.try_send(self.batch.take()) {
+            self.batch.replace(batch);
         }
     }
 

@@ -34,7 +34,7 @@ impl User {
             return Ok(None);
         }
         let Some(held) = waits.places(part).await else { return Ok(None) };
-        if waits.is_over() {
+        if waits.is_over() || part.is_cut(waits.clock.now()) {
             return Ok(None);
         }
         self.go_on();

@@ -4,6 +4,7 @@ use crate::control::{Control, LocalEnd};
 use crate::growth::GrowthPlace;
 use crate::part::Part;
 use crate::places::SharedPlaces;
+use crate::tasks;
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
@@ -133,9 +134,7 @@ impl Waits {
     /// Sleeps until shortly before `at`, and looks at the clock from then on, between which the thread's other tasks go on.
     async fn punctually(&self, at: Nanos) -> io::Result<()> {
         self.timer.sleep_until(at - WAKE_UP).await?;
-        while self.clock.now() < at {
-            tokio::task::yield_now().await;
-        }
+        tasks::look_until(self.clock, at).await;
         Ok(())
     }
 

@@ -81,7 +81,17 @@ mod precise {
             }
         }
 
-        fn wake_due(&self) -> io::Result<()> {
+        /// The earliest deadline of anybody who sleeps.
+        pub fn next(&self) -> Option<Nanos> {
+            self.shared.sleepers.borrow().heap.peek().map(|first| first.deadline)
+        }
+
+        /// Wakes whom it is time to wake. [`Timer::run`] does so when the runtime has noticed the alarm; whoever looks at the clock
+        /// in between can do so earlier.
+        ///
+        /// # Errors
+        /// When the system refuses to set the alarm for the next.
+        pub fn wake_due(&self) -> io::Result<()> {
             let now = self.shared.clock.now();
             let mut sleepers = self.shared.sleepers.borrow_mut();
             while sleepers.heap.peek().is_some_and(|first| first.deadline <= now) {
@@ -225,6 +235,19 @@ mod portable {
         pub fn sleep_until(&self, deadline: Nanos) -> Sleep<'_> {
             let wait = tokio::time::sleep_until(self.clock.instant(deadline).into());
             Sleep { wait: Box::pin(wait), timer: PhantomData }
+        }
+
+        /// Not known on this system: the runtime has the sleepers.
+        pub fn next(&self) -> Option<Nanos> {
+            None
+        }
+
+        /// Nothing to do on this system: the runtime wakes the sleepers.
+        ///
+        /// # Errors
+        /// None on this system.
+        pub fn wake_due(&self) -> io::Result<()> {
+            Ok(())
         }
 
         /// Nothing to do on this system: the runtime wakes the sleepers.

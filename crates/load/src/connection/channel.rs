@@ -111,7 +111,7 @@ impl Channel {
             self.core.shared.set(true);
             // The task must not keep itself alive: the connection ends when nobody has it any more.
             let core = Rc::downgrade(&self.core);
-            tokio::task::spawn_local(async move {
+            crate::tasks::spawn(async move {
                 let why = poll_fn(|cx| motor.turn(cx)).await;
                 if let Some(core) = core.upgrade() {
                     core.end(why);

@@ -1,5 +1,6 @@
 //! The stamped stream below HTTP, and what it notes as bytes pass.
 
+use crate::tasks;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -242,7 +243,7 @@ thread_local! {
 impl AsyncRead for Noted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let line = &*self.0;
-        if line.marks.gate.get() == Gate::Shut {
+        if line.marks.gate.get() == Gate::Shut || !tasks::may_read() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
