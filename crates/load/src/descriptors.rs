@@ -1,7 +1,27 @@
-//! File descriptors: one at each end of a connection that is in this process, and the system's limit on them.
+//! File descriptors: one at each end of a connection that is in this process, what the rest of the process needs, and the
+//! system's limit on them.
 
-/// Descriptors that the rest of the process needs.
-const OTHERS: u64 = 64;
+use streamgauge_core::plan::RunPlan;
+
+/// What the program has open beside its load threads: 17 were counted in a run (standard streams, artifacts, the threads that
+/// watch signals), and some are opened for a moment (the files that are read at the end, a look-up of a name).
+const PROGRAM: u64 = 24;
+/// What a load thread has open: its polls, wakers and timer.
+const THREAD: u64 = 5;
+/// What two observers of a KServe server have open, each with a runtime and a connection.
+const OBSERVERS: u64 = 12;
+/// What a simulated server in the process has open beside its connections.
+const SIMULATED: u64 = 6;
+
+/// Descriptors that a kernel's table is made large enough for before load, where the limit allows it: 128 KiB of memory.
+const TABLE: u64 = 16 * 1024;
+
+/// Descriptors that a run of `plan` needs beside its streams, whose connections have so many ends in this process.
+pub(crate) fn others(plan: &RunPlan, ends: u64) -> u64 {
+    let observers = if plan.endpoint.kind.is_kserve() { OBSERVERS } else { 0 };
+    let simulated = if ends > 1 { SIMULATED } else { 0 };
+    PROGRAM + u64::from(plan.threads) * THREAD + observers + simulated
+}
 
 /// Raises the process's limit on open files as far as the system lets it, and says how high it is then; none where the
 /// system does not tell, which will tell it when it is reached.
@@ -18,23 +38,46 @@ pub(crate) fn raise_limit() -> Option<u64> {
     None
 }
 
-/// Streams of `each` descriptors that the limit as it is leaves room for.
+/// The limit as it is; none where the system does not tell.
 #[cfg(unix)]
-pub(crate) fn room(each: u64) -> u32 {
+fn limit() -> Option<u64> {
     use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(u32::MAX, |(soft, _)| room_within(soft, each))
+    getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft)
 }
 
-/// Streams that the limit as it is leaves room for.
+/// There is none here.
 #[cfg(not(unix))]
-pub(crate) fn room(_: u64) -> u32 {
-    u32::MAX
+fn limit() -> Option<u64> {
+    None
 }
 
-/// Streams of `each` descriptors that a limit of `limit` leaves room for.
-pub(crate) fn room_within(limit: u64, each: u64) -> u32 {
-    u32::try_from(limit.saturating_sub(OTHERS) / each.max(1)).unwrap_or(u32::MAX)
+/// Streams of `each` descriptors that the limit as it is leaves room for, beside `others`.
+pub(crate) fn room(others: u64, each: u64) -> u32 {
+    limit().map_or(u32::MAX, |limit| room_within(limit, others, each))
 }
+
+/// Streams of `each` descriptors that a limit of `limit` leaves room for, beside `others`.
+pub(crate) fn room_within(limit: u64, others: u64, each: u64) -> u32 {
+    u32::try_from(limit.saturating_sub(others) / each.max(1)).unwrap_or(u32::MAX)
+}
+
+/// Has the kernel make the process's table of descriptors large enough for `wanted` of them, and for [`TABLE`] at least. Linux
+/// makes it twice as large when it is full, and in a process of several threads whoever opened that descriptor then waits for
+/// some 10 to 20 ms (`synchronize_rcu`): a load thread would send late by as much at 64 connections, 128, 256 and so on.
+#[cfg(unix)]
+pub(crate) fn grow_table(wanted: u64) {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let Some(last) = limit().map(|limit| wanted.max(TABLE).min(limit).saturating_sub(1)) else { return };
+    let Ok(last) = i32::try_from(last) else { return };
+    // Where it cannot be had, the table grows as it goes on.
+    if let Ok(copy) = fcntl(std::io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(last)) {
+        let _ = nix::unistd::close(copy);
+    }
+}
+
+/// There is no such table here.
+#[cfg(not(unix))]
+pub(crate) fn grow_table(_: u64) {}
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -42,9 +85,31 @@ mod tests {
 
     #[test]
     fn a_stream_may_take_several() {
-        assert_eq!([room_within(80, 1), room_within(80, 3), room_within(80, 17), room_within(3, 1)], [16, 5, 0, 0]);
-        assert_eq!(room_within(u64::MAX, 1), u32::MAX);
+        let room_beside_64 = |limit, each| room_within(limit, 64, each);
+        assert_eq!(
+            [room_beside_64(80, 1), room_beside_64(80, 3), room_beside_64(80, 17), room_beside_64(3, 1)],
+            [16, 5, 0, 0]
+        );
+        assert_eq!(room_beside_64(u64::MAX, 1), u32::MAX);
         let limit = raise_limit().unwrap();
-        assert_eq!(room(2), room_within(limit, 2));
+        assert_eq!(room(64, 2), room_within(limit, 64, 2));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_table_holds_what_is_wanted_and_nothing_stays_open() {
+        let size = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        grow_table(0);
+        let expected = TABLE.min(limit().unwrap());
+        assert!(size() >= expected, "{} {expected}", size());
+        let highest = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.parse::<u64>().ok()
+        });
+        assert!(highest.max().unwrap() < expected - 1);
     }
 }

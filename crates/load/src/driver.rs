@@ -49,7 +49,9 @@ pub struct Run {
 /// # Errors
 /// When a thread cannot be started.
 pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Result<Run> {
-    let room = descriptors::room(job.routes.len() as u64 * job.routes.ends());
+    let each = job.routes.len() as u64 * job.routes.ends();
+    let others = descriptors::others(&job.plan, job.routes.ends());
+    let room = descriptors::room(others, each);
     let phases = Part::all(&job);
     let slots = |load: &Load| match load.most() {
         Some(_) => load.slots(),
@@ -59,6 +61,7 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
     // The same for all phases: as many as the one that needs most.
     let slots = phases.iter().map(|part| slots(&part.plan.load)).fold(1, u32::max);
     let threads = u32::from(job.plan.threads).clamp(1, slots);
+    descriptors::grow_table(others + u64::from(slots) * each);
     if let Some(measured) = phases.last() {
         control.follow(measured.tickets.start());
     }

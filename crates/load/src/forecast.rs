@@ -37,7 +37,8 @@ impl Limits {
 pub enum Refusal {
     /// Open files.
     #[error(
-        "{flag} {streams}: this system allows the process {limit} open files, and each stream takes {each}; raise the limit (ulimit -Hn) or give at most {most}"
+        "{flag} {streams}: {}; raise the limit to {needed} or more (ulimit -n {needed}) or give at most {most}",
+        each.there(*limit)
     )]
     Descriptors {
         /// What asked for the streams.
@@ -48,8 +49,25 @@ pub enum Refusal {
         limit: u64,
         /// Open files a stream.
         each: Each,
-        /// Streams that would fit.
+        /// Open files that would be enough.
+        needed: u64,
+        /// Streams that would fit: at least one.
         most: u32,
+    },
+    /// Not even one stream's open files.
+    #[error(
+        "{load}: {}, so that none fits; raise the limit to {needed} or more (ulimit -n {needed})",
+        each.there(*limit)
+    )]
+    NoStream {
+        /// How load was to be offered.
+        load: String,
+        /// Open files allowed.
+        limit: u64,
+        /// Open files a stream.
+        each: Each,
+        /// Open files that would be enough.
+        needed: u64,
     },
     /// Ports.
     #[error(
@@ -69,16 +87,31 @@ pub enum Refusal {
     },
 }
 
-/// Open files of one stream: a connection to each server, and the other end of it where that is in this process too.
+/// Open files of one stream: a connection to each server, and the other end of it where that is in this process too; and those that
+/// the program needs beside all streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Each {
     servers: u64,
     ends: u64,
+    others: u64,
 }
 
 impl Each {
     fn count(self) -> u64 {
         self.servers * self.ends
+    }
+
+    /// Open files for so many streams and the program.
+    fn needed(self, streams: u64) -> u64 {
+        self.others + streams * self.count()
+    }
+
+    /// What there is under a limit of so many, and what is needed of it.
+    fn there(self, limit: u64) -> String {
+        format!(
+            "this system allows the process {limit} open files, of which {} are for the program and its load threads, and each stream takes {self}",
+            self.others
+        )
     }
 }
 
@@ -98,7 +131,8 @@ impl fmt::Display for Each {
 /// # Errors
 /// When more is wanted at once than there is.
 pub fn forecast(plan: &RunPlan, routes: &Routes, limits: &Limits) -> Result<Vec<String>, Refusal> {
-    let each = Each { servers: routes.len() as u64, ends: routes.ends() };
+    let (servers, ends) = (routes.len() as u64, routes.ends());
+    let each = Each { servers, ends, others: descriptors::others(plan, ends) };
     look_ahead(&plan.phases(), plan.connections, &Spread::new(&routes.addresses()), each, limits)
 }
 
@@ -170,14 +204,19 @@ fn flag(phase: &PhasePlan) -> &'static str {
 }
 
 fn open_files(phase: &PhasePlan, each: Each, limit: u64) -> Result<Option<String>, Refusal> {
-    let most = descriptors::room_within(limit, each.count());
-    match phase.load.most() {
-        Some(streams) if streams > most => Err(Refusal::Descriptors { flag: flag(phase), streams, limit, each, most }),
-        Some(_) => Ok(None),
-        None => {
-            let there = format!("this system allows the process {limit} open files, and each stream takes {each}");
-            Ok(all_in_use(phase, most, &there, "wait", "raise the limit (ulimit -Hn)"))
+    let most = descriptors::room_within(limit, each.others, each.count());
+    let streams = phase.load.most();
+    if most == 0 {
+        let needed = each.needed(u64::from(streams.unwrap_or(1)));
+        return Err(Refusal::NoStream { load: phase.load.to_string(), limit, each, needed });
+    }
+    match streams {
+        Some(streams) if streams > most => {
+            let needed = each.needed(u64::from(streams));
+            Err(Refusal::Descriptors { flag: flag(phase), streams, limit, each, needed, most })
         }
+        Some(_) => Ok(None),
+        None => Ok(all_in_use(phase, most, &each.there(limit), "wait", "raise the limit (ulimit -n)")),
     }
 }
 
@@ -330,7 +369,7 @@ mod tests {
         Spread::new(&[addresses(&["10.0.0.1:8000"])])
     }
 
-    const PLAIN: Each = Each { servers: 1, ends: 1 };
+    const PLAIN: Each = Each { servers: 1, ends: 1, others: 64 };
     const PORTS: Ports = Ports { count: 28_232, early: Early::Loopback };
 
     #[test]
@@ -341,21 +380,41 @@ mod tests {
         assert_eq!(refused(16, PLAIN, 80), Ok(None));
         assert_eq!(
             refused(17, PLAIN, 80).unwrap_err(),
-            "--concurrency 17: this system allows the process 80 open files, and each stream takes one; raise the limit (ulimit -Hn) or give at most 16"
+            "--concurrency 17: this system allows the process 80 open files, of which 64 are for the program and its load threads, and each stream takes one; raise the limit to 81 or more (ulimit -n 81) or give at most 16"
         );
-        let three = refused(17, Each { servers: 3, ends: 1 }, 100).unwrap_err();
+        let three = refused(17, Each { servers: 3, ..PLAIN }, 100).unwrap_err();
         assert!(
             three.contains("each stream takes 3, one for each server;") && three.ends_with("at most 12"),
             "{three}"
         );
-        assert_eq!(refused(12, Each { servers: 3, ends: 1 }, 100), Ok(None));
-        let here = refused(19, Each { servers: 1, ends: 2 }, 100).unwrap_err();
+        assert_eq!(refused(12, Each { servers: 3, ..PLAIN }, 100), Ok(None));
+        let here = refused(19, Each { ends: 2, ..PLAIN }, 100).unwrap_err();
         assert!(here.contains("takes 2, the simulated server's included;") && here.ends_with("at most 18"), "{here}");
         let capped = open_files(&phase(open(10.0, Some(17)), None, None), PLAIN, 80).unwrap_err().to_string();
         assert!(capped.starts_with("--concurrency 17: "), "{capped}");
         let users = Load::Users { users: 17, rate: Rate::try_new(1.0).unwrap() };
         let users = open_files(&phase(users, None, None), PLAIN, 80).unwrap_err().to_string();
         assert!(users.starts_with("--num-users 17: "), "{users}");
+    }
+
+    #[test]
+    fn where_no_stream_fits_every_load_is_refused_with_what_is_needed() {
+        let refused = |load, each, limit| {
+            let refusal = open_files(&phase(load, None, None), each, limit).unwrap_err();
+            assert!(matches!(refusal, Refusal::NoStream { .. }), "{refusal:?}");
+            refusal.to_string()
+        };
+        assert_eq!(
+            refused(Load::concurrency(4), PLAIN, 64),
+            "concurrency 4: this system allows the process 64 open files, of which 64 are for the program and its load threads, and each stream takes one, so that none fits; raise the limit to 68 or more (ulimit -n 68)"
+        );
+        let scheduled = refused(open(100.0, None), Each { servers: 3, ..PLAIN }, 66);
+        let expected = "takes 3, one for each server, so that none fits; raise the limit to 67 or more (ulimit -n 67)";
+        assert!(scheduled.starts_with("100.0 requests/s (constant): ") && scheduled.ends_with(expected), "{scheduled}");
+        let users = Load::Users { users: 2, rate: Rate::try_new(1.0).unwrap() };
+        assert!(refused(users, PLAIN, 10).ends_with("raise the limit to 66 or more (ulimit -n 66)"));
+        // One that fits is let run, and told what may happen.
+        assert!(open_files(&phase(open(100.0, None), None, None), PLAIN, 65).unwrap().is_some());
     }
 
     #[test]
@@ -370,7 +429,7 @@ mod tests {
         let note = |load, requests, limit| open_files(&phase(load, requests, None), PLAIN, limit).unwrap();
         assert_eq!(
             note(open(200.0, None), None, 1_024).unwrap(),
-            "200.0 requests/s (constant): this system allows the process 1024 open files, and each stream takes one; the 960 that fit are all in use when answers take longer than 4.8 s, and later requests wait; raise the limit (ulimit -Hn)"
+            "200.0 requests/s (constant): this system allows the process 1024 open files, of which 64 are for the program and its load threads, and each stream takes one; the 960 that fit are all in use when answers take longer than 4.8 s, and later requests wait; raise the limit (ulimit -n)"
         );
         assert_eq!(note(open(200.0, None), None, 20_000), None);
         // So few requests cannot fill them.
