@@ -34,13 +34,18 @@ impl Count {
     }
 }
 
-/// Holds the answer to request number `held`, over all connections, until request number `until` is there, and answers all
-/// others at once.
-fn hold(held: usize, until: usize) -> impl Fn(&mut Peer) + Send + Sync + 'static {
+/// Holds the answer to request number 0, over all connections, until number 1 is there, so that two slots have one each; that to
+/// number 1 until number `until` is there; and answers all others at once.
+fn hold_the_second(until: usize) -> impl Fn(&mut Peer) + Send + Sync + 'static {
     let count = Count::default();
     move |peer| {
         while peer.request().is_some() {
-            if count.next() == held && !count.wait_for(until) {
+            let awaited = match count.next() {
+                0 => 1,
+                1 => until,
+                _ => 0,
+            };
+            if !count.wait_for(awaited) {
                 return;
             }
             peer.send(&stream(&["a"]));
@@ -61,7 +66,7 @@ fn handed_over(ended: &Ended, slot: u32) -> Option<Nanos> {
 fn a_slot_goes_on_while_another_is_still_at_its_warm_up() {
     for threads in [1, 2] {
         // One of the two warm-up requests is answered only when the other slot has sent five measured ones.
-        let server = serve(hold(1, 6));
+        let server = serve(hold_the_second(6));
         let ended = Trial::at(server.addr()).slots(2).threads(threads).warmup(2).requests(20).run();
         ended.all_ok(20);
         assert_eq!(ended.warmup.len(), 2);
