@@ -65,6 +65,9 @@ pub fn hint(mishap: &Mishap<'_>) -> Option<String> {
             "nothing is at this path; --endpoint PATH names another, and --endpoint-type another kind of request"
                 .into(),
         ),
+        (FailureClass::Status, Some(300..=399)) => Some(
+            "redirects are followed by the test request before the load alone, and where the server says where to; give the final URL with --url".into(),
+        ),
         (FailureClass::Status, Some(405)) => {
             Some("the server takes no POST at this path; --endpoint PATH names another".into())
         }
@@ -229,6 +232,7 @@ mod tests {
             (&["--api-key", "k"], Stage::Body, Status, "403: no", None, "does not accept the key that was sent"),
             (&[], Stage::Body, Status, "404: Not Found", None, "--endpoint PATH"),
             (&[], Stage::Body, Status, "405: Method Not Allowed", None, "no POST"),
+            (&[], Stage::Body, Status, "308: no message", None, "give the final URL with --url"),
             (&[], Stage::Tls, Tls, "invalid peer certificate: UnknownIssuer", None, "--ca-file FILE"),
             (
                 &[],
