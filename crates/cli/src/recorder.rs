@@ -5,7 +5,7 @@ use crate::books::{Books, Received, Recorded};
 use crate::rules::Rules;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_core::record::RunFacts;
+use streamgauge_core::record::{Outcome, RunFacts};
 use streamgauge_load::{Batch, Control, Finished};
 use streamgauge_prompt::Tokenizer;
 
@@ -90,7 +90,10 @@ impl Recorder<'_> {
     }
 
     fn count(&self, finished: &mut Finished) {
-        if !finished.outputs.is_empty() {
+        // Who interrupts a second time does not want to wait, and what was cut off is in no figure of tokens.
+        let is_left =
+            finished.record.outcome == Outcome::CutOff && self.control.is_interrupted() && self.control.is_aborted();
+        if !finished.outputs.is_empty() && !is_left {
             let tokens = finished.outputs.iter().map(|output| self.tokenizer.count(&output.text)).sum();
             finished.record.text_tokens = Some(tokens);
         }

@@ -8,6 +8,7 @@ use crate::failure;
 use crate::growth::GrowthPlace;
 use crate::job::{Finished, Job, Prepared};
 use crate::notes::Notes;
+use crate::said::Texts;
 use crate::waits::Ticket;
 use crate::watchdog::{Limit, Watchdog};
 use std::cell::Cell;
@@ -23,6 +24,13 @@ use tokio::sync::SemaphorePermit;
 
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
+
+/// Bytes of an answer that are read, a stream's too: a million tokens in events of 256 bytes. A server that sends more is not answering,
+/// and each event that is kept takes memory.
+pub(crate) const LONGEST_REPLY: u64 = 256 << 20;
+
+/// What a piece of an answer whose bytes are kept takes beside its bytes.
+const RAW_PIECE: u64 = 64;
 
 /// What a slot's first request allocates besides its connection's buffers, about. The memory is taken from the system before load,
 /// and given back to the allocator as the slot begins: the first events of many streams come together, and each would have
@@ -228,7 +236,7 @@ impl Slot {
     }
 
     async fn open(&mut self, target: usize) -> Result<Connection, Ended> {
-        self.watchdog.expect(Limit::Connect);
+        self.watchdog.expect(Limit::Connect)?;
         let opened = self.job.routes.to(target).connect(self.job.clock, target, self.seat, &self.channels);
         let (connection, is_new) = self.watchdog.guard(Box::pin(opened)).await??;
         self.tally.opened.update(|n| n + u64::from(is_new));
@@ -287,7 +295,7 @@ impl Slot {
         connection: &mut Connection,
         draft: &mut Draft<'_>,
     ) -> Result<(), Ended> {
-        self.watchdog.expect(Limit::FirstByte);
+        self.watchdog.expect(Limit::FirstByte).map_err(|ended| ended.at(Stage::Send))?;
         let answer = self.watchdog.guard(connection.answer(outgoing)).await;
         let answer = answer.map_err(|ended| {
             let written = connection.written_at().is_some();
@@ -310,7 +318,7 @@ impl Slot {
         // The head lies in the connection's read buffer, and while it is there the next read needs another.
         drop(answer);
         loop {
-            self.watchdog.expect(Limit::Idle);
+            self.watchdog.expect(Limit::Idle)?;
             let Some(data) = self.watchdog.guard(connection.piece()).await?? else { break };
             if let Some(receipt) = connection.last() {
                 draft.data(&data, receipt, connection.reads());
@@ -333,8 +341,10 @@ impl Slot {
     /// The answer has said that it is complete, which is its end. Most bodies end with it, or with a write right behind it; that is
     /// waited for a moment, so that the connection can serve again.
     async fn end_of_body(&mut self, connection: &mut Connection, draft: &mut Draft<'_>) {
-        self.watchdog.expect(Limit::BodyEnd);
-        let rest = self.watchdog.guard(rest_of_body(connection)).await;
+        let rest = match self.watchdog.expect(Limit::BodyEnd) {
+            Ok(()) => self.watchdog.guard(rest_of_body(connection)).await,
+            Err(over) => Err(over),
+        };
         let (whole, end) = match rest {
             Ok(Ok(())) => (true, None),
             Ok(Err(failure)) if failure.class != FailureClass::Malformed => (false, Some(BodyEnd::Cut)),
@@ -362,6 +372,8 @@ struct Draft<'a> {
     error_body: Option<Vec<u8>>,
     /// What the head of such an answer says beside its status.
     advice: String,
+    /// See [`LONGEST_REPLY`].
+    longest_reply: u64,
     keep_raw: bool,
     raw: Vec<RawPiece>,
     body_is_whole: bool,
@@ -414,6 +426,7 @@ impl<'a> Draft<'a> {
             unpacker: None,
             error_body: None,
             advice: String::new(),
+            longest_reply: job.longest_reply,
             keep_raw: job.plan.export == ExportLevel::Raw,
             raw: Vec::new(),
             body_is_whole: false,
@@ -453,8 +466,14 @@ impl<'a> Draft<'a> {
 
     /// Takes down bytes that came with `receipt`, in read number `read`.
     fn data(&mut self, data: &[u8], receipt: Receipt, read: u64) {
+        if data.is_empty() {
+            return;
+        }
         self.notes.record.bytes += data.len() as u64;
         self.notes.record.end = receipt.at;
+        if self.notes.record.bytes + self.raw.len() as u64 * RAW_PIECE > self.longest_reply {
+            return self.give_up_reading();
+        }
         match self.unpacker.take() {
             None => self.plain(data, receipt, read),
             Some(mut unpacker) => {
@@ -485,6 +504,13 @@ impl<'a> Draft<'a> {
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(data, &mut |event| self.notes.event(event, receipt, read));
         }
+    }
+
+    /// The answer is longer than any that a model gives. What it said is let go of: nobody counts its tokens.
+    fn give_up_reading(&mut self) {
+        (self.decoder, self.raw, self.notes.texts) = (None, Vec::new(), Texts::default());
+        let message = format!("the answer is longer than {} MiB", self.longest_reply >> 20);
+        self.notes.fail(FailureClass::Malformed, &message);
     }
 
     /// The body has ended; its last bytes came with `last`, in read number `read`.

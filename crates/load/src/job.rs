@@ -1,5 +1,6 @@
 //! What the load threads are given, and what they give back.
 
+use crate::attempt::LONGEST_REPLY;
 use crate::balance::{Balancer, Seat};
 use crate::connect::Routes;
 use crate::connection::Outgoing;
@@ -38,6 +39,8 @@ pub struct Job {
     pub clock: SystemClock,
     /// How long after its write the loss of a kept connection may be a race with its closing, a round trip aside.
     pub(crate) closing_race: Nanos,
+    /// Bytes of an answer that are read at most.
+    pub(crate) longest_reply: u64,
     /// Gives requests their servers.
     pub(crate) balancer: Balancer,
     /// Of the requests to each server, with where they go.
@@ -169,6 +172,7 @@ impl Job {
             routes,
             clock,
             closing_race: CLOSING_RACE,
+            longest_reply: LONGEST_REPLY,
             balancer,
             heads,
             secrets,
@@ -185,6 +189,11 @@ impl Job {
     /// [`CLOSING_RACE`]. For tests, which know when a connection is lost but not how fast the machine is.
     pub fn with_closing_race(self, closing_race: Nanos) -> Job {
         Job { closing_race, ..self }
+    }
+
+    /// Reads no more than so many bytes of an answer. For tests, which need not fill memory to reach the limit.
+    pub fn with_longest_reply(self, longest_reply: u64) -> Job {
+        Job { longest_reply, ..self }
     }
 
     /// Lengths of the streams of inputs.

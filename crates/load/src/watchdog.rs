@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::Timeouts;
 use streamgauge_core::record::{Failure, Stage};
+use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 /// Which limit is running.
@@ -74,8 +75,21 @@ impl Watchdog {
     }
 
     /// From now on `limit` runs.
-    pub fn expect(&mut self, limit: Limit) {
-        self.running = (limit, self.clock.now() + self.span(limit));
+    ///
+    /// # Errors
+    /// When the request is over already: cut off, given up, or out of its whole time. Work that is always ready at once never waits, so
+    /// that only this looks at the clock then.
+    pub fn expect(&mut self, limit: Limit) -> Result<(), Ended> {
+        let now = self.clock.now();
+        self.running = (limit, now + self.span(limit));
+        if self.end.is_cut(self.phase) {
+            return Err(Ended::CutOff);
+        }
+        // Before a request is sent the connection still says when the one before was written.
+        if limit == Limit::Idle && self.given_up().is_some_and(|at| at <= now) {
+            return Err(Ended::Cancelled);
+        }
+        if self.total <= now { Err(Ended::Failed(self.expired())) } else { Ok(()) }
     }
 
     fn span(&self, limit: Limit) -> Nanos {
@@ -107,24 +121,30 @@ impl Watchdog {
         if self.end.is_cut(self.phase) {
             return Poll::Ready(Ended::CutOff);
         }
-        let mut until = self.total.min(self.running.1);
+        let (mut until, now) = (self.total.min(self.running.1), self.clock.now());
         if let Some(given_up) = self.given_up() {
-            if self.clock.now() >= given_up {
+            if now >= given_up {
                 return Poll::Ready(Ended::Cancelled);
             }
             until = until.min(given_up);
+        }
+        // Not the timer's word: under a flood the runtime makes the task give way, and then no timer is ready.
+        if now >= until {
+            return Poll::Ready(Ended::Failed(self.expired()));
         }
         if until < self.armed {
             self.arm(until);
         }
         // A look at the clock is cheaper than asking the timer again.
-        if self.asked && self.clock.now() < self.armed {
+        if self.asked && now < self.armed {
             return Poll::Pending;
         }
-        while self.sleep.as_mut().poll(cx).is_ready() {
+        // Asked however much the task has done: a timer that was not asked wakes nobody.
+        while Pin::new(&mut unconstrained(self.sleep.as_mut())).poll(cx).is_ready() {
             if self.clock.now() >= until {
-                let given_up = self.given_up().is_some_and(|at| at <= until);
-                return Poll::Ready(if given_up { Ended::Cancelled } else { Ended::Failed(self.expired()) });
+                // The next look at the clock says what is over.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             self.arm(until);
         }

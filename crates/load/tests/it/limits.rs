@@ -5,8 +5,8 @@ use crate::trial::{Trial, failure};
 use crate::words::{STREAM_HEAD, chunk, stream, token};
 use std::time::Duration;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::Trust;
-use streamgauge_core::record::{FailureClass, Record, Stage};
+use streamgauge_core::plan::{ExportLevel, Trust};
+use streamgauge_core::record::{FailureClass, Outcome, Record, Stage};
 
 const SHORT: Nanos = Nanos::from_millis(200);
 
@@ -129,4 +129,59 @@ fn a_slow_answer_within_its_limits_is_no_failure() {
     let ended = trial.run();
     ended.all_ok(3);
     assert!(ended.records().iter().all(|record| record.chunks.len() == 5));
+}
+
+#[test]
+fn a_limit_ends_a_request_under_any_flood() {
+    let beginnings = [
+        ("", "HTTP/1.1 100 Continue\r\n\r\n".to_owned()),
+        (STREAM_HEAD, chunk(": still here\n\n")),
+        (STREAM_HEAD, chunk(&token("a"))),
+    ];
+    for (beginning, flood) in beginnings {
+        let begins = !beginning.is_empty();
+        let server = serve(first_wrong(move |peer| {
+            peer.send(beginning);
+            peer.flood(&flood);
+        }));
+        let ended = Trial::at(server.addr())
+            .requests(2)
+            .timeouts(|limits| if begins { limits.total = SHORT } else { limits.first_byte = SHORT })
+            .run();
+        let records = ended.records();
+        match begins {
+            true => ran_out(records[0], Stage::Body, "the request took longer than 0.2 s"),
+            false => ran_out(records[0], Stage::FirstByte, "the answer's first byte took longer than 0.2 s"),
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_run_comes_under_a_flood_too() {
+    let server = serve(|peer| {
+        peer.request().unwrap();
+        peer.send(STREAM_HEAD);
+        peer.flood(&chunk(&token("a")));
+    });
+    let ended = Trial::at(server.addr()).duration(SHORT).grace(SHORT).run();
+    assert_eq!(ended.only().record.outcome, Outcome::CutOff);
+}
+
+#[test]
+fn an_answer_of_any_kind_has_a_longest_length() {
+    for text in [token("a"), ": still here\n\n".to_owned()] {
+        let server = serve(move |peer| {
+            peer.request().unwrap();
+            peer.send(STREAM_HEAD);
+            peer.flood(&chunk(&text));
+        });
+        for export in [ExportLevel::Records, ExportLevel::Raw] {
+            let trial = Trial::at(server.addr()).export(export).requests(1);
+            let ended = trial.run_job(|job| job.with_longest_reply(1 << 20));
+            let only = ended.only();
+            let said = (Stage::Body, FailureClass::Malformed, "the answer is longer than 1 MiB");
+            assert_eq!(failure(&only.record), said);
+            assert!(only.outputs.is_empty() && only.raw.is_empty() && only.record.bytes < 2 << 20);
+        }
+    }
 }

@@ -146,6 +146,17 @@ impl Peer {
         };
     }
 
+    /// Sends `text` again and again until the client goes.
+    pub fn flood(&mut self, text: &str) {
+        let bytes = text.repeat(64);
+        while match &mut self.wire {
+            Wire::Plain(tcp) => tcp.write_all(bytes.as_bytes()),
+            Wire::Tls(stream) => stream.write_all(bytes.as_bytes()),
+        }
+        .is_ok()
+        {}
+    }
+
     /// Sends bytes past TLS, which the other side cannot take for anything.
     pub fn garble(&mut self) {
         let mut tcp = self.tcp();
