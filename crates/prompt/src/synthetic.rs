@@ -18,6 +18,12 @@ use streamgauge_core::prompt::Given;
 /// all memory.
 pub const LONGEST: u32 = 10_000_000;
 
+/// The most text that is made for one run, in tokens: some five gigabytes, which is held in memory.
+pub const MOST_TEXT: u64 = 1_000_000_000;
+
+/// What sets the length of prefixes.
+const PREFIX_FLAG: &str = "--prefix-prompt-length";
+
 /// Fresh draws of words for one text before its length is given up as impossible.
 const DRAWS: u32 = 16;
 /// Corrections at the end of one draw.
@@ -52,6 +58,18 @@ pub enum SynthesisError {
         /// The length.
         length: Length,
     },
+    /// All texts together would be too long.
+    #[error(
+        "{flags}: {count} texts of {tokens} tokens on average are over {MOST_TEXT} tokens of text; ask for fewer or shorter ones"
+    )]
+    TooMuch {
+        /// The flags that set count and length.
+        flags: &'static str,
+        /// How many texts.
+        count: u64,
+        /// Tokens of each.
+        tokens: u64,
+    },
     /// There is no model to ask.
     #[error("-m: at least one model is needed")]
     NoModel,
@@ -78,6 +96,8 @@ pub fn synthesize(
     }
     let input = Lengths::of("--isl", plan.input)?;
     let output = plan.output.map(|length| Lengths::of("--osl", length)).transpose()?;
+    Lengths::of(PREFIX_FLAG, Length { mean: f64::from(plan.prefix_tokens), stddev: 0.0 })?;
+    bounded(plan, rows)?;
     let mut writer = Writer { tokenizer, lexicon: Lexicon::of(tokenizer), seen: HashSet::new() };
     let mut lengths = plan.seed.stream("prompt lengths");
     let mut words = plan.seed.stream("prompt words");
@@ -121,17 +141,40 @@ pub fn synthesize(
     Ok(prompts)
 }
 
+/// Refuses what would not fit into memory, before any of it is made.
+fn bounded(plan: &PromptPlan, rows: &[TraceRow]) -> Result<(), SynthesisError> {
+    let refuse = |flags, count: u64, all: u64| match all > MOST_TEXT {
+        true => Err(SynthesisError::TooMuch { flags, count, tokens: all / count.max(1) }),
+        false => Ok(()),
+    };
+    let (prefixes, prefix_tokens) = (u64::from(plan.prefixes), u64::from(plan.prefix_tokens));
+    refuse("--num-prefix-prompts and --prefix-prompt-length", prefixes, prefixes.saturating_mul(prefix_tokens))?;
+    let (mean, batch) = (plan.input.mean as u64, u64::from(plan.batch));
+    let prefix = if plan.prefixes > 0 { prefix_tokens } else { 0 };
+    let text = |row: Option<&TraceRow>| {
+        let length = row.and_then(|row| row.input_length).map_or(mean, u64::from);
+        if row.is_some_and(|row| row.text.is_some()) { 0 } else { (length + prefix).saturating_mul(batch) }
+    };
+    match rows {
+        [] => {
+            let count = u64::from(plan.count);
+            refuse("--num-prompts and --isl", count.saturating_mul(batch), count.saturating_mul(text(None)))
+        }
+        rows => {
+            let all = rows.iter().map(|row| text(Some(row))).fold(0, u64::saturating_add);
+            refuse("--input-file", rows.len() as u64, all)
+        }
+    }
+}
+
 /// The prefixes that prompts share, each of exactly `plan.prefix_tokens` tokens.
 fn prefixes(plan: &PromptPlan, writer: &mut Writer, rng: &mut impl Rng) -> Result<Vec<String>, SynthesisError> {
-    const FLAG: &str = "--prefix-prompt-length";
     let tokens = plan.prefix_tokens;
     if tokens == 0 || plan.prefixes == 0 {
         return Ok(Vec::new());
     }
-    let mean = f64::from(tokens);
-    Lengths::of(FLAG, Length { mean, stddev: 0.0 })?;
     (0..plan.prefixes)
-        .map(|_| writer.new_text("", tokens, rng).ok_or_else(|| impossible(FLAG, tokens, writer.tokenizer)))
+        .map(|_| writer.new_text("", tokens, rng).ok_or_else(|| impossible(PREFIX_FLAG, tokens, writer.tokenizer)))
         .collect()
 }
 
@@ -271,6 +314,7 @@ fn hash(text: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::fixture;
+    use crate::trace::{Timing, Trace};
     use streamgauge_core::seed::Seed;
 
     fn plan() -> PromptPlan {
@@ -405,6 +449,19 @@ mod tests {
         }
         let error = refused(PromptPlan { prefixes: 1, prefix_tokens: u32::MAX, ..plan() }, &models);
         assert!(error.starts_with("--prefix-prompt-length: "), "{error}");
+        let many = PromptPlan { prefixes: 1_000_000, prefix_tokens: 10_000_000, ..plan() };
+        let error = refused(many, &models);
+        assert!(
+            error.starts_with("--num-prefix-prompts and --prefix-prompt-length: 1000000 texts of 10000000"),
+            "{error}"
+        );
+        let input = Length { mean: 10_000_000.0, stddev: 0.0 };
+        let error = refused(PromptPlan { count: 101, input, ..plan() }, &models);
+        assert!(error.starts_with("--num-prompts and --isl: 101 texts of 10000000 tokens"), "{error}");
+        let line = r#"{"timestamp": 0, "input_length": 10000000}"#;
+        let rows = Trace::parse(&[line; 101].join("\n"), Timing::Timed).unwrap().rows;
+        let refused_rows = synthesize(&plan(), &rows, &models, ModelSelection::Random, &Tokenizer::embedded());
+        assert!(refused_rows.unwrap_err().to_string().starts_with("--input-file: 101 texts"));
         assert_eq!(refused(plan(), &[]), "-m: at least one model is needed");
     }
 

@@ -1,8 +1,9 @@
 //! Traces of requests: a line of JSON each, with what is known of its lengths or its text, and with the time it was made where the
 //! trace is replayed at its times. The form is that of the Mooncake traces, which GenAI-Perf and AIPerf read too.
 
+use crate::synthetic::LONGEST;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::collections::BTreeSet;
 use streamgauge_core::Nanos;
 
@@ -87,8 +88,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 #[derive(Deserialize)]
 struct Line {
     timestamp: Option<f64>,
-    input_length: Option<u32>,
-    output_length: Option<u32>,
+    input_length: Option<Number>,
+    output_length: Option<Number>,
     #[serde(alias = "text_input")]
     text: Option<String>,
     hash_ids: Option<Vec<Value>>,
@@ -186,20 +187,25 @@ fn row(line: &str, timing: Timing, seen: &mut Seen) -> Result<TraceRow, String> 
             Nanos::ZERO
         }
     };
-    if line.output_length == Some(0) || (line.text.is_none() && line.input_length == Some(0)) {
-        return Err("a length of 0 tokens cannot be asked for".to_owned());
-    }
+    seen.lengths_of_texts |= line.text.is_some() && line.input_length.is_some();
+    // Beside a text the length means nothing.
+    let input_length = line.input_length.filter(|_| line.text.is_none());
+    let input_length = input_length.map(|length| tokens("input_length", &length)).transpose()?;
+    let output_length = line.output_length.map(|length| tokens("output_length", &length)).transpose()?;
     seen.hashes |= line.hash_ids.is_some();
     seen.sessions |= line.session_id.is_some() || line.delay.is_some();
-    seen.lengths_of_texts |= line.text.is_some() && line.input_length.is_some();
     seen.members.extend(line.members.keys().cloned());
-    Ok(TraceRow {
-        at,
-        input_length: line.input_length.filter(|_| line.text.is_none()),
-        output_length: line.output_length,
-        text: line.text,
-        members: line.members,
-    })
+    Ok(TraceRow { at, input_length, output_length, text: line.text, members: line.members })
+}
+
+/// A number of tokens that can be asked for.
+fn tokens(name: &str, length: &Number) -> Result<u32, String> {
+    match length.as_u64().map(u32::try_from) {
+        Some(Ok(0)) => Err(format!("{name} 0: a length of 0 tokens cannot be asked for")),
+        Some(Ok(tokens)) if tokens <= LONGEST => Ok(tokens),
+        Some(_) => Err(format!("{name} {length}: longer than any prompt or answer; give at most {LONGEST} tokens")),
+        None => Err(format!("{name} {length}: not a whole number of tokens")),
+    }
 }
 
 #[cfg(test)]
@@ -240,7 +246,14 @@ mod tests {
         for (text, words) in [
             ("", "no request in it"),
             ("\n{\"timestamp\": -1}", "line 2: the timestamp -1"),
-            (r#"{"timestamp": 0, "input_length": 0}"#, "line 1: a length of 0"),
+            (r#"{"timestamp": 0, "input_length": 10000001}"#, "line 1: input_length 10000001: longer than any"),
+            (
+                "{\"timestamp\": 0}\n{\"timestamp\": 1, \"output_length\": 5000000000}",
+                "line 2: output_length 5000000000: longer",
+            ),
+            (r#"{"timestamp": 0, "input_length": 2.5}"#, "line 1: input_length 2.5: not a whole number of tokens"),
+            (r#"{"timestamp": 0, "output_length": -4}"#, "line 1: output_length -4: not a whole number of tokens"),
+            (r#"{"timestamp": 0, "input_length": 0}"#, "line 1: input_length 0: a length of 0"),
             (r#"{"timestamp": 0, "messages": []}"#, "line 1: `messages` belongs to another form of traces"),
             (r#"{"input_length": 5}"#, "line 1: there is no timestamp"),
             (r#"{"timestamp": 0, "text": "a", "text_input": "b"}"#, "line 1: duplicate field `text`"),

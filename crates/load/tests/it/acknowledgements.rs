@@ -91,8 +91,10 @@ fn grpc_is_acknowledged_at_once_too() {
 fn requests_before_load_show_what_an_ordinary_client_would_see() {
     let server = serve(small_writes);
     let job = Trial::at(server.addr()).job();
-    // A machine that stalls in the wrong moment makes the times differ by chance, which is not called held.
-    let found = (0..20).find_map(|_| {
+    // A machine that stalls in the wrong moment makes the times differ by chance, which is not called held: so it is asked until the
+    // machine has a quiet half a second.
+    let found = (0..200).find_map(|attempt| {
+        std::thread::sleep(Duration::from_millis(attempt));
         let first = probed(job.clone()).record;
         delayed_acks(&job, &first).unwrap()
     });
