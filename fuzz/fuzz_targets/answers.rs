@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
-use streamgauge_wire::{AnswerTo, Codec};
+use streamgauge_wire::{AnswerTo, Codec, Unpacker};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, cut, body @ ..] = data else { return };
@@ -20,6 +20,9 @@ fuzz_target!(|data: &[u8]| {
     let codec = Codec::new(&endpoint(kind, choice >> 4 & 1 == 0), false);
     let cut = usize::from(*cut).min(body.len());
     assert_eq!(events(&codec, content_type, &[body]), events(&codec, content_type, &[&body[..cut], &body[cut..]]));
+    for encoding in ["gzip", "deflate"] {
+        assert_eq!(unpacked(encoding, &[body]), unpacked(encoding, &[&body[..cut], &body[cut..]]));
+    }
 });
 
 fn events(codec: &Codec, content_type: &str, pieces: &[&[u8]]) -> Vec<String> {
@@ -30,6 +33,16 @@ fn events(codec: &Codec, content_type: &str, pieces: &[&[u8]]) -> Vec<String> {
     }
     decoder.finish(&mut |event| events.push(format!("{event:?}")));
     events
+}
+
+/// What the pieces unpack to, and whether that is all; none where they are damaged.
+fn unpacked(encoding: &str, pieces: &[&[u8]]) -> Option<(Vec<u8>, bool)> {
+    let mut unpacker = Unpacker::new([encoding]).ok()??;
+    let mut plain = Vec::new();
+    for piece in pieces {
+        unpacker.feed(piece, &mut |bytes| plain.extend_from_slice(bytes)).ok()?;
+    }
+    Some((plain, unpacker.is_complete()))
 }
 
 fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
@@ -43,6 +56,8 @@ fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
         model_selection: ModelSelection::RoundRobin,
         streaming,
         ask_usage: true,
+        continuous_usage: false,
+        length_field: Default::default(),
         continuous_usage: false,
         length_field: Default::default(),
         headers: Vec::new(),

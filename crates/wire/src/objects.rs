@@ -157,7 +157,7 @@ impl Objects {
         let template = (extent == Extent::Chunk && end == text.len()).then_some(&mut self.template);
         let texts_first = self.kind == EndpointKind::Completions;
         let odd = report(&answer, texts_first, &text[..end], template, extent == Extent::Whole, on);
-        self.report_odd(odd, text, on);
+        self.report_odd(odd, &text[..end], on);
         Ok(end)
     }
 

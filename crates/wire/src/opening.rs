@@ -142,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn no_blank_is_looked_at_twice() {
+        let mut opening = Opening::new(false);
+        for count in 1..=10_000 {
+            assert_eq!(opening.read(b"\n "), None);
+            assert_eq!((opening.blank, opening.len()), (2 * count, 2 * count));
+        }
+        assert_eq!(opening.read(b"{"), Some(Shape::Whole));
+    }
+
+    #[test]
     fn anything_else_is_what_was_promised() {
         for body in [&b"<html>"[..], b"database", b"data 1", b"  data: 1", b"\"a\"", b"upstream timed out", b"\xFF"] {
             assert_eq!(shape(false, body), Some(Shape::Whole), "{}", body.escape_ascii());

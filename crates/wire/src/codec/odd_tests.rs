@@ -223,6 +223,20 @@ fn events_without_a_blank_line_between_them() {
 }
 
 #[test]
+fn what_is_said_of_odd_parts_grows_with_them_and_no_faster() {
+    let said = |objects: usize| {
+        let data = r#"{"choices":7}"#.repeat(objects);
+        let seen = stream(EndpointKind::Chat, &[&data]);
+        assert_eq!(seen.len(), objects);
+        seen.iter().map(String::len).sum::<usize>()
+    };
+    assert_eq!(said(4_000), 4_000 * said(1));
+    // Of something long, only the beginning.
+    let long = format!(r#"{{"choices":7,"x":"{}"}}"#, "x".repeat(1 << 20));
+    assert!(chat(&long)[0].len() < 5_000);
+}
+
+#[test]
 fn the_end_in_every_spelling() {
     for data in ["[DONE]", " [DONE] ", "\"[DONE]\"", "[done]"] {
         assert_eq!(chat(data), ["Done"], "{data}");
