@@ -13,7 +13,7 @@ pub(crate) struct Message<'a> {
     /// The answer, as a text or as a list of parts; OpenAI and Mistral.
     content: Member<Content<'a>>,
     /// The model's own words where it declines to answer; OpenAI.
-    refusal: Member<Text<'a>>,
+    refusal: Member<Box<Text<'a>>>,
     /// Thinking; DeepSeek, vLLM, SGLang and most others.
     reasoning_content: Member<Thought<'a>>,
     /// Thinking; OpenRouter, Groq and newer vLLM.
@@ -66,7 +66,7 @@ impl Message<'_> {
             None => {}
         }
         let transcript = self.audio.get().and_then(|audio| audio.transcript.get());
-        for Text(text) in self.refusal.get().into_iter().chain(transcript) {
+        for Text(text) in self.refusal.get().map(|refusal| &**refusal).into_iter().chain(transcript) {
             put_text(OutputKind::Text, text, put);
         }
         let calls = self.tool_calls.get().into_iter().flat_map(|ToolCalls(calls)| calls).filter_map(Member::get);
@@ -76,6 +76,12 @@ impl Message<'_> {
     }
 
     fn thoughts<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
+        // Most chunks bring no thinking at all.
+        if let (Member::Absent, Member::Absent, Member::Absent, Member::Absent, Member::Absent) =
+            (&self.reasoning_content, &self.reasoning, &self.reasoning_text, &self.thinking, &self.thinking_list)
+        {
+            return;
+        }
         let named = [&self.reasoning_content, &self.reasoning, &self.reasoning_text, &self.thinking];
         let texts = named.map(|member| member.get().map_or("", |thought| &thought.text));
         let said = texts.iter().filter(|text| !text.is_empty()).count();
@@ -98,43 +104,47 @@ impl Message<'_> {
 
     /// The first member that may hold output and cannot be read.
     pub(crate) fn odd(&self) -> Option<&'static str> {
-        let thought = |member: &Member<Thought<'_>>| match member {
-            Member::Read(thought) => thought.is_odd,
-            other => other.is_odd(),
+        let is_odd_function = |member: &Member<Function<'_>>| match member {
+            Member::Absent => false,
+            Member::Read(function) => function.is_odd(),
+            Member::Odd => true,
         };
         let content = match &self.content {
+            Member::Absent | Member::Read(Content::Text(_)) => false,
             Member::Read(Content::Parts(parts)) => parts.is_odd,
-            other => other.is_odd(),
+            Member::Odd => true,
         };
-        let function = |member: &Member<Function<'_>>| match member {
-            Member::Read(function) => function.is_odd(),
-            other => other.is_odd(),
-        };
+        if content {
+            return Some("content");
+        }
+        for (member, name) in [
+            (&self.reasoning_content, "reasoning_content"),
+            (&self.reasoning, "reasoning"),
+            (&self.reasoning_text, "reasoning_text"),
+            (&self.thinking, "thinking"),
+        ] {
+            match member {
+                Member::Absent | Member::Read(Thought { is_odd: false, .. }) => {}
+                Member::Read(_) | Member::Odd => return Some(name),
+            }
+        }
         let calls = match &self.tool_calls {
-            Member::Read(ToolCalls(calls)) => calls.iter().any(function),
-            other => other.is_odd(),
+            Member::Absent => false,
+            Member::Read(ToolCalls(calls)) => calls.iter().any(is_odd_function),
+            Member::Odd => true,
         };
-        let function_call = match &self.function_call {
-            Member::Read(function) => function.is_odd(),
-            other => other.is_odd(),
-        };
-        let audio = match &self.audio {
-            Member::Read(audio) => audio.transcript.is_odd(),
-            other => other.is_odd(),
-        };
-        [
-            (content, "content"),
-            (self.refusal.is_odd(), "refusal"),
-            (thought(&self.reasoning_content), "reasoning_content"),
-            (thought(&self.reasoning), "reasoning"),
-            (thought(&self.reasoning_text), "reasoning_text"),
-            (thought(&self.thinking), "thinking"),
-            (calls, "tool_calls"),
-            (function_call, "function_call"),
-            (audio, "audio"),
-        ]
-        .into_iter()
-        .find_map(|(is_odd, name)| is_odd.then_some(name))
+        if calls {
+            return Some("tool_calls");
+        }
+        match (&self.refusal, &self.function_call, &self.audio) {
+            (Member::Absent, Member::Absent, Member::Absent) => None,
+            (Member::Odd, ..) => Some("refusal"),
+            (_, Member::Odd, _) => Some("function_call"),
+            (_, Member::Read(function), _) if function.is_odd() => Some("function_call"),
+            (_, _, Member::Odd) => Some("audio"),
+            (_, _, Member::Read(audio)) if audio.transcript.is_odd() => Some("audio"),
+            _ => None,
+        }
     }
 }
 
