@@ -82,11 +82,11 @@ fn the_plan_is_told_in_words() {
 fn without_descriptors_requests_wait_and_none_is_lost() {
     let context = TestContext::new();
     let args = format!(
-        "profile --url {} --ui none --streaming --isl 10 --osl 2 --request-rate inf --request-count 70",
+        "profile --url {} --ui none --streaming --isl 10 --osl 2 --threads 1 --request-rate inf --request-count 70",
         context.url()
     );
-    // 64 of them are not for connections.
-    let run = context.run(context.prepared("ulimit -n 90", &args)).expect(0);
+    // 29 of them are not for connections.
+    let run = context.run(context.prepared("ulimit -n 55", &args)).expect(0);
     assert_eq!(run.dues(), [0; 70]);
     let records = run.records();
     assert_eq!(records.ended("ok").len(), 70);
