@@ -186,7 +186,7 @@ impl Answer<'_> {
 pub(crate) struct Choice<'a> {
     index: Member<Index>,
     delta: Member<Message<'a>>,
-    message: Member<Box<Message<'a>>>,
+    message: Member<Message<'a>>,
     text: Member<Text<'a>>,
     finish_reason: Member<Reason<'a>>,
 }
@@ -230,7 +230,7 @@ impl Choice<'_> {
     }
 
     fn messages<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
-        for message in self.delta.get().into_iter().chain(self.message.get().map(|message| &**message)) {
+        for message in self.delta.get().into_iter().chain(self.message.get()) {
             message.outputs(put);
         }
     }
@@ -254,7 +254,7 @@ impl Choice<'_> {
             (_, Member::Odd, _) => Some("message"),
             (_, _, Member::Odd) => Some("text"),
             (delta, message, _) => {
-                let message = || message.get().and_then(|message| message.odd());
+                let message = || message.get().and_then(Message::odd);
                 delta.get().and_then(Message::odd).or_else(message).or(odd.output)
             }
         };

@@ -8,12 +8,16 @@ use std::borrow::Cow;
 use streamgauge_core::OutputKind;
 
 /// What the model said. Thinking goes under several names, and some servers send the same text under two of them.
+///
+/// On the heap, since what reads JSON moves each value several times.
+pub(crate) struct Message<'a>(Box<Fields<'a>>);
+
 #[derive(Default)]
-pub(crate) struct Message<'a> {
+struct Fields<'a> {
     /// The answer, as a text or as a list of parts; OpenAI and Mistral.
     content: Member<Content<'a>>,
     /// The model's own words where it declines to answer; OpenAI.
-    refusal: Member<Box<Text<'a>>>,
+    refusal: Member<Text<'a>>,
     /// Thinking; DeepSeek, vLLM, SGLang and most others.
     reasoning_content: Member<Thought<'a>>,
     /// Thinking; OpenRouter, Groq and newer vLLM.
@@ -33,7 +37,7 @@ pub(crate) struct Message<'a> {
 
 impl<'de> FromJson<'de> for Message<'de> {
     fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Member<Message<'de>>, A::Error> {
-        let mut message = Message::default();
+        let mut message = Box::<Fields<'de>>::default();
         while let Some(Key(name)) = object.next_key()? {
             match &*name {
                 "content" => message.content = object.next_value()?,
@@ -49,13 +53,24 @@ impl<'de> FromJson<'de> for Message<'de> {
                 _ => pass(&mut object)?,
             }
         }
-        Ok(Member::Read(message))
+        Ok(Member::Read(Message(message)))
     }
 }
 
 impl Message<'_> {
     /// Hands over each piece of output, none of them empty: thinking, the answer, calls of tools.
     pub(crate) fn outputs<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
+        self.0.outputs(put);
+    }
+
+    /// The first member that may hold output and cannot be read.
+    pub(crate) fn odd(&self) -> Option<&'static str> {
+        self.0.odd()
+    }
+}
+
+impl Fields<'_> {
+    fn outputs<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
         self.thoughts(put);
         match self.content.get() {
             Some(Content::Text(text)) => put_text(OutputKind::Text, &text.0, put),
@@ -66,7 +81,7 @@ impl Message<'_> {
             None => {}
         }
         let transcript = self.audio.get().and_then(|audio| audio.transcript.get());
-        for Text(text) in self.refusal.get().map(|refusal| &**refusal).into_iter().chain(transcript) {
+        for Text(text) in self.refusal.get().into_iter().chain(transcript) {
             put_text(OutputKind::Text, text, put);
         }
         let calls = self.tool_calls.get().into_iter().flat_map(|ToolCalls(calls)| calls).filter_map(Member::get);
@@ -102,8 +117,7 @@ impl Message<'_> {
         }
     }
 
-    /// The first member that may hold output and cannot be read.
-    pub(crate) fn odd(&self) -> Option<&'static str> {
+    fn odd(&self) -> Option<&'static str> {
         let is_odd_function = |member: &Member<Function<'_>>| match member {
             Member::Absent => false,
             Member::Read(function) => function.is_odd(),
