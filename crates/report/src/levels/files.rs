@@ -188,6 +188,8 @@ mod tests {
         let level = &document["levels"][1];
         assert_eq!((&level["name"], &level["load"]["concurrency"]["most"]), (&json!("concurrency 4"), &json!(4)));
         assert_eq!(level["figures"]["time_to_first_token"], json!({"unit": "ms", "p50": 12.5, "p99": 25.0}));
+        let per_user = &level["figures"]["output_token_throughput_per_user"];
+        assert!(per_user["avg"].is_f64() && per_user["p50"].is_f64(), "{per_user}");
         assert_eq!(level["figures"]["request_throughput"], json!({"unit": "requests/sec", "avg": 80.0}));
         let run = &level["runs"][0];
         assert_eq!(run["directory"], "tinychat-openai-chat-concurrency4");
