@@ -69,6 +69,7 @@ impl Sampler {
         self.add_at(span.as_millis_f64(), at);
     }
 
+    #[inline]
     fn push(&mut self, value: f64, at: Option<Nanos>) {
         if let Some(spill) = &mut self.spill {
             return spill.add(value, at.map(step_of));
@@ -96,9 +97,11 @@ impl Sampler {
     /// The statistics; none without values.
     pub fn close(self) -> Option<Distribution> {
         let sorted = self.sorted();
+        // Reading the histograms takes as long as counting thousands of values, so it is done once.
+        let spilled = self.spill.as_ref().map(|spill| (spill, spill.steps()));
         let at = |ranks: &[u64]| -> Vec<f64> {
-            match &self.spill {
-                Some(spill) => spill.order_statistics(ranks),
+            match &spilled {
+                Some((spill, steps)) => spill.order_statistics(steps, ranks),
                 None => ranks.iter().filter_map(|&rank| sorted.get(rank as usize).copied()).collect(),
             }
         };
@@ -190,12 +193,12 @@ impl Sampler {
             let rank = usize::try_from(rank).ok().filter(|&rank| rank < self.values.len())?;
             return Some(*self.values.clone().select_nth_unstable_by(rank, f64::total_cmp).1);
         };
-        spill.order_statistics(&[rank]).first().copied()
+        spill.order_statistics(&spill.steps(), &[rank]).first().copied()
     }
 
     fn at_rank(&self, sorted: &[f64], rank: u64) -> Option<f64> {
         match &self.spill {
-            Some(spill) => spill.order_statistics(&[rank]).first().copied(),
+            Some(spill) => spill.order_statistics(&spill.steps(), &[rank]).first().copied(),
             None => sorted.get(usize::try_from(rank).ok()?).copied(),
         }
     }
@@ -301,7 +304,10 @@ impl Spill {
     }
 
     fn add(&mut self, value: f64, time: Option<u32>) {
-        self.kept.add(value, time);
+        match time {
+            Some(time) => self.kept.add(value, time),
+            None => self.kept.untimed = true,
+        }
         self.moments.add(value);
         self.min = self.min.min(value);
         self.max = self.max.max(value);
@@ -317,11 +323,11 @@ impl Spill {
         }
     }
 
-    /// The values at the given ranks, ascending, each from the middle of its histogram step.
-    fn order_statistics(&self, ranks: &[u64]) -> Vec<f64> {
+    /// The values at the given ranks, ascending, each from the middle of its step in `steps`, which are [`Spill::steps`].
+    fn order_statistics(&self, steps: &[(f64, u64)], ranks: &[u64]) -> Vec<f64> {
         let mut found = Vec::with_capacity(ranks.len());
         let mut passed = 0;
-        for (value, count) in self.steps() {
+        for &(value, count) in steps {
             passed += count;
             while ranks.get(found.len()).is_some_and(|&rank| rank < passed) {
                 found.push(value.clamp(self.min, self.max));
@@ -356,11 +362,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn add(&mut self, value: f64, time: Option<u32>) {
-        let Some(time) = time else {
-            self.untimed = true;
-            return;
-        };
+    // Not inlined: its registers would have to be saved for values without a time too.
+    #[inline(never)]
+    fn add(&mut self, value: f64, time: u32) {
         if mixed(value, time).leading_zeros() < self.zeros {
             return;
         }
