@@ -3,6 +3,7 @@
 // Helpers of tests may unwrap too; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod arithmetic;
 mod asking;
 mod calibrate;
 mod console;

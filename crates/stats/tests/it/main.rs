@@ -13,6 +13,7 @@ mod handover;
 mod perf_analyzer;
 mod properties;
 mod scope;
+mod server_rows;
 mod summary;
 mod support;
 mod tokens;
