@@ -186,7 +186,7 @@ impl Job {
     }
 
     /// Takes the loss of a kept connection for a race with its closing when it comes so long after the write of a request, instead of
-    /// [`CLOSING_RACE`]. For tests, which know when a connection is lost but not how fast the machine is.
+    /// 10 ms. For tests, which know when a connection is lost but not how fast the machine is.
     pub fn with_closing_race(self, closing_race: Nanos) -> Job {
         Job { closing_race, ..self }
     }
