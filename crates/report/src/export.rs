@@ -8,7 +8,7 @@ mod usage_chunks;
 mod values;
 
 use crate::compact::{push_float, push_int, push_string};
-use answers::{Form, MOST_RESPONSES, bounded};
+use answers::{Form, MOST_RESPONSES, whole};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
 use streamgauge_core::load::{Arrivals, Load};
@@ -26,6 +26,8 @@ pub struct ExportWriter<W> {
     raw: bool,
     /// The form of responses where they are made of the events' texts.
     form: Option<Form>,
+    /// How many more responses with a text of their own the file takes.
+    responses_left: usize,
     /// Whether answers are event streams of chunks with choices.
     has_choices: bool,
     anchor_wall: i64,
@@ -59,6 +61,7 @@ impl<W: Write> ExportWriter<W> {
             out,
             raw: false,
             form: Form::of(&plan.endpoint),
+            responses_left: MOST_RESPONSES,
             has_choices: matches!(plan.endpoint.kind, EndpointKind::Chat | EndpointKind::Completions),
             anchor_wall,
             service: "",
@@ -136,7 +139,18 @@ impl<W: Write> ExportWriter<W> {
             self.line.extend_from_slice(b",\"response_outputs\":[]}");
             return self.out.write_all(&self.line);
         };
-        let (stamps, texts) = bounded(&stamps, texts, MOST_RESPONSES);
+        let (stamps, joined) = match self.responses_left.checked_sub(texts.len()) {
+            Some(left) => {
+                self.responses_left = left;
+                (stamps, None)
+            }
+            None => {
+                let (stamps, joined) = whole(&stamps, texts);
+                (stamps, Some(joined))
+            }
+        };
+        let joined = joined.as_deref();
+        let texts = joined.as_ref().map_or(texts, std::slice::from_ref);
         self.push_stamps(stamps.into_iter());
         self.line.extend_from_slice(b",\"response_outputs\":[");
         for (index, text) in texts.iter().enumerate() {
@@ -278,6 +292,32 @@ mod tests {
         let (text, _) = export(&plan, &[], [0, 10]);
         let expected = r#"{"experiments":[{"experiment":{"mode":"request_rate","value":0.0},"requests":[],"window_boundaries":[0,18446744073709551615]}],"#;
         assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn an_answer_beyond_the_bound_on_responses_stands_whole_beside_all_its_stamps() {
+        let mut out = Vec::new();
+        let mut writer = ExportWriter::new(&mut out, &plan(EndpointKind::Chat), 1_000).unwrap();
+        writer.responses_left = 4;
+        let chunk = |at| Chunk { at: Nanos(at), lag: None, shared: false, kind: OutputKind::Text };
+        let record = Record { sent: Some(Nanos(1)), chunks: [5, 6, 7].map(chunk).to_vec(), ..record() };
+        for _ in 0..2 {
+            writer.write_texts(&record, r#"{"payload":"{}"}"#, &["a", " b", " c"]).unwrap();
+        }
+        writer.finish(&[Nanos(0), Nanos(10)]).unwrap();
+        let document: Value = serde_json::from_slice(&out).unwrap();
+        let requests = document["experiments"][0]["requests"].as_array().unwrap();
+        let contents = |request: &Value| -> Vec<String> {
+            let responses = request["response_outputs"].as_array().unwrap().iter();
+            let text = |response: &Value| response["response"].as_str().unwrap()["data: ".len()..].to_owned();
+            let parsed = responses.map(|response| serde_json::from_str::<Value>(text(response).trim()).unwrap());
+            parsed.map(|body| body["choices"][0]["delta"]["content"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(contents(&requests[0]), ["a", " b", " c"]);
+        assert_eq!(contents(&requests[1]), ["a b c"]);
+        for request in requests {
+            assert_eq!(request["response_timestamps"], serde_json::json!([1_005, 1_006, 1_007]));
+        }
     }
 
     #[test]
