@@ -90,12 +90,35 @@ impl Recorder<'_> {
     }
 
     fn count(&self, finished: &mut Finished) {
-        // Who interrupts a second time does not want to wait, and what was cut off is in no figure of tokens.
-        let is_left =
-            finished.record.outcome == Outcome::CutOff && self.control.is_interrupted() && self.control.is_aborted();
-        if !finished.outputs.is_empty() && !is_left {
+        if !finished.outputs.is_empty() && is_counted(&finished.record.outcome, &self.control) {
             let tokens = finished.outputs.iter().map(|output| self.tokenizer.count(&output.text)).sum();
             finished.record.text_tokens = Some(tokens);
         }
+    }
+}
+
+/// Whether the output tokens of a request with that outcome are counted. After a second interrupt those of requests that it cut off are
+/// not: they are in no figure, and the user does not want to wait.
+fn is_counted(outcome: &Outcome, control: &Control) -> bool {
+    let is_ended_at_once = control.is_interrupted() && control.is_aborted();
+    *outcome != Outcome::CutOff || !is_ended_at_once
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_cut_off_replies_are_not_counted_after_a_second_interrupt() {
+        let control = Control::default();
+        assert!(is_counted(&Outcome::CutOff, &control), "cut off by the plan");
+        control.interrupt();
+        assert!(is_counted(&Outcome::CutOff, &control), "the first interrupt waits for what is in flight");
+        control.interrupt();
+        assert!(!is_counted(&Outcome::CutOff, &control));
+        assert!(is_counted(&Outcome::Ok, &control), "what was answered is in the figures");
+        let aborted = Control::default();
+        aborted.abort();
+        assert!(is_counted(&Outcome::CutOff, &aborted), "a run that ends by itself keeps its counts");
     }
 }
