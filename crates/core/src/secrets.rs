@@ -1,6 +1,7 @@
 //! What must not be shown: the values of headers and of queries, wherever a server repeats them.
 
 use crate::plan::{Endpoint, HIDDEN, Header, HeaderValue};
+use crate::text::percent_encoded;
 use std::borrow::Cow;
 
 /// Shortest value that is looked for in messages, in bytes, where its name says that it is a secret: shorter ones are parts of
@@ -200,21 +201,9 @@ impl Secrets {
 /// A secret as it is, and as other layers write it.
 fn forms(value: &str) -> Vec<String> {
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
-    let mut forms = vec![value.to_owned(), escaped.replace('/', "\\/"), escaped, encoded(value)];
+    let mut forms = vec![value.to_owned(), escaped.replace('/', "\\/"), escaped, percent_encoded(value)];
     forms.extend(decoded(value));
     forms
-}
-
-/// Percent-encoded as in a query (RFC 3986: all but the unreserved characters).
-fn encoded(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
 }
 
 /// Percent-decoded, where it is encoded.
@@ -310,6 +299,6 @@ mod tests {
     #[test]
     fn percent_encoding_is_undone_where_there_is_some() {
         assert_eq!((decoded("a%2Fb"), decoded("a%2"), decoded("a%zz")), (Some("a/b".into()), None, None));
-        assert_eq!(encoded("a/b c~"), "a%2Fb%20c~");
+        assert_eq!(percent_encoded("a/b c~"), "a%2Fb%20c~");
     }
 }

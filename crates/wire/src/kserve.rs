@@ -9,6 +9,7 @@ use crate::proto::log_settings_request::setting_value::ParameterChoice;
 use crate::proto::{self, trace_setting_request};
 use prost::Message;
 use serde_json::{Value, json};
+use streamgauge_core::text::percent_encoded;
 
 /// How a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,17 +150,17 @@ impl Call<'_> {
                 get(format!("{}/stats", model_path(model, version)))
             }
             Call::RegisterSystemMemory { region, key, offset, bytes } => post(
-                format!("/v2/systemsharedmemory/region/{}/register", escaped(region)),
+                format!("/v2/systemsharedmemory/region/{}/register", percent_encoded(region)),
                 json!({"key": key, "offset": offset, "byte_size": bytes}),
             ),
             Call::UnregisterSystemMemory { region: None } => {
                 post("/v2/systemsharedmemory/unregister".into(), json!({}))
             }
             Call::UnregisterSystemMemory { region: Some(region) } => {
-                post(format!("/v2/systemsharedmemory/region/{}/unregister", escaped(region)), json!({}))
+                post(format!("/v2/systemsharedmemory/region/{}/unregister", percent_encoded(region)), json!({}))
             }
             Call::TraceSettings { model, settings } => {
-                let of_model = model.map(|model| format!("/models/{}", escaped(model))).unwrap_or_default();
+                let of_model = model.map(|model| format!("/models/{}", percent_encoded(model))).unwrap_or_default();
                 let settings = settings.iter().map(|(name, values)| (name.clone(), trace_setting(name, values)));
                 post(format!("/v2{of_model}/trace/setting"), Value::Object(settings.collect()))
             }
@@ -173,20 +174,8 @@ impl Call<'_> {
 
 /// The path of a model, or of one version of it.
 fn model_path(model: &str, version: Option<&str>) -> String {
-    let version = version.map(|version| format!("/versions/{}", escaped(version))).unwrap_or_default();
-    format!("/v2/models/{}{version}", escaped(model))
-}
-
-/// A name as a part of a path.
-fn escaped(name: &str) -> String {
-    let mut path = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
-            _ => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    path
+    let version = version.map(|version| format!("/versions/{}", percent_encoded(version))).unwrap_or_default();
+    format!("/v2/models/{}{version}", percent_encoded(model))
 }
 
 /// Triton wants levels as a list and anything else as a text; null goes back to the default.
