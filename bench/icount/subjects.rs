@@ -18,7 +18,7 @@ use streamgauge_core::record::{Chunk, Outcome, Phase, Record};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
-use streamgauge_report::export::request_inputs;
+use streamgauge_report::perf_analyzer::export::request_inputs;
 use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::sampler::EXACT_VALUES;
 use streamgauge_stats::{Metric, Sampler};

@@ -12,8 +12,8 @@ use streamgauge_core::stop::Window;
 use streamgauge_core::{Nanos, Record};
 use streamgauge_load::{Output, Piece};
 use streamgauge_report::artifacts::{Artifacts, Spool};
-use streamgauge_report::export::Reply;
-use streamgauge_report::{ExportWriter, RecordWriter, export};
+use streamgauge_report::perf_analyzer::export::{self, Reply};
+use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, Counts, Scope, Slots, Span, Summary};
 use streamgauge_wire::infer_responses;
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use streamgauge_report::calibration;
+use streamgauge_report::native::calibration;
 use streamgauge_stats::calibration::{Calibration, Machine};
 
 /// The variable that names another file.

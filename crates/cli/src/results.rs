@@ -7,7 +7,9 @@ use anyhow::Result;
 use std::path::Path;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::RunFacts;
-use streamgauge_report::{Artifacts, Style, console, genai_csv, genai_json};
+use streamgauge_report::genai::{csv, json};
+use streamgauge_report::native::console;
+use streamgauge_report::{Artifacts, Style};
 use streamgauge_stats::Summary;
 
 /// Results and where they go.
@@ -82,6 +84,6 @@ pub fn write_summaries(
     facts: &RunFacts,
     artifacts: &mut Artifacts,
 ) -> std::io::Result<()> {
-    genai_json::write(&mut artifacts.summary_json, plan, facts, summary)?;
-    genai_csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
+    json::write(&mut artifacts.summary_json, plan, facts, summary)?;
+    csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
 }

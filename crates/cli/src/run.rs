@@ -22,7 +22,7 @@ use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Control, Input, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
-use streamgauge_report::inputs_json;
+use streamgauge_report::genai::inputs;
 use streamgauge_wire::{Codec, EncodeError, SharedPlace};
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
@@ -77,7 +77,7 @@ pub fn measure(
     let (job, bodies) = prepare(Arc::new(plan), &prompts, shared, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
-        inputs_json::write(&mut *inputs, job.plan.endpoint.kind, &bodies)
+        inputs::write(&mut *inputs, job.plan.endpoint.kind, &bodies)
             .and_then(|()| inputs.flush())
             .context("inputs.json cannot be written")?;
     }
@@ -120,7 +120,7 @@ pub fn prepare(
         .map(|prompt| match &prompt.given {
             // What the user wrote stands as it is.
             Given::Body(_) => codec.shown(prompt),
-            _ => inputs_json::listed(kind, codec.shown(prompt)),
+            _ => inputs::listed(kind, codec.shown(prompt)),
         })
         .collect();
     let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));

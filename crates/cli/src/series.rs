@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use streamgauge_core::Stage;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory, write_whole};
-use streamgauge_report::levels::{LevelRuns, OneRun, Series, console, file_stem, files};
+use streamgauge_report::native::levels::{LevelRuns, OneRun, Series, console, file_stem, files};
 use streamgauge_stats::Summary;
 
 /// What is to be run.

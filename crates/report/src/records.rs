@@ -15,9 +15,11 @@
 //! gives everything before it.
 
 mod reader;
+mod salvage;
 mod writer;
 
 pub use reader::{Header, ReadError, RecordReader};
+pub use salvage::Salvage;
 use streamgauge_core::Nanos;
 pub use writer::RecordWriter;
 

@@ -3,7 +3,7 @@
 use crate::args::values::whole;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use streamgauge_report::study::Phase;
+use streamgauge_report::native::study::Phase;
 
 /// Arguments of `study`. What is not said here is as in `profile`.
 #[derive(Args, Debug)]

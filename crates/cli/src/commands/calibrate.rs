@@ -21,8 +21,11 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::units::utc;
 use streamgauge_load::{Control, Limits, Routes, forecast};
 use streamgauge_prompt::tokenizer::EMBEDDED;
-use streamgauge_report::artifacts::{RECORDS, RunDirectory, directory_name};
-use streamgauge_report::{RecordReader, calibration, plot};
+use streamgauge_report::RecordReader;
+use streamgauge_report::artifacts::whole::{try_out, write_text};
+use streamgauge_report::artifacts::{RECORDS, RunDirectory};
+use streamgauge_report::genai::names::directory_name;
+use streamgauge_report::native::{calibration, plot};
 use streamgauge_sim::{LogLine, SimProcess, log};
 use streamgauge_stats::calibration::{Calibration, Point, Seen, Served};
 
@@ -33,7 +36,7 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     let speaker = *printer;
     let say = move |_: &Control| speaker.note("interrupted: waiting for the requests of this point");
     let signals = Signals::watch(Control::default(), say).context("signals cannot be watched")?;
-    calibration::try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
+    try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
     check(&grid)?;
     let mut points = Vec::new();
     for (index, load) in grid.loads.iter().enumerate() {
@@ -93,7 +96,7 @@ fn store(calibration: &Calibration, output: &Path, printer: &Printer) -> Result<
     printer.result(&format!("Calibration: {}", output.display()));
     if let Some(svg) = plot::svg(calibration)? {
         let path = output.with_extension("svg");
-        calibration::write_plot(&svg, &path).with_context(|| format!("{} cannot be written", path.display()))?;
+        write_text(&svg, &path).with_context(|| format!("{} cannot be written", path.display()))?;
         printer.result(&format!("Plot: {}", path.display()));
     }
     Ok(Exit::Done)

@@ -20,7 +20,7 @@ use streamgauge_core::plan::{Endpoint, RunPlan};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, RunFacts};
 use streamgauge_load::{Limits, Routes, forecast, spoken};
-use streamgauge_report::artifacts::directory_name;
+use streamgauge_report::genai::names::directory_name;
 
 /// Prompts of a series by which it is known that one comes again: some 300 MB of hashes. What comes after them is not
 /// remembered.

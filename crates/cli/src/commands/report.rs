@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::RunFacts;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial, write_whole};
-use streamgauge_report::{ReadError, RecordReader, Salvage, inputs_json};
+use streamgauge_report::genai::inputs;
+use streamgauge_report::{ReadError, RecordReader, Salvage};
 
 /// Reports a run again.
 pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
@@ -114,7 +115,7 @@ fn bodies(plan: &RunPlan, source: &Source, printer: &Printer) -> Option<Vec<Valu
 }
 
 fn read_bodies(path: &Path, kind: EndpointKind) -> Result<Vec<Value>> {
-    let open = || inputs_json::read(BufReader::new(File::open(path)?), kind);
+    let open = || inputs::read(BufReader::new(File::open(path)?), kind);
     open().with_context(|| path.display().to_string())
 }
 

@@ -12,9 +12,10 @@ use crate::signals::{self, Signals};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::OnceCell;
 use std::path::PathBuf;
-use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory, directory_name};
-use streamgauge_report::calibration::{try_out, write_plot};
-use streamgauge_report::study::{self, Phase, StudyPoint};
+use streamgauge_report::artifacts::whole::{try_out, write_text};
+use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory};
+use streamgauge_report::genai::names::directory_name;
+use streamgauge_report::native::study::{self, Phase, StudyPoint};
 use streamgauge_stats::{Metric, Summary};
 
 /// Studies an endpoint.
@@ -58,7 +59,7 @@ pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     }
     if let Some(svg) = study::svg(phase, &points)? {
-        write_plot(&svg, &chart).with_context(|| format!("{} cannot be written", chart.display()))?;
+        write_text(&svg, &chart).with_context(|| format!("{} cannot be written", chart.display()))?;
         printer.result(&format!("Chart: {}", chart.display()));
     }
     Ok(Exit::Done)

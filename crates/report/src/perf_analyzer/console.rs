@@ -2,8 +2,8 @@
 //! [`pass`] a window where it is asked for, and the [`level`] itself, and [`closing`] at the end.
 
 use super::{Label, LevelReport, Mode, Protocol, Search, Service, Settings};
-use crate::console::put;
-use crate::numbers::{NOT_AVAILABLE, cpp_default};
+use crate::text::numbers::{NOT_AVAILABLE, cpp_default};
+use crate::text::put;
 use std::collections::BTreeMap;
 use streamgauge_core::stop::Window;
 use streamgauge_stats::Pass;

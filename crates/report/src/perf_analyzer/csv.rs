@@ -1,7 +1,7 @@
 //! The file of levels (`-f`), and one for each model that the model is composed of.
 
 use super::{Label, LevelReport, Search, Settings};
-use crate::numbers::cpp_default;
+use crate::text::numbers::cpp_default;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use streamgauge_core::text::{cell, file_name};

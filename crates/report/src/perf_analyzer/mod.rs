@@ -1,8 +1,9 @@
 //! What Perf Analyzer prints and writes of levels of load, line by line as that tool does: the console's blocks
-//! ([`console`]) and the file of levels ([`csv`]).
+//! ([`console`]) and the file of levels ([`csv`]); and its file of requests and replies ([`export`]).
 
 pub mod console;
 pub mod csv;
+pub mod export;
 #[cfg(test)]
 mod tests;
 

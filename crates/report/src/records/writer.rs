@@ -1,7 +1,7 @@
 //! Lines out of records.
 
 use super::origin;
-use crate::compact::{push_int, push_string, push_value};
+use crate::text::compact::{push_int, push_string, push_value};
 use serde_json::json;
 use std::io::{self, Write};
 use streamgauge_core::kserve::SequenceTag;

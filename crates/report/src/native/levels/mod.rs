@@ -4,7 +4,7 @@
 pub mod console;
 pub mod files;
 
-use crate::artifacts::directory_name;
+use crate::genai::names::directory_name;
 use std::path::PathBuf;
 use streamgauge_core::RunPlan;
 use streamgauge_core::load::{Arrivals, Load};

@@ -1,6 +1,6 @@
 //! What the records of a run without an end still tell of the run as a whole.
 
-use crate::records::Header;
+use super::Header;
 use std::collections::HashSet;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::{Nanos, Phase, Record};

@@ -1,8 +1,8 @@
 //! `profile_export_genai_perf.json`: GenAI-Perf's summary with every key in its place, then what is ours, and the
 //! fidelity of it all last.
 
-use crate::server;
-use crate::{indented, input_config};
+use super::{input_config, server};
+use crate::text::indented;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use streamgauge_core::RunPlan;

@@ -1,14 +1,9 @@
 //! What requests said and what models answered, as values of the export.
 
-use crate::compact::{self, push_escaped, push_float, push_int, push_string};
+use crate::text::compact::{self, push_escaped, push_float, push_int, push_string};
 use serde_json::{Map, Value};
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::RawPiece;
-
-/// Whether a request is tensors by name; else it is a body.
-pub(crate) fn has_tensors(kind: EndpointKind) -> bool {
-    matches!(kind, EndpointKind::KserveGrpc | EndpointKind::KserveHttp)
-}
 
 /// What a request said, as it stands in the export: an object of its inputs by name. `shown` is what `inputs.json` has of it. A
 /// body is one input, `payload`, as text; tensors are lists of elements, of which one alone stands without its list, and none is
@@ -16,7 +11,7 @@ pub(crate) fn has_tensors(kind: EndpointKind) -> bool {
 pub fn request_inputs(kind: EndpointKind, shown: &Value) -> String {
     let mut out = Vec::new();
     match shown {
-        Value::Object(tensors) if has_tensors(kind) => {
+        Value::Object(tensors) if kind.is_kserve() => {
             // The model is no tensor; that tool lets it stand there and does not send it.
             let tensors = tensors.iter().filter(|(name, value)| *name != "model" || !value.is_string());
             push_members(&mut out, tensors, push_tensor);

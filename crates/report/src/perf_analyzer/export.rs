@@ -7,7 +7,7 @@ mod answers;
 mod usage_chunks;
 mod values;
 
-use crate::compact::{push_float, push_int, push_string};
+use crate::text::compact::{push_float, push_int, push_string};
 use answers::{Form, MOST_RESPONSES, whole};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
@@ -17,7 +17,6 @@ use streamgauge_core::record::RawPiece;
 use streamgauge_core::{Nanos, Phase, Record};
 use values::{push_outputs, push_responses};
 
-pub(crate) use values::has_tensors;
 pub use values::request_inputs;
 
 /// Writes the export, one request after the other. Its memory is one request's line.
@@ -81,7 +80,7 @@ impl<W: Write> ExportWriter<W> {
         self.first = true;
         self.windowless = matches!(plan.load, Load::Growing(_));
         // That tool knows the path of an OpenAI endpoint only.
-        (self.service, self.endpoint) = match has_tensors(plan.endpoint.kind) {
+        (self.service, self.endpoint) = match plan.endpoint.kind.is_kserve() {
             true => ("triton", String::new()),
             false => ("openai", plan.endpoint.shown_path().trim_start_matches('/').to_owned()),
         };
@@ -323,8 +322,8 @@ mod tests {
     #[test]
     fn real_files_come_back_byte_for_byte() {
         for (kind, golden) in [
-            (EndpointKind::Chat, include_str!("../tests/golden/chat/profile_export.json")),
-            (EndpointKind::Completions, include_str!("../tests/golden/completions/profile_export.json")),
+            (EndpointKind::Chat, include_str!("../../tests/golden/chat/profile_export.json")),
+            (EndpointKind::Completions, include_str!("../../tests/golden/completions/profile_export.json")),
         ] {
             let document: Value = serde_json::from_str(golden).unwrap();
             let experiment = &document["experiments"][0];
@@ -396,16 +395,16 @@ mod tests {
     #[test]
     fn real_files_of_tensors_come_back_byte_for_byte() {
         for golden in [
-            include_str!("../tests/golden/trtllm/profile_export.json"),
-            include_str!("../tests/golden/vllm/profile_export.json"),
+            include_str!("../../tests/golden/trtllm/profile_export.json"),
+            include_str!("../../tests/golden/vllm/profile_export.json"),
         ] {
             assert_eq!(written_again(golden), golden);
         }
         // These were laid out anew when they were cut; what they say is the same, and in the same order.
         for golden in [
-            include_str!("../tests/golden/perf_analyzer/ensemble_export.json"),
-            include_str!("../tests/golden/perf_analyzer/add_sub_export.json"),
-            include_str!("../tests/golden/perf_analyzer/vllm_export.json"),
+            include_str!("../../tests/golden/perf_analyzer/ensemble_export.json"),
+            include_str!("../../tests/golden/perf_analyzer/add_sub_export.json"),
+            include_str!("../../tests/golden/perf_analyzer/vllm_export.json"),
         ] {
             let read = |text: &str| serde_json::from_str::<Value>(text).unwrap().to_string();
             assert_eq!(read(&written_again(golden)), read(golden));

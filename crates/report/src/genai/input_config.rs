@@ -1,7 +1,7 @@
 //! The `input_config` block of GenAI-Perf's JSON: the plan under that tool's keys. Keys of things that do not exist
 //! here (audio, images, sessions) carry that tool's defaults, since its readers expect them all.
 
-use crate::export::has_tensors;
+use super::names;
 use serde_json::{Map, Value, json};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Arrivals, Growth, Load};
@@ -44,10 +44,10 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    let (target, tensors) = (&endpoint.target, has_tensors(endpoint.kind));
+    let (target, tensors) = (&endpoint.target, endpoint.kind.is_kserve());
     // Its default, also where none is meant.
     let asked = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
-    let backend = backend(asked.unwrap_or(Backend::TensorrtLlm));
+    let backend = names::backend(asked.unwrap_or(Backend::TensorrtLlm));
     json!({
         "model_selection_strategy": match endpoint.model_selection {
             ModelSelection::Random => "random",
@@ -70,14 +70,6 @@ fn endpoint(endpoint: &Endpoint) -> Value {
             EndpointKind::KserveGrpc | EndpointKind::KserveHttp => backend,
         },
     })
-}
-
-/// That tool's name of a backend.
-pub(crate) fn backend(backend: Backend) -> &'static str {
-    match backend {
-        Backend::TensorrtLlm => "tensorrtllm",
-        Backend::Vllm => "vllm",
-    }
 }
 
 /// That tool knows a concurrency, a rate and a schedule from a file; what it has no key for stands in our own plan only. Gaps
@@ -177,7 +169,7 @@ fn whole(value: f64) -> Value {
 /// That tool notes the directory it made the run's own directory in.
 fn parent_directory(plan: &RunPlan) -> String {
     let directory = match plan.artifacts.parent() {
-        Some(parent) if plan.artifacts.ends_with(crate::artifacts::directory_name(plan)) => parent,
+        Some(parent) if plan.artifacts.ends_with(names::directory_name(plan)) => parent,
         _ => &plan.artifacts,
     };
     directory.display().to_string()

@@ -1,8 +1,8 @@
 //! What stands below the native table: counts, where tokens come from, failures, the steady time, the verdict.
 
 use super::{COLUMNS, PERCENTILE_COLUMNS, fitting_table, label, put};
-use crate::numbers::{grouped, grouped_count};
-use crate::table::Table;
+use crate::text::numbers::{grouped, grouped_count};
+use crate::text::table::Table;
 use streamgauge_core::RunPlan;
 use streamgauge_core::plan::TokenCount;
 use streamgauge_core::text::{LONGEST_MESSAGE, clip, one_line};

@@ -1,9 +1,10 @@
 //! The tables over a series: the levels side by side, and how much the runs of one differ.
 
 use super::{LevelRuns, Series, latencies, names};
-use crate::console::{label, needs_stream, put};
-use crate::numbers::{NOT_AVAILABLE, grouped, grouped_count};
-use crate::table::Table;
+use crate::native::console::needs_stream;
+use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
+use crate::text::table::Table;
+use crate::text::{label, put};
 use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Statistic};
 
 /// What stands above a run's report.

@@ -43,10 +43,10 @@ fn summary_of_2024(golden: &str) -> Summary {
 #[test]
 fn tables_of_2024_come_back_byte_for_byte() {
     for (kind, golden) in [
-        (EndpointKind::Chat, include_str!("../../tests/golden/genai-perf-2024-1.txt")),
-        (EndpointKind::Chat, include_str!("../../tests/golden/genai-perf-2024-2.txt")),
-        (EndpointKind::Chat, include_str!("../../tests/golden/genai-perf-2024-3.txt")),
-        (EndpointKind::Completions, include_str!("../../tests/golden/genai-perf-2024-4.txt")),
+        (EndpointKind::Chat, include_str!("../../../tests/golden/genai-perf-2024-1.txt")),
+        (EndpointKind::Chat, include_str!("../../../tests/golden/genai-perf-2024-2.txt")),
+        (EndpointKind::Chat, include_str!("../../../tests/golden/genai-perf-2024-3.txt")),
+        (EndpointKind::Completions, include_str!("../../../tests/golden/genai-perf-2024-4.txt")),
     ] {
         let mut summary = summary_of_2024(golden);
         add_ours(&mut summary);
@@ -58,7 +58,7 @@ fn tables_of_2024_come_back_byte_for_byte() {
 
 #[test]
 fn the_early_layout_has_its_throughput_below() {
-    let golden = include_str!("../../tests/golden/genai-perf-2024-early.txt");
+    let golden = include_str!("../../../tests/golden/genai-perf-2024-early.txt");
     let mut summary = summary_of_2024(golden);
     summary.scalars = vec![(Metric::OutputTokenThroughput, 635.61), (Metric::RequestThroughput, 6.15)];
     assert_eq!(render(Style::GenaiPerf2024Early, &plan(EndpointKind::Chat), &summary), golden);
@@ -67,10 +67,10 @@ fn the_early_layout_has_its_throughput_below() {
 #[test]
 fn the_native_table_has_the_rows_and_cells_of_the_real_one() {
     let consoles = [
-        include_str!("../../tests/golden/chat/console.txt"),
-        include_str!("../../tests/golden/completions/console.txt"),
-        include_str!("../../tests/golden/trtllm/console.txt"),
-        include_str!("../../tests/golden/vllm/console.txt"),
+        include_str!("../../../tests/golden/chat/console.txt"),
+        include_str!("../../../tests/golden/completions/console.txt"),
+        include_str!("../../../tests/golden/trtllm/console.txt"),
+        include_str!("../../../tests/golden/vllm/console.txt"),
     ];
     for ((plan, json), golden) in golden_runs().into_iter().zip(consoles) {
         let mut summary = golden_summary(json);

@@ -1,8 +1,7 @@
-//! The server's own account of a run: what it counted, and what its metrics told of its GPUs.
+//! The lines of the native report that hold what the server counted, and what its metrics said of its GPUs.
 
-use crate::console::put;
-use crate::numbers::{grouped, grouped_count};
-use serde_json::{Map, Value, json};
+use crate::text::numbers::{grouped, grouped_count};
+use crate::text::put;
 use streamgauge_core::text::one_line;
 use streamgauge_stats::perf_analyzer::{GpuFigures, ModelFigures};
 use streamgauge_stats::{Scope, Summary};
@@ -85,49 +84,4 @@ fn gpu_words(gpu: &GpuFigures) -> String {
     words.extend(gpu.memory_used.map(|bytes| format!("memory used at most {} GiB", grouped(bytes as f64 / GIB))));
     words.extend(gpu.memory_total.map(|bytes| format!("of {} GiB", grouped(bytes as f64 / GIB))));
     words.join(", ")
-}
-
-/// The members of the JSON summary, in their order; without what there is nothing to tell of.
-pub(crate) fn members(summary: &Summary) -> Map<String, Value> {
-    let mut members = Map::new();
-    if let Some(server) = &summary.server {
-        members.insert("server_statistics".into(), document(&server.model));
-    }
-    if !summary.gpus.is_empty() {
-        let gpus = summary.gpus.iter().map(|(uuid, gpu)| {
-            let figures = json!({
-                "utilization_percent": gpu.utilization.map(|share| share * 100.0),
-                "power_w": gpu.power,
-                "memory_used_bytes": gpu.memory_used,
-                "memory_total_bytes": gpu.memory_total,
-            });
-            (uuid.clone(), figures)
-        });
-        members.insert("server_gpus".into(), Value::Object(gpus.collect()));
-    }
-    members
-}
-
-fn document(figures: &ModelFigures) -> Value {
-    let counted = &figures.counted;
-    let parts = figures.request_parts();
-    json!({
-        "model": counted.name,
-        "version": counted.version,
-        "inference_count": counted.inference_count,
-        "execution_count": counted.execution_count,
-        "success_count": counted.success.count,
-        "fail_count": counted.fail.count,
-        "cache_hit_count": counted.cache_hit.count,
-        "cache_miss_count": counted.cache_miss.count,
-        "request_us": parts.request,
-        "queue_us": parts.queue,
-        "compute_input_us": parts.compute_input,
-        "compute_infer_us": parts.compute_infer,
-        "compute_output_us": parts.compute_output,
-        "cache_hit_us": parts.cache_hit,
-        "cache_miss_us": parts.cache_miss,
-        "rest_us": parts.rest,
-        "composing_models": figures.composing.iter().map(document).collect::<Vec<_>>(),
-    })
 }

@@ -4,8 +4,7 @@
 //! second and last stamp of what is left. So texts and stamps must be parallel, and a text must be where that parser looks for it:
 //! reasoning and tool calls, which it would not see, stand as content.
 
-use super::values::has_tensors;
-use crate::compact::push_escaped;
+use crate::text::compact::push_escaped;
 use streamgauge_core::Nanos;
 use streamgauge_core::plan::{Endpoint, EndpointKind};
 
@@ -45,7 +44,7 @@ impl Form {
             }
             (EndpointKind::Generate, true) => nested(r#"{"response":"data: {\"text_output\":\""#, r#"\"}\n\n"}"#),
             (EndpointKind::Generate, false) => nested(r#"{"response":"{\"text_output\":\""#, r#"\"}"}"#),
-            (kind, _) if has_tensors(kind) => {
+            (kind, _) if kind.is_kserve() => {
                 let has_text = endpoint.kserve.as_ref().is_some_and(|kserve| kserve.text_output.is_some());
                 has_text.then_some(Form { before: r#"{"text_output":""#, after: r#""}"#, is_nested: false })
             }

@@ -1,11 +1,11 @@
 //! A calibration as people read it, and as its file.
 
-use crate::artifacts::create_temporary;
-use crate::numbers::{NOT_AVAILABLE, grouped_count};
-use crate::table::Table;
+use crate::artifacts::whole::replace;
+use crate::text::numbers::{NOT_AVAILABLE, grouped_count};
+use crate::text::table::Table;
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::fs::File;
+use std::io::{self, BufReader, Write as _};
 use std::path::Path;
 use streamgauge_stats::Grade;
 use streamgauge_stats::calibration::{Agreement, Calibration, Good, Offered, Point, SCHEMA};
@@ -20,49 +20,6 @@ pub fn write(calibration: &Calibration, path: &Path) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut *out, calibration)?;
         out.write_all(b"\n")
     })
-}
-
-/// Makes sure, ahead of a long measurement, that [`write()`] will find its place: makes the directory, and a file that is
-/// removed again.
-///
-/// # Errors
-/// When the file or its directory cannot be made, or the path is a directory's.
-pub fn try_out(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; give the name of a file"));
-    }
-    make_directory(path)?;
-    let (temporary, _) = create_temporary(path)?;
-    fs::remove_file(&temporary)
-}
-
-/// Writes the plot beside it, in the same way.
-///
-/// # Errors
-/// As for [`write()`].
-pub fn write_plot(svg: &str, path: &Path) -> io::Result<()> {
-    replace(path, |out| out.write_all(svg.as_bytes()))
-}
-
-fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    make_directory(path)?;
-    let (temporary, file) = create_temporary(path)?;
-    let mut out = BufWriter::new(file);
-    let written = fill(&mut out)
-        .and_then(|()| out.into_inner().map_err(io::IntoInnerError::into_error))
-        .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    match path.parent().filter(|dir| *dir != Path::new("")) {
-        Some(dir) => fs::create_dir_all(dir),
-        None => Ok(()),
-    }
 }
 
 /// Reads a file back.
@@ -220,6 +177,7 @@ fn why(point: &Point) -> String {
 mod tests {
     use super::*;
     use crate::testing::calibration;
+    use std::fs;
 
     #[test]
     fn the_largest_loads_and_the_false_verdicts_are_said_in_words() {

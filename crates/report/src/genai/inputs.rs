@@ -1,7 +1,6 @@
 //! `inputs.json`: every input that was sent, in the order in which requests go round them.
 
-use crate::export::has_tensors;
-use crate::indented;
+use crate::text::indented;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{self, BufRead, Write};
@@ -12,7 +11,7 @@ use streamgauge_core::plan::EndpointKind;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(out: impl Write, kind: EndpointKind, inputs: &[Value]) -> io::Result<()> {
-    match has_tensors(kind) {
+    match kind.is_kserve() {
         true => indented::write(out, &Inputs { data: inputs.iter().collect() }),
         false => indented::write(out, &Inputs { data: inputs.iter().map(|body| Entry { payload: [body] }).collect() }),
     }
@@ -37,7 +36,7 @@ pub fn listed(kind: EndpointKind, mut body: Value) -> Value {
 /// # Errors
 /// When `input` cannot be read or is no such file.
 pub fn read(input: impl BufRead, kind: EndpointKind) -> io::Result<Vec<Value>> {
-    if has_tensors(kind) {
+    if kind.is_kserve() {
         let inputs: Inputs<Value> = serde_json::from_reader(input)?;
         return Ok(inputs.data);
     }
@@ -77,10 +76,10 @@ mod tests {
     #[test]
     fn real_files_come_back_byte_for_byte() {
         for (kind, model, golden) in [
-            (EndpointKind::Chat, "tinychat", include_str!("../tests/golden/chat/inputs.json")),
-            (EndpointKind::Completions, "tinychat", include_str!("../tests/golden/completions/inputs.json")),
-            (EndpointKind::KserveGrpc, "ensemble", include_str!("../tests/golden/trtllm/inputs.json")),
-            (EndpointKind::KserveGrpc, "vllm_model", include_str!("../tests/golden/vllm/inputs.json")),
+            (EndpointKind::Chat, "tinychat", include_str!("../../tests/golden/chat/inputs.json")),
+            (EndpointKind::Completions, "tinychat", include_str!("../../tests/golden/completions/inputs.json")),
+            (EndpointKind::KserveGrpc, "ensemble", include_str!("../../tests/golden/trtllm/inputs.json")),
+            (EndpointKind::KserveGrpc, "vllm_model", include_str!("../../tests/golden/vllm/inputs.json")),
         ] {
             let inputs = read(golden.as_bytes(), kind).unwrap();
             assert!(inputs.iter().all(|input| input["model"] == model));

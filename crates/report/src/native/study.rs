@@ -1,7 +1,7 @@
 //! A study: one latency over prompt lengths, as a table, a sentence and a chart.
 
-use crate::plot::{COLOURS, PlotError};
-use crate::table::Table;
+use super::plot::{COLOURS, PlotError};
+use crate::text::table::Table;
 use plotters::prelude::*;
 use streamgauge_stats::{Distribution, Grade};
 

@@ -1,9 +1,9 @@
 //! The files of a series: everything as JSON, and a row a level as CSV. Their numbers are plain, for programs.
 
 use super::{LevelRuns, OneRun, Series};
-use crate::genai_json::{THEIRS, put_metrics};
-use crate::indented;
-use crate::numbers::python_repr;
+use crate::genai::json::{THEIRS, put_metrics};
+use crate::text::indented;
+use crate::text::numbers::python_repr;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use streamgauge_stats::across::MAIN_FIGURES;
@@ -108,7 +108,7 @@ fn requests(counts: &Counts) -> Value {
 /// When `out` cannot be written.
 pub fn write_csv(out: impl Write, series: &Series) -> io::Result<()> {
     let repeated = series.repeat > 1;
-    let shown = |figure: &Figure| series.streaming || !crate::console::needs_stream(figure.metric);
+    let shown = |figure: &Figure| series.streaming || !crate::native::console::needs_stream(figure.metric);
     let levels: Vec<(&LevelRuns, Across)> = series.levels.iter().map(|level| (level, level.across())).collect();
     let has =
         |figure: &Figure| levels.iter().any(|(_, across)| across.figures.iter().any(|known| known.figure == *figure));

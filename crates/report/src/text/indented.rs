@@ -2,7 +2,7 @@
 //! differs from theirs should differ in what it says only. So floats are written as `repr` writes them (`8.0`, `1e-05`)
 //! and everything beyond ASCII is escaped.
 
-use crate::numbers::python_repr;
+use crate::text::numbers::python_repr;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::io::{self, Write};

@@ -6,10 +6,10 @@
 
 mod below;
 
-use crate::numbers::{NOT_AVAILABLE, grouped, grouped_count};
-use crate::server;
-use crate::table::Table;
-use std::fmt::Write;
+use super::server;
+use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
+use crate::text::table::Table;
+use crate::text::{label, put};
 use streamgauge_core::RunPlan;
 use streamgauge_stats::{Distribution, Interval, Metric, Summary};
 
@@ -227,11 +227,6 @@ fn reach(interval: Option<Interval>, value: f64) -> String {
     interval.map_or(NOT_AVAILABLE.into(), |interval| grouped(interval.reach(value)))
 }
 
-/// A metric's name and unit as GenAI-Perf's tables have them.
-pub(crate) fn label(metric: Metric) -> String {
-    format!("{} ({})", metric.title(), metric.row_unit())
-}
-
 /// What must be known to read the table's figures rightly.
 fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
     let shown: Vec<(Metric, &Distribution)> =
@@ -257,11 +252,6 @@ fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
         let (title, count) = (metric.title(), grouped_count(d.count));
         put(text, format_args!("{title}: percentiles of {count} values right to 0.1 % (histogram)\n"));
     }
-}
-
-/// Appends formatted text; a string takes whatever it is given.
-pub(crate) fn put(text: &mut String, args: std::fmt::Arguments<'_>) {
-    let _ = text.write_fmt(args);
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `profile_export_genai_perf.csv`: one block of distributions, a blank line, one block of single numbers. Ours follow
 //! theirs in each block.
 
-use crate::console::label;
-use crate::genai_json::OURS;
-use crate::numbers::grouped;
+use crate::genai::json::OURS;
+use crate::text::label;
+use crate::text::numbers::grouped;
 use csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 use std::io::{self, Write};
 use streamgauge_stats::{Distribution, Metric, Summary};
@@ -98,10 +98,10 @@ mod tests {
     #[test]
     fn real_files_come_back_byte_for_byte_and_ours_follows_in_each_block() {
         let files = [
-            include_str!("../tests/golden/chat/profile_export_genai_perf.csv"),
-            include_str!("../tests/golden/completions/profile_export_genai_perf.csv"),
-            include_str!("../tests/golden/trtllm/profile_export_genai_perf.csv"),
-            include_str!("../tests/golden/vllm/profile_export_genai_perf.csv"),
+            include_str!("../../tests/golden/chat/profile_export_genai_perf.csv"),
+            include_str!("../../tests/golden/completions/profile_export_genai_perf.csv"),
+            include_str!("../../tests/golden/trtllm/profile_export_genai_perf.csv"),
+            include_str!("../../tests/golden/vllm/profile_export_genai_perf.csv"),
         ];
         for ((plan, json), golden) in golden_runs().into_iter().zip(files) {
             let mut summary = golden_summary(json);

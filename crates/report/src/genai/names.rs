@@ -1,0 +1,95 @@
+//! What GenAI-Perf calls the parts of a plan: in the names of its directories and in its files.
+
+use streamgauge_core::kserve::Backend;
+use streamgauge_core::load::{Arrivals, Growth, Load};
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::text::file_name;
+
+/// The directory that GenAI-Perf would make for this run inside the artifact directory:
+/// `{model}[_multi]-openai-{kind}-{stimulus}`, or `{model}[_multi]-triton-{backend}-{stimulus}` where tensors are sent. The model may
+/// be one that a server named: its slashes, and characters that no name of a file should have, stand as `_`.
+pub fn directory_name(plan: &RunPlan) -> String {
+    let endpoint = &plan.endpoint;
+    let model = endpoint.models.first().map_or(String::new(), |model| file_name(model));
+    let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
+    let service = if endpoint.kind.is_kserve() { "triton" } else { "openai" };
+    let shape = match endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) {
+        Some(backend) if endpoint.kind.is_kserve() => self::backend(backend),
+        _ => endpoint.kind.name(),
+    };
+    format!("{model}{multi}-{service}-{shape}-{}", stimulus(&plan.load))
+}
+
+/// `concurrency{n}`, `request_rate{r}` or the like; a rate with a cap has both, as AIPerf writes it, so that two caps have
+/// two directories.
+fn stimulus(load: &Load) -> String {
+    match load {
+        Load::Concurrency(places) => format!("concurrency{}", places.most),
+        Load::Growing(Growth { start, end, step, .. }) => format!("periodic_concurrency{start}-{end}-{step}"),
+        Load::Users { users, rate } => format!("users{users}-request_rate{rate}"),
+        Load::Open { arrivals, cap } => {
+            let arrivals = match arrivals {
+                Arrivals::Intervals { .. } => "request_intervals".to_owned(),
+                Arrivals::Rate { rate, .. } => format!("request_rate{rate}"),
+                Arrivals::Series { .. } => "request_rate_series".to_owned(),
+                Arrivals::Trace { .. } => "fixed_schedule".to_owned(),
+            };
+            cap.map_or_else(|| arrivals.clone(), |cap| format!("concurrency{}-{arrivals}", cap.most))
+        }
+    }
+}
+
+/// That tool's name of a backend.
+pub(crate) fn backend(backend: Backend) -> &'static str {
+    match backend {
+        Backend::TensorrtLlm => "tensorrtllm",
+        Backend::Vllm => "vllm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+    use streamgauge_core::arrival::Arrival;
+    use streamgauge_core::load::Places;
+    use streamgauge_core::plan::{Endpoint, EndpointKind};
+
+    #[test]
+    fn directories_are_named_as_genai_perf_names_them() {
+        let mut plan = plan(EndpointKind::Chat);
+        assert_eq!(directory_name(&plan), "tinychat-openai-chat-concurrency2");
+        plan.endpoint.kind = EndpointKind::Completions;
+        plan.endpoint.models = vec!["org/m".into(), "n".into()];
+        plan.load = Load::concurrency(64);
+        assert_eq!(directory_name(&plan), "org_m_multi-openai-completions-concurrency64");
+        let of_a_server = RunPlan {
+            endpoint: Endpoint { models: vec!["a\u{1b}]0;x\u{7}\n\u{202e}b".into()], ..plan.endpoint.clone() },
+            ..plan.clone()
+        };
+        assert_eq!(directory_name(&of_a_server), "a_]0;x___b-openai-completions-concurrency64");
+        for (rate, cap, stimulus) in [
+            ("10", None, "request_rate10.0"),
+            ("0.25", None, "request_rate0.25"),
+            ("inf", None, "request_rateinf"),
+            ("10", Some(64), "concurrency64-request_rate10.0"),
+        ] {
+            let arrivals = Arrivals::steady(rate.parse().unwrap(), Arrival::Poisson);
+            plan.load = Load::Open { arrivals, cap: cap.map(Places::all) };
+            assert_eq!(directory_name(&plan), format!("org_m_multi-openai-completions-{stimulus}"));
+        }
+    }
+
+    #[test]
+    fn tensors_are_named_by_what_they_are_for() {
+        let mut plan = plan(EndpointKind::KserveGrpc);
+        assert_eq!(directory_name(&plan), "ensemble-triton-tensorrtllm-concurrency1");
+        let kserve = plan.endpoint.kserve.as_mut().unwrap();
+        kserve.backend = Some(Backend::Vllm);
+        assert_eq!(directory_name(&plan), "ensemble-triton-vllm-concurrency1");
+        plan.endpoint.kserve = None;
+        assert_eq!(directory_name(&plan), "ensemble-triton-kserve-concurrency1");
+        plan.endpoint.kind = EndpointKind::Generate;
+        assert_eq!(directory_name(&plan), "ensemble-openai-generate-concurrency1");
+    }
+}

@@ -1,0 +1,19 @@
+//! Text that several reports are made of: tables, numbers, JSON in two layouts, and labels of metrics.
+
+pub(crate) mod compact;
+pub(crate) mod indented;
+pub(crate) mod numbers;
+pub(crate) mod table;
+
+use std::fmt::Write;
+use streamgauge_stats::Metric;
+
+/// A metric's name and unit as GenAI-Perf's tables have them.
+pub(crate) fn label(metric: Metric) -> String {
+    format!("{} ({})", metric.title(), metric.row_unit())
+}
+
+/// Appends formatted text; a string takes whatever it is given.
+pub(crate) fn put(text: &mut String, args: std::fmt::Arguments<'_>) {
+    let _ = text.write_fmt(args);
+}
