@@ -2,19 +2,15 @@
 //! arithmetic and so the same everywhere.
 
 use anyhow::{Result, ensure};
-use serde_json::{Map, json};
+use serde_json::json;
 use std::hint::black_box;
 use std::io;
-use std::path::PathBuf;
 use streamgauge_core::Nanos;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::event::{Event, OutputKind, Usage};
 use streamgauge_core::load::{Arrivals, Load};
-use streamgauge_core::plan::{
-    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
-    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
-};
-use streamgauge_core::record::{Chunk, Outcome, Phase, Record};
+use streamgauge_core::plan::{EndpointKind, RunPlan};
+use streamgauge_core::record::{Chunk, Record};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
@@ -181,88 +177,29 @@ fn record(seq: u64) -> Record {
     let (first, end) = (chunks.first().map(|chunk| chunk.at), chunks.last().map_or(sent, |chunk| chunk.at));
     Record {
         seq,
-        phase: Phase::Profiling,
-        thread: 0,
         slot: (seq % 64) as u32,
         prompt: (seq % 100) as u32,
-        target: 0,
         input_tokens: 550,
         want_out: Some(CHUNKS as u32),
-        due: None,
         issued: sent,
-        connect: None,
         sent: Some(sent),
-        written: None,
         first_byte: first,
         first_event: first,
         chunks,
         end,
         turnaround: Some(Nanos(30_000)),
-        retries: 0,
         status: Some(200),
         finish: Some("length".into()),
         usage: Some(Usage { prompt_tokens: Some(560), completion_tokens: Some(CHUNKS as u64), ..Usage::default() }),
         text_tokens: Some(CHUNKS as u32),
         bytes: 30_000,
-        unreadable: Default::default(),
-        body_end: None,
-        sequence: None,
-        outcome: Outcome::Ok,
+        ..streamgauge_testing::record()
     }
 }
 
 /// A plan of which only the endpoint and the load matter here.
 fn plan() -> RunPlan {
-    let second = Nanos::from_millis(1_000);
-    RunPlan {
-        endpoint: Endpoint {
-            kind: EndpointKind::Chat,
-            target: Target { tls: false, host: "localhost".into(), port: 8_000 },
-            others: Vec::new(),
-            balance: Balance::RoundRobin,
-            path: EndpointKind::Chat.default_path("", None, false),
-            models: vec!["model".into()],
-            model_selection: ModelSelection::RoundRobin,
-            streaming: true,
-            ask_usage: true,
-            continuous_usage: false,
-            length_field: Default::default(),
-            headers: Vec::new(),
-            extra: Map::new(),
-            trust: Trust::System,
-            identity: None,
-            kserve: None,
-        },
-        prompts: PromptPlan {
-            count: 100,
-            input: Length { mean: 550.0, stddev: 0.0 },
-            output: Some(Length { mean: CHUNKS as f64, stddev: 0.0 }),
-            output_exact: false,
-            batch: 1,
-            prefixes: 0,
-            prefix_tokens: 100,
-            seed: Seed(0),
-            tokenizer: "cl100k_base".into(),
-            tokenizer_revision: "main".into(),
-        },
-        load: Load::concurrency(64),
-        stop: StopRule { grace: second, ..StopRule::after(RECORDS) },
-        warmup: None,
-        prefill: None,
-        cancel: None,
-        connections: ConnectionPolicy::Reuse,
-        steady_state: false,
-        timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
-        threads: 1,
-        stamps: Stamps::Kernel,
-        acknowledge: Acknowledge::AtOnce,
-        token_count: TokenCount::Auto,
-        export: ExportLevel::Records,
-        goodput: Vec::new(),
-        probe: false,
-        artifacts: PathBuf::new(),
-        export_file: "profile_export.json".into(),
-    }
+    RunPlan { load: Load::concurrency(64), stop: StopRule::after(RECORDS), ..streamgauge_testing::plan() }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use streamgauge_core::kserve::Kserve;
-use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
+use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_wire::{AnswerTo, Codec, Unpacker};
 
 fuzz_target!(|data: &[u8]| {
@@ -48,22 +48,9 @@ fn unpacked(encoding: &str, pieces: &[&[u8]]) -> Option<(Vec<u8>, bool)> {
 fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     Endpoint {
         kind,
-        target: Target { tls: false, host: "localhost".into(), port: 80 },
-        others: Vec::new(),
-        balance: Balance::RoundRobin,
         path: kind.default_path("m", None, streaming),
-        models: vec!["m".into()],
-        model_selection: ModelSelection::RoundRobin,
         streaming,
-        ask_usage: true,
-        continuous_usage: false,
-        length_field: Default::default(),
-        continuous_usage: false,
-        length_field: Default::default(),
-        headers: Vec::new(),
-        extra: Default::default(),
-        trust: Trust::System,
-        identity: None,
         kserve: Some(Box::new(Kserve { text_output: Some("text_output".into()), ..Kserve::default() })),
+        ..streamgauge_testing::endpoint()
     }
 }

@@ -83,7 +83,7 @@ mod tests {
     use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
     use streamgauge_core::seed::Seed;
     use streamgauge_core::stop::{StabilityRule, Window};
-    use streamgauge_core::{Chunk, Outcome, OutputKind, Phase};
+    use streamgauge_core::{Chunk, OutputKind};
     use streamgauge_stats::{AccumulatorConfig, Goodput};
 
     /// Two windows of a second that are never stable; the run ends with the second.
@@ -113,33 +113,11 @@ mod tests {
     fn ended(seq: u64, at: Nanos) -> Record {
         Record {
             seq,
-            phase: Phase::Profiling,
-            thread: 0,
-            slot: 0,
-            prompt: 0,
-            target: 0,
-            input_tokens: 1,
-            want_out: None,
-            due: None,
             issued: at - Nanos(10),
-            connect: None,
             sent: Some(at - Nanos(5)),
-            written: None,
-            first_byte: None,
-            first_event: None,
             chunks: vec![Chunk { at, lag: None, shared: false, kind: OutputKind::Text }],
             end: at,
-            turnaround: None,
-            retries: 0,
-            status: None,
-            finish: None,
-            usage: None,
-            text_tokens: None,
-            bytes: 0,
-            unreadable: Default::default(),
-            body_end: None,
-            sequence: None,
-            outcome: Outcome::Ok,
+            ..streamgauge_testing::record()
         }
     }
 

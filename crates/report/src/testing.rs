@@ -1,17 +1,12 @@
 //! What several tests begin with: the plan of the golden runs, and summaries made from their figures.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::path::PathBuf;
 use streamgauge_core::kserve::{Backend, Kserve};
 use streamgauge_core::load::Load;
-use streamgauge_core::plan::{
-    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Header, HeaderValue, Length,
-    ModelSelection, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
-};
+use streamgauge_core::plan::{EndpointKind, Header, HeaderValue, Length, RunPlan};
 use streamgauge_core::record::{RunFacts, ThreadFacts};
-use streamgauge_core::seed::Seed;
-use streamgauge_core::stop::StopRule;
-use streamgauge_core::{Nanos, Outcome, Phase, Record};
+use streamgauge_core::{Nanos, Record};
 use streamgauge_stats::calibration::{Agreement, Calibration, Compared, Errors, Machine, Offered, Point};
 use streamgauge_stats::{
     Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Scope, Summary, TokenSources,
@@ -25,56 +20,20 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
         EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => return triton_plan(kind),
     };
     let limits = [("time_to_first_token".to_owned(), 40.0), ("inter_token_latency".to_owned(), 6.0)];
-    let second = Nanos::from_millis(1_000);
-    RunPlan {
-        endpoint: Endpoint {
-            kind,
-            target: Target { tls: false, host: "localhost".into(), port: 18700 },
-            others: Vec::new(),
-            balance: Balance::RoundRobin,
-            path: kind.default_path("", None, false),
-            models: vec!["tinychat".into()],
-            model_selection: ModelSelection::RoundRobin,
-            streaming,
-            ask_usage: true,
-            continuous_usage: false,
-            length_field: Default::default(),
-            headers: Vec::new(),
-            extra: Map::new(),
-            trust: Trust::System,
-            identity: None,
-            kserve: None,
-        },
-        prompts: PromptPlan {
-            count: 4,
-            input: Length { mean: 20.0, stddev: 0.0 },
-            output: Some(Length { mean: 8.0, stddev: 0.0 }),
-            output_exact: false,
-            batch: 1,
-            prefixes: 0,
-            prefix_tokens: 100,
-            seed: Seed(0),
-            tokenizer: "/models/tok".into(),
-            tokenizer_revision: "main".into(),
-        },
-        load: Load::concurrency(slots),
-        stop: StopRule { grace: second, ..StopRule::after(8) },
-        warmup: None,
-        prefill: None,
-        cancel: None,
-        connections: ConnectionPolicy::Reuse,
-        steady_state: false,
-        timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
-        threads: 1,
-        stamps: Stamps::Kernel,
-        acknowledge: Acknowledge::AtOnce,
-        token_count: TokenCount::Auto,
-        export: ExportLevel::Records,
-        goodput: if kind == EndpointKind::Chat { limits.to_vec() } else { Vec::new() },
-        probe: true,
-        artifacts: PathBuf::from(format!("gp-{name}/tinychat-openai-{name}-concurrency{slots}")),
-        export_file: "profile_export.json".into(),
-    }
+    let mut plan = streamgauge_testing::plan();
+    plan.endpoint.kind = kind;
+    plan.endpoint.target.port = 18700;
+    plan.endpoint.path = kind.default_path("", None, false);
+    plan.endpoint.models = vec!["tinychat".into()];
+    plan.endpoint.streaming = streaming;
+    plan.prompts.count = 4;
+    plan.prompts.output = Some(Length { mean: 8.0, stddev: 0.0 });
+    plan.prompts.tokenizer = "/models/tok".into();
+    plan.load = Load::concurrency(slots);
+    plan.goodput = if kind == EndpointKind::Chat { limits.to_vec() } else { Vec::new() };
+    plan.probe = true;
+    plan.artifacts = PathBuf::from(format!("gp-{name}/tinychat-openai-{name}-concurrency{slots}"));
+    plan
 }
 
 /// The plan of the golden run of a model behind TensorRT-LLM's inputs.
@@ -113,36 +72,7 @@ pub(crate) fn secret_header() -> Header {
 
 /// A successful request that did nothing.
 pub(crate) fn record() -> Record {
-    Record {
-        seq: 0,
-        phase: Phase::Profiling,
-        thread: 0,
-        slot: 0,
-        prompt: 0,
-        target: 0,
-        input_tokens: 20,
-        want_out: Some(8),
-        due: None,
-        issued: Nanos::ZERO,
-        connect: None,
-        sent: None,
-        written: None,
-        first_byte: None,
-        first_event: None,
-        chunks: Vec::new(),
-        end: Nanos::ZERO,
-        turnaround: None,
-        retries: 0,
-        status: None,
-        finish: None,
-        usage: None,
-        text_tokens: None,
-        bytes: 0,
-        unreadable: Default::default(),
-        body_end: None,
-        sequence: None,
-        outcome: Outcome::Ok,
-    }
+    Record { want_out: Some(8), ..streamgauge_testing::record() }
 }
 
 /// What a run left beside its records.

@@ -2,19 +2,16 @@
 
 use crate::words::{LIMIT, prompt};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
-    Acknowledge, Balance, Cancel, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection,
-    PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Trust, Warmup,
+    Balance, Cancel, ConnectionPolicy, EndpointKind, ExportLevel, RunPlan, Target, Timeouts, Trust, Warmup,
 };
 use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
-use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_load::{Control, Finished, Input, Job, NoRoute, Routes};
 use streamgauge_wire::Codec;
@@ -43,57 +40,12 @@ impl Trial {
     }
 
     pub fn to(target: Target) -> Trial {
-        let endpoint = Endpoint {
-            kind: EndpointKind::Chat,
-            target,
-            others: Vec::new(),
-            balance: Balance::RoundRobin,
-            path: EndpointKind::Chat.default_path("", None, false),
-            models: vec!["sim-model".to_owned()],
-            model_selection: ModelSelection::RoundRobin,
-            streaming: true,
-            ask_usage: true,
-            continuous_usage: false,
-            length_field: Default::default(),
-            headers: Vec::new(),
-            extra: serde_json::Map::new(),
-            trust: Trust::System,
-            identity: None,
-            kserve: None,
-        };
-        let prompts = PromptPlan {
-            count: 1,
-            input: Length { mean: 3.0, stddev: 0.0 },
-            output: None,
-            output_exact: false,
-            batch: 1,
-            prefixes: 0,
-            prefix_tokens: 0,
-            seed: Seed(0),
-            tokenizer: "none".to_owned(),
-            tokenizer_revision: "main".to_owned(),
-        };
-        let plan = RunPlan {
-            endpoint,
-            prompts,
-            load: Load::concurrency(1),
-            stop: StopRule { grace: LIMIT, ..StopRule::after(1) },
-            warmup: None,
-            prefill: None,
-            cancel: None,
-            connections: ConnectionPolicy::Reuse,
-            steady_state: false,
-            timeouts: Timeouts { connect: LIMIT, first_byte: LIMIT, idle: LIMIT, total: LIMIT },
-            threads: 1,
-            stamps: Stamps::Kernel,
-            acknowledge: Acknowledge::AtOnce,
-            token_count: TokenCount::Auto,
-            export: ExportLevel::Records,
-            goodput: Vec::new(),
-            probe: false,
-            artifacts: PathBuf::new(),
-            export_file: String::new(),
-        };
+        let mut plan = streamgauge_testing::plan();
+        plan.endpoint.target = target;
+        plan.endpoint.models = vec!["sim-model".to_owned()];
+        plan.prompts.input.mean = 3.0;
+        plan.stop = StopRule { grace: LIMIT, ..StopRule::after(1) };
+        plan.timeouts = Timeouts { connect: LIMIT, first_byte: LIMIT, idle: LIMIT, total: LIMIT };
         let clock = SystemClock::start();
         Trial { plan, prompts: vec![prompt(5)], clock, control: Control::default() }
     }

@@ -1,15 +1,10 @@
 //! Records and runs to measure.
 
-use std::path::PathBuf;
 use streamgauge_core::load::Load;
-use streamgauge_core::plan::{
-    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
-    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
-};
+use streamgauge_core::plan::{Acknowledge, RunPlan, Stamps, TokenCount};
 use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::seed::Seed;
-use streamgauge_core::stop::StopRule;
-use streamgauge_core::{Chunk, Failure, FailureClass, Nanos, Outcome, OutputKind, Phase, Record, Stage, Usage};
+use streamgauge_core::{Chunk, Failure, FailureClass, Nanos, Outcome, OutputKind, Record, Stage, Usage};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, FidelityRow, Goodput, Summary};
 
 /// A successful record: sent at `sent`, output at `at`, all in nanoseconds. It has one token a chunk by every count.
@@ -18,33 +13,14 @@ pub fn answer(seq: u64, sent: i64, at: &[i64]) -> Record {
     let last = Nanos(at.last().copied().unwrap_or(sent));
     Record {
         seq,
-        phase: Phase::Profiling,
-        thread: 0,
-        slot: 0,
-        prompt: 0,
-        target: 0,
-        input_tokens: 20,
-        want_out: None,
-        due: None,
         issued: Nanos(sent),
-        connect: None,
         sent: Some(Nanos(sent)),
-        written: None,
-        first_byte: None,
-        first_event: None,
         chunks: at.iter().map(chunk).collect(),
         end: last,
-        turnaround: None,
-        retries: 0,
         status: Some(200),
-        finish: None,
         usage: Some(Usage { completion_tokens: Some(at.len() as u64), ..Usage::default() }),
         text_tokens: Some(at.len() as u32),
-        bytes: 0,
-        unreadable: Default::default(),
-        body_end: None,
-        sequence: None,
-        outcome: Outcome::Ok,
+        ..streamgauge_testing::record()
     }
 }
 
@@ -118,54 +94,5 @@ pub fn row<'a>(summary: &'a Summary, key: &str) -> Option<&'a FidelityRow> {
 
 /// A closed loop of streams without limits.
 pub fn plan() -> RunPlan {
-    let second = Nanos::from_millis(1_000);
-    RunPlan {
-        endpoint: Endpoint {
-            kind: EndpointKind::Chat,
-            target: Target { tls: false, host: "localhost".into(), port: 80 },
-            others: Vec::new(),
-            balance: Balance::RoundRobin,
-            path: "/".into(),
-            models: vec!["m".into()],
-            model_selection: ModelSelection::RoundRobin,
-            streaming: true,
-            ask_usage: true,
-            continuous_usage: false,
-            length_field: Default::default(),
-            headers: Vec::new(),
-            extra: serde_json::Map::new(),
-            trust: Trust::System,
-            identity: None,
-            kserve: None,
-        },
-        prompts: PromptPlan {
-            count: 1,
-            input: Length { mean: 20.0, stddev: 0.0 },
-            output: None,
-            output_exact: false,
-            batch: 1,
-            prefixes: 0,
-            prefix_tokens: 0,
-            seed: Seed(0),
-            tokenizer: "t".into(),
-            tokenizer_revision: "main".into(),
-        },
-        load: Load::concurrency(2),
-        prefill: None,
-        stop: StopRule::after(8),
-        warmup: None,
-        cancel: None,
-        connections: ConnectionPolicy::Reuse,
-        steady_state: false,
-        timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
-        threads: 1,
-        stamps: Stamps::Kernel,
-        acknowledge: Acknowledge::AtOnce,
-        token_count: TokenCount::Auto,
-        export: ExportLevel::Records,
-        goodput: Vec::new(),
-        probe: true,
-        artifacts: PathBuf::from("a"),
-        export_file: "e.json".into(),
-    }
+    RunPlan { load: Load::concurrency(2), ..streamgauge_testing::plan() }
 }

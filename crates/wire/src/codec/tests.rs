@@ -4,27 +4,16 @@ use super::*;
 use crate::decoder::MAX_BODY;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use streamgauge_core::plan::{Balance, ModelSelection, Target, Trust};
 use streamgauge_core::{Event, OutputKind};
 
 pub(super) fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     Endpoint {
         kind,
-        target: Target { tls: false, host: "localhost".into(), port: 8000 },
-        others: Vec::new(),
-        balance: Balance::RoundRobin,
         path: kind.default_path("", None, false),
         models: vec!["tinychat".into()],
-        model_selection: ModelSelection::RoundRobin,
         streaming,
         ask_usage: false,
-        continuous_usage: false,
-        length_field: Default::default(),
-        headers: Vec::new(),
-        extra: Map::new(),
-        trust: Trust::System,
-        identity: None,
-        kserve: None,
+        ..streamgauge_testing::endpoint()
     }
 }
 

@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use streamgauge_core::kserve::Kserve;
-use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
+use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_core::{Event, OutputKind};
 use streamgauge_wire::{AnswerTo, Codec, model_ids, server_message};
 
@@ -23,21 +23,10 @@ const KINDS: [EndpointKind; 4] =
 fn codec(kind: EndpointKind) -> Codec {
     let endpoint = Endpoint {
         kind,
-        target: Target { tls: false, host: "localhost".into(), port: 8000 },
-        others: Vec::new(),
-        balance: Balance::RoundRobin,
         path: kind.default_path("", None, false),
         models: vec!["tiny".into()],
-        model_selection: ModelSelection::RoundRobin,
-        streaming: true,
-        ask_usage: true,
-        continuous_usage: false,
-        length_field: Default::default(),
-        headers: Vec::new(),
-        extra: serde_json::Map::new(),
-        trust: Trust::System,
-        identity: None,
         kserve: Some(Box::new(Kserve { text_output: Some("text_output".into()), ..Kserve::default() })),
+        ..streamgauge_testing::endpoint()
     };
     Codec::new(&endpoint, false)
 }

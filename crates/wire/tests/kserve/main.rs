@@ -10,7 +10,7 @@ mod infos;
 mod requests;
 
 use streamgauge_core::kserve::Kserve;
-use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, ModelSelection, Target, Trust};
+use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_core::prompt::{Given, Prompt};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_core::{Event, OutputKind};
@@ -21,21 +21,12 @@ fn endpoint(kind: EndpointKind, streaming: bool, kserve: Kserve) -> Endpoint {
     let kserve = Kserve { decoupled: kserve.decoupled && streaming, ..kserve };
     Endpoint {
         kind,
-        target: Target { tls: false, host: "localhost".into(), port: 8001 },
-        others: Vec::new(),
-        balance: Balance::RoundRobin,
         path: kind.default_path("m", None, streaming),
         models: vec!["m".into()],
-        model_selection: ModelSelection::RoundRobin,
         streaming,
         ask_usage: false,
-        continuous_usage: false,
-        length_field: Default::default(),
-        headers: Vec::new(),
-        extra: serde_json::Map::new(),
-        trust: Trust::System,
-        identity: None,
         kserve: Some(Box::new(kserve)),
+        ..streamgauge_testing::endpoint()
     }
 }
 

@@ -1,0 +1,119 @@
+//! Plans and records for tests and benchmarks. A test takes a value from here and changes the fields that it is about, so that a new
+//! field of the plan or of the record is added in one place.
+//!
+//! ```
+//! use streamgauge_core::plan::ExportLevel;
+//!
+//! let mut plan = streamgauge_testing::plan();
+//! plan.export = ExportLevel::Raw;
+//! assert!(plan.endpoint.streaming);
+//! ```
+
+use std::path::PathBuf;
+use streamgauge_core::Nanos;
+use streamgauge_core::load::Load;
+use streamgauge_core::plan::{
+    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
+    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
+};
+use streamgauge_core::record::{Outcome, Phase, Record};
+use streamgauge_core::seed::Seed;
+use streamgauge_core::stop::StopRule;
+
+/// A run of eight streamed chat requests in one slot on one thread, without a probe. Every timeout is one second.
+pub fn plan() -> RunPlan {
+    let second = Nanos::from_millis(1_000);
+    RunPlan {
+        endpoint: endpoint(),
+        prompts: prompts(),
+        load: Load::concurrency(1),
+        prefill: None,
+        stop: StopRule { grace: second, ..StopRule::after(8) },
+        warmup: None,
+        cancel: None,
+        connections: ConnectionPolicy::Reuse,
+        steady_state: false,
+        timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
+        threads: 1,
+        stamps: Stamps::Kernel,
+        acknowledge: Acknowledge::AtOnce,
+        token_count: TokenCount::Auto,
+        export: ExportLevel::Records,
+        goodput: Vec::new(),
+        probe: false,
+        artifacts: PathBuf::from("artifacts"),
+        export_file: "profile_export.json".into(),
+    }
+}
+
+/// A server without TLS at `localhost:8000` that streams chat completions of the model `model`.
+pub fn endpoint() -> Endpoint {
+    Endpoint {
+        kind: EndpointKind::Chat,
+        target: Target { tls: false, host: "localhost".into(), port: 8000 },
+        others: Vec::new(),
+        balance: Balance::RoundRobin,
+        path: EndpointKind::Chat.default_path("", None, true),
+        models: vec!["model".into()],
+        model_selection: ModelSelection::RoundRobin,
+        streaming: true,
+        ask_usage: true,
+        continuous_usage: false,
+        length_field: Default::default(),
+        headers: Vec::new(),
+        extra: serde_json::Map::new(),
+        trust: Trust::System,
+        identity: None,
+        kserve: None,
+    }
+}
+
+/// One synthetic prompt of 20 tokens, for which no output length is requested.
+pub fn prompts() -> PromptPlan {
+    PromptPlan {
+        count: 1,
+        input: Length { mean: 20.0, stddev: 0.0 },
+        output: None,
+        output_exact: false,
+        batch: 1,
+        prefixes: 0,
+        prefix_tokens: 100,
+        seed: Seed(0),
+        tokenizer: "cl100k_base".into(),
+        tokenizer_revision: "main".into(),
+    }
+}
+
+/// A successful request of the measured phase that has no times, no output and no usage yet.
+pub fn record() -> Record {
+    Record {
+        seq: 0,
+        phase: Phase::Profiling,
+        thread: 0,
+        slot: 0,
+        prompt: 0,
+        target: 0,
+        input_tokens: 20,
+        want_out: None,
+        due: None,
+        issued: Nanos::ZERO,
+        connect: None,
+        sent: None,
+        written: None,
+        first_byte: None,
+        first_event: None,
+        chunks: Vec::new(),
+        end: Nanos::ZERO,
+        turnaround: None,
+        retries: 0,
+        status: None,
+        finish: None,
+        usage: None,
+        text_tokens: None,
+        bytes: 0,
+        unreadable: Default::default(),
+        body_end: None,
+        sequence: None,
+        outcome: Outcome::Ok,
+    }
+}
