@@ -308,6 +308,11 @@ impl EndpointKind {
         matches!(self, EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp)
     }
 
+    /// Whether a request and its answer are a model's tensors by name; else they are bodies.
+    pub fn has_tensors(self) -> bool {
+        matches!(self, EndpointKind::KserveGrpc | EndpointKind::KserveHttp)
+    }
+
     /// Where servers offer it, for the model of that name, whose version is only of KServe's paths.
     pub fn default_path(self, model: &str, version: Option<&str>, streaming: bool) -> String {
         let of_model = || {

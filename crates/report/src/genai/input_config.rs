@@ -44,7 +44,7 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    let (target, tensors) = (&endpoint.target, endpoint.kind.is_kserve());
+    let (target, tensors) = (&endpoint.target, endpoint.kind.has_tensors());
     // Its default, also where none is meant.
     let asked = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
     let backend = names::backend(asked.unwrap_or(Backend::TensorrtLlm));

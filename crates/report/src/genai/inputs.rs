@@ -11,7 +11,7 @@ use streamgauge_core::plan::EndpointKind;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(out: impl Write, kind: EndpointKind, inputs: &[Value]) -> io::Result<()> {
-    match kind.is_kserve() {
+    match kind.has_tensors() {
         true => indented::write(out, &Inputs { data: inputs.iter().collect() }),
         false => indented::write(out, &Inputs { data: inputs.iter().map(|body| Entry { payload: [body] }).collect() }),
     }
@@ -36,7 +36,7 @@ pub fn listed(kind: EndpointKind, mut body: Value) -> Value {
 /// # Errors
 /// When `input` cannot be read or is no such file.
 pub fn read(input: impl BufRead, kind: EndpointKind) -> io::Result<Vec<Value>> {
-    if kind.is_kserve() {
+    if kind.has_tensors() {
         let inputs: Inputs<Value> = serde_json::from_reader(input)?;
         return Ok(inputs.data);
     }

@@ -12,9 +12,9 @@ pub fn directory_name(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
     let model = endpoint.models.first().map_or(String::new(), |model| file_name(model));
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
-    let service = if endpoint.kind.is_kserve() { "triton" } else { "openai" };
+    let service = if endpoint.kind.has_tensors() { "triton" } else { "openai" };
     let shape = match endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) {
-        Some(backend) if endpoint.kind.is_kserve() => self::backend(backend),
+        Some(backend) if endpoint.kind.has_tensors() => self::backend(backend),
         _ => endpoint.kind.name(),
     };
     format!("{model}{multi}-{service}-{shape}-{}", stimulus(&plan.load))

@@ -80,7 +80,7 @@ impl<W: Write> ExportWriter<W> {
         self.first = true;
         self.windowless = matches!(plan.load, Load::Growing(_));
         // That tool knows the path of an OpenAI endpoint only.
-        (self.service, self.endpoint) = match plan.endpoint.kind.is_kserve() {
+        (self.service, self.endpoint) = match plan.endpoint.kind.has_tensors() {
             true => ("triton", String::new()),
             false => ("openai", plan.endpoint.shown_path().trim_start_matches('/').to_owned()),
         };

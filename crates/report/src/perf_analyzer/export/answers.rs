@@ -44,7 +44,7 @@ impl Form {
             }
             (EndpointKind::Generate, true) => nested(r#"{"response":"data: {\"text_output\":\""#, r#"\"}\n\n"}"#),
             (EndpointKind::Generate, false) => nested(r#"{"response":"{\"text_output\":\""#, r#"\"}"}"#),
-            (kind, _) if kind.is_kserve() => {
+            (kind, _) if kind.has_tensors() => {
                 let has_text = endpoint.kserve.as_ref().is_some_and(|kserve| kserve.text_output.is_some());
                 has_text.then_some(Form { before: r#"{"text_output":""#, after: r#""}"#, is_nested: false })
             }

@@ -11,7 +11,7 @@ use streamgauge_core::record::RawPiece;
 pub fn request_inputs(kind: EndpointKind, shown: &Value) -> String {
     let mut out = Vec::new();
     match shown {
-        Value::Object(tensors) if kind.is_kserve() => {
+        Value::Object(tensors) if kind.has_tensors() => {
             // The model is no tensor; that tool lets it stand there and does not send it.
             let tensors = tensors.iter().filter(|(name, value)| *name != "model" || !value.is_string());
             push_members(&mut out, tensors, push_tensor);
