@@ -1,10 +1,10 @@
 //! The one driver: starts the load threads, watches over the end of the run, and gathers what it left behind.
 
 use crate::control::Control;
-use crate::descriptors;
 use crate::job::{Batch, Job};
-use crate::part::Part;
-use crate::shard::{self, Common, Live, ShardFacts};
+use crate::phase::Part;
+use crate::preflight::descriptors;
+use crate::thread::{self, Common, Live, ShardFacts};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -82,7 +82,7 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
         let mine: Vec<u32> = (thread..slots).step_by(threads as usize).collect();
         let number = u16::try_from(thread).unwrap_or(u16::MAX);
         run.threads.push(std::thread::Builder::new().name(format!("load-{thread}")).spawn(move || {
-            let facts = shard::run(&common, number, mine, &live, sink);
+            let facts = thread::run(&common, number, mine, &live, sink);
             if facts.is_err() {
                 // The others would wait for this one at the gate.
                 common.control.abort();

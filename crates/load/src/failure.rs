@@ -1,12 +1,42 @@
 //! What went wrong, from what the system and the libraries say: one class each, and the message for people.
 
-use crate::connection::Answer;
 use std::error::Error;
 use std::io;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::record::{Failure, FailureClass, Stage};
-use streamgauge_core::secrets::shown_url;
-use streamgauge_core::text::clip;
+use streamgauge_core::record::{Failure, FailureClass, Outcome, Stage};
+
+/// Why an exchange did not come to its end.
+pub(crate) enum Ended {
+    Cancelled,
+    CutOff,
+    Failed(Failure),
+}
+
+impl Ended {
+    /// The same, at another stage.
+    pub fn at(self, stage: Stage) -> Ended {
+        match self {
+            Ended::Failed(failure) => Ended::Failed(Failure { stage, ..failure }),
+            ended => ended,
+        }
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Ended {
+        Ended::Failed(failure)
+    }
+}
+
+impl From<Ended> for Outcome {
+    fn from(ended: Ended) -> Outcome {
+        match ended {
+            Ended::Cancelled => Outcome::Cancelled,
+            Ended::CutOff => Outcome::CutOff,
+            Ended::Failed(failure) => Outcome::Failed(failure),
+        }
+    }
+}
 
 /// A failure of the system at `stage`.
 pub fn from_io(stage: Stage, error: &io::Error) -> Failure {
@@ -71,18 +101,6 @@ fn reason_name(reason: h2::Reason) -> &'static str {
         13 => "HTTP_1_1_REQUIRED",
         _ => "an unknown reason",
     }
-}
-
-/// Longest part of a header's value that a message repeats, in characters.
-const LONGEST_VALUE: usize = 100;
-
-/// What the head of a refusal says beside its status: when to come back, and where to go instead.
-pub fn advice(answer: &Answer) -> String {
-    let said = |name: &str| Some(clip(answer.header(&name.to_ascii_lowercase())?.to_owned(), LONGEST_VALUE));
-    let retry = said("Retry-After").map(|value| format!("Retry-After: {value}"));
-    let location = said("Location").map(|value| format!("Location: {}", shown_url(&value)));
-    let parts: Vec<String> = retry.into_iter().chain(location).collect();
-    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
 
 /// A time limit that ran out at `stage`.

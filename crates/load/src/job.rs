@@ -1,27 +1,27 @@
 //! What the load threads are given, and what they give back.
 
-use crate::attempt::LONGEST_REPLY;
 use crate::balance::{Balancer, Seat};
-use crate::connect::Routes;
-use crate::connection::Outgoing;
 use crate::failure::CLOSING_RACE;
+use crate::request::{Head, HeaderError, Outgoing};
+use crate::routes::Routes;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
-use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{Method, Version};
+use http::{Method, Uri};
 use std::sync::Arc;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::event::OutputKind;
-use streamgauge_core::kserve::{Compression, SequenceTag};
-use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Target};
+use streamgauge_core::kserve::SequenceTag;
+use streamgauge_core::plan::{EndpointKind, RunPlan, Target};
 use streamgauge_core::record::{RawPiece, Record};
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::sequence::Turn;
 use streamgauge_core::tensor::Tensor;
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
-use streamgauge_wire::grpc::encoding_name;
 use streamgauge_wire::{Codec, Encoded, Tag};
 use thiserror::Error;
+
+/// Bytes of an answer that are read, a stream's too: a million tokens in events of 256 bytes. A server that sends more is not answering,
+/// and each event that is kept takes memory.
+const LONGEST_REPLY: u64 = 256 << 20;
 
 /// Everything a run needs, made before load: nothing in it changes once load has begun.
 pub struct Job {
@@ -119,13 +119,8 @@ pub type Batch = Vec<Finished>;
 #[derive(Debug, Error)]
 pub enum JobError {
     /// A header that HTTP does not allow.
-    #[error("header `{name}` cannot be sent: {reason}")]
-    Header {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     /// No request was prepared.
     #[error("there is nothing to send")]
     NoInput,
@@ -155,7 +150,7 @@ impl Job {
         let head = |target: &Target| {
             let head = Head::new(&plan.endpoint, target, codec.content_type())?;
             let uri = head.uri(&plan.endpoint.path);
-            Ok((head, uri))
+            Ok::<_, HeaderError>((head, uri))
         };
         let heads = routes.iter().map(|route| head(&route.target)).collect::<Result<_, _>>()?;
         let balancer = Balancer::new(plan.endpoint.balance, routes.len());
@@ -255,85 +250,4 @@ impl Prepared {
         };
         Prepared { body, expected, tokens, want_out }
     }
-}
-
-/// The head that all requests to a server share.
-pub(crate) struct Head {
-    headers: HeaderMap,
-    version: Version,
-    scheme: Scheme,
-    authority: Option<Authority>,
-}
-
-/// Headers that HTTP/2 does not have: what they say belongs to its connections (RFC 9113, section 8.2.2).
-const NOT_IN_HTTP2: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
-
-impl Head {
-    /// `content_type` is that of the requests' bodies.
-    pub(crate) fn new(endpoint: &Endpoint, target: &Target, content_type: &'static str) -> Result<Head, JobError> {
-        let grpc = endpoint.kind == EndpointKind::KserveGrpc;
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, value("Host", &target.authority())?);
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if grpc {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-            let compression = endpoint.kserve.as_deref().map_or(Compression::None, |kserve| kserve.compression);
-            if let Some(encoding) = encoding_name(compression) {
-                headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
-            }
-            headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,deflate,gzip"));
-        } else {
-            let accept = if endpoint.streaming { "text/event-stream" } else { "application/json" };
-            headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        }
-        let mut given = HeaderMap::new();
-        for header in &endpoint.headers {
-            let refuse = |reason: String| JobError::Header { name: header.name.clone(), reason };
-            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| refuse(error.to_string()))?;
-            if grpc && NOT_IN_HTTP2.contains(&name.as_str()) {
-                return Err(refuse("HTTP/2 has no such header".to_owned()));
-            }
-            given.append(name, value(&header.name, header.value.expose())?);
-        }
-        // What was given replaces ours; a name that was given twice is sent twice.
-        headers.extend(given);
-        let (mut version, mut authority) = (Version::HTTP_11, None);
-        if grpc {
-            version = Version::HTTP_2;
-            let host = headers.remove(HOST);
-            let named = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-            let named = named.parse().map_err(|_| JobError::Header {
-                name: "Host".to_owned(),
-                reason: format!("`{named}` is not a host and a port"),
-            })?;
-            authority = Some(named);
-        }
-        let scheme = if target.tls { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok(Head { headers, version, scheme, authority })
-    }
-
-    /// Where a request for `path` goes, as its protocol says it: HTTP/2 names the server too.
-    pub(crate) fn uri(&self, path: &str) -> Uri {
-        // The path was checked when the plan was made; a request that still has none goes to the root and is refused there.
-        let path: PathAndQuery = path.parse().unwrap_or(PathAndQuery::from_static("/"));
-        let Some(authority) = &self.authority else { return path.into() };
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(authority.clone()).path_and_query(path);
-        // It has all of its parts.
-        uri.build().unwrap_or_default()
-    }
-
-    /// A request for `uri` without a body.
-    pub(crate) fn request(&self, method: Method, uri: Uri) -> http::Request<()> {
-        let mut request = http::Request::new(());
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
-}
-
-fn value(name: &str, text: &str) -> Result<HeaderValue, JobError> {
-    HeaderValue::from_str(text).map_err(|error| JobError::Header { name: name.to_owned(), reason: error.to_string() })
 }

@@ -7,45 +7,30 @@
 //! run each have a load, and follow each other on the same slots. Records leave in batches through a channel; whoever receives them
 //! (counting tokens, writing files, showing progress) does so on a thread of its own.
 
-mod acknowledgements;
-mod addresses;
-mod attempt;
 mod balance;
-mod connect;
 mod connection;
 mod control;
-mod descriptors;
-mod diagnosis;
-mod drains;
 mod driver;
-mod ended;
 mod failure;
-mod forecast;
-mod growth;
 mod job;
-mod kserve;
-mod lobby;
 mod notes;
-mod pacer;
-mod part;
-mod places;
-mod ports;
-mod probe;
+mod pacing;
+mod phase;
+mod preflight;
+mod questions;
+mod request;
+mod routes;
 mod said;
-mod sequences;
-mod shard;
+mod slot;
 mod tasks;
-mod tls;
-mod users;
-mod waits;
-mod watchdog;
+mod thread;
 
-pub use acknowledgements::delayed_acks;
-pub use connect::{NoRoute, Routes};
 pub use control::Control;
-pub use diagnosis::{Spoken, spoken};
 pub use driver::{Progress, Run, run};
-pub use forecast::{Limits, Refusal, forecast};
 pub use job::{Batch, Finished, Input, Job, JobError, Output, Piece};
-pub use kserve::{AskError, Client};
-pub use probe::{Fetched, ProbeError, Probed, Waiting, fetch, probe};
+pub use preflight::{Limits, Refusal, forecast};
+pub use questions::{
+    AskError, Client, Fetched, ProbeError, Probed, Spoken, Waiting, delayed_acks, fetch, probe, spoken,
+};
+pub use request::HeaderError;
+pub use routes::{NoRoute, Routes};

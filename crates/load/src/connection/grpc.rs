@@ -2,8 +2,9 @@
 
 use super::channel::{Channel, Rule};
 use super::line::{Line, Sending};
-use super::{Answer, Outgoing, State};
+use super::{Answer, State};
 use crate::failure;
+use crate::request::Outgoing;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};

@@ -1,9 +1,10 @@
 //! One HTTP/1.1 connection, driven by the task that uses it: hyper's connection future is polled here and not spawned, so
 //! that a chunk reaches its reader without a second wake-up, and so that the newest read is the one a chunk came in.
 
+use super::Answer;
 use super::line::{Line, Transport};
-use super::{Answer, Outgoing};
 use crate::failure;
+use crate::request::Outgoing;
 use bytes::Bytes;
 use http::header;
 use http_body_util::Full;

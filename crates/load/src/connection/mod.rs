@@ -10,43 +10,23 @@ pub use grpc::Grpc;
 pub use http1::Http1;
 pub use line::{Acks, Line, Noted, Sending, Transport};
 
-use crate::job::Head;
+use crate::request::Outgoing;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, StatusCode, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, StatusCode};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::ConnectionPolicy;
 use streamgauge_core::record::Failure;
+use streamgauge_core::secrets::shown_url;
+use streamgauge_core::text::clip;
 use streamgauge_net::Receipt;
 use streamgauge_wire::Unpacker;
 
-/// A request on its way out.
-pub struct Outgoing<'a> {
-    /// Its head, but for what only this request says.
-    pub head: &'a Head,
-    /// GET, POST, ..
-    pub method: http::Method,
-    /// What is asked.
-    pub uri: &'a Uri,
-    /// Its body; of gRPC a message with its prefix.
-    pub body: Bytes,
-    /// `Inference-Header-Content-Length`, where the body's JSON is not all of it.
-    pub json: Option<usize>,
-}
-
-impl Outgoing<'_> {
-    fn whole(self) -> http::Request<Full<Bytes>> {
-        let mut request = self.head.request(self.method, self.uri.clone()).map(|()| Full::new(self.body));
-        if let Some(json) = self.json {
-            request.headers_mut().insert("inference-header-content-length", json.into());
-        }
-        request
-    }
-}
+/// Longest part of a header's value that a message repeats, in characters.
+const LONGEST_VALUE: usize = 100;
 
 /// The head of an answer.
 pub struct Answer {
@@ -73,6 +53,15 @@ impl Answer {
         let values = self.headers.get_all(CONTENT_ENCODING);
         // What is no text is no name of an encoding either.
         Unpacker::new(values.iter().map(|value| value.to_str().unwrap_or("not a text")))
+    }
+
+    /// What the head of a refusal says beside its status: when to come back, and where to go instead.
+    pub fn advice(&self) -> String {
+        let said = |name: &str| Some(clip(self.header(&name.to_ascii_lowercase())?.to_owned(), LONGEST_VALUE));
+        let retry = said("Retry-After").map(|value| format!("Retry-After: {value}"));
+        let location = said("Location").map(|value| format!("Location: {}", shown_url(&value)));
+        let parts: Vec<String> = retry.into_iter().chain(location).collect();
+        if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
     }
 
     /// A header as text, if it is there and is text; the first of several.

@@ -2,8 +2,7 @@
 
 use crate::connection::Written;
 use crate::control::LocalEnd;
-use crate::ended::Ended;
-use crate::failure;
+use crate::failure::{self, Ended};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! What a server speaks on a port where the run's protocol got no answer: asked over a connection of its own, once the run has
 //! failed there, so that the message can name the cause.
 
-use crate::connect::Routes;
+use crate::routes::Routes;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

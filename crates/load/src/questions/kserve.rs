@@ -1,10 +1,10 @@
 //! Questions to a KServe v2 server beside the load, in no figure: what it is, what its models are, what it has counted.
 
-use crate::connect::Routes;
-use crate::connection::{Connection, Outgoing, State};
+use super::probe::{ProbeError, whole_body};
+use crate::connection::{Connection, State};
 use crate::failure;
-use crate::job::Head;
-use crate::probe::{ProbeError, whole_body};
+use crate::request::{Head, Outgoing};
+use crate::routes::Routes;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use std::time::Duration;

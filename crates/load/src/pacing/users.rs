@@ -1,7 +1,8 @@
 //! Users with a rhythm: each is a slot, and its requests are every n-th of one steady schedule.
 
-use crate::part::{Limits, Part};
-use crate::waits::{Ticket, Waits};
+use super::ticket::Ticket;
+use super::waits::Waits;
+use crate::phase::{Limits, Part};
 use std::io;
 use streamgauge_core::arrival::Rate;
 use streamgauge_core::clock::{Clock, Nanos};

@@ -1,9 +1,11 @@
 //! How the servers of a run are reached: names are resolved once, before load, and certificates are read once.
 
-use crate::addresses::Addresses;
+mod addresses;
+mod tls;
+
 use crate::connection::{Channel, Channels, Connection, Grpc, Http1, Noted, Rule, Transport};
 use crate::failure;
-use crate::tls;
+use addresses::Addresses;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, ToSocketAddrs};

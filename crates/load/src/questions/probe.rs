@@ -1,12 +1,13 @@
 //! Questions asked before load, in no figure: which models there are, and whether a request is answered at all.
 
-use crate::attempt::{Slot, Tally};
-use crate::connect::Routes;
-use crate::connection::{Acks, Connection, Outgoing};
+use crate::connection::{Acks, Connection};
 use crate::control::{Control, End, LocalEnd};
 use crate::failure;
-use crate::job::{Finished, Head, Job, JobError};
-use crate::waits::Ticket;
+use crate::job::{Finished, Job};
+use crate::pacing::Ticket;
+use crate::request::{Head, HeaderError, Outgoing};
+use crate::routes::Routes;
+use crate::slot::{Slot, Tally};
 use bytes::Bytes;
 use std::pin::pin;
 use std::rc::Rc;
@@ -29,7 +30,7 @@ pub enum ProbeError {
     Start(#[from] std::io::Error),
     /// The question cannot be put.
     #[error(transparent)]
-    Job(#[from] JobError),
+    Header(#[from] HeaderError),
     /// The server did not answer well.
     #[error("{0}")]
     Failed(Failure),

@@ -1,89 +1,18 @@
 //! What a request waits for before it is sent: its time, its places. Each wait ends with the phase.
 
+use super::ticket::Held;
 use crate::control::{Control, LocalEnd};
-use crate::growth::GrowthPlace;
-use crate::part::Part;
-use crate::places::SharedPlaces;
+use crate::phase::{Part, SharedPlaces};
 use crate::tasks;
-use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_core::sequence::Turn;
 use streamgauge_net::Timer;
 use tokio::sync::SemaphorePermit;
 
 /// How long before a request is due its slot wakes up. A processor that was idle takes some tens of microseconds to come back, and
 /// none if it was busy, so without this the gaps between requests would differ by as much.
 const WAKE_UP: Nanos = Nanos(50_000);
-
-/// A request to be sent now.
-pub(crate) struct Ticket<'a> {
-    /// Its number in the phase.
-    pub seq: u64,
-    /// When the schedule wanted it sent, where there is one.
-    pub due: Option<Nanos>,
-    /// When the slot took it up: at or after `due`.
-    pub issued: Nanos,
-    /// Its part in a sequence, where requests have one.
-    pub turn: Option<Turn>,
-    /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
-    pub waited: bool,
-    /// Its place under the cap, given back when this is dropped.
-    _cap: Option<SemaphorePermit<'a>>,
-    /// Its place among those without a first output.
-    prefill: Cell<Option<SemaphorePermit<'a>>>,
-    /// Its place in a load that grows.
-    growth: Cell<Option<GrowthPlace<'a>>>,
-    /// Its place in a sequence that has one request at a time.
-    _gate: Option<SemaphorePermit<'a>>,
-}
-
-impl<'a> Ticket<'a> {
-    /// A request that holds no place.
-    pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
-        let (prefill, growth) = (Cell::new(None), Cell::new(None));
-        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill, growth, _gate: None }
-    }
-
-    /// A request of a closed loop: nothing but the slot itself was waited for.
-    pub fn at_once(seq: u64, issued: Nanos) -> Ticket<'a> {
-        Ticket::free(seq, None, issued)
-    }
-
-    /// This request with the places that it got.
-    pub fn with(self, held: Held<'a>) -> Ticket<'a> {
-        Ticket { waited: held.waited, _cap: held.cap, prefill: Cell::new(held.prefill), ..self }
-    }
-
-    /// This request in its place of a load that grows.
-    pub fn in_growth(self, place: GrowthPlace<'a>) -> Ticket<'a> {
-        Ticket { growth: Cell::new(Some(place)), ..self }
-    }
-
-    /// This request as a part of a sequence, with the place there that it got; `issued` is when, where it had to wait.
-    pub fn in_sequence(self, turn: Turn, gate: Option<SemaphorePermit<'a>>, issued: Nanos) -> Ticket<'a> {
-        Ticket { turn: Some(turn), _gate: gate, issued, ..self }
-    }
-
-    /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.
-    pub fn take_prefill(&self) -> Option<SemaphorePermit<'a>> {
-        self.prefill.take()
-    }
-
-    /// Its place in a load that grows, for whoever counts its responses.
-    pub fn take_growth(&self) -> Option<GrowthPlace<'a>> {
-        self.growth.take()
-    }
-}
-
-/// The places of one request.
-#[derive(Debug)]
-pub(crate) struct Held<'a> {
-    cap: Option<SemaphorePermit<'a>>,
-    prefill: Option<SemaphorePermit<'a>>,
-    waited: bool,
-}
 
 /// How the slots of one load thread wait in one phase.
 #[derive(Clone)]

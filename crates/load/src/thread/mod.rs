@@ -1,19 +1,16 @@
 //! One load thread: a current-thread runtime with a task for each of its slots. Threads share the gate before each phase, the
 //! phases' tickets and places, and nothing else.
 
-use crate::attempt::{Slot, Tally, never_sent};
+mod lobby;
+
 use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
-use crate::growth::GrowthPlace;
 use crate::job::{Batch, Finished, Job};
-use crate::lobby::Lobby;
-use crate::pacer::Pacer;
-use crate::part::Part;
-use crate::places::SharedPlaces;
-use crate::sequences::Sequences;
+use crate::pacing::{Pacer, Ticket, User, Waits};
+use crate::phase::{GrowthPlace, Part, Sequences, SharedPlaces};
+use crate::slot::{Slot, Tally, never_sent};
 use crate::tasks::{self, Tasks};
-use crate::users::User;
-use crate::waits::{Ticket, Waits};
+use lobby::Lobby;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::pin;

@@ -5,9 +5,10 @@
 //! been closed meanwhile), or to a new slot when all are busy. So busy slots never hold the schedule up; only a cap may (on
 //! what is in flight, or on what has no first output yet), and a system without descriptors.
 
-use crate::part::{Limits, Part};
+use super::ticket::Ticket;
+use super::waits::Waits;
+use crate::phase::{Limits, Part};
 use crate::tasks;
-use crate::waits::{Ticket, Waits};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;

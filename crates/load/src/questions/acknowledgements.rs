@@ -5,11 +5,11 @@
 //! with acknowledgements at once, so its times are the server's own and do not show this. Requests before load that acknowledge
 //! late and at once in turn do: the probe is the first of them.
 
-use crate::attempt::Slot;
+use super::probe::ProbeError;
 use crate::connection::Acks;
 use crate::job::Job;
-use crate::probe::ProbeError;
-use crate::waits::Ticket;
+use crate::pacing::Ticket;
+use crate::slot::Slot;
 use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};

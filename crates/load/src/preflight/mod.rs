@@ -1,9 +1,11 @@
 //! What a plan will run out of on this system, told before load: descriptors and ports. What cannot work is refused; what
 //! may run out in the course of the run is a note. Both give the numbers and the setting to change.
 
-use crate::connect::Routes;
-use crate::descriptors;
-use crate::ports::Ports;
+pub(crate) mod descriptors;
+mod ports;
+
+use crate::routes::Routes;
+use ports::Ports;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -347,8 +349,8 @@ fn rounded(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::ports::Early;
     use super::*;
-    use crate::ports::Early;
     use streamgauge_core::arrival::{Arrival, Rate};
     use streamgauge_core::load::{Arrivals, Places};
 

@@ -1,16 +1,18 @@
 //! One request, from the moment a slot takes it up until it is done, failed, given up or cut off.
 
-use crate::connection::{Acks, Channels, Connection, Outgoing, State};
+mod drains;
+mod watchdog;
+
+use crate::connection::{Acks, Channels, Connection, State};
 use crate::control::LocalEnd;
-use crate::drains::{Drains, rest_of_body};
-use crate::ended::Ended;
-use crate::failure;
-use crate::growth::GrowthPlace;
+use crate::failure::{self, Ended};
 use crate::job::{Finished, Job, Prepared};
 use crate::notes::Notes;
+use crate::pacing::Ticket;
+use crate::phase::GrowthPlace;
+use crate::request::Outgoing;
 use crate::said::Texts;
-use crate::waits::Ticket;
-use crate::watchdog::{Limit, Watchdog};
+use drains::{Drains, rest_of_body};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,13 +23,10 @@ use streamgauge_core::tensor::Tensor;
 use streamgauge_net::Receipt;
 use streamgauge_wire::{AnswerTo, Decoder, Tag, Unpacker, server_message};
 use tokio::sync::SemaphorePermit;
+use watchdog::{Limit, Watchdog};
 
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
-
-/// Bytes of an answer that are read, a stream's too: a million tokens in events of 256 bytes. A server that sends more is not answering,
-/// and each event that is kept takes memory.
-pub(crate) const LONGEST_REPLY: u64 = 256 << 20;
 
 /// What a piece of an answer whose bytes are kept takes beside its bytes.
 const RAW_PIECE: u64 = 64;
@@ -303,7 +302,7 @@ impl Slot {
         })??;
         draft.ends_connection = answer.ends_connection;
         if !answer.status.is_success() {
-            draft.advice = failure::advice(&answer);
+            draft.advice = answer.advice();
         }
         let header_length = answer.header("inference-header-content-length").and_then(|text| text.parse().ok());
         let to = AnswerTo { id: draft.tag.id, expected, header_length, encoding: answer.header("grpc-encoding") };
@@ -372,7 +371,7 @@ struct Draft<'a> {
     error_body: Option<Vec<u8>>,
     /// What the head of such an answer says beside its status.
     advice: String,
-    /// See [`LONGEST_REPLY`].
+    /// Bytes of the answer that are read at most.
     longest_reply: u64,
     keep_raw: bool,
     raw: Vec<RawPiece>,

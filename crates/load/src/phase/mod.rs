@@ -1,9 +1,11 @@
 //! One phase of a run as all load threads share it: its plan, its tickets and its places.
 
-use crate::growth::SharedGrowth;
+mod growth;
+mod places;
+mod sequences;
+
 use crate::job::Job;
-use crate::places::SharedPlaces;
-use crate::sequences::Sequences;
+use growth::SharedGrowth;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use streamgauge_core::clock::Nanos;
@@ -11,6 +13,10 @@ use streamgauge_core::load::Load;
 use streamgauge_core::plan::PhasePlan;
 use streamgauge_core::schedule::Due;
 use tokio::sync::Notify;
+
+pub(crate) use growth::GrowthPlace;
+pub(crate) use places::SharedPlaces;
+pub(crate) use sequences::Sequences;
 
 /// A schedule begins so long after the gate has opened: time for every thread to wake up and wait for its first due, so that
 /// none begins late.

@@ -1,0 +1,75 @@
+//! A request that may be sent now, with the places that it holds.
+
+use crate::phase::GrowthPlace;
+use std::cell::Cell;
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::sequence::Turn;
+use tokio::sync::SemaphorePermit;
+
+/// A request to be sent now.
+pub(crate) struct Ticket<'a> {
+    /// Its number in the phase.
+    pub seq: u64,
+    /// When the schedule wanted it sent, where there is one.
+    pub due: Option<Nanos>,
+    /// When the slot took it up: at or after `due`.
+    pub issued: Nanos,
+    /// Its part in a sequence, where requests have one.
+    pub turn: Option<Turn>,
+    /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
+    pub waited: bool,
+    /// Its place under the cap, given back when this is dropped.
+    _cap: Option<SemaphorePermit<'a>>,
+    /// Its place among those without a first output.
+    prefill: Cell<Option<SemaphorePermit<'a>>>,
+    /// Its place in a load that grows.
+    growth: Cell<Option<GrowthPlace<'a>>>,
+    /// Its place in a sequence that has one request at a time.
+    _gate: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Ticket<'a> {
+    /// A request that holds no place.
+    pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
+        let (prefill, growth) = (Cell::new(None), Cell::new(None));
+        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill, growth, _gate: None }
+    }
+
+    /// A request of a closed loop: nothing but the slot itself was waited for.
+    pub fn at_once(seq: u64, issued: Nanos) -> Ticket<'a> {
+        Ticket::free(seq, None, issued)
+    }
+
+    /// This request with the places that it got.
+    pub fn with(self, held: Held<'a>) -> Ticket<'a> {
+        Ticket { waited: held.waited, _cap: held.cap, prefill: Cell::new(held.prefill), ..self }
+    }
+
+    /// This request in its place of a load that grows.
+    pub fn in_growth(self, place: GrowthPlace<'a>) -> Ticket<'a> {
+        Ticket { growth: Cell::new(Some(place)), ..self }
+    }
+
+    /// This request as a part of a sequence, with the place there that it got; `issued` is when, where it had to wait.
+    pub fn in_sequence(self, turn: Turn, gate: Option<SemaphorePermit<'a>>, issued: Nanos) -> Ticket<'a> {
+        Ticket { turn: Some(turn), _gate: gate, issued, ..self }
+    }
+
+    /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.
+    pub fn take_prefill(&self) -> Option<SemaphorePermit<'a>> {
+        self.prefill.take()
+    }
+
+    /// Its place in a load that grows, for whoever counts its responses.
+    pub fn take_growth(&self) -> Option<GrowthPlace<'a>> {
+        self.growth.take()
+    }
+}
+
+/// The places of one request.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    pub cap: Option<SemaphorePermit<'a>>,
+    pub prefill: Option<SemaphorePermit<'a>>,
+    pub waited: bool,
+}

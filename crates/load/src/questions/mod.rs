@@ -1,0 +1,11 @@
+//! Questions to a server beside the load, which are in no figure.
+
+mod acknowledgements;
+mod diagnosis;
+mod kserve;
+mod probe;
+
+pub use acknowledgements::delayed_acks;
+pub use diagnosis::{Spoken, spoken};
+pub use kserve::{AskError, Client};
+pub use probe::{Fetched, ProbeError, Probed, Waiting, fetch, probe};
