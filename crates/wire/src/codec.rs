@@ -1,31 +1,18 @@
 //! The codec of an endpoint: prompts to request bodies, bytes of answers to events.
 
-use crate::decoder::{Body, Decoder, Reader};
+use crate::body::opening::Opening;
+use crate::body::sse::SseParser;
+use crate::decoder::{AnswerTo, Body, Decoder, Reader};
 use crate::encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
-use crate::grpc::Messages;
-use crate::infer::request;
-use crate::opening::Opening;
-use crate::sse::SseParser;
-use crate::{chat, completions, generate};
+use crate::kserve::framing::Messages;
+use crate::kserve::generate;
+use crate::kserve::infer::request;
+use crate::openai::{chat, completions};
 use serde_json::{Map, Value, json};
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Kserve, TensorFormat};
 use streamgauge_core::plan::{Endpoint, EndpointKind, LengthField};
 use streamgauge_core::prompt::Given;
-use streamgauge_core::tensor::Tensor;
-
-/// What a decoder must know of the request that is answered, and of the answer's head.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AnswerTo<'a> {
-    /// The request's id, which answers over gRPC must repeat.
-    pub id: u64,
-    /// What outputs must be, byte for byte.
-    pub expected: &'a [Tensor],
-    /// The answer's `Inference-Header-Content-Length`.
-    pub header_length: Option<usize>,
-    /// The answer's `grpc-encoding`.
-    pub encoding: Option<&'a str>,
-}
 
 /// How an endpoint is spoken to.
 #[derive(Clone, Debug)]

@@ -1,24 +1,35 @@
 //! Bytes of one answer to events.
 
-use crate::answer::failure_message;
-use crate::codec::AnswerTo;
-use crate::generate;
-use crate::grpc::Messages;
-use crate::infer::answer::OutputReader;
-use crate::infer::document::Document;
-use crate::infer::message::{InferMessage, StreamMessage};
+use crate::body::opening::{Opening, Shape};
+use crate::body::sse::{MAX_EVENT, SseEvent, SseParser};
+use crate::kserve::framing::Messages;
+use crate::kserve::generate;
+use crate::kserve::infer::document::Document;
+use crate::kserve::infer::message::{InferMessage, StreamMessage};
+use crate::kserve::infer::outputs::OutputReader;
+use crate::limits::MAX_BODY;
 use crate::objects::{Objects, excerpt};
-use crate::opening::{Opening, Shape};
-use crate::sse::{MAX_EVENT, SseEvent, SseParser};
+use crate::openai::choices::failure_message;
 use streamgauge_core::Event;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::EndpointKind;
-
-/// The longest answer that is not a stream, and the longest message of one, in bytes.
-pub const MAX_BODY: usize = 64 << 20;
+use streamgauge_core::tensor::Tensor;
 
 /// What is wrong with any bytes behind the last response.
 const AFTER_THE_LAST: &str = "a response after the last one";
+
+/// What a decoder must know of the request that is answered, and of the answer's head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnswerTo<'a> {
+    /// The request's id, which answers over gRPC must repeat.
+    pub id: u64,
+    /// What outputs must be, byte for byte.
+    pub expected: &'a [Tensor],
+    /// The answer's `Inference-Header-Content-Length`.
+    pub header_length: Option<usize>,
+    /// The answer's `grpc-encoding`.
+    pub encoding: Option<&'a str>,
+}
 
 /// Reads one answer. After [`Event::Malformed`] it reports nothing more.
 #[derive(Debug)]

@@ -8,39 +8,24 @@
 //!
 //! Nothing here waits, does input or output, or reads a clock, and no bytes whatever make it panic.
 
-mod answer;
-mod chat;
+mod body;
 mod codec;
-mod completions;
 mod decoder;
-mod elements;
 mod encoded;
 mod error_body;
-mod generate;
-pub mod grpc;
-mod infer;
 mod json;
 pub mod kserve;
-mod message;
-mod models;
+mod limits;
 mod objects;
-mod opening;
-mod parts;
-/// The messages of `proto/kserve_v2.proto`. They are generated; where they are no longer the file's, the test that says so shows
-/// what they should be.
-#[allow(missing_docs, clippy::all)]
-#[rustfmt::skip]
-pub mod proto;
-mod repair;
-mod sse;
-mod template;
-mod unpack;
+mod openai;
 
-pub use codec::{AnswerTo, Codec};
-pub use decoder::{Decoder, MAX_BODY};
+pub use body::sse::{MAX_EVENT, SseEvent, SseParser};
+pub use body::unpack::{MAX_UNPACKED, Unpacker};
+pub use codec::Codec;
+pub use decoder::{AnswerTo, Decoder};
 pub use encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
 pub use error_body::{names_field, server_message};
-pub use infer::responses::{InferResponse, infer_responses};
-pub use models::{ModelsError, model_ids};
-pub use sse::{MAX_EVENT, SseEvent, SseParser};
-pub use unpack::{MAX_UNPACKED, Unpacker};
+pub use kserve::infer::responses::{InferResponse, infer_responses};
+pub use kserve::{framing as grpc, proto};
+pub use limits::MAX_BODY;
+pub use openai::models::{ModelsError, model_ids};

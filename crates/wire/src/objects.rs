@@ -3,12 +3,12 @@
 //! What no figure needs is never looked at. What cannot be read is passed over and said ([`Event::Unreadable`]), so that one
 //! odd chunk costs itself and not the request.
 
-use crate::answer::{Answer, Odd, report};
-use crate::generate;
+use crate::body::sse::BYTE_ORDER_MARK;
+use crate::json::repair::repair;
+use crate::json::template::Template;
 use crate::json::{Member, not_json};
-use crate::repair::repair;
-use crate::sse::BYTE_ORDER_MARK;
-use crate::template::Template;
+use crate::kserve::generate;
+use crate::openai::choices::{Answer, Odd, report};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use streamgauge_core::Event;

@@ -1,7 +1,7 @@
 //! Bodies as GenAI-Perf writes them, what the captures do not show, and the template against the parser.
 
 use super::*;
-use crate::decoder::MAX_BODY;
+use crate::limits::MAX_BODY;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use streamgauge_core::{Event, OutputKind};

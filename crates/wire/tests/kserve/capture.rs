@@ -38,7 +38,7 @@ pub fn framed(messages: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn the_messages_are_those_of_the_proto_file() {
-    let out = folder().join("src/proto.rs");
+    let out = folder().join("src/kserve/proto.rs");
     let made = {
         let folder = std::env::temp_dir().join(format!("streamgauge-proto-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();

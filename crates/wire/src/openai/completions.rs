@@ -1,4 +1,4 @@
-//! Completions: prompts out. What comes in is read by [`crate::answer`].
+//! Completions: prompts out. What comes in is read by [`crate::openai::choices`].
 
 use serde_json::{Map, Value};
 use streamgauge_core::Prompt;

@@ -1,6 +1,10 @@
 //! JSON as servers write it. A member is read where its value is of the wanted type, and passed over where it is not, so
 //! that one odd member costs itself and not the chunk. Of members that stand twice the last one counts.
 
+pub(crate) mod object;
+pub(crate) mod repair;
+pub(crate) mod template;
+
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};

@@ -1,9 +1,9 @@
 //! Answers of HTTP inference: a JSON document, and tensors as bytes behind it.
 
-use crate::answer::Object;
-use crate::elements;
-use crate::infer::answer::{Output, Response};
 use crate::json::not_json;
+use crate::json::object::Object;
+use crate::kserve::elements;
+use crate::kserve::infer::outputs::{Output, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;

@@ -1,11 +1,11 @@
 //! A KServe v2 server's answers to questions, in both protocols.
 
 use super::Protocol;
-use crate::answer::Object;
 use crate::json::not_json;
-use crate::proto;
-use crate::proto::model_config::SchedulingChoice;
-use crate::proto::model_metadata_response::TensorMetadata;
+use crate::json::object::Object;
+use crate::kserve::proto;
+use crate::kserve::proto::model_config::SchedulingChoice;
+use crate::kserve::proto::model_metadata_response::TensorMetadata;
 use prost::Message;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -1,6 +1,6 @@
 //! gRPC without its connection: messages behind prefixes, their compression, and what became of a call.
 
-use crate::decoder::MAX_BODY;
+use crate::limits::MAX_BODY;
 use flate2::Compression as Level;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};

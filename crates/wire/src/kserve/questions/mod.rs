@@ -1,12 +1,12 @@
 //! Questions to a KServe v2 server, and its answers.
 
-mod answers;
+mod replies;
 
-pub use answers::{KserveError, model_info, model_info_of_metadata, ready, server_info, statistics};
+pub use replies::{KserveError, model_info, model_info_of_metadata, ready, server_info, statistics};
 
-use crate::proto::log_settings_request::SettingValue;
-use crate::proto::log_settings_request::setting_value::ParameterChoice;
-use crate::proto::{self, trace_setting_request};
+use crate::kserve::proto::log_settings_request::SettingValue;
+use crate::kserve::proto::log_settings_request::setting_value::ParameterChoice;
+use crate::kserve::proto::{self, trace_setting_request};
 use prost::Message;
 use serde_json::{Value, json};
 use streamgauge_core::text::percent_encoded;

@@ -1,6 +1,6 @@
 //! How a body begins, which shows whether it is an event stream, whatever its Content-Type says or leaves out.
 
-use crate::sse::BYTE_ORDER_MARK;
+use crate::body::sse::BYTE_ORDER_MARK;
 use memchr::memchr;
 
 /// What a body is.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_core::{Event, OutputKind};
 
-use crate::elements;
+use crate::kserve::elements;
 
 /// One output of a response.
 #[derive(Debug)]

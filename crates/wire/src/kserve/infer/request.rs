@@ -1,12 +1,12 @@
 //! Requests for inference: tensors as a message, or as JSON with bytes behind it.
 
-use crate::elements;
 use crate::encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
-use crate::grpc;
-use crate::infer::answer::misfit;
-use crate::proto::infer_parameter::ParameterChoice;
-use crate::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
-use crate::proto::{InferParameter, ModelInferRequest};
+use crate::kserve::elements;
+use crate::kserve::framing;
+use crate::kserve::infer::outputs::misfit;
+use crate::kserve::proto::infer_parameter::ParameterChoice;
+use crate::kserve::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use crate::kserve::proto::{InferParameter, ModelInferRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
@@ -176,13 +176,13 @@ pub(crate) fn dressed_message(message: &[u8], compression: Compression, tag: &Ta
     let body = match compression {
         Compression::None => {
             let length = message.len() + rest.encoded_len();
-            let mut body = Vec::with_capacity(grpc::PREFIX + length);
-            grpc::push_prefix(&mut body, length);
+            let mut body = Vec::with_capacity(framing::PREFIX + length);
+            framing::push_prefix(&mut body, length);
             body.extend_from_slice(message);
             rest.encode_raw(&mut body);
             body
         }
-        _ => grpc::compressed(&[message, &rest.encode_to_vec()].concat(), compression),
+        _ => framing::compressed(&[message, &rest.encode_to_vec()].concat(), compression),
     };
     Dressed { body, json: 0 }
 }

@@ -1,7 +1,7 @@
 //! The list of models that a server offers.
 
-use crate::answer::Object;
 use crate::json::not_json;
+use crate::json::object::Object;
 use serde::Deserialize;
 use thiserror::Error;
 

@@ -3,9 +3,9 @@
 //! It reads the same as the generated code, with two differences that no server's answer shows: a message that holds another one
 //! twice (which protobuf would merge) is refused, and texts that nobody looks at need not be UTF-8.
 
-use crate::infer::answer::{Output, Response};
-use crate::infer::fields::{Broken, Field, Fields, OTHER_TYPE, utf8};
-use crate::proto::InferTensorContents;
+use crate::kserve::infer::fields::{Broken, Field, Fields, OTHER_TYPE, utf8};
+use crate::kserve::infer::outputs::{Output, Response};
+use crate::kserve::proto::InferTensorContents;
 use prost::Message;
 use smallvec::SmallVec;
 use std::borrow::Cow;

@@ -10,7 +10,7 @@
 //! What a chunk says may depend on its text in no way but being that text. Hence empty texts are left to the parser (they
 //! are no output), and so are chunks in which the text is compared with another (see [`Piece::in_place`]).
 //!
-//! [`Piece::in_place`]: crate::answer::Piece::in_place
+//! [`Piece::in_place`]: crate::openai::piece::Piece::in_place
 
 use streamgauge_core::OutputKind;
 

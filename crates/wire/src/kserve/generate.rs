@@ -1,9 +1,9 @@
 //! Triton's generate extension: inputs as members of one object out, outputs as members of objects in.
 
-use crate::answer::failure_message;
-use crate::elements;
+use crate::json::template::Template;
 use crate::json::{FromJson, Key, Member, Reason, Something, Text, pass};
-use crate::template::Template;
+use crate::kserve::elements;
+use crate::openai::choices::failure_message;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::de::StrRead;
 use serde_json::{Map, Value, json};

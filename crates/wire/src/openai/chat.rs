@@ -1,4 +1,4 @@
-//! Chat completions: messages out. What comes in is read by [`crate::answer`].
+//! Chat completions: messages out. What comes in is read by [`crate::openai::choices`].
 
 use serde_json::{Map, Value, json};
 use streamgauge_core::Prompt;

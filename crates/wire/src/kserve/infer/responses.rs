@@ -1,9 +1,9 @@
 //! Answers as files show them: the outputs of each response, from the bytes as they came.
 
-use crate::grpc::Messages;
-use crate::infer::answer::members;
-use crate::infer::document::Document;
-use crate::infer::message::{InferMessage, StreamMessage};
+use crate::kserve::framing::Messages;
+use crate::kserve::infer::document::Document;
+use crate::kserve::infer::message::{InferMessage, StreamMessage};
+use crate::kserve::infer::outputs::members;
 use serde_json::{Map, Value};
 use streamgauge_core::plan::{Endpoint, EndpointKind};
 

@@ -1,8 +1,8 @@
 //! What a model said, in the members under which servers send it: the `delta` of a chunk, or the `message` of a whole answer.
 
-use crate::answer::Piece;
 use crate::json::{FromJson, Key, Member, Text, TextOrObject, pass};
-use crate::parts::{Content, Thought};
+use crate::openai::parts::{Content, Thought};
+use crate::openai::piece::Piece;
 use serde::de::{MapAccess, SeqAccess};
 use std::borrow::Cow;
 use streamgauge_core::OutputKind;

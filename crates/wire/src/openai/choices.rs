@@ -2,23 +2,13 @@
 //! order in which one object's events are reported.
 
 use crate::error_body::server_message;
+use crate::json::template::Template;
 use crate::json::{Count, FromJson, Index, Key, Member, Reason, Something, Text, pass};
-use crate::message::Message;
-use crate::template::Template;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, forward_to_deserialize_any};
+use crate::openai::message::Message;
+use crate::openai::piece::Piece;
+use serde::de::MapAccess;
 use std::borrow::Cow;
 use streamgauge_core::{Event, OutputKind, Usage};
-
-/// One piece of output.
-pub(crate) struct Piece<'a> {
-    /// What it is.
-    pub(crate) kind: OutputKind,
-    /// Its text.
-    pub(crate) text: Cow<'a, str>,
-    /// Whether the text is the very bytes of the event, and the event's meaning does not depend on it.
-    pub(crate) in_place: bool,
-}
 
 /// What there is to know of a chunk besides what it said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -342,40 +332,5 @@ impl UsageBody {
         ]
         .into_iter()
         .find_map(|(is_odd, name)| is_odd.then_some(name))
-    }
-}
-
-/// A JSON object and nothing else. A derived struct also accepts an array of its members in order, which no server
-/// means: `"delta":["x"]` is malformed, not the content `x`.
-pub(crate) struct Object<T>(pub(crate) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
-        T::deserialize(StructAsMap(deserializer)).map(Object)
-    }
-}
-
-/// A deserializer that takes the wish for a struct as the wish for a map.
-struct StructAsMap<D>(D);
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for StructAsMap<D> {
-    type Error = D::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(visitor)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
