@@ -180,7 +180,7 @@ fn record(seq: u64) -> Record {
         slot: (seq % 64) as u32,
         prompt: (seq % 100) as u32,
         input_tokens: 550,
-        want_out: Some(CHUNKS as u32),
+        requested_output_tokens: Some(CHUNKS as u32),
         issued: sent,
         sent: Some(sent),
         first_byte: first,

@@ -158,7 +158,7 @@ impl Free {
             usage: endpoint.ask_usage && !endpoint.continuous_usage && !added("stream_options"),
             length: is_chat
                 && !settings.chosen_length_field
-                && prompt.want_out.is_some()
+                && prompt.requested_output_tokens.is_some()
                 && !lengths.into_iter().any(added),
         }
     }

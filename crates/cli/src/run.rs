@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Control, Input, Job};
 use streamgauge_prompt::synthesize;
@@ -117,9 +117,9 @@ pub fn prepare(
     let kind = plan.endpoint.kind;
     let bodies: Vec<_> = prompts
         .iter()
-        .map(|prompt| match &prompt.given {
+        .map(|prompt| match &prompt.payload {
             // What the user wrote stands as it is.
-            Given::Body(_) => codec.shown(prompt),
+            Payload::Body(_) => codec.shown(prompt),
             _ => inputs::listed(kind, codec.shown(prompt)),
         })
         .collect();
@@ -133,17 +133,13 @@ pub fn prepare(
 
 fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<Input, EncodeError> {
     // A server takes the length for each text of a batch; a record is of them all.
-    let texts = u32::try_from(prompt.texts.len()).unwrap_or(u32::MAX);
-    let want_out = prompt.want_out.map(|tokens| tokens.saturating_mul(texts));
-    let expected = match &prompt.given {
-        Given::Tensors { expected, .. } => expected.clone(),
-        Given::Body(_) | Given::Members(_) | Given::Nothing => Vec::new(),
-    };
+    let texts = u32::try_from(prompt.texts().len()).unwrap_or(u32::MAX);
+    let requested_output_tokens = prompt.requested_output_tokens.map(|tokens| tokens.saturating_mul(texts));
     let encoded = match place {
         Some(place) => codec.encode_shared(prompt, place)?,
         None => codec.encode(prompt)?,
     };
-    Ok(Input { encoded, expected, tokens: prompt.tokens, want_out })
+    Ok(Input { encoded, expected: prompt.payload.expected().to_vec(), tokens: prompt.tokens, requested_output_tokens })
 }
 
 /// Offers the load and takes the records in.

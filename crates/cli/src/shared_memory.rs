@@ -55,7 +55,7 @@ impl Regions {
             let mut offset = 0;
             for prompt in prompts {
                 places.push(SharedPlace { inputs: inputs.clone(), offset, outputs: outputs.clone() });
-                for tensor in prompt.given.inputs() {
+                for tensor in prompt.payload.inputs() {
                     file.write_all(&tensor.data)?;
                     offset += tensor.data.len() as u64;
                 }

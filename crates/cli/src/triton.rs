@@ -9,7 +9,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{Backend, ModelInfo, ServerInfo, TensorFormat, Watched};
 use streamgauge_core::plan::{Endpoint, EndpointKind, Length, RunPlan, Target};
-use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_load::{AskError, Client, Routes, spoken};
 use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
@@ -125,7 +125,7 @@ impl Triton {
         let backend = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
         // The generate extension takes texts, which the codec words for the backend.
         let Some(backend) = backend.filter(|_| endpoint.kind != EndpointKind::Generate) else { return Ok(prompt) };
-        if let Given::Members(members) = &prompt.given {
+        if let Payload::Members(members) = &prompt.payload {
             let names: Vec<_> = members.keys().map(String::as_str).collect();
             return Err(usage(anyhow!(
                 "--input-file: a request over gRPC has no body for {} to be added to; leave that out of its lines",
@@ -138,7 +138,7 @@ impl Triton {
             extra: endpoint.extra.clone(),
         };
         let inputs = llm_inputs(backend, &self.model, &prompt, &options).map_err(usage)?.tensors;
-        Ok(Prompt { given: Given::Tensors { inputs, expected: Vec::new() }, ..prompt })
+        Ok(Prompt { payload: Payload::Tensors { inputs, expected: Vec::new() }, ..prompt })
     }
 }
 

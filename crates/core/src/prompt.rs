@@ -1,56 +1,137 @@
-//! One prepared input, ready to be encoded for any endpoint.
+//! One prompt: what a request sends to a model, before it is encoded for an endpoint.
 
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-/// One prepared input. It exists before load starts; a run goes round them in order.
+/// What one request sends to a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
-    /// The texts: one, or as many as the batch size.
-    pub texts: Vec<String>,
-    /// Tokens of all texts together, as our tokenizer counts them, without special tokens.
+    /// The words of the request.
+    pub content: Content,
+    /// The number of tokens of all texts together, as the client's tokenizer counts them, without special tokens.
     pub tokens: u32,
-    /// The output length to ask for, in tokens; none leaves it to the server.
-    pub want_out: Option<u32>,
+    /// The output length to ask for, in tokens. `None` leaves the length to the server.
+    pub requested_output_tokens: Option<u32>,
     /// The model to ask.
     pub model: String,
-    /// What is sent in place of the texts, where the user gave more than texts.
-    #[serde(default, skip_serializing_if = "Given::is_nothing")]
-    pub given: Given,
+    /// What is sent instead of, or beside, a body that is made from the content.
+    #[serde(default, skip_serializing_if = "Payload::is_from_content")]
+    pub payload: Payload,
 }
 
-/// What a user gave for a request, beyond texts.
+/// The words of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Texts that the model answers separately: one, or as many as the batch size.
+    Texts(Vec<String>),
+    /// The messages of a chat, the oldest first.
+    Messages(Vec<Message>),
+}
+
+/// A message of a chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks: `system`, `user`, `assistant`, `tool` or another role that the server knows.
+    pub role: String,
+    /// What the message consists of.
+    pub parts: Vec<Part>,
+    /// Further members of the message, such as `name` or `tool_call_id`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub members: Map<String, Value>,
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Text.
+    Text(String),
+    /// Another part, such as an image, in the form in which OpenAI's chat API takes it.
+    Other(Map<String, Value>),
+}
+
+/// What is sent instead of, or beside, a body that is made from the content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Given {
-    /// Nothing: the texts are the request.
+pub enum Payload {
+    /// Nothing: the body is made from the content.
     #[default]
-    Nothing,
-    /// A whole JSON body.
-    Body(serde_json::Value),
-    /// Members of the JSON body, in the place of ours of the same name; the texts are the request otherwise.
-    Members(serde_json::Map<String, serde_json::Value>),
-    /// The model's inputs.
+    FromContent,
+    /// A whole JSON body, which is sent as it is.
+    Body(Value),
+    /// Members of the JSON body, which replace ours of the same name. The rest of the body is made from the content.
+    Members(Map<String, Value>),
+    /// The inputs of a model.
     Tensors {
         /// The inputs.
         inputs: Vec<Tensor>,
-        /// What the outputs must be, byte for byte; those that are not named may be anything.
+        /// What the outputs must be, byte for byte. An output that is not named may be anything.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         expected: Vec<Tensor>,
     },
 }
 
-impl Given {
-    /// Whether there is nothing.
-    pub fn is_nothing(&self) -> bool {
-        *self == Given::Nothing
+impl Prompt {
+    /// The texts of the prompt: each text of a batch, or all text of the messages of a chat as one text, with a line break between
+    /// two parts. An endpoint that takes no messages is sent this.
+    pub fn texts(&self) -> Cow<'_, [String]> {
+        match &self.content {
+            Content::Texts(texts) => Cow::Borrowed(texts),
+            Content::Messages(messages) => {
+                let parts: Vec<&str> = messages.iter().flat_map(Message::texts).collect();
+                Cow::Owned(vec![parts.join("\n")])
+            }
+        }
     }
 
-    /// The model's inputs, where they were given.
+    /// The messages of a chat that this prompt is: each text is a message of the user.
+    pub fn messages(&self) -> Cow<'_, [Message]> {
+        match &self.content {
+            Content::Texts(texts) => {
+                Cow::Owned(texts.iter().map(|text| Message::text("user", text.as_str())).collect())
+            }
+            Content::Messages(messages) => Cow::Borrowed(messages),
+        }
+    }
+}
+
+impl Message {
+    /// A message of one text.
+    pub fn text(role: impl Into<String>, text: impl Into<String>) -> Message {
+        Message { role: role.into(), parts: vec![Part::Text(text.into())], members: Map::new() }
+    }
+
+    /// The texts among the parts of the message.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Other(_) => None,
+        })
+    }
+}
+
+impl Payload {
+    /// Whether the body is made from the content alone.
+    pub fn is_from_content(&self) -> bool {
+        *self == Payload::FromContent
+    }
+
+    /// The inputs of the model, where the payload is tensors.
     pub fn inputs(&self) -> &[Tensor] {
         match self {
-            Given::Tensors { inputs, .. } => inputs,
-            Given::Nothing | Given::Body(_) | Given::Members(_) => &[],
+            Payload::Tensors { inputs, .. } => inputs,
+            Payload::FromContent | Payload::Body(_) | Payload::Members(_) => &[],
+        }
+    }
+
+    /// What the outputs must be, where the payload says it.
+    pub fn expected(&self) -> &[Tensor] {
+        match self {
+            Payload::Tensors { expected, .. } => expected,
+            Payload::FromContent | Payload::Body(_) | Payload::Members(_) => &[],
         }
     }
 }

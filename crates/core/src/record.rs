@@ -33,7 +33,7 @@ pub struct Record {
     /// Tokens of the prompt by our tokenizer, without special tokens.
     pub input_tokens: u32,
     /// The output length asked for, in tokens.
-    pub want_out: Option<u32>,
+    pub requested_output_tokens: Option<u32>,
     /// When an open loop's schedule wanted it sent.
     pub due: Option<Nanos>,
     /// When the slot took it up: before connecting, if it had to, and after the wait for a place under a cap. In an open loop

@@ -59,7 +59,7 @@ pub struct Input {
     /// Tokens of its prompt.
     pub tokens: u32,
     /// Output length that it asks for.
-    pub want_out: Option<u32>,
+    pub requested_output_tokens: Option<u32>,
 }
 
 /// One request, ready for its sendings.
@@ -68,7 +68,7 @@ pub(crate) struct Prepared {
     body: Body,
     pub expected: Vec<Tensor>,
     pub tokens: u32,
-    pub want_out: Option<u32>,
+    pub requested_output_tokens: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -243,11 +243,11 @@ impl Job {
 impl Prepared {
     /// `any` is like the tags that its sendings will have.
     fn new(input: Input, codec: &Codec, any: &Tag) -> Prepared {
-        let Input { encoded, expected, tokens, want_out } = input;
+        let Input { encoded, expected, tokens, requested_output_tokens } = input;
         let body = match codec.dress(&encoded, any) {
             None => Body::Whole(encoded.body.into(), encoded.json),
             Some(_) => Body::Dressed(encoded),
         };
-        Prepared { body, expected, tokens, want_out }
+        Prepared { body, expected, tokens, requested_output_tokens }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use streamgauge_core::Prompt;
 use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::{Content, Payload};
 
 /// The longest text that is made, in tokens: beyond any context window, and it keeps a slip of the keyboard from taking
 /// all memory.
@@ -131,12 +131,18 @@ pub fn synthesize(
             ModelSelection::RoundRobin => i % models.len(),
         };
         let asked = row.and_then(|row| row.output_length);
-        let want_out = asked.or_else(|| output.as_ref().map(|lengths| lengths.draw(&mut outputs)));
-        let given = match row.map(|row| &row.members) {
-            Some(members) if !members.is_empty() => Given::Members(members.clone()),
-            _ => Given::Nothing,
+        let requested_output_tokens = asked.or_else(|| output.as_ref().map(|lengths| lengths.draw(&mut outputs)));
+        let payload = match row.map(|row| &row.members) {
+            Some(members) if !members.is_empty() => Payload::Members(members.clone()),
+            _ => Payload::FromContent,
         };
-        prompts.push(Prompt { texts, tokens, want_out, model: models[model].clone(), given });
+        prompts.push(Prompt {
+            content: Content::Texts(texts),
+            tokens,
+            requested_output_tokens,
+            model: models[model].clone(),
+            payload,
+        });
     }
     Ok(prompts)
 }
@@ -340,7 +346,7 @@ mod tests {
     fn seed_zero_is_pinned() {
         let plan = PromptPlan { output: Some(Length { mean: 100.0, stddev: 10.0 }), ..plan() };
         let prompts = made(&plan);
-        let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.texts[0].as_str()).collect();
+        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.texts()[0].clone()).collect();
         assert_eq!(
             texts,
             [
@@ -349,19 +355,23 @@ mod tests {
                 "measure chicken voice effect surprise knowledge"
             ]
         );
-        assert_eq!(prompts.iter().map(|prompt| prompt.want_out).collect::<Vec<_>>(), [Some(92), Some(105), Some(100)]);
+        assert_eq!(
+            prompts.iter().map(|prompt| prompt.requested_output_tokens).collect::<Vec<_>>(),
+            [Some(92), Some(105), Some(100)]
+        );
         assert_eq!(prompts, made(&plan));
         assert_ne!(prompts, made(&PromptPlan { seed: Seed(1), ..plan }));
     }
 
     #[test]
     fn one_use_of_chance_never_disturbs_another() {
-        let texts = |plan: &PromptPlan| made(plan).into_iter().map(|prompt| prompt.texts).collect::<Vec<_>>();
+        let texts =
+            |plan: &PromptPlan| made(plan).into_iter().map(|prompt| prompt.texts().into_owned()).collect::<Vec<_>>();
         let with_outputs = PromptPlan { output: Some(Length { mean: 50.0, stddev: 9.0 }), ..plan() };
         assert_eq!(texts(&plan()), texts(&with_outputs));
         let models = ["a".to_owned(), "b".to_owned()];
         let random = synthesize(&plan(), &[], &models, ModelSelection::Random, &Tokenizer::embedded()).unwrap();
-        assert_eq!(texts(&plan()), random.into_iter().map(|prompt| prompt.texts).collect::<Vec<_>>());
+        assert_eq!(texts(&plan()), random.into_iter().map(|prompt| prompt.texts().into_owned()).collect::<Vec<_>>());
     }
 
     #[test]
@@ -374,10 +384,10 @@ mod tests {
         };
         let prompts = made(&plan);
         let tokenizer = Tokenizer::embedded();
-        assert!(prompts.iter().all(|prompt| tokenizer.count(&prompt.texts[0]) == prompt.tokens));
+        assert!(prompts.iter().all(|prompt| tokenizer.count(&prompt.texts()[0]) == prompt.tokens));
         assert_eq!(prompts.iter().map(|prompt| prompt.tokens).min(), Some(1));
         assert!(prompts.iter().any(|prompt| prompt.tokens > 8));
-        assert!(prompts.iter().all(|prompt| prompt.want_out == Some(1)));
+        assert!(prompts.iter().all(|prompt| prompt.requested_output_tokens == Some(1)));
         let fraction = PromptPlan { input: Length { mean: 7.9, stddev: 0.0 }, ..plan };
         assert_eq!(made(&fraction)[0].tokens, 7);
     }
@@ -395,9 +405,9 @@ mod tests {
         let tokenizer = Tokenizer::embedded();
         let mut prefixes = HashSet::new();
         for prompt in made(&plan) {
-            assert_eq!(prompt.texts.len(), 3);
+            assert_eq!(prompt.texts().len(), 3);
             assert_eq!(prompt.tokens, 150);
-            for text in prompt.texts {
+            for text in prompt.texts().iter() {
                 let ids = tokenizer.encode(&text);
                 assert_eq!(ids.len(), 50);
                 prefixes.insert(tokenizer.decode(&ids[..30]).unwrap());
@@ -410,7 +420,7 @@ mod tests {
     #[test]
     fn prompts_differ_while_they_can() {
         let plan = PromptPlan { count: 300, input: Length { mean: 1.0, stddev: 0.0 }, ..plan() };
-        let texts: HashSet<String> = made(&plan).into_iter().flat_map(|prompt| prompt.texts).collect();
+        let texts: HashSet<String> = made(&plan).into_iter().flat_map(|prompt| prompt.texts().into_owned()).collect();
         assert_eq!(texts.len(), 300);
         // 34 texts of one character exist at the most; 60 are asked for all the same.
         let plan = PromptPlan { count: 60, ..plan };
@@ -478,7 +488,7 @@ mod tests {
             let plan = PromptPlan { input: Length { mean, stddev: 0.0 }, ..plan() };
             synthesize(&plan, &[], &["m".to_owned()], ModelSelection::Random, &tokenizer)
         };
-        assert_eq!(tokenizer.count(&make(2.0).unwrap()[0].texts[0]), 2);
+        assert_eq!(tokenizer.count(&make(2.0).unwrap()[0].texts()[0]), 2);
         assert_eq!(
             make(1.0).unwrap_err().to_string(),
             format!(

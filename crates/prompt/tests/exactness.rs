@@ -50,7 +50,7 @@ proptest! {
         let tokenizer = &TOKENIZERS[which];
         let plan = plan(seed, mean.into(), stddev.into());
         for prompt in synthesize(&plan, &[], &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
-            assert_exact(tokenizer, &prompt.texts[0], prompt.tokens);
+            assert_exact(tokenizer, &prompt.texts()[0], prompt.tokens);
             prop_assert!(stddev > 0 || prompt.tokens == mean);
         }
     }
@@ -61,7 +61,7 @@ proptest! {
         let plan = PromptPlan { batch: 2, prefixes: 2, prefix_tokens, ..plan(seed, mean.into(), 0.0) };
         for prompt in synthesize(&plan, &[], &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
             prop_assert_eq!(prompt.tokens, 2 * (mean + prefix_tokens));
-            for text in &prompt.texts {
+            for text in prompt.texts().iter() {
                 assert_exact(tokenizer, text, mean + prefix_tokens);
             }
         }
@@ -74,7 +74,7 @@ fn every_short_length_can_be_had() {
         for tokens in 1..24 {
             let plan = plan(5, tokens.into(), 0.0);
             for prompt in synthesize(&plan, &[], &["m".into()], ModelSelection::RoundRobin, tokenizer).unwrap() {
-                assert_exact(tokenizer, &prompt.texts[0], tokens);
+                assert_exact(tokenizer, &prompt.texts()[0], tokens);
             }
         }
     }

@@ -72,7 +72,7 @@ pub(crate) fn secret_header() -> Header {
 
 /// A successful request that did nothing.
 pub(crate) fn record() -> Record {
-    Record { want_out: Some(8), ..streamgauge_testing::record() }
+    Record { requested_output_tokens: Some(8), ..streamgauge_testing::record() }
 }
 
 /// What a run left beside its records.

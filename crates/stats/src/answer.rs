@@ -104,7 +104,7 @@ impl<'a> Answer<'a> {
 
     /// How far the output's length was from the length asked for, and that length, where one was.
     pub fn length_against_asked(&self) -> Option<(u64, u64)> {
-        let asked = u64::from(self.record.want_out?);
+        let asked = u64::from(self.record.requested_output_tokens?);
         let (count, _) = self.output?;
         Some((count.abs_diff(asked), asked))
     }

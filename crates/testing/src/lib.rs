@@ -94,7 +94,7 @@ pub fn record() -> Record {
         prompt: 0,
         target: 0,
         input_tokens: 20,
-        want_out: None,
+        requested_output_tokens: None,
         due: None,
         issued: Nanos::ZERO,
         connect: None,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Kserve, TensorFormat};
 use streamgauge_core::plan::{Endpoint, EndpointKind, LengthField};
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::Payload;
 
 /// How an endpoint is spoken to.
 #[derive(Clone, Debug)]
@@ -57,10 +57,10 @@ impl Codec {
 
     /// The JSON body of the request for `prompt`, whose texts `texts` makes the prompt of a completion.
     fn body(&self, prompt: &Prompt, texts: fn(&[String]) -> Value) -> Value {
-        let mut body = match (&prompt.given, self.kind) {
-            (Given::Body(Value::Object(body)), _) => body.clone(),
+        let mut body = match (&prompt.payload, self.kind) {
+            (Payload::Body(Value::Object(body)), _) => body.clone(),
             // No object has room for added members.
-            (Given::Body(body), _) => return body.clone(),
+            (Payload::Body(body), _) => return body.clone(),
             (_, EndpointKind::Generate) => {
                 generate::body(prompt, self.kserve.backend, self.streaming, self.output_exact)
             }
@@ -69,7 +69,7 @@ impl Codec {
         };
         body.extend(self.extra.clone());
         // What belongs to one request says more than what belongs to all.
-        if let Given::Members(members) = &prompt.given {
+        if let Payload::Members(members) = &prompt.payload {
             body.extend(members.clone());
         }
         Value::Object(body)
@@ -80,7 +80,7 @@ impl Codec {
         if self.streaming {
             body.insert("stream".into(), true.into());
         }
-        if let Some(length) = prompt.want_out {
+        if let Some(length) = prompt.requested_output_tokens {
             body.insert(self.length_field.name().into(), length.into());
             if self.output_exact {
                 body.insert("min_tokens".into(), length.into());

@@ -93,7 +93,7 @@ fn remember(sent: &mut Option<HashSet<u64>>, prompts: &[Prompt]) -> usize {
     let Some(sent) = sent else { return 0 };
     let hash = |prompt: &Prompt| {
         let mut hasher = DefaultHasher::new();
-        (&prompt.model, &prompt.texts).hash(&mut hasher);
+        (&prompt.model, &prompt.texts()).hash(&mut hasher);
         hasher.finish()
     };
     let hashes: Vec<u64> = prompts.iter().map(hash).collect();

@@ -7,6 +7,7 @@ use crate::words::{STREAM_HEAD, chunk, prompt, stream, token};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Cancel;
+use streamgauge_core::prompt::Content;
 use streamgauge_core::record::Outcome;
 use streamgauge_core::seed::Seed;
 
@@ -86,7 +87,7 @@ fn without_a_delay_it_is_sent_and_given_up() {
 fn the_delay_counts_from_when_all_of_it_was_handed_over() {
     // More than any socket buffers hold, and a server that does not read at first.
     let mut large = prompt(5);
-    large.texts = vec!["x".repeat(32 << 20)];
+    large.content = Content::Texts(vec!["x".repeat(32 << 20)]);
     let server = serve(|peer| {
         settle();
         settle();

@@ -7,6 +7,7 @@ use crate::words::{DONE, LAST_CHUNK, STREAM_HEAD, chunk, document, finish, promp
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Target;
 use streamgauge_core::plan::{Header, HeaderValue};
+use streamgauge_core::prompt::Content;
 use streamgauge_core::record::{FailureClass, Record, Stage, Unreadable};
 
 const EVENTS: &str = "text/event-stream";
@@ -171,7 +172,7 @@ fn a_request_that_was_not_taken_whole() {
     });
     let mut long = prompt(5);
     // More bytes than the buffers of both sockets hold.
-    long.texts = vec!["word ".repeat(4_000_000)];
+    long.content = Content::Texts(vec!["word ".repeat(4_000_000)]);
     let ended = Trial::at(server.addr()).prompts(vec![long]).requests(2).run();
     let (stage, class, message) = first(&ended);
     assert_eq!((stage, class), (Stage::Send, FailureClass::Reset), "{message}");

@@ -9,7 +9,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::kserve::{KeepAlive, Kserve};
 use streamgauge_core::plan::EndpointKind;
-use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_core::prompt::{Content, Payload, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Stage};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_wire::proto::{ModelInferResponse, ModelStreamInferResponse};
@@ -20,11 +20,11 @@ pub fn prompt(words: &str) -> Prompt {
     Tensor::push_string(&mut data, words.as_bytes());
     let input = Tensor { name: "text_input".to_owned(), datatype: Datatype::Bytes, shape: vec![1, 1], data };
     Prompt {
-        texts: vec![words.to_owned()],
+        content: Content::Texts(vec![words.to_owned()]),
         tokens: 2,
-        want_out: None,
+        requested_output_tokens: None,
         model: "model".to_owned(),
-        given: Given::Tensors { inputs: vec![input], expected: Vec::new() },
+        payload: Payload::Tensors { inputs: vec![input], expected: Vec::new() },
     }
 }
 

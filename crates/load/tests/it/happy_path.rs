@@ -18,7 +18,7 @@ fn a_stream_leaves_a_chunk_for_each_token() {
         for (record, log) in ended.records().into_iter().zip(sim.stop().unwrap()) {
             let tokens = [7, 3][record.seq as usize % 2];
             assert_eq!(record.prompt, (record.seq % 2) as u32);
-            assert_eq!((record.input_tokens, record.want_out), (3, Some(tokens)));
+            assert_eq!((record.input_tokens, record.requested_output_tokens), (3, Some(tokens)));
             assert_eq!((record.chunks.len() as u32, log.output_tokens), (tokens, tokens));
             assert!(record.chunks.iter().all(|chunk| chunk.kind == OutputKind::Text));
             assert_eq!((record.status, record.finish.as_deref()), (Some(200), Some("length")));

@@ -5,6 +5,7 @@ use crate::trial::Trial;
 use crate::words::{prompt, stream};
 use std::sync::{Arc, Mutex};
 use streamgauge_core::plan::{EndpointKind, Header, HeaderValue};
+use streamgauge_core::prompt::Content;
 use streamgauge_load::{Input, Job, Routes};
 use streamgauge_wire::{Codec, Encoded};
 
@@ -110,7 +111,7 @@ fn a_long_body_arrives_whole() {
     let text = "word ".repeat(200_000);
     let (requests, _) = caught(|trial| {
         let mut long = prompt(5);
-        long.texts = vec![text.clone()];
+        long.content = Content::Texts(vec![text.clone()]);
         trial.prompts(vec![long]).requests(2)
     });
     for request in requests {
@@ -122,7 +123,7 @@ fn a_long_body_arrives_whole() {
 /// An empty request.
 fn nothing() -> Input {
     let encoded = Encoded { body: "{}".into(), json: 2 };
-    Input { encoded, expected: Vec::new(), tokens: 1, want_out: None }
+    Input { encoded, expected: Vec::new(), tokens: 1, requested_output_tokens: None }
 }
 
 #[test]

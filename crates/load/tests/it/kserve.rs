@@ -9,7 +9,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::kserve::{Compression, Kserve, TensorFormat};
 use streamgauge_core::plan::{EndpointKind, Header, HeaderValue};
-use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::{FailureClass, Stage};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_load::{AskError, Client};
@@ -21,7 +21,7 @@ use streamgauge_wire::proto::model_metadata_response::TensorMetadata;
 /// Answers of so many tokens, each a response.
 fn tokens(count: i32) -> Prompt {
     let mut prompt = Prompt { model: "ensemble".to_owned(), ..prompt("the quick fox") };
-    if let Given::Tensors { inputs, .. } = &mut prompt.given {
+    if let Payload::Tensors { inputs, .. } = &mut prompt.payload {
         let shape = vec![1, 1];
         let data = count.to_le_bytes().to_vec();
         let length = Tensor { name: "max_tokens".to_owned(), datatype: Datatype::Int32, shape: shape.clone(), data };
@@ -40,7 +40,7 @@ fn sum() -> Prompt {
         data: [of; 4].iter().flat_map(|number| number.to_le_bytes()).collect(),
     };
     let (inputs, expected) = (vec![vector("INPUT0", 1.5), vector("INPUT1", 2.0)], vec![vector("OUTPUT0", 3.5)]);
-    Prompt { model: "add_sub".to_owned(), given: Given::Tensors { inputs, expected }, ..prompt("") }
+    Prompt { model: "add_sub".to_owned(), payload: Payload::Tensors { inputs, expected }, ..prompt("") }
 }
 
 fn at(server: &Sim, kind: EndpointKind, streaming: bool, prompt: Prompt) -> Trial {
@@ -113,7 +113,7 @@ fn a_plain_model_answers_over_both_protocols_and_is_checked() {
         assert!(ended.records().iter().all(|record| record.chunks.len() == 1 && record.written.is_some()));
         assert!(ended.records().iter().all(|record| record.chunks[0].kind == OutputKind::Tensors));
         // An answer that is not the expected one is none.
-        if let Given::Tensors { expected, .. } = &mut trial.prompts[0].given {
+        if let Payload::Tensors { expected, .. } = &mut trial.prompts[0].payload {
             expected[0].data[0] ^= 1;
         }
         let ended = trial.requests(2).run();
@@ -125,7 +125,7 @@ fn a_plain_model_answers_over_both_protocols_and_is_checked() {
 fn the_generate_extension_answers_at_once_and_in_events() {
     let server = sim(quick(), &[]);
     let of = |streaming| {
-        let prompt = Prompt { want_out: Some(12), given: Given::Nothing, ..tokens(12) };
+        let prompt = Prompt { requested_output_tokens: Some(12), payload: Payload::FromContent, ..tokens(12) };
         at(&server, EndpointKind::Generate, streaming, prompt).requests(3).run()
     };
     let streamed = of(true);

@@ -10,7 +10,7 @@ use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
     Balance, Cancel, ConnectionPolicy, EndpointKind, ExportLevel, RunPlan, Target, Timeouts, Trust, Warmup,
 };
-use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
 use streamgauge_core::stop::StopRule;
 use streamgauge_load::{Control, Finished, Input, Job, NoRoute, Routes};
@@ -206,12 +206,12 @@ impl Trial {
         let codec = Codec::new(&self.plan.endpoint, false);
         let input = |prompt: &Prompt| Input {
             encoded: codec.encode(prompt).unwrap(),
-            expected: match &prompt.given {
-                Given::Tensors { expected, .. } => expected.clone(),
-                Given::Nothing | Given::Members(_) | Given::Body(_) => Vec::new(),
+            expected: match &prompt.payload {
+                Payload::Tensors { expected, .. } => expected.clone(),
+                Payload::FromContent | Payload::Members(_) | Payload::Body(_) => Vec::new(),
             },
             tokens: prompt.tokens,
-            want_out: prompt.want_out,
+            requested_output_tokens: prompt.requested_output_tokens,
         };
         let inputs = self.prompts.iter().map(input).collect();
         let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.routes().unwrap(), self.clock);

@@ -126,7 +126,7 @@ fn nothing_is_lost_or_mixed_up_among_many_streams() {
     assert_eq!(logs.len(), 1000);
     for (finished, log) in matched(&ended.finished, &logs) {
         let tokens = 4 + (finished.record.seq % 37) as u32;
-        assert_eq!((finished.record.want_out, log.output_tokens), (Some(tokens), tokens));
+        assert_eq!((finished.record.requested_output_tokens, log.output_tokens), (Some(tokens), tokens));
         assert_eq!(finished.record.usage.unwrap().completion_tokens, Some(u64::from(tokens)));
         fits(finished, log);
         // Only one request at a time on a slot's connection.

@@ -1,7 +1,7 @@
 //! What scripted servers say: events, answers whole and in chunks.
 
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::prompt::Prompt;
+use streamgauge_core::prompt::{Content, Prompt};
 
 /// Longer than anything here takes on any machine.
 pub const LIMIT: Nanos = Nanos::from_millis(60_000);
@@ -12,13 +12,13 @@ pub const LAST_CHUNK: &str = "0\r\n\r\n";
 pub const STREAM_HEAD: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
-pub fn prompt(want_out: u32) -> Prompt {
+pub fn prompt(requested_output_tokens: u32) -> Prompt {
     Prompt {
-        texts: vec!["the quick fox".to_owned()],
+        content: Content::Texts(vec!["the quick fox".to_owned()]),
         tokens: 3,
-        want_out: Some(want_out),
+        requested_output_tokens: Some(requested_output_tokens),
         model: "sim-model".to_owned(),
-        given: Default::default(),
+        payload: Default::default(),
     }
 }
 

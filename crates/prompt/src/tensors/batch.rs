@@ -4,7 +4,7 @@ use super::steps::{Draft, Timing};
 use super::{InputError, Step, TEXT_INPUT, shape};
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::ModelInfo;
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::{Content, Payload};
 use streamgauge_core::tensor::{Datatype, Tensor, TensorSpec};
 
 /// Refuses a batch that the model does not take.
@@ -52,11 +52,11 @@ fn request(mut step: Draft, model: &ModelInfo, batch: u32) -> Step {
     }
     let Draft { inputs, expected, timing: Timing { at, delay, session } } = step;
     let prompt = Prompt {
-        texts: texts(&inputs),
+        content: Content::Texts(texts(&inputs)),
         tokens: 0,
-        want_out: None,
+        requested_output_tokens: None,
         model: model.name.clone(),
-        given: Given::Tensors { inputs, expected },
+        payload: Payload::Tensors { inputs, expected },
     };
     Step { prompt, at, delay, session }
 }

@@ -3,6 +3,7 @@
 use super::element::{Scalar, push};
 use super::{InputError, TEXT_INPUT, batch, shape};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Backend, ModelInfo};
 use streamgauge_core::tensor::{Tensor, TensorSpec};
@@ -38,7 +39,7 @@ pub fn llm_inputs(
     prompt: &Prompt,
     options: &LlmOptions,
 ) -> Result<LlmInputs, InputError> {
-    let batch = u32::try_from(prompt.texts.len()).unwrap_or(u32::MAX);
+    let batch = u32::try_from(prompt.texts().len()).unwrap_or(u32::MAX);
     batch::check(batch, model)?;
     let mut made = LlmInputs { tensors: Vec::new(), left_out: Vec::new() };
     let ours = match backend {
@@ -111,13 +112,13 @@ enum Without {
 
 enum Values<'a> {
     /// One for each inference of the batch.
-    Each(&'a [String]),
+    Each(Cow<'a, [String]>),
     /// The same for all of them.
     Same(Value),
 }
 
 fn text(prompt: &Prompt) -> Wanted<'_> {
-    Wanted { name: TEXT_INPUT, values: Values::Each(&prompt.texts), without: Without::Refuse("what the prompt is") }
+    Wanted { name: TEXT_INPUT, values: Values::Each(prompt.texts()), without: Without::Refuse("what the prompt is") }
 }
 
 fn same(name: &'static str, value: impl Into<Value>) -> Wanted<'static> {
@@ -127,14 +128,14 @@ fn same(name: &'static str, value: impl Into<Value>) -> Wanted<'static> {
 const LENGTH: Without = Without::Refuse("how long the output is to be");
 
 fn tensorrt_llm<'a>(prompt: &'a Prompt, options: &LlmOptions) -> Vec<Wanted<'a>> {
-    let length = if prompt.want_out.is_some() { LENGTH } else { Without::LeaveOut };
-    let max_tokens = same("max_tokens", prompt.want_out.unwrap_or(MAX_TOKENS));
+    let length = if prompt.requested_output_tokens.is_some() { LENGTH } else { Without::LeaveOut };
+    let max_tokens = same("max_tokens", prompt.requested_output_tokens.unwrap_or(MAX_TOKENS));
     let mut wanted =
         vec![text(prompt), Wanted { without: length, ..max_tokens }, same("exclude_input_in_output", true)];
     if options.streaming {
         wanted.push(same("stream", true));
     }
-    if let Some(tokens) = prompt.want_out.filter(|_| options.output_exact) {
+    if let Some(tokens) = prompt.requested_output_tokens.filter(|_| options.output_exact) {
         wanted.push(same("min_length", tokens));
     }
     wanted
@@ -145,7 +146,7 @@ fn vllm<'a>(prompt: &'a Prompt, options: &LlmOptions) -> Vec<Wanted<'a>> {
     if options.streaming {
         wanted.push(same("stream", true));
     }
-    if let Some(tokens) = prompt.want_out {
+    if let Some(tokens) = prompt.requested_output_tokens {
         let mut parameters = Map::new();
         parameters.insert("max_tokens".to_owned(), tokens.to_string().into());
         if options.output_exact {
@@ -167,7 +168,7 @@ fn tensor(spec: &TensorSpec, values: &Values<'_>, batch: u32, model: &ModelInfo)
     let mut data = Vec::new();
     let elements = match values {
         Values::Each(texts) => {
-            for text in *texts {
+            for text in texts.iter() {
                 push(spec.datatype, Scalar::Text(text), &mut data).map_err(refuse)?;
             }
             1

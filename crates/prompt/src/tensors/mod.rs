@@ -134,8 +134,9 @@ impl InputData {
     /// Counts the tokens of the steps' texts.
     pub fn count_tokens(&mut self, tokenizer: &Tokenizer) {
         for step in self.streams.iter_mut().flatten() {
-            let tokens = step.prompt.texts.iter().map(|text| tokenizer.count(text));
-            step.prompt.tokens = tokens.fold(0, u32::saturating_add);
+            let texts = step.prompt.texts();
+            let tokens = texts.iter().map(|text| tokenizer.count(text)).fold(0, u32::saturating_add);
+            step.prompt.tokens = tokens;
         }
     }
 

@@ -6,7 +6,7 @@ use super::{InputError, Step};
 use serde_json::Value;
 use std::path::PathBuf;
 use streamgauge_core::Prompt;
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::{Content, Payload};
 
 /// The steps of all files, in streams.
 pub(super) fn read(files: &[PathBuf], model: &str) -> Result<Vec<Vec<Step>>, InputError> {
@@ -49,8 +49,14 @@ fn of_node(step: &Place<'_, '_>, node: &Node<'_>) -> Result<Value, Fault> {
 fn prompt(body: Value, model: &str) -> Prompt {
     let model = body["model"].as_str().unwrap_or(model).to_owned();
     let asked = ["max_completion_tokens", "max_tokens"].into_iter().find_map(|name| body[name].as_u64());
-    let want_out = asked.and_then(|tokens| u32::try_from(tokens).ok());
-    Prompt { texts: texts(&body), tokens: 0, want_out, model, given: Given::Body(body) }
+    let requested_output_tokens = asked.and_then(|tokens| u32::try_from(tokens).ok());
+    Prompt {
+        content: Content::Texts(texts(&body)),
+        tokens: 0,
+        requested_output_tokens,
+        model,
+        payload: Payload::Body(body),
+    }
 }
 
 /// The texts of a body: all of a chat's messages as one, or each of the texts to complete or embed.

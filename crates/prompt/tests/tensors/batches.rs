@@ -3,7 +3,7 @@
 use crate::context::{inputs, read_with};
 use crate::models::{add_one, ensemble, model, open, optional, shape_tensor, spec};
 use streamgauge_core::kserve::ModelInfo;
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::Payload;
 use streamgauge_core::tensor::Datatype;
 use streamgauge_prompt::{InputData, InputOptions, Made};
 
@@ -15,12 +15,12 @@ fn batches_are_consecutive_steps_going_round() {
     let data = read_with(&[text], &model, &batch(2)).unwrap();
     let values: Vec<_> = inputs(&data)[0].iter().map(|inputs| (&inputs[0].shape[..], &inputs[0].data[..])).collect();
     assert_eq!(values, [(&[2, 1][..], &[1, 2][..]), (&[2, 1], &[3, 1]), (&[2, 1], &[2, 3])]);
-    let Given::Tensors { expected, .. } = &data.streams[0][1].prompt.given else { panic!("{data:?}") };
+    let Payload::Tensors { expected, .. } = &data.streams[0][1].prompt.payload else { panic!("{data:?}") };
     assert_eq!((&expected[0].shape[..], &expected[0].data[..]), (&[2, 1][..], &[6, 4][..]));
     let one = read_with(&[r#"{"data":[{"IN":[1]}]}"#], &model, &batch(3)).unwrap();
     assert_eq!(inputs(&one)[0][0][0].data, [1, 1, 1]);
     let texts = read_with(&[include_str!("golden/pa_in.json")], &ensemble(), &batch(2)).unwrap();
-    assert_eq!(texts.streams[0][0].prompt.texts, ["hello big world", "Once upon a time there was"]);
+    assert_eq!(texts.streams[0][0].prompt.texts().as_ref(), ["hello big world", "Once upon a time there was"]);
 }
 
 #[test]

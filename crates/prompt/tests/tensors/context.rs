@@ -34,5 +34,5 @@ pub fn read(texts: &[&str], model: &ModelInfo) -> Result<InputData, String> {
 
 /// Inputs of each step of each stream.
 pub fn inputs(data: &InputData) -> Vec<Vec<&[Tensor]>> {
-    data.streams.iter().map(|steps| steps.iter().map(|step| step.prompt.given.inputs()).collect()).collect()
+    data.streams.iter().map(|steps| steps.iter().map(|step| step.prompt.payload.inputs()).collect()).collect()
 }

@@ -5,7 +5,7 @@ use crate::models::{add_one, ensemble, model, open, spec, vllm};
 use proptest::prelude::*;
 use std::path::PathBuf;
 use streamgauge_core::Nanos;
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::Payload;
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_prompt::{InputData, InputError, InputOptions, Tokenizer};
 
@@ -19,9 +19,9 @@ fn files_that_perf_analyzer_reads_are_read() {
     let data = read(&[include_str!("golden/pa_in.json")], &ensemble()).unwrap();
     let steps = &data.streams[0];
     assert_eq!((data.streams.len(), steps.len(), data.lengths()), (1, 2, vec![2]));
-    assert_eq!(steps[1].prompt.texts, ["Once upon a time there was"]);
-    assert_eq!((steps[1].prompt.model.as_str(), steps[1].prompt.want_out), ("ensemble", None));
-    let tensors = steps[1].prompt.given.inputs();
+    assert_eq!(steps[1].prompt.texts().as_ref(), ["Once upon a time there was"]);
+    assert_eq!((steps[1].prompt.model.as_str(), steps[1].prompt.requested_output_tokens), ("ensemble", None));
+    let tensors = steps[1].prompt.payload.inputs();
     let shown: Vec<_> = tensors.iter().map(|t| (t.name.as_str(), t.datatype, &t.shape[..], &t.data[..])).collect();
     let text = [&[26, 0, 0, 0][..], b"Once upon a time there was"].concat();
     assert_eq!(
@@ -34,14 +34,14 @@ fn files_that_perf_analyzer_reads_are_read() {
     );
 
     let data = read(&[include_str!("golden/prompts.json")], &vllm()).unwrap();
-    let tensors = data.streams[0][0].prompt.given.inputs();
+    let tensors = data.streams[0][0].prompt.payload.inputs();
     assert_eq!(Tensor::strings(&tensors[2].data), Some(vec![&br#"{"max_tokens": "8"}"#[..]]));
     assert!(tensors.iter().all(|tensor| tensor.shape == [1]));
 
     // Those of GenAI-Perf name the model beside the inputs.
     let data = read(&[include_str!("golden/gp-trtllm.json")], &ensemble()).unwrap();
     assert_eq!(data.streams[0].len(), 4);
-    assert_eq!(data.streams[0][0].prompt.given.inputs().len(), 5);
+    assert_eq!(data.streams[0][0].prompt.payload.inputs().len(), 5);
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn bodies_for_openai_are_read() {
     let files = ["a.json", "b.json"].map(|name| directory.path().join(name));
     let data = InputData::read_payloads(&files, "other").unwrap();
     let [a, b] = &data.streams[0][..] else { panic!("{data:?}") };
-    assert_eq!((a.prompt.model.as_str(), a.prompt.want_out), ("tinychat", Some(8)));
-    assert_eq!(a.prompt.texts, ["Who wrote Romeo and Juliet?"]);
-    let Given::Body(body) = &a.prompt.given else { panic!("{a:?}") };
+    assert_eq!((a.prompt.model.as_str(), a.prompt.requested_output_tokens), ("tinychat", Some(8)));
+    assert_eq!(a.prompt.texts().as_ref(), ["Who wrote Romeo and Juliet?"]);
+    let Payload::Body(body) = &a.prompt.payload else { panic!("{a:?}") };
     let sent = format!(r#"{{"data":[{{"payload":[{body}]}}]}}"#);
     assert_eq!(sent, include_str!("golden/oai_in.json").trim_end());
-    assert_eq!((b.prompt.model.as_str(), &b.prompt.texts[..]), ("other", &["a".to_owned(), "b".to_owned()][..]));
+    assert_eq!((b.prompt.model.as_str(), &b.prompt.texts()[..]), ("other", &["a".to_owned(), "b".to_owned()][..]));
     assert_eq!((b.at, b.delay), (Some(Nanos::from_millis(1_500)), Some(Nanos(2_500_000))));
     assert_eq!(b.session.as_deref(), Some("s"));
 }
@@ -120,7 +120,7 @@ fn steps_make_one_stream_and_lists_one_each() {
     let data = read(&[a, b], &add_one()).unwrap();
     assert_eq!((firsts(&data), data.lengths()), (vec![vec![1, 2], vec![3], vec![4]], vec![2, 1, 1]));
     let prompts = data.into_prompts();
-    assert_eq!(prompts.iter().map(|prompt| prompt.given.inputs()[0].data[0]).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(prompts.iter().map(|prompt| prompt.payload.inputs()[0].data[0]).collect::<Vec<_>>(), [1, 2, 3, 4]);
 }
 
 #[test]
@@ -131,10 +131,10 @@ fn what_must_come_back_stands_beside_the_inputs() {
     assert_eq!(error, "0.json, line 1, column 52: data[1][0].X: shape [2,1] does not fit the model's [-1]");
     let text = text.replace("[[2],[3]]", r#"{"b64":"AgM=","shape":[2]}"#);
     let data = read(&[&text], &open()).unwrap();
-    let Given::Tensors { expected, .. } = &data.streams[0][0].prompt.given else { panic!("{data:?}") };
+    let Payload::Tensors { expected, .. } = &data.streams[0][0].prompt.payload else { panic!("{data:?}") };
     let y = Tensor { name: "Y".into(), datatype: Datatype::Int8, shape: vec![1, 2], data: vec![7, 8] };
     assert_eq!(expected, &[y]);
-    let Given::Tensors { expected, inputs } = &data.streams[1][0].prompt.given else { panic!("{data:?}") };
+    let Payload::Tensors { expected, inputs } = &data.streams[1][0].prompt.payload else { panic!("{data:?}") };
     assert_eq!((expected.len(), &inputs[0].shape[..], &inputs[0].data[..]), (0, &[1, 2][..], &[2, 3][..]));
 }
 

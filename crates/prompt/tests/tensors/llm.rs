@@ -4,13 +4,19 @@ use crate::models::{self, ensemble, optional, spec, vllm};
 use serde_json::{Map, Value, json};
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Backend, ModelInfo};
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::{Content, Payload};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_prompt::{LlmOptions, llm_inputs};
 
-fn prompt(texts: &[&str], want_out: Option<u32>) -> Prompt {
+fn prompt(texts: &[&str], requested_output_tokens: Option<u32>) -> Prompt {
     let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-    Prompt { texts, tokens: 0, want_out, model: String::new(), given: Given::Nothing }
+    Prompt {
+        content: Content::Texts(texts),
+        tokens: 0,
+        requested_output_tokens,
+        model: String::new(),
+        payload: Payload::FromContent,
+    }
 }
 
 /// The values of a tensor, as they stand in GenAI-Perf's file.
@@ -57,9 +63,9 @@ fn inputs_are_those_of_genai_perf() {
 
 #[test]
 fn lengths_are_asked_for_as_each_backend_knows_them() {
-    let tensors = |backend, model: &ModelInfo, want_out, output_exact| {
+    let tensors = |backend, model: &ModelInfo, requested_output_tokens, output_exact| {
         let options = LlmOptions { output_exact, ..LlmOptions::default() };
-        entry(model, &llm_inputs(backend, model, &prompt(&["a"], want_out), &options).unwrap().tensors)
+        entry(model, &llm_inputs(backend, model, &prompt(&["a"], requested_output_tokens), &options).unwrap().tensors)
     };
     assert_eq!(
         tensors(Backend::TensorrtLlm, &ensemble(), None, true),

@@ -2,7 +2,7 @@
 
 use crate::context::{directory, inputs};
 use crate::models::{model, optional, spec};
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::Payload;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_prompt::{InputData, InputOptions, Made};
@@ -25,7 +25,7 @@ fn a_directory_has_a_file_for_each_input() {
     let (x, t): (&[u8], &[u8]) = (&[1, 0, 2, 0], b"a b\n\xff\n");
     let data = read(&[("X", x), ("T", t), ("Y", b"yes")], &options).unwrap();
     assert!(data.lengths().is_empty());
-    let Given::Tensors { inputs, expected } = &data.streams[0][0].prompt.given else { panic!("{data:?}") };
+    let Payload::Tensors { inputs, expected } = &data.streams[0][0].prompt.payload else { panic!("{data:?}") };
     assert_eq!((&inputs[0].shape[..], &inputs[0].data[..]), (&[2, 2][..], &[1, 0, 2, 0, 1, 0, 2, 0][..]));
     assert_eq!(Tensor::strings(&inputs[1].data), Some(vec![&b"a b"[..], b"\xff", b"a b", b"\xff"]));
     assert_eq!((inputs.len(), &expected[0].shape[..]), (2, &[2, 1][..]));

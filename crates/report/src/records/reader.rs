@@ -158,7 +158,7 @@ struct Flat {
     #[serde(default)]
     target: u16,
     input_tokens: u32,
-    want_out: Option<u32>,
+    requested_output_tokens: Option<u32>,
     due_ns: Option<Nanos>,
     issued_ns: Nanos,
     connect_ns: Option<Nanos>,
@@ -200,7 +200,7 @@ impl Flat {
             prompt: self.prompt,
             target: self.target,
             input_tokens: self.input_tokens,
-            want_out: self.want_out,
+            requested_output_tokens: self.requested_output_tokens,
             due: self.due_ns,
             issued: self.issued_ns,
             connect: self.connect_ns,

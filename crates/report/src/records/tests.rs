@@ -51,7 +51,7 @@ prop_compose! {
     fn records()(
         (seq, warmup, thread, slot, prompt, target, input_tokens) in
             any::<(u64, bool, u16, u32, u32, u16, u32)>(),
-        (want_out, text_tokens, status, finish) in any::<(Option<u32>, Option<u32>, Option<u16>, Option<String>)>(),
+        (requested_output_tokens, text_tokens, status, finish) in any::<(Option<u32>, Option<u32>, Option<u16>, Option<String>)>(),
         (due, connect, sent, first_byte, first_event, turnaround) in
             (nanos(), nanos(), nanos(), nanos(), nanos(), nanos()),
         (issued, end, retries, bytes) in any::<(i64, i64, u8, u64)>(),
@@ -62,7 +62,7 @@ prop_compose! {
         outcome in outcomes(),
     ) -> Record {
         Record {
-            seq, thread, slot, prompt, target, input_tokens, want_out, text_tokens, status, finish, due, connect, sent,
+            seq, thread, slot, prompt, target, input_tokens, requested_output_tokens, text_tokens, status, finish, due, connect, sent,
             first_byte, first_event, turnaround, retries, bytes, body_end, chunks, outcome,
             phase: if warmup { Phase::Warmup } else { Phase::Profiling },
             issued: Nanos(issued),

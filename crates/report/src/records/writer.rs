@@ -72,7 +72,7 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     member(line, "prompt", Some(i64::from(record.prompt)));
     member(line, "target", (record.target > 0).then_some(i64::from(record.target)));
     member(line, "input_tokens", Some(i64::from(record.input_tokens)));
-    member(line, "want_out", record.want_out.map(i64::from));
+    member(line, "want_out", record.requested_output_tokens.map(i64::from));
     member(line, "due_ns", record.due.map(|at| at.0));
     member(line, "issued_ns", Some(record.issued.0));
     member(line, "connect_ns", record.connect.map(|span| span.0));

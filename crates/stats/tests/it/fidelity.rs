@@ -33,7 +33,7 @@ fn an_ordinary_run_is_good() {
 
 /// A closed loop with all that rows are judged from, each well within its limits.
 pub fn closed_loop() -> Vec<Record> {
-    let record = |record| Record { turnaround: Some(Nanos(20_000)), want_out: Some(10), ..record };
+    let record = |record| Record { turnaround: Some(Nanos(20_000)), requested_output_tokens: Some(10), ..record };
     streams(300).into_iter().map(record).collect()
 }
 
@@ -80,7 +80,7 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
             records[..9].iter_mut().for_each(|record| record.outcome = Outcome::CutOff);
         }),
         ("connections", |records, _| records[..9].iter_mut().for_each(|record| record.retries = 1)),
-        ("output_length", |records, _| records.iter_mut().for_each(|record| record.want_out = Some(11))),
+        ("output_length", |records, _| records.iter_mut().for_each(|record| record.requested_output_tokens = Some(11))),
         ("token_counts", |records, _| records[..30].iter_mut().for_each(|record| record.text_tokens = Some(11))),
         ("tokens_per_event", |records, _| {
             records.iter_mut().for_each(|record| record.chunks = record.chunks.iter().step_by(2).copied().collect());
@@ -200,7 +200,7 @@ fn the_limits_of_quantities_hold_on_both_sides() {
     };
     assert_eq!([800, 801, 950, 951].map(busy), three);
     let length = |tokens| {
-        let record = Record { want_out: Some(1_000), ..stream(0, 0, 10, tokens) };
+        let record = Record { requested_output_tokens: Some(1_000), ..stream(0, 0, 10, tokens) };
         grade(&summary(&[record]), "output_length")
     };
     assert_eq!([950, 949, 1_050, 1_051].map(length), [Grade::Good, Grade::Degraded, Grade::Good, Grade::Degraded]);
@@ -451,7 +451,7 @@ fn lost_connections_are_shown_and_retries_are_a_caveat() {
 fn output_length_is_a_caveat_with_the_remedy_that_is_left() {
     let with = |want, output_exact| {
         let records: Vec<Record> =
-            streams(3).into_iter().map(|record| Record { want_out: Some(want), ..record }).collect();
+            streams(3).into_iter().map(|record| Record { requested_output_tokens: Some(want), ..record }).collect();
         let summary = summary_of(AccumulatorConfig { output_exact, ..config() }, &facts(), &records);
         row(&summary, "output_length").unwrap().clone()
     };

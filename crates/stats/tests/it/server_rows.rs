@@ -53,7 +53,7 @@ fn bodies_that_go_on_after_their_answers_are_told() {
 fn hidden_reasoning_is_in_no_time_between_tokens() {
     let hides = |seq: u64| Record {
         usage: Some(Usage { completion_tokens: Some(108), reasoning_tokens: Some(100), ..Usage::default() }),
-        want_out: None,
+        requested_output_tokens: None,
         ..stream(seq, seq as i64, 10, 8)
     };
     let records: Vec<Record> = (0..5).map(hides).collect();

@@ -4,6 +4,7 @@ use super::*;
 use crate::limits::MAX_BODY;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use streamgauge_core::prompt::Content;
 use streamgauge_core::{Event, OutputKind};
 
 pub(super) fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
@@ -17,8 +18,14 @@ pub(super) fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     }
 }
 
-fn prompt(text: &str, want_out: Option<u32>) -> Prompt {
-    Prompt { texts: vec![text.into()], tokens: 12, want_out, model: "tinychat".into(), given: Default::default() }
+fn prompt(text: &str, requested_output_tokens: Option<u32>) -> Prompt {
+    Prompt {
+        content: Content::Texts(vec![text.into()]),
+        tokens: 12,
+        requested_output_tokens,
+        model: "tinychat".into(),
+        payload: Default::default(),
+    }
 }
 
 /// An event without its borrow.
@@ -84,7 +91,8 @@ fn our_members_follow_theirs_and_added_ones_come_last_or_in_place() {
     let mut endpoint = endpoint(EndpointKind::Chat, true);
     endpoint.ask_usage = true;
     endpoint.extra = json!({"temperature": 0.5, "max_tokens": 99}).as_object().unwrap().clone();
-    let body = |want_out| Codec::new(&endpoint, true).shown(&prompt("hi", want_out)).to_string();
+    let body =
+        |requested_output_tokens| Codec::new(&endpoint, true).shown(&prompt("hi", requested_output_tokens)).to_string();
     assert_eq!(
         body(Some(8)),
         r#"{"model":"tinychat","messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":99,"min_tokens":8,"ignore_eos":true,"stream_options":{"include_usage":true},"temperature":0.5}"#
@@ -100,7 +108,7 @@ fn usage_is_asked_for_only_in_a_stream_and_a_batch_is_one_list() {
     let mut endpoint = endpoint(EndpointKind::Completions, false);
     endpoint.ask_usage = true;
     let mut prompt = prompt("a", None);
-    prompt.texts.push("b".into());
+    prompt.content = Content::Texts(vec!["a".into(), "b".into()]);
     assert_eq!(Codec::new(&endpoint, true).shown(&prompt).to_string(), r#"{"model":"tinychat","prompt":["a","b"]}"#);
     assert_eq!(sent(&endpoint, &prompt), r#"{"model":"tinychat","prompt":["a","b"]}"#);
 }

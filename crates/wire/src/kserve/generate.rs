@@ -19,7 +19,7 @@ pub(crate) const TEXT_OUTPUT: &str = "text_output";
 /// backend wants them.
 pub(crate) fn body(prompt: &Prompt, backend: Option<Backend>, streaming: bool, exact: bool) -> Map<String, Value> {
     let mut body = Map::new();
-    let inputs = prompt.given.inputs();
+    let inputs = prompt.payload.inputs();
     if !inputs.is_empty() {
         for input in inputs {
             let value = elements::values(input.datatype, &input.data).unwrap_or_default();
@@ -27,11 +27,11 @@ pub(crate) fn body(prompt: &Prompt, backend: Option<Backend>, streaming: bool, e
         }
         return body;
     }
-    body.insert("text_input".into(), sole(prompt.texts.iter().map(|text| text.as_str().into()).collect()));
+    body.insert("text_input".into(), sole(prompt.texts().iter().map(|text| text.as_str().into()).collect()));
     if streaming {
         body.insert("stream".into(), true.into());
     }
-    match (prompt.want_out, backend) {
+    match (prompt.requested_output_tokens, backend) {
         (None, _) => {}
         (Some(length), Some(Backend::Vllm)) => {
             let mut sampling = Map::from_iter([("max_tokens".to_owned(), json!(length.to_string()))]);

@@ -5,7 +5,7 @@ use streamgauge_core::Prompt;
 
 /// The members of a request that only completions have; `texts` says in what form the texts are the prompt.
 pub(crate) fn opening(prompt: &Prompt, texts: fn(&[String]) -> Value) -> Map<String, Value> {
-    Map::from_iter([("model".into(), Value::from(prompt.model.as_str())), ("prompt".into(), texts(&prompt.texts))])
+    Map::from_iter([("model".into(), Value::from(prompt.model.as_str())), ("prompt".into(), texts(&prompt.texts()))])
 }
 
 /// Texts as a list, as GenAI-Perf writes them.

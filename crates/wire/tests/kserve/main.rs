@@ -11,7 +11,7 @@ mod requests;
 
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::{Endpoint, EndpointKind};
-use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_core::prompt::{Content, Payload, Prompt};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_core::{Event, OutputKind};
 use streamgauge_wire::{AnswerTo, Codec};
@@ -41,11 +41,11 @@ fn llm() -> Kserve {
 
 fn prompt(inputs: Vec<Tensor>, expected: Vec<Tensor>) -> Prompt {
     Prompt {
-        texts: vec!["hi".into()],
+        content: Content::Texts(vec!["hi".into()]),
         tokens: 1,
-        want_out: Some(6),
+        requested_output_tokens: Some(6),
         model: "m".into(),
-        given: Given::Tensors { inputs, expected },
+        payload: Payload::Tensors { inputs, expected },
     }
 }
 

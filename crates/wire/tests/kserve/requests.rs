@@ -12,7 +12,7 @@ use streamgauge_core::kserve::{
     Backend, Compression, Kserve, ParameterValue, RequestParameter, SequenceTag, SharedMemory, TensorFormat,
 };
 use streamgauge_core::plan::EndpointKind::{Chat, Generate, KserveGrpc, KserveHttp};
-use streamgauge_core::prompt::{Given, Prompt};
+use streamgauge_core::prompt::{Content, Payload, Prompt};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_wire::proto::infer_parameter::ParameterChoice;
 use streamgauge_wire::proto::{InferParameter, ModelInferRequest};
@@ -173,7 +173,7 @@ fn tensors_in_shared_memory() {
     assert_eq!(body["inputs"][1]["parameters"], room("in", 73, 4));
     assert_eq!(body["outputs"][1]["parameters"], room("out", 100, 100));
     let mut compared = llm_prompt();
-    compared.given = Given::Tensors { inputs: vec![], expected: vec![strings("a", &[1], &[b"x"])] };
+    compared.payload = Payload::Tensors { inputs: vec![], expected: vec![strings("a", &[1], &[b"x"])] };
     assert_eq!(http.encode_shared(&compared, &place), Err(EncodeError::SharedExpected));
 }
 
@@ -199,7 +199,7 @@ fn what_cannot_be_sent_is_refused_in_a_sentence() {
         let said = refusal(KserveHttp, json(), vec![input]);
         assert_eq!(said, format!("input x: {why}; binary tensors (`--input-tensor-format binary`) can"));
     }
-    let text = Prompt { given: Given::Nothing, ..llm_prompt() };
+    let text = Prompt { payload: Payload::FromContent, ..llm_prompt() };
     let said = codec(KserveGrpc, true, Kserve::default()).encode(&text).unwrap_err().to_string();
     assert_eq!(said, "the prompt has no tensors, and gRPC inference sends nothing else");
 }
@@ -244,7 +244,7 @@ fn shapes_and_bytes_that_a_list_cannot_show() {
 
 #[test]
 fn generate_requests() {
-    let text = Prompt { given: Given::Nothing, ..llm_prompt() };
+    let text = Prompt { payload: Payload::FromContent, ..llm_prompt() };
     let body = |backend, streaming, exact, prompt: &Prompt| {
         let mut endpoint = endpoint(Generate, streaming, Kserve { backend, ..Kserve::default() });
         endpoint.extra = json!({"end_id": 2}).as_object().unwrap().clone();
@@ -261,7 +261,7 @@ fn generate_requests() {
         body(Some(Backend::Vllm), true, true, &text),
         r#"{"text_input":"hi","stream":true,"sampling_parameters":"{\"max_tokens\":\"6\",\"min_tokens\":\"6\"}","end_id":2}"#
     );
-    let batch = Prompt { texts: vec!["a".into(), "b".into()], want_out: None, ..text };
+    let batch = Prompt { content: Content::Texts(vec!["a".into(), "b".into()]), requested_output_tokens: None, ..text };
     assert_eq!(body(None, false, true, &batch), r#"{"text_input":["a","b"],"end_id":2}"#);
     assert_eq!(body(None, true, true, &llm_prompt()), r#"{"text_input":"grün","max_tokens":6,"end_id":2}"#);
 }
@@ -270,7 +270,7 @@ fn generate_requests() {
 fn a_given_body_is_sent_as_it_is_but_for_added_members() {
     let mut endpoint = endpoint(Chat, true, Kserve::default());
     endpoint.ask_usage = true;
-    let given = Prompt { given: Given::Body(json!({"b": 1, "a": [2]})), ..llm_prompt() };
+    let given = Prompt { payload: Payload::Body(json!({"b": 1, "a": [2]})), ..llm_prompt() };
     let body = |endpoint: &_| String::from_utf8(Codec::new(endpoint, true).encode(&given).unwrap().body).unwrap();
     assert_eq!(body(&endpoint), r#"{"b":1,"a":[2]}"#);
     endpoint.extra = json!({"b": 3, "c": 4}).as_object().unwrap().clone();

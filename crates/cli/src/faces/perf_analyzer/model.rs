@@ -103,10 +103,10 @@ pub fn inputs(task: &mut Task, model: Option<&ModelInfo>) -> Result<InputData> {
 
 /// Whether the bodies ask for streams: all of them, or none.
 fn streams(data: &InputData) -> Result<bool> {
-    use streamgauge_core::prompt::Given;
-    let asks = data.streams.iter().flatten().map(|step| match &step.prompt.given {
-        Given::Body(body) => body.get("stream").and_then(serde_json::Value::as_bool).unwrap_or(false),
-        Given::Nothing | Given::Members(_) | Given::Tensors { .. } => false,
+    use streamgauge_core::prompt::Payload;
+    let asks = data.streams.iter().flatten().map(|step| match &step.prompt.payload {
+        Payload::Body(body) => body.get("stream").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        Payload::FromContent | Payload::Members(_) | Payload::Tensors { .. } => false,
     });
     let asks: Vec<bool> = asks.collect();
     let first = asks.first().copied().unwrap_or(false);

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Compression, Kserve, ParameterValue, SequenceTag, TensorFormat};
-use streamgauge_core::prompt::Given;
+use streamgauge_core::prompt::Payload;
 use streamgauge_core::tensor::{Datatype, Tensor};
 
 /// The longest message, in bytes: what protobuf bounds, less room for what a sending adds.
@@ -27,7 +27,7 @@ const FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 /// is not 1.
 pub(crate) fn shown(prompt: &Prompt) -> Map<String, Value> {
     let mut members = Map::from_iter([("model".to_owned(), Value::from(prompt.model.as_str()))]);
-    for input in prompt.given.inputs() {
+    for input in prompt.payload.inputs() {
         let content = match elements::values(input.datatype, &input.data) {
             Some(values) if is_text(input) => Value::Array(values),
             _ => json!({"b64": STANDARD.encode(&input.data)}),
@@ -50,7 +50,7 @@ fn is_text(tensor: &Tensor) -> bool {
 
 /// The inputs of `prompt`, each of which has data for its shape.
 fn inputs<'p>(prompt: &'p Prompt, endpoint: &'static str) -> Result<&'p [Tensor], EncodeError> {
-    let Given::Tensors { inputs, .. } = &prompt.given else { return Err(EncodeError::NoTensors(endpoint)) };
+    let Payload::Tensors { inputs, .. } = &prompt.payload else { return Err(EncodeError::NoTensors(endpoint)) };
     for input in inputs {
         if let Some(reason) = misfit(input.datatype, Tensor::elements(&input.shape), &input.data) {
             return Err(EncodeError::Data { name: input.name.clone(), reason });
@@ -127,7 +127,7 @@ fn shared_outputs<'a>(
 ) -> Result<impl Iterator<Item = (&'a str, Option<Room<'a>>)>, EncodeError> {
     let shared = place.zip(kserve.shared_memory);
     if shared.is_some()
-        && let Given::Tensors { expected, .. } = &prompt.given
+        && let Payload::Tensors { expected, .. } = &prompt.payload
         && !expected.is_empty()
     {
         return Err(EncodeError::SharedExpected);
