@@ -16,7 +16,7 @@ use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_report::perf_analyzer::export::request_inputs;
 use streamgauge_report::{ExportWriter, RecordWriter};
-use streamgauge_stats::sampler::EXACT_VALUES;
+use streamgauge_stats::distribution::EXACT_VALUES;
 use streamgauge_stats::{Metric, Sampler};
 use streamgauge_wire::{AnswerTo, Codec, SseEvent, SseParser};
 

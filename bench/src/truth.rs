@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use streamgauge_sim::{LogLine, log};
-use streamgauge_stats::truth::TruthSampler;
+use streamgauge_stats::calibration::truth::TruthSampler;
 
 /// What truly happened.
 pub struct Truth {
     /// Of the measured requests.
-    pub measured: streamgauge_stats::truth::Truth,
+    pub measured: streamgauge_stats::calibration::truth::Truth,
     /// Each measured request, in the order of arrival.
     pub requests: Vec<LogLine>,
     /// When the first request of all arrived, the probe included; wall-clock nanoseconds.

@@ -14,8 +14,8 @@ use streamgauge_core::record::{GpuSample, ServerFacts, Snapshot};
 use streamgauge_core::stop::Window;
 use streamgauge_load::Client;
 use streamgauge_load::{Control, Fetched, Routes, fetch};
-use streamgauge_stats::perf_analyzer::gpu_samples;
-use streamgauge_stats::prometheus;
+use streamgauge_stats::server::gpu_samples;
+use streamgauge_stats::server::prometheus;
 
 /// How soon the start of the measured part is seen where a warm-up comes before it.
 const START: Duration = Duration::from_millis(1);

@@ -1,7 +1,7 @@
 //! Goodput: the limits that a request must keep to count as good.
 
 use crate::answer::Answer;
-use crate::metric::Metric;
+use crate::metrics::Metric;
 use serde::Serialize;
 use thiserror::Error;
 

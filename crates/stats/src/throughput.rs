@@ -4,7 +4,7 @@
 //! are drawn but blocks, long enough that one hardly depends on the next (Künsch 1989).
 
 use crate::answer::Answer;
-use crate::interval::{Interval, NORMAL, student};
+use crate::intervals::{Interval, NORMAL, student};
 use crate::scope::Scope;
 use rand::RngExt;
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use streamgauge_stats::Summary;
-use streamgauge_stats::perf_analyzer::ModelFigures;
+use streamgauge_stats::server::ModelFigures;
 
 /// The members of the JSON summary, in their order; without what there is nothing to tell of.
 pub(crate) fn members(summary: &Summary) -> Map<String, Value> {

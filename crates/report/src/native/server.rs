@@ -3,7 +3,7 @@
 use crate::text::numbers::{grouped, grouped_count};
 use crate::text::put;
 use streamgauge_core::text::one_line;
-use streamgauge_stats::perf_analyzer::{GpuFigures, ModelFigures};
+use streamgauge_stats::server::{GpuFigures, ModelFigures};
 use streamgauge_stats::{Scope, Summary};
 
 /// Bytes of a GiB.

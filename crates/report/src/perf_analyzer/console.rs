@@ -7,7 +7,8 @@ use crate::text::put;
 use std::collections::BTreeMap;
 use streamgauge_core::stop::Window;
 use streamgauge_stats::Pass;
-use streamgauge_stats::perf_analyzer::{ClientFigures, GpuFigures, ModelFigures, ServerFigures};
+use streamgauge_stats::perf_analyzer::ClientFigures;
+use streamgauge_stats::server::{GpuFigures, ModelFigures, ServerFigures};
 
 /// From this percentage of delayed requests on it is said that there were some.
 const DELAYED_FROM: f64 = 1.0;

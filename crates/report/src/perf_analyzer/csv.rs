@@ -5,7 +5,8 @@ use crate::text::numbers::cpp_default;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use streamgauge_core::text::{cell, file_name};
-use streamgauge_stats::perf_analyzer::{GpuFigures, ModelFigures, ServerFigures, network_us};
+use streamgauge_stats::perf_analyzer::network_us;
+use streamgauge_stats::server::{GpuFigures, ModelFigures, ServerFigures};
 
 /// Writes the levels in the order of their throughput; `verbose` adds columns (`--verbose-csv`).
 ///

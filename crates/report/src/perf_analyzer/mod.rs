@@ -10,7 +10,8 @@ mod tests;
 use std::collections::BTreeMap;
 use streamgauge_core::stop::Window;
 use streamgauge_stats::Pass;
-use streamgauge_stats::perf_analyzer::{ClientFigures, GpuFigures, ServerFigures};
+use streamgauge_stats::perf_analyzer::ClientFigures;
+use streamgauge_stats::server::{GpuFigures, ServerFigures};
 
 /// What all levels have in common, and how they are shown.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use super::*;
 use streamgauge_core::Nanos;
 use streamgauge_core::kserve::{ModelStatistics, Spent};
 use streamgauge_stats::Span;
-use streamgauge_stats::perf_analyzer::ModelFigures;
+use streamgauge_stats::server::ModelFigures;
 
 const MS: i64 = 1_000_000;
 

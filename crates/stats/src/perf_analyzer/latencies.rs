@@ -1,7 +1,7 @@
 //! Mean, spread and percentiles of latencies by Perf Analyzer's rules.
 
-use crate::metric::Metric;
-use crate::sampler::Sampler;
+use crate::distribution::Sampler;
+use crate::metrics::Metric;
 use std::collections::BTreeMap;
 use streamgauge_core::Nanos;
 
@@ -9,7 +9,7 @@ use streamgauge_core::Nanos;
 pub const PERCENTILES: [u8; 4] = [50, 90, 95, 99];
 
 /// Latencies as they come in. Their sums are exact; percentiles are as long as there are not too many values to keep
-/// ([`crate::sampler::EXACT_VALUES`]), and beyond that right to 0.1 %.
+/// ([`crate::distribution::EXACT_VALUES`]), and beyond that right to 0.1 %.
 #[derive(Clone, Debug)]
 pub struct Latencies {
     count: u64,

@@ -4,12 +4,9 @@
 //! those of that tool should not differ by its way of counting. Whatever is called `_us` is whole microseconds.
 
 mod client;
-mod gpu;
 mod latencies;
-mod server;
+mod network;
 
 pub use client::{ClientFigures, FoldPlan, LATE_SEND, LevelFold};
-pub use gpu::{GpuFigures, GpuFold, gpu_samples};
 pub use latencies::{Latencies, PERCENTILES};
-pub use server::{ModelFigures, RequestParts, ServerFigures, StatisticsError, network_us};
-pub use streamgauge_core::kserve::Watched;
+pub use network::network_us;

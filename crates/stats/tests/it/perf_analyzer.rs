@@ -5,11 +5,10 @@ use streamgauge_core::kserve::{ModelStatistics, SequenceTag, Spent};
 use streamgauge_core::record::ThreadFacts;
 use streamgauge_core::{FailureClass, Nanos, Phase, Record, Stage};
 use streamgauge_stats::Span;
-use streamgauge_stats::perf_analyzer::{
-    ClientFigures, FoldPlan, GpuFold, LevelFold, RequestParts, ServerFigures, StatisticsError, Watched, gpu_samples,
-    network_us,
+use streamgauge_stats::perf_analyzer::{ClientFigures, FoldPlan, LevelFold, network_us};
+use streamgauge_stats::server::{
+    GpuFold, RequestParts, ServerFigures, StatisticsError, Watched, gpu_samples, prometheus,
 };
-use streamgauge_stats::prometheus;
 
 const MS: i64 = 1_000_000;
 

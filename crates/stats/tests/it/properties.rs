@@ -5,8 +5,8 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use streamgauge_core::{FailureClass, Nanos, Outcome, Record, Stage};
-use streamgauge_stats::interval::percentile_ranks;
-use streamgauge_stats::sampler::EXACT_VALUES;
+use streamgauge_stats::distribution::EXACT_VALUES;
+use streamgauge_stats::intervals::percentile_ranks;
 use streamgauge_stats::thresholds::MEAN_VALUES;
 use streamgauge_stats::{AccumulatorConfig, Interval, Metric, PERCENTILES, Sampler};
 

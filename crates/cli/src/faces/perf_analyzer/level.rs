@@ -10,9 +10,8 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::RunFacts;
 use streamgauge_report::RecordReader;
 use streamgauge_report::perf_analyzer::{Label, LevelReport};
-use streamgauge_stats::perf_analyzer::{
-    ClientFigures, FoldPlan, GpuFigures, GpuFold, LevelFold, ServerFigures, StatisticsError,
-};
+use streamgauge_stats::perf_analyzer::{ClientFigures, FoldPlan, LevelFold};
+use streamgauge_stats::server::{GpuFigures, GpuFold, ServerFigures, StatisticsError};
 use streamgauge_stats::{Pass, Span};
 
 /// What windows came to while the level was run.

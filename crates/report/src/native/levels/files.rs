@@ -6,7 +6,7 @@ use crate::text::indented;
 use crate::text::numbers::python_repr;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
-use streamgauge_stats::across::MAIN_FIGURES;
+use streamgauge_stats::series::across::MAIN_FIGURES;
 use streamgauge_stats::{Across, Counts, Figure, FigureAcross, Metric, Statistic};
 
 /// Metrics of a run that stand in the file of its series, beside those of GenAI-Perf: what a user waited under a schedule.

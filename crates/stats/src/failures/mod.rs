@@ -1,8 +1,12 @@
 //! What failed, kind by kind: by how far the request had come, what happened, the status, and what the server said.
 
-use crate::distribution::Distribution;
-use crate::metric::Metric;
-use crate::sampler::Sampler;
+mod with_failures;
+
+pub use with_failures::WithFailures;
+pub(crate) use with_failures::{Unfinished, WAITS};
+
+use crate::distribution::{Distribution, Sampler};
+use crate::metrics::Metric;
 use crate::thresholds::FAILURE_KINDS;
 use serde::Serialize;
 use std::cmp::Reverse;

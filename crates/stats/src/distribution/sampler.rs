@@ -1,11 +1,10 @@
 //! The collection of a metric's values, with when each was taken: exact while they fit in memory, in a histogram beyond.
 
-use crate::confidence::Estimate;
-use crate::dependence::{Timeline, scramble};
 use crate::distribution::{Distribution, PERCENTILES, Rank, interpolate};
-use crate::interval::{Interval, Intervals, Needed};
-use crate::metric::Metric;
-use crate::widened::{Ground, Lack};
+use crate::intervals::dependence::{Timeline, scramble};
+use crate::intervals::widened::{Ground, Lack};
+use crate::intervals::{Estimate, Interval, Intervals, Needed};
+use crate::metrics::Metric;
 use hdrhistogram::Histogram;
 use streamgauge_core::Nanos;
 

@@ -1,6 +1,5 @@
 //! The server's figures of a level of load: differences of what it had counted before and after.
 
-use super::client::ClientFigures;
 use serde::Serialize;
 use streamgauge_core::Nanos;
 use streamgauge_core::kserve::{ModelStatistics, Spent, Watched};
@@ -283,7 +282,7 @@ impl ModelFigures {
     }
 
     /// Waiting, computing and the cache, from the model's own means.
-    fn accounted_ns(&self) -> u64 {
+    pub(crate) fn accounted_ns(&self) -> u64 {
         let counted = &self.counted;
         sum([counted.queue, self.computed(), counted.cache_hit, counted.cache_miss].map(mean_ns))
     }
@@ -305,11 +304,4 @@ impl ModelFigures {
     fn own_and_parts(&self, each: impl Fn(&ModelFigures) -> u64 + Copy) -> u64 {
         sum(self.composing.iter().map(|part| part.own_and_parts(each)).chain([each(self)]))
     }
-}
-
-/// The part of the latency that neither client nor server accounts for, in microseconds. 0 also where the server accounts for more
-/// than the client saw, as it may in few samples.
-pub fn network_us(client: &ClientFigures, server: &ServerFigures) -> u64 {
-    let waited = client.latency_ns.saturating_sub(client.send_ns).saturating_sub(client.receive_ns);
-    waited.saturating_sub(server.model.accounted_ns()) / 1000
 }

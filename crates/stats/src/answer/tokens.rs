@@ -1,6 +1,6 @@
 //! How many tokens an answer had, and by whose count.
 
-use crate::hidden::shown_tokens;
+use crate::answer::shown::shown_tokens;
 use crate::thresholds::TOKEN_TOLERANCE;
 use serde::Serialize;
 use streamgauge_core::Record;

@@ -1,6 +1,10 @@
 //! Statistics over one metric's values: exact while they fit in memory, from a histogram beyond.
 
-use crate::interval::{Interval, Intervals, percentile_ranks};
+mod sampler;
+
+pub use sampler::{EXACT_POOLED_VALUES, EXACT_VALUES, Sampler};
+
+use crate::intervals::{Interval, Intervals, percentile_ranks};
 use serde::Serialize;
 
 /// The percentiles that reports show, as GenAI-Perf.

@@ -1,9 +1,8 @@
 //! Percentiles over all that were asked, and not only over those that were answered: failing fast must not look like
 //! being fast.
 
-use crate::distribution::PERCENTILES;
-use crate::metric::Metric;
-use crate::sampler::Sampler;
+use crate::distribution::{PERCENTILES, Sampler};
+use crate::metrics::Metric;
 use serde::Serialize;
 use streamgauge_core::{Nanos, Record};
 

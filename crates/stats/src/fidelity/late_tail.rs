@@ -5,8 +5,8 @@
 //! least a hundredth of the true values is still above what is reported for the percentile 99 - 100 s / n: the true p99
 //! lies between that and the p99 reported. How many s is, is partly an estimate (`sharing`), and with it the bound.
 
-use crate::metric::Metric;
-use crate::sampler::Sampler;
+use crate::distribution::Sampler;
+use crate::metrics::Metric;
 
 /// How low a metric's p99 may truly be.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! How much a figure differs from run to run. The intervals of one run know only the chance within it; what a server
 //! does otherwise tomorrow shows in repeats alone.
 
-use crate::interval::{Interval, mean_interval};
+use crate::intervals::{Interval, mean_interval};
 use serde::Serialize;
 
 /// The same figure of several runs, in the figure's unit.

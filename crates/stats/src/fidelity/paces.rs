@@ -5,7 +5,7 @@
 //! Tokens over time is the harmonic mean of the rates, each with the weight of its tokens, and no stream can spoil it.
 
 use crate::fidelity::{Evidence, FidelityRow, Grade, share_row};
-use crate::metric::Metric;
+use crate::metrics::Metric;
 use crate::thresholds::RATES_MEAN_GOOD;
 use streamgauge_core::Nanos;
 

@@ -1,11 +1,12 @@
 //! What several runs of the same load say together: each main figure over them, and whether the runs differ by more than
 //! the intervals of each let expect.
 
+use super::spread::{Spread, spread};
+use crate::counts::Counts;
 use crate::fidelity::Grade;
-use crate::interval::{Interval, NORMAL};
-use crate::metric::Metric;
-use crate::spread::{Spread, spread};
-use crate::summary::{Counts, Summary};
+use crate::intervals::{Interval, NORMAL};
+use crate::metrics::Metric;
+use crate::summary::Summary;
 
 /// One number of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

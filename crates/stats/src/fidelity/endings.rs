@@ -1,9 +1,9 @@
 //! Fidelity rows of runs that end by their figures: whether they came to the end that was asked for.
 
-use crate::confidence::Wanted;
+use crate::awaited::Wanted;
 use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, share_row, text_row};
-use crate::interval::Needed;
-use crate::metric::Metric;
+use crate::intervals::Needed;
+use crate::metrics::Metric;
 use crate::thresholds::WINDOW_LATENCY_GOOD;
 use crate::windows::AGREE;
 use streamgauge_core::stop::Window;

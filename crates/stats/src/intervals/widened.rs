@@ -1,8 +1,8 @@
-//! Intervals of values that may depend on each other: those of [`crate::interval`], widened by the estimate of
+//! Intervals of values that may depend on each other: those of [`crate::intervals`], widened by the estimate of
 //! [`crate::dependence`], or none where the run is too short for that estimate.
 
-use crate::dependence::{Inflation, Shape, Timeline, Whole};
-use crate::interval::{Interval, NORMAL, percentile_ranks, student};
+use crate::intervals::dependence::{Inflation, Shape, Timeline, Whole};
+use crate::intervals::{Interval, NORMAL, percentile_ranks, student};
 use crate::thresholds::MEAN_VALUES;
 
 /// Why a statistic has no interval.

@@ -3,6 +3,9 @@
 //! The functions here take the values for independent of each other. The values of a run seldom are; [`crate::Distribution`] has
 //! intervals that are widened by how much they depend on each other in time, or none where that cannot be told.
 
+pub(crate) mod dependence;
+pub(crate) mod widened;
+
 use crate::thresholds::INTERVAL_CONFIDENCE;
 use serde::Serialize;
 
@@ -20,6 +23,26 @@ impl Interval {
     /// also one that is not symmetric, as those of high percentiles seldom are.
     pub fn reach(&self, value: f64) -> f64 {
         (self.high - value).max(value - self.low)
+    }
+}
+
+/// A figure so far, and where chance may have moved it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// In the metric's unit.
+    pub value: f64,
+    /// None where there are too few values, or too little time, for one.
+    pub interval: Option<Interval>,
+    /// At least how many seconds an interval would take, where the values depend on each other so much that the run is too short.
+    pub needed: Option<f64>,
+}
+
+impl Estimate {
+    /// What reports show behind the `±` ([`Interval::reach`]) as a share of the figure's magnitude; none without an interval,
+    /// or of nothing.
+    pub fn precision(&self) -> Option<f64> {
+        let precision = self.interval?.reach(self.value) / self.value.abs();
+        precision.is_finite().then_some(precision)
     }
 }
 

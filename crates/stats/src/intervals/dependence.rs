@@ -98,7 +98,7 @@ impl Timeline {
         let mean = self.inflation(self.values.iter().map(|(value, _)| *value), self.mean);
         let ranks = self.inflation(self.ranks.iter().copied(), middle);
         let distances = self.ranks.iter().map(|rank| (rank - middle).abs());
-        let distances = self.inflation(distances.clone(), crate::dependence::mean(distances));
+        let distances = self.inflation(distances.clone(), crate::intervals::dependence::mean(distances));
         let all = [mean, ranks, distances];
         Whole {
             mean,

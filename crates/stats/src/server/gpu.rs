@@ -1,6 +1,6 @@
 //! What the server's metrics say of its GPUs.
 
-use crate::prometheus::Sample;
+use super::prometheus::Sample;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use streamgauge_core::Nanos;

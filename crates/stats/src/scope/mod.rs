@@ -1,5 +1,11 @@
 //! Which part of a run figures are of: all of it, or a span of its time.
 
+mod slot_times;
+mod steady;
+
+pub(crate) use slot_times::SlotTimes;
+pub use steady::Slots;
+
 use crate::answer::ended;
 use serde::Serialize;
 use streamgauge_core::{Nanos, Record};

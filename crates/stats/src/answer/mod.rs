@@ -1,11 +1,14 @@
 //! The formulas: what one successful request measured, one function a metric. Names, units and sources stand in
 //! [`Metric`].
 
-use crate::hidden::shown_tokens;
-use crate::metric::Metric;
-use crate::tokens::{TokenSource, output_tokens};
+pub(crate) mod shown;
+pub mod tokens;
+
+use crate::metrics::Metric;
+use shown::shown_tokens;
 use streamgauge_core::plan::TokenCount;
 use streamgauge_core::{Nanos, OutputKind, Record};
+use tokens::{TokenSource, output_tokens};
 
 /// A successful request with all that its figures rest on.
 pub(crate) struct Answer<'a> {

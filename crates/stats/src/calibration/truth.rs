@@ -1,9 +1,8 @@
 //! What truly happened, from a server's own account: the same statistics as of a client's records, so that the two can be
 //! held against each other.
 
-use crate::distribution::Distribution;
-use crate::metric::Metric;
-use crate::sampler::Sampler;
+use crate::distribution::{Distribution, Sampler};
+use crate::metrics::Metric;
 use streamgauge_core::Nanos;
 
 /// What truly happened. Instants are nanoseconds since 1970.

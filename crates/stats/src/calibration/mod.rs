@@ -1,17 +1,18 @@
 //! Calibration: what a machine's measurements are worth, by loads whose true times are known. Each point of a grid is judged
 //! by the difference between what was reported and what was true; the verdict of its run is judged with it.
 
-use crate::distribution::Distribution;
+pub mod truth;
+
+use crate::distribution::{Distribution, Sampler};
 use crate::fidelity::Grade;
-use crate::metric::Metric;
-use crate::sampler::Sampler;
+use crate::metrics::Metric;
 use crate::summary::Summary;
 use crate::thresholds::{FAITHFUL_ERROR, SERVER_LATE_LEAST, SERVER_LATE_OF_GAP};
-use crate::truth::{Truth, TruthSampler};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::{Outcome, Phase, Record};
+use truth::{Truth, TruthSampler};
 
 /// The version of a calibration's serialized form; it grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;

@@ -1,9 +1,8 @@
 //! Output tokens that the server counts and does not show: hidden reasoning. No event brings them, so they belong in no time between
 //! tokens; they came before the first event that was seen, or between two of them.
 
-use crate::fidelity::{Evidence, FidelityRow, caveat, hundredths, share, share_row};
+use crate::answer::tokens::TokenSource;
 use crate::thresholds as limit;
-use crate::tokens::TokenSource;
 use streamgauge_core::{OutputKind, Record};
 
 /// How many of a request's output tokens were shown, of `count` by whose count.
@@ -37,40 +36,6 @@ pub(crate) fn shown_tokens(record: &Record, count: u64, source: TokenSource) -> 
         None if saw_reasoning => count,
         None => answer.max(events),
     }
-}
-
-/// Tokens that were hidden, over a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HiddenTokens {
-    /// Successful requests with any.
-    pub requests: u64,
-    /// Those tokens.
-    pub hidden: u64,
-    /// All output tokens of all successful requests.
-    pub output: u64,
-}
-
-impl HiddenTokens {
-    /// Counts one successful request in.
-    pub fn add(&mut self, output: u64, shown: u64) {
-        self.requests += u64::from(shown < output);
-        self.hidden = self.hidden.saturating_add(output.saturating_sub(shown));
-        self.output = self.output.saturating_add(output);
-    }
-}
-
-/// Says which figures are of which tokens where the two differ.
-pub(crate) fn hidden_tokens(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    let HiddenTokens { requests, hidden, output } = evidence.hidden;
-    let share = share(hidden, output).filter(|_| hidden > 0)?;
-    let value =
-        format!("{} of {output} output tokens, in {requests} of {} requests", hundredths(share), evidence.counts.ok);
-    let row = share_row("hidden_tokens", "Output tokens that were not shown", share, caveat(share, limit::HIDDEN_GOOD));
-    Some(FidelityRow { value, ..row }.remedy(
-        "the server counts reasoning that it does not show: times to first token include it; inter token latency and \
-         throughput per user are of the tokens that were shown, output lengths and output token throughput of all \
-         (--token-count tokenizer counts the shown ones only)",
-    ))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The opening burst: the requests that a closed loop sends at once when its measured part does not follow a warm-up. They meet
 //! an idle server and each other, so their first tokens are those of a burst and not of the load that follows.
 
+use crate::distribution::Sampler;
 use crate::fidelity::{Evidence, FidelityRow, Grade, share_row};
-use crate::metric::Metric;
-use crate::sampler::Sampler;
+use crate::metrics::Metric;
 use crate::thresholds as limit;
 use streamgauge_core::Record;
 

@@ -1,0 +1,423 @@
+//! The fold over records: what a run's records come to.
+
+use crate::answer::Answer;
+use crate::answer::tokens::{TokenSources, TokensPerEvent};
+use crate::awaited::Wanted;
+use crate::config::AccumulatorConfig;
+use crate::counts::{Counts, LengthAsked, TargetCounts};
+use crate::distribution::{Distribution, Sampler};
+use crate::failures::{FailureKinds, Unfinished, WAITS, WithFailures};
+use crate::fidelity::body_ends::BodyEnds;
+use crate::fidelity::cached::CachedTokens;
+use crate::fidelity::hidden::HiddenTokens;
+use crate::fidelity::late_tail::LateTail;
+use crate::fidelity::opening::Opening;
+use crate::fidelity::paces::Paces;
+use crate::fidelity::sharing::Sharing;
+use crate::fidelity::unreadable::UnreadableParts;
+use crate::fidelity::{Evidence, Fidelity};
+use crate::intervals::{Estimate, Interval};
+use crate::metrics::Metric;
+use crate::scope::{Scope, SlotTimes, Span};
+use crate::server::{GpuFold, ServerFigures};
+use crate::summary::Summary;
+use crate::thresholds::SEND_LATENESS_GOOD;
+use crate::throughput::{Bins, Tally};
+use streamgauge_core::record::RunFacts;
+use streamgauge_core::seed::Seed;
+use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, Stage};
+
+/// The metrics that each successful request has at most one value of.
+const PER_REQUEST: [Metric; 16] = [
+    Metric::TimeToFirstToken,
+    Metric::TimeToFirstTokenFromDue,
+    Metric::TimeToSecondToken,
+    Metric::RequestLatency,
+    Metric::RequestLatencyFromDue,
+    Metric::InterTokenLatency,
+    Metric::OutputTokenThroughputPerUser,
+    Metric::OutputSequenceLength,
+    Metric::InputSequenceLength,
+    Metric::TimeToFirstByte,
+    Metric::TimeToFirstAnswer,
+    Metric::PromptTokensByServer,
+    Metric::TemplateTokens,
+    Metric::CachedPromptTokens,
+    Metric::Turnaround,
+    Metric::ConnectTime,
+];
+
+/// Takes records in, in any order. Its memory is bounded, and nothing is allocated for a chunk.
+#[derive(Debug)]
+pub struct Accumulator {
+    config: AccumulatorConfig,
+    scope: Scope,
+    counts: Counts,
+    targets: Vec<TargetCounts>,
+    tokens: TokenSources,
+    samplers: [Sampler; PER_REQUEST.len()],
+    gaps: Sampler,
+    lags: Sampler,
+    times_to_failure: Sampler,
+    lateness: Sampler,
+    unfinished: [Unfinished; WAITS.len()],
+    bins: Bins,
+    failures: FailureKinds,
+    sharing: Sharing,
+    tokens_per_event: TokensPerEvent,
+    hidden: HiddenTokens,
+    paces: Paces,
+    cached: CachedTokens,
+    length: LengthAsked,
+    backward: u64,
+    unreadable: UnreadableParts,
+    /// Successful requests without output.
+    empty: u64,
+    body_ends: BodyEnds,
+    /// What the rates are of.
+    flow: Tally,
+    /// Whether any answer's tokens could be counted.
+    counted: bool,
+    span: Option<Span>,
+    slot_times: Option<SlotTimes>,
+    opening: Option<Opening>,
+}
+
+impl Accumulator {
+    /// Of no records yet, for the whole run.
+    pub fn new(config: AccumulatorConfig) -> Accumulator {
+        Accumulator::of(config, Scope::Run)
+    }
+
+    /// Of no records yet, for that part of the run.
+    pub fn of(config: AccumulatorConfig, scope: Scope) -> Accumulator {
+        let slot_times = config.handed_over.map(SlotTimes::new);
+        let opening = Opening::of(config.opening_burst).filter(|_| config.streaming);
+        Accumulator {
+            config,
+            scope,
+            counts: Counts::default(),
+            targets: Vec::new(),
+            tokens: TokenSources::default(),
+            samplers: PER_REQUEST.map(Sampler::of),
+            gaps: Sampler::of(Metric::InterChunkLatency),
+            lags: Sampler::of(Metric::ClientLag),
+            times_to_failure: Sampler::of(Metric::TimeToFailure),
+            lateness: Sampler::of(Metric::SendLateness),
+            unfinished: WAITS.map(Unfinished::of),
+            bins: Bins::new(),
+            failures: FailureKinds::default(),
+            sharing: Sharing::default(),
+            tokens_per_event: TokensPerEvent::default(),
+            hidden: HiddenTokens::default(),
+            paces: Paces::default(),
+            cached: CachedTokens::default(),
+            length: LengthAsked::default(),
+            backward: 0,
+            unreadable: UnreadableParts::default(),
+            empty: 0,
+            body_ends: BodyEnds::default(),
+            flow: Tally::default(),
+            counted: false,
+            span: scope.span(),
+            slot_times,
+            opening,
+        }
+    }
+
+    /// Takes one record in.
+    pub fn add(&mut self, record: &Record) {
+        if let Some(slot_times) = &mut self.slot_times {
+            slot_times.add(record);
+        }
+        if record.phase == Phase::Warmup {
+            self.counts.warmup += 1;
+            return;
+        }
+        let answer =
+            record.is_ok().then(|| Answer::of(record, self.config.token_count, self.config.streaming)).flatten();
+        if !self.scope.counts(record) {
+            self.counts.outside += 1;
+            if let (Some(answer), Scope::Held(_)) = (&answer, self.scope) {
+                self.add_flow(answer);
+            }
+            return;
+        }
+        self.counts.requests += 1;
+        self.counts.retried += u64::from(record.retries > 0);
+        self.body_ends.add(record);
+        self.add_lateness(record);
+        match (&record.outcome, &answer) {
+            (Outcome::Cancelled, _) => {
+                self.counts.cancelled += 1;
+                self.add_unfinished(record);
+            }
+            (Outcome::CutOff, _) => {
+                self.counts.cut_off += 1;
+                self.add_unfinished(record);
+            }
+            (Outcome::Failed(failure), _) => self.add_failure(record, failure),
+            (Outcome::Ok, Some(answer)) => self.add_answer(record, answer),
+            (Outcome::Ok, None) => self.add_failure(record, &empty_success()),
+        }
+        let failed = match record.outcome {
+            Outcome::Failed(_) => true,
+            Outcome::Ok => answer.is_none(),
+            Outcome::CutOff | Outcome::Cancelled => false,
+        };
+        self.add_target(record.target, answer.is_some(), failed);
+    }
+
+    fn add_target(&mut self, target: u16, ok: bool, failed: bool) {
+        let index = usize::from(target);
+        if self.targets.len() <= index {
+            self.targets.resize(index + 1, TargetCounts::default());
+        }
+        let counts = &mut self.targets[index];
+        counts.requests += 1;
+        counts.ok += u64::from(ok);
+        counts.failed += u64::from(failed);
+    }
+
+    /// A request that would have taken longer, had it been let: cut off by the run's end, or cancelled as the plan wanted.
+    fn add_unfinished(&mut self, record: &Record) {
+        self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));
+    }
+
+    /// A request that was due and not sent before the run was over is as late as it could be seen to be; one that failed
+    /// before it was sent is a failure and nothing else.
+    fn add_lateness(&mut self, record: &Record) {
+        let never = record.sent.is_none() && record.outcome == Outcome::CutOff;
+        let left = if never { Some(record.end) } else { record.sent };
+        if let (Some(due), Some(left)) = (record.due, left) {
+            self.lateness.add_nanos_at(left - due, due);
+            self.counts.sent_late += u64::from(left - due > SEND_LATENESS_GOOD);
+            self.counts.never_sent += u64::from(never);
+        }
+    }
+
+    fn add_failure(&mut self, record: &Record, failure: &Failure) {
+        self.counts.failed += 1;
+        self.unfinished.iter_mut().for_each(|wait| wait.add_failed(record));
+        let time = record.end - record.issued;
+        self.times_to_failure.add_nanos_at(time, record.issued);
+        self.failures.add(record, failure);
+    }
+
+    fn add_answer(&mut self, record: &Record, answer: &Answer<'_>) {
+        self.counts.ok += 1;
+        self.unreadable.add(record);
+        self.empty += u64::from(record.is_empty_reply());
+        self.tokens.add(record, answer.output.map(|(_, source)| source));
+        for (metric, sampler) in PER_REQUEST.into_iter().zip(&mut self.samplers) {
+            if let Some(value) = answer.value(metric) {
+                sampler.add_at(value, answer.sent);
+            }
+        }
+        if let (Some(opening), Some(ttft)) = (&mut self.opening, answer.value(Metric::TimeToFirstToken)) {
+            opening.add(record, ttft);
+        }
+        let mut backward = answer.first.is_some_and(|first| first < answer.sent);
+        for (gap, at) in answer.gaps() {
+            backward |= gap < Nanos::ZERO;
+            self.gaps.add_nanos_at(gap, at);
+        }
+        self.backward += u64::from(backward);
+        answer.lags().for_each(|(lag, at)| self.lags.add_nanos_at(lag, at));
+        if self.config.streaming && !record.chunks.is_empty() {
+            self.sharing.add(&record.chunks, answer.sent);
+            self.tokens_per_event.add(record, answer.shown.zip(answer.output.map(|(_, source)| source)));
+        }
+        if let (Some((output, _)), Some(shown)) = (answer.output, answer.shown) {
+            self.hidden.add(output, shown);
+        }
+        if let Some(cached) = answer.cached_tokens() {
+            let prompt = answer.prompt_tokens().unwrap_or_else(|| u64::from(record.input_tokens));
+            self.cached.add(cached, prompt);
+        }
+        if let Some((tokens, time)) = answer.pace() {
+            self.paces.add(tokens, time);
+        }
+        if let Some((difference, asked)) = answer.length_against_asked() {
+            self.length.difference = self.length.difference.saturating_add(difference);
+            self.length.asked = self.length.asked.saturating_add(asked);
+        }
+        self.add_flow(answer);
+        if self.scope == Scope::Run {
+            let Span { from, to } = self.span.unwrap_or(Span { from: answer.sent, to: answer.last });
+            self.span = Some(Span { from: from.min(answer.sent), to: to.max(answer.last) });
+        }
+    }
+
+    /// What an answer adds to the rates.
+    fn add_flow(&mut self, answer: &Answer<'_>) {
+        let good = self.config.goodput.holds(answer);
+        self.counted |= answer.output.is_some();
+        self.flow += self.bins.add(answer, good, self.scope);
+    }
+
+    /// Requests so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The `percentile` of a metric so far, or its mean, or its one figure; none while there is none. What it will be at the end
+    /// if nothing else comes, without ending anything.
+    pub(crate) fn figure(&self, metric: Metric, percentile: Option<u8>) -> Option<Estimate> {
+        if !metric.is_system() {
+            return self.sampler(metric)?.look(percentile);
+        }
+        let span = self.rate_span();
+        let duration = span.map_or(Nanos::ZERO, |span| span.length());
+        let scalars = self.scalars(duration);
+        let &(_, value) = scalars.iter().find(|(known, _)| *known == metric)?;
+        let latency = self.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|avg| avg.value);
+        let intervals = rate_intervals(&self.bins, span, latency, &scalars, self.config.seed);
+        let interval = intervals.into_iter().find(|(known, _)| *known == metric).map(|(_, interval)| interval);
+        Some(Estimate { value, interval, needed: None })
+    }
+
+    fn sampler(&self, metric: Metric) -> Option<&Sampler> {
+        let mut samplers = PER_REQUEST.iter().zip(&self.samplers);
+        samplers.find(|(known, _)| **known == metric).map(|(_, sampler)| sampler)
+    }
+
+    /// The summary of what was taken in, with the rest of the evidence about the run.
+    pub fn close(mut self, facts: &RunFacts) -> Summary {
+        let span = self.rate_span();
+        let duration = span.map_or(Nanos::ZERO, |span| span.length());
+        let scalars = self.scalars(duration);
+        let wanted = self.config.confidence.as_ref().and_then(|rule| Wanted::of(rule).ok());
+        let awaited = wanted.and_then(|wanted| self.figure(wanted.metric, wanted.percentile));
+        let with_failures = self.with_failures();
+        let late_tails = self.late_tails();
+        let pooled = [
+            (Metric::SendLateness, self.lateness),
+            (Metric::InterChunkLatency, self.gaps),
+            (Metric::ClientLag, self.lags),
+            (Metric::TimeToFailure, self.times_to_failure),
+        ];
+        let mut distributions: Vec<(Metric, Distribution)> = PER_REQUEST
+            .into_iter()
+            .zip(self.samplers)
+            .chain(pooled)
+            .filter_map(|(metric, sampler)| Some((metric, sampler.close()?)))
+            .collect();
+        distributions.sort_by_key(|&(metric, _)| metric);
+        let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency).map(|(_, d)| d.avg);
+        let rate_intervals = rate_intervals(&self.bins, span, latency, &scalars, self.config.seed);
+        let fidelity = Fidelity::judge(&Evidence {
+            config: &self.config,
+            facts,
+            counts: self.counts,
+            tokens: self.tokens,
+            sharing: &self.sharing,
+            late_tails: &late_tails,
+            tokens_per_event: self.tokens_per_event,
+            hidden: self.hidden,
+            paces: self.paces,
+            cached: self.cached,
+            distributions: &distributions,
+            length: self.length,
+            backward: self.backward,
+            body_ends: self.body_ends,
+            opening: self.opening.take().and_then(Opening::close),
+            unreadable: self.unreadable,
+            empty: self.empty,
+            awaited,
+        });
+        let (from, to) = self.scope.span().map_or((facts.started, facts.ended), |span| (span.from, span.to));
+        let over = facts.server.as_ref().map(|server| (server, from, to));
+        Summary {
+            distributions,
+            scalars,
+            rate_intervals,
+            with_failures,
+            counts: self.counts,
+            failures: self.failures.close(),
+            tokens: self.tokens,
+            duration,
+            scope: self.scope,
+            targets: self.targets,
+            steady_state: None,
+            server: over
+                .and_then(|(server, from, to)| ServerFigures::over(server, from, to).ok().flatten())
+                .map(Box::new),
+            gpus: over.map(|(server, from, to)| GpuFold::over(server, from, to)).unwrap_or_default(),
+            fidelity,
+        }
+    }
+
+    /// The time that rates are over.
+    fn rate_span(&self) -> Option<Span> {
+        match (&self.slot_times, self.scope) {
+            (Some(slot_times), Scope::Run) => self.span.and(slot_times.span()),
+            _ => self.span,
+        }
+    }
+
+    /// What late reads may have done to the times between events and to the first tokens.
+    fn late_tails(&self) -> Vec<LateTail> {
+        let (late, late_firsts) = (self.sharing.all_late(), self.sharing.all_late_firsts());
+        let gaps = LateTail::of(Metric::InterChunkLatency, &self.gaps, late);
+        let firsts = PER_REQUEST.iter().zip(&self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
+        let firsts = firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts));
+        gaps.into_iter().chain(firsts).collect()
+    }
+
+    /// The waiting times with failures counted in, if there were any.
+    fn with_failures(&mut self) -> Vec<(Metric, WithFailures)> {
+        if self.counts.failed == 0 {
+            return Vec::new();
+        }
+        let unfinished = std::mem::replace(&mut self.unfinished, WAITS.map(Unfinished::of));
+        let close =
+            |(metric, unfinished): (Metric, Unfinished)| Some((metric, unfinished.close(self.sampler(metric)?)?));
+        WAITS.into_iter().zip(unfinished).filter_map(close).collect()
+    }
+
+    /// The figures of the whole run. A run without duration has no rates.
+    fn scalars(&self, duration: Nanos) -> Vec<(Metric, f64)> {
+        let rate = |count: u64| (duration > Nanos::ZERO).then(|| count as f64 / duration.as_secs_f64());
+        let tokens = self.counted.then_some(self.flow.tokens);
+        let good = (!self.config.goodput.is_empty()).then_some(self.flow.good);
+        [
+            (Metric::OutputTokenThroughput, tokens.and_then(rate)),
+            (Metric::RequestThroughput, rate(self.flow.requests)),
+            (Metric::RequestGoodput, good.and_then(rate)),
+            (Metric::RequestCount, Some(self.counts.ok as f64)),
+        ]
+        .into_iter()
+        .filter_map(|(metric, value)| Some((metric, value?)))
+        .collect()
+    }
+}
+
+/// The intervals of those rates that the run has; `latency` is the mean request's, in milliseconds. One without any width,
+/// as of waves that are all alike, is none: no run of some requests knows a rate so well.
+fn rate_intervals(
+    bins: &Bins,
+    span: Option<Span>,
+    latency: Option<f64>,
+    scalars: &[(Metric, f64)],
+    seed: Seed,
+) -> Vec<(Metric, Interval)> {
+    let intervals = span
+        .zip(latency)
+        .and_then(|(span, latency)| bins.intervals(span.from, span.to, Nanos::from_secs_f64(latency / 1e3), seed));
+    let Some([requests, good, tokens]) = intervals else { return Vec::new() };
+    [(Metric::OutputTokenThroughput, tokens), (Metric::RequestThroughput, requests), (Metric::RequestGoodput, good)]
+        .into_iter()
+        .filter(|(metric, interval)| interval.low < interval.high && scalars.iter().any(|(known, _)| known == metric))
+        .collect()
+}
+
+/// A record that calls itself a success and has nothing to show for it (from a file; the load threads write none) is
+/// not one.
+fn empty_success() -> Failure {
+    Failure {
+        stage: Stage::Body,
+        class: FailureClass::Empty,
+        message: "the record says ok but has no output or no time of sending".to_owned(),
+    }
+}

@@ -1,0 +1,49 @@
+//! Counts over the requests of a run.
+
+use serde::Serialize;
+
+/// Requests by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Measured, whatever became of them.
+    pub requests: u64,
+    /// Answered whole.
+    pub ok: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Unfinished when the run was over.
+    pub cut_off: u64,
+    /// Given up on purpose, as the plan wanted.
+    pub cancelled: u64,
+    /// Sent before the measured ones, in no other count.
+    pub warmup: u64,
+    /// Measured and sent again after a kept connection died, whatever became of them.
+    pub retried: u64,
+    /// Measured and sent over [`SEND_LATENESS_GOOD`](crate::thresholds::SEND_LATENESS_GOOD) later than the schedule wanted, whatever became of them, or by then
+    /// not sent at all.
+    pub sent_late: u64,
+    /// Measured and due, but never sent before the run was over.
+    pub never_sent: u64,
+    /// Measured, and not in the part of the run that the figures are of: in no other count.
+    pub outside: u64,
+}
+
+/// Requests of one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TargetCounts {
+    /// Measured, whatever became of them.
+    pub requests: u64,
+    /// Answered whole.
+    pub ok: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// Output lengths against the lengths asked for, in tokens over all requests that asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LengthAsked {
+    /// Sum of the differences, each without its sign.
+    pub difference: u64,
+    /// Sum of the lengths asked for.
+    pub asked: u64,
+}

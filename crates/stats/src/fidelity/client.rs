@@ -1,0 +1,147 @@
+//! Fidelity rows about the client: its clock, late reads, late sends, and how busy its load threads were.
+
+use crate::counts::Counts;
+use crate::fidelity::sharing::Sharing;
+use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, graded, hundredths, share, share_row, text_row};
+use crate::metrics::Metric;
+use crate::thresholds as limit;
+use streamgauge_core::plan::Stamps;
+
+pub(super) fn clock(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let (value, grade) = match evidence.facts.kernel_stamps {
+        true => ("kernel receive stamps", Grade::Good),
+        false => ("time of the read; how late the client was is not known", Grade::Degraded),
+    };
+    let remedy = match evidence.config.stamps {
+        Stamps::User => "run with --clock kernel",
+        Stamps::Kernel => "run the client on Linux, where the kernel stamps what it receives",
+    };
+    Some(text_row("clock", "Clock", value.to_owned(), grade).remedy(remedy))
+}
+
+/// The kernel stamps on the wall clock. When that is set while bytes wait to be read, their stamp lands in the wrong
+/// place; where it lands before `sent` or before the event ahead of it, that shows.
+pub(super) fn backward_stamps(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let share = share(evidence.backward, evidence.counts.ok).filter(|_| evidence.backward > 0)?;
+    let grade = graded(share, limit::BACKWARD_GOOD, limit::BACKWARD_DEGRADED);
+    let value = format!("{} of {}", evidence.backward, counted(evidence.counts.ok, "successful request"));
+    let row = share_row("backward_stamps", "Requests with stamps in the wrong order", share, grade);
+    let remedy = "the machine's wall clock was set during the run; run again when it keeps still, or with --clock user";
+    Some(FidelityRow { value, ..row }.remedy(remedy))
+}
+
+/// Without kernel stamps any shared event may be a late one, and none is known to be: more than a few are then a
+/// caveat and no verdict.
+pub(super) fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let sharing = evidence.sharing;
+    let late = share(sharing.late, sharing.events)?;
+    let unknown = share(sharing.unknown, sharing.events)?;
+    let doubtful = if late + unknown <= limit::SHARED_GOOD { Grade::Good } else { Grade::Degraded };
+    let grade = graded(late, limit::SHARED_GOOD, limit::SHARED_DEGRADED).max(doubtful);
+    let found = if sharing.unknown > 0 { "events that shared a read, late or not" } else { "events" };
+    let value = format!("{} of {} {found}", hundredths(late + unknown), sharing.events);
+    let row = FidelityRow { value, ..share_row("shared_reads", "Events in late shared reads", late + unknown, grade) };
+    Some(row.remedy(
+        "first and inter token times are uncertain by the client's lateness; raise --threads, lower --concurrency or \
+         give the client more processors",
+    ))
+}
+
+/// A long stream has one first token among many events, so first tokens may be wrong in number while the share of all
+/// events is small: they are judged by themselves.
+pub(super) fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let sharing = evidence.sharing;
+    let share = share(sharing.late_firsts, sharing.streams).filter(|_| sharing.late_firsts > 0)?;
+    let grade = graded(share, limit::SHARED_GOOD, limit::SHARED_DEGRADED);
+    let value = format!("{} of {}", hundredths(share), counted(sharing.streams, "stream"));
+    let row =
+        FidelityRow { value, ..share_row("late_first_tokens", "First tokens in late shared reads", share, grade) };
+    Some(row.remedy(
+        "these times to first token are too long, by up to the gap to the next token; give the client more processors, \
+         raise --threads or lower --concurrency",
+    ))
+}
+
+/// However small the shares of the two rows above, what a p99 rests on may be made of them.
+pub(super) fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let mut worst: Option<f64> = None;
+    let mut found = Vec::new();
+    for tail in evidence.late_tails {
+        let reported = evidence.distribution(tail.metric)?.percentile(99);
+        let least = tail.least.min(reported);
+        let share = if reported > 0.0 { (reported - least) / reported } else { 0.0 };
+        worst = Some(worst.unwrap_or(0.0).max(share));
+        let title = tail.metric.title().to_lowercase();
+        found.push(format!("{title} {reported:.3} ms, {least:.3} without late reads"));
+    }
+    let (share, value) = (worst?, found.join("; "));
+    let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "late reads may have made this p99 of what it is; give the client more processors, raise --threads or lower \
+         --concurrency",
+    ))
+}
+
+/// What arrived together did so, and its stamps are true; but the model did not make it then. A client cannot tell a server
+/// that writes several events at once from something on the way that gathers them, so it is a caveat and never a verdict.
+pub(super) fn events_together(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Sharing { events, together, late_unseen, .. } = *evidence.sharing;
+    // Late reads that the lag does not show look like this too.
+    let share = share(together.saturating_sub(late_unseen.div_ceil(1_000_000)), events).filter(|&share| share > 0.0)?;
+    let value = format!("{} of {events} events, with the one before", hundredths(share));
+    let row = share_row("events_together", "Events that arrived together", share, caveat(share, limit::TOGETHER_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "the server, or something on the way that buffers, sends several events at once: inter chunk latencies are its \
+         bundles', and first tokens waited for the rest of theirs; turn buffering off to see the model's own times",
+    ))
+}
+
+/// For information: with kernel stamps the lag is in no figure, and where it did harm the row of shared reads says
+/// so.
+pub(super) fn client_lag(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let lag = evidence.distribution(Metric::ClientLag)?;
+    let (p50, p99) = (lag.percentile(50), lag.percentile(99));
+    let value = format!("p50 {p50:.3} ms, p99 {p99:.3} ms, max {:.3} ms (not in the figures)", lag.max);
+    let row = text_row("client_lag", "Client lag", value, Grade::Good);
+    Some(FidelityRow { number: Some(p99), unit: "ms", ..row })
+}
+
+pub(super) fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let turnaround = evidence.distribution(Metric::Turnaround)?.avg;
+    let latency = evidence.distribution(Metric::RequestLatency)?.avg;
+    let share = if latency > 0.0 { turnaround / latency } else { return None };
+    let grade = graded(share, limit::TURNAROUND_GOOD, limit::TURNAROUND_DEGRADED);
+    let value = format!("{turnaround:.3} ms, {} of mean latency", hundredths(share));
+    let row = FidelityRow { value, ..share_row("turnaround", "Turnaround between requests", share, grade) };
+    Some(row.remedy(
+        "the server had fewer requests at once than asked, and throughput is low by about this share; raise --threads \
+         or lower --concurrency",
+    ))
+}
+
+pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let lateness = evidence.distribution(Metric::SendLateness)?;
+    let p99 = lateness.percentile(99);
+    let (good, degraded) = (limit::SEND_LATENESS_GOOD.as_millis_f64(), limit::SEND_LATENESS_DEGRADED.as_millis_f64());
+    let grade = graded(p99, good, degraded);
+    let Counts { sent_late, never_sent, .. } = evidence.counts;
+    let of = counted(lateness.count, "request");
+    let never = if never_sent > 0 { format!(", {never_sent} of them never sent") } else { String::new() };
+    let value = format!("p99 {p99:.3} ms, max {:.3} ms; {sent_late} of {of} over {good} ms{never}", lateness.max);
+    let row = text_row("send_lateness", "Sent after due", value, grade);
+    Some(FidelityRow { number: Some(p99), unit: "ms", ..row }.remedy(
+        "requests left later than scheduled, and latencies from sent leave that out: read those from due; raise the limit \
+         on concurrency or the number of users if there is one, else --threads, or lower the rate",
+    ))
+}
+
+pub(super) fn load_thread_cpu(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let threads = &evidence.facts.threads;
+    let shares =
+        threads.iter().filter(|thread| thread.wall.0 > 0).map(|thread| thread.cpu.0 as f64 / thread.wall.0 as f64);
+    let busiest = shares.reduce(f64::max)?;
+    let grade = graded(busiest, limit::CPU_GOOD, limit::CPU_DEGRADED);
+    let value = format!("{} of a processor, {} in all", hundredths(busiest), counted(threads.len() as u64, "thread"));
+    let row = FidelityRow { value, ..share_row("load_thread_cpu", "Busiest load thread", busiest, grade) };
+    Some(row.remedy("raise --threads, lower --concurrency or give the client more processors"))
+}

@@ -1,0 +1,95 @@
+//! Fidelity rows about how requests ended and about their connections.
+
+use crate::counts::Counts;
+use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, graded, share, share_row, text_row};
+use crate::thresholds as limit;
+use streamgauge_core::plan::Acknowledge;
+use streamgauge_core::record::DelayedAcks;
+
+pub(super) fn no_success(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { requests, ok, .. } = evidence.counts;
+    (ok == 0).then(|| {
+        let row = text_row("successful_requests", "Successful requests", format!("none of {requests}"), Grade::Invalid);
+        row.remedy("look at the failures first, or give the run more time (--benchmark-duration, --grace-period)")
+    })
+}
+
+pub(super) fn ended_early(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let facts = evidence.facts;
+    let why = match &facts.ended_early {
+        Some(why) => why.clone(),
+        None if facts.interrupted => "interrupted".to_owned(),
+        None => return None,
+    };
+    let row = text_row("ended_early", "Ended before its plan", why, Grade::Degraded);
+    Some(row.remedy("the figures are of the part that ran; let the run reach its end to compare it with others"))
+}
+
+pub(super) fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { ok, failed, .. } = evidence.counts;
+    let share = share(failed, ok + failed)?;
+    let grade = graded(share, limit::FAILED_GOOD, limit::FAILED_DEGRADED);
+    let value = format!("{failed} of {}", counted(ok + failed, "finished request"));
+    let row = FidelityRow { value, ..share_row("failed_requests", "Failed requests", share, grade) };
+    Some(row.remedy("the figures are of the successful requests only; the list of failures says why, and where the server is overloaded, try a lower --concurrency"))
+}
+
+pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { requests, cut_off, .. } = evidence.counts;
+    let share = share(cut_off, requests).filter(|_| cut_off > 0)?;
+    let grade = caveat(share, limit::CUT_OFF_GOOD);
+    let value = format!("{cut_off} of {}", counted(requests, "request"));
+    let row = FidelityRow { value, ..share_row("cut_off_requests", "Requests cut off at the end", share, grade) };
+    Some(row.remedy(match evidence.facts.ended_early {
+        Some(_) => "the longest requests of those that were in flight at the early end are missing from the figures",
+        None => "the longest requests are missing from the figures; raise --grace-period or --benchmark-duration",
+    }))
+}
+
+/// Replies that the model ended at once are answers; they are fast ones, and have no first token.
+pub(super) fn empty_replies(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let share = share(evidence.empty, evidence.counts.ok).filter(|_| evidence.empty > 0)?;
+    let value = format!("{} of {}", evidence.empty, counted(evidence.counts.ok, "successful request"));
+    let row = share_row("empty_replies", "Replies without output", share, caveat(share, limit::EMPTY_GOOD));
+    Some(FidelityRow { value, ..row }.remedy(
+        "the model ended these at once: they count as requests of no output tokens, lower the mean latency and have no time to \
+         first token; make the server answer in full with --output-tokens-mean-deterministic where it honours it",
+    ))
+}
+
+pub(super) fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let Counts { requests, retried, .. } = evidence.counts;
+    let replaced = evidence.facts.connections_replaced;
+    let share = share(retried, requests).filter(|_| retried + replaced > 0)?;
+    let grade = caveat(share, limit::RETRIED_GOOD);
+    let value =
+        format!("{} sent again, {} replaced before use", counted(retried, "request"), counted(replaced, "connection"));
+    let row = FidelityRow { value, ..share_row("connections", "Kept connections lost", share, grade) };
+    Some(row.remedy("the server, or something between, closes connections under load; raise its keep-alive limits"))
+}
+
+/// What an ordinary client would see that these figures do not show, or with `--delayed-acks` what the server's own times are.
+pub(super) fn acknowledgements(evidence: &Evidence<'_>) -> Option<FidelityRow> {
+    let (key, title) = ("acknowledgements", "Late acknowledgements");
+    let delayed = evidence.config.acknowledge == Acknowledge::Delayed;
+    let Some(DelayedAcks { late, at_once }) = evidence.facts.delayed_acks else {
+        let value = "left to the kernel (--delayed-acks)".to_owned();
+        return delayed.then(|| text_row(key, title, value, Grade::Good));
+    };
+    let difference = (late - at_once).as_millis_f64();
+    let (late, at_once) = (late.as_millis_f64(), at_once.as_millis_f64());
+    let value = format!(
+        "first event {late:.1} ms after the head of the answer, {at_once:.1} ms where it is acknowledged at once"
+    );
+    let row = FidelityRow { number: Some(difference), unit: "ms", ..text_row(key, title, value, Grade::Degraded) };
+    Some(match delayed {
+        true => row.remedy(&format!(
+            "the server waits for the client's kernel (Nagle's algorithm), so first tokens come about {difference:.0} ms later on \
+             kept connections than it makes them; leave --delayed-acks out to see its own times, or set TCP_NODELAY there"
+        )),
+        false => row.remedy(&format!(
+            "the server waits for the client's kernel (Nagle's algorithm): an ordinary client on a kept connection sees first \
+             tokens about {difference:.0} ms later than these figures say; set TCP_NODELAY there, or see it with --delayed-acks"
+        )),
+    })
+}
