@@ -158,6 +158,7 @@ struct Flat {
     #[serde(default)]
     target: u16,
     input_tokens: u32,
+    #[serde(rename = "want_out")]
     requested_output_tokens: Option<u32>,
     due_ns: Option<Nanos>,
     issued_ns: Nanos,
