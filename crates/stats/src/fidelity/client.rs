@@ -26,7 +26,7 @@ pub(super) fn backward_stamps(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(share, limit::BACKWARD_GOOD, limit::BACKWARD_DEGRADED);
     let value = format!("{} of {}", evidence.backward, counted(evidence.counts.ok, "successful request"));
     let row = share_row("backward_stamps", "Requests with stamps in the wrong order", share, grade);
-    let remedy = "the machine's wall clock was set during the run; run again when it keeps still, or with --clock user";
+    let remedy = "the machine's wall clock was set during the run; run again while the clock is not being set, or with --clock user";
     Some(FidelityRow { value, ..row }.remedy(remedy))
 }
 
@@ -77,7 +77,7 @@ pub(super) fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (share, value) = (worst?, found.join("; "));
     let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
-        "late reads may have made this p99 of what it is; give the client more processors, raise --threads or lower \
+        "this p99 may come from late reads by the client; give the client more processors, raise --threads or lower \
          --concurrency",
     ))
 }

@@ -28,8 +28,8 @@ pub(super) fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let over = hundredths(limit::TOKEN_TOLERANCE);
     let value = format!("{disagree} of {} differ by over {over}", counted(compared, "request"));
     let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against ours", share, grade) };
-    Some(row.remedy("if --tokenizer is not the model's own, give that one: prompt lengths are off by as much; if it is, the model writes \
-         text that no tokenizer would split so"))
+    Some(row.remedy("if --tokenizer is not the model's own, give that one: prompt lengths are off by as much; if it is, the model emits \
+         text that does not re-tokenize to the same tokens"))
 }
 
 /// An event is not a token. Where the two differ in number, inter chunk latency is no time of a token, and the tokens that
@@ -86,7 +86,7 @@ pub(super) fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let short: Vec<String> = PERCENTILES.iter().filter(|&&p| !supports(least, p)).map(|p| format!("p{p}")).collect();
     let value = match short.is_empty() {
         true => format!("{least}, enough for every percentile"),
-        false => format!("{least}, too few for {}: marked ~, more requests firm them up", short.join(" ")),
+        false => format!("{least}, too few for {}: marked ~, send more requests to narrow them", short.join(" ")),
     };
     let means = match least < limit::MEAN_VALUES {
         true => format!("; ±avg takes {}", limit::MEAN_VALUES),

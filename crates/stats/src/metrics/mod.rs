@@ -10,10 +10,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// r1 - t0.
+    #[doc(alias = "TTFT")]
     TimeToFirstToken,
     /// r1 - due, of an open loop.
     TimeToFirstTokenFromDue,
     /// r2 - r1.
+    #[doc(alias = "TTST")]
     TimeToSecondToken,
     /// rk - t0.
     RequestLatency,
@@ -22,14 +24,17 @@ pub enum Metric {
     /// t0 - due, of an open loop, whatever became of the request; until the run was over where it was never sent.
     SendLateness,
     /// (rk - r1) / (O - 1), one value a request.
+    #[doc(alias = "ITL")]
     InterTokenLatency,
     /// Every gap between neighbouring output events, pooled over requests.
     InterChunkLatency,
     /// The inverse of the same request's inter token latency.
     OutputTokenThroughputPerUser,
     /// O.
+    #[doc(alias = "OSL")]
     OutputSequenceLength,
     /// Tokens of the prompt by our tokenizer.
+    #[doc(alias = "ISL")]
     InputSequenceLength,
     /// First byte of the answer, headers included, - t0.
     TimeToFirstByte,

@@ -482,7 +482,10 @@ fn disagreeing_and_missing_token_counts_are_caveats() {
 fn few_samples_are_told_and_lower_no_verdict() {
     let summary = summary(&streams(29));
     let samples = row(&summary, "samples").unwrap();
-    assert_eq!(samples.value, "29, too few for p1 p5 p95 p99: marked ~, more requests firm them up; ±avg takes 150");
+    assert_eq!(
+        samples.value,
+        "29, too few for p1 p5 p95 p99: marked ~, send more requests to narrow them; ±avg takes 150"
+    );
     assert_eq!((samples.grade, samples.number), (Grade::Good, Some(29.0)));
 }
 

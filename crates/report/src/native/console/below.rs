@@ -14,9 +14,7 @@ use streamgauge_stats::{
 pub(super) fn verdict(text: &mut String, fidelity: &Fidelity, width: usize) {
     let mut worst = fidelity.rows.iter().filter(|row| row.grade == fidelity.verdict);
     let reason = match (fidelity.verdict, worst.next()) {
-        (Grade::Good, _) => {
-            "nothing speaks against these figures; the fidelity block below has what was checked".to_owned()
-        }
+        (Grade::Good, _) => "no check found a problem; the fidelity block below lists the checks".to_owned(),
         (_, None) => "the fidelity block below says why".to_owned(),
         (_, Some(row)) => {
             let more = match worst.count() {
