@@ -2,31 +2,18 @@
 
 mod advice;
 mod args;
-mod books;
 mod calibrated;
 mod commands;
+mod console;
 mod exit;
 mod faces;
-mod hints;
-mod observer;
 mod plan_words;
-mod preparation;
 mod printer;
-mod probe;
 mod progress;
-mod recorder;
-mod redirect;
-mod refold;
 mod results;
-mod rules;
-mod run;
-mod schedules;
 mod series;
 mod settings;
-mod shared_memory;
 mod signals;
-mod triton;
-mod waiting;
 
 use exit::Exit;
 use printer::Printer;

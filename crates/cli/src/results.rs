@@ -1,16 +1,14 @@
 //! The last leg of every run, be it just over or read back: the summaries' files, the table, and what is to be said beside
 //! it.
 
-use crate::books::Recorded;
 use crate::printer::Printer;
 use anyhow::Result;
 use std::path::Path;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::RunFacts;
-use streamgauge_report::genai::{csv, json};
 use streamgauge_report::native::console;
 use streamgauge_report::{Artifacts, Style};
-use streamgauge_stats::Summary;
+use streamgauge_run::{Recorded, write_summaries};
 
 /// Results and where they go.
 pub struct Results<'a> {
@@ -72,18 +70,4 @@ impl Results<'_> {
         }
         Ok(true)
     }
-}
-
-/// Writes the files of summaries.
-///
-/// # Errors
-/// When one cannot be written.
-pub fn write_summaries(
-    plan: &RunPlan,
-    summary: &Summary,
-    facts: &RunFacts,
-    artifacts: &mut Artifacts,
-) -> std::io::Result<()> {
-    json::write(&mut artifacts.summary_json, plan, facts, summary)?;
-    csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
 }

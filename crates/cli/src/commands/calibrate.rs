@@ -3,12 +3,10 @@
 
 use crate::args::{self, CalibrateArgs};
 use crate::calibrated;
-use crate::commands::Usage;
 use crate::commands::grid::{Grid, Load};
+use crate::console::Console;
 use crate::exit::Exit;
-use crate::preparation::Preparation;
 use crate::printer::Printer;
-use crate::run::{self, Measured};
 use crate::settings::Settings;
 use crate::signals::Signals;
 use anyhow::{Context, Result, anyhow};
@@ -26,6 +24,7 @@ use streamgauge_report::artifacts::whole::{try_out, write_text};
 use streamgauge_report::artifacts::{RECORDS, RunDirectory};
 use streamgauge_report::genai::names::directory_name;
 use streamgauge_report::native::{calibration, plot};
+use streamgauge_run::{Measured, Usage, prepare};
 use streamgauge_sim::{LogLine, SimProcess, log};
 use streamgauge_stats::calibration::{Calibration, Point, Seen, Served};
 
@@ -66,7 +65,7 @@ fn check(grid: &Grid) -> Result<()> {
         let mut words = load.profile_words(grid.duration);
         // Any address of this machine: nothing is sent there.
         words.extend(["--url", "http://127.0.0.1:9"].map(str::to_owned));
-        let plan = Settings::resolve(*args::profile(words)?, &|_| None)?.plan;
+        let plan = Settings::resolve(*args::profile(words)?, &|_| None)?.spec.plan;
         let routes = Routes::find(&plan.endpoint, plan.stamps)?;
         forecast(&plan, &routes, &limits)
             .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
@@ -118,8 +117,9 @@ fn measure(load: Load, grid: &Grid, signals: &Signals, printer: &Printer) -> Res
         dir.path().to_str().context("the directory for temporary files has a name that is not UTF-8")?.to_owned(),
     );
     let mut settings = Settings::resolve(*args::profile(words)?, &|_| None)?;
-    let mut shared = Preparation::of(&mut settings, printer)?;
-    let mut plan = settings.plan.clone();
+    let listener = Console::listener(&settings, printer);
+    let mut shared = prepare(&mut settings.spec, &listener)?;
+    let mut plan = settings.spec.plan.clone();
     plan.artifacts.push(directory_name(&plan));
     let control = |_: &RunPlan| {
         let control = Control::default();
@@ -127,7 +127,7 @@ fn measure(load: Load, grid: &Grid, signals: &Signals, printer: &Printer) -> Res
         Ok(control)
     };
     let directory = RunDirectory::lock(&plan.artifacts)?;
-    let measured = run::measure(plan, directory, &settings, &mut shared, control, printer)?;
+    let measured = streamgauge_run::measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
     server.stop().context("the simulated server did not end well")?;
     let served = log::read(&log_file).context("the simulated server's log cannot be read")?;
     judge(load, measured, &served)

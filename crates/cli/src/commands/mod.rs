@@ -14,6 +14,7 @@ use crate::faces::perf_analyzer;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use anyhow::Error;
+use streamgauge_run::{Interrupted, Usage};
 
 /// Runs `command`.
 pub fn run(command: Command, printer: &Printer) -> Exit {
@@ -30,21 +31,6 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
         Command::Completions(args) => settle(shell::completions(&args, printer), printer),
         Command::Man(args) => settle(shell::man(args, printer), printer),
     }
-}
-
-/// A wrong command line that is found out only later, such as a tokenizer that is not there.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
-pub struct Usage(pub Error);
-
-/// Somebody asked for the end before there was anything to report.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted while the test request was waited for: nothing was measured")]
-pub struct Interrupted;
-
-/// `error` as one of the command line.
-pub fn usage(error: impl Into<Error>) -> Error {
-    Usage(error.into()).into()
 }
 
 fn settle(ended: Result<Exit, Error>, printer: &Printer) -> Exit {

@@ -1,16 +1,12 @@
 //! `profile`: find out what all runs share, make each run, report it.
 
 use crate::advice;
-use crate::books::Recorded;
-use crate::commands::usage;
+use crate::console::Console;
 use crate::exit::Exit;
-use crate::hints::{self, Mishap};
-use crate::preparation::Preparation;
 use crate::printer::Printer;
 use crate::results::Results;
-use crate::run::{Measured, measure};
 use crate::series::{Ended, Levels};
-use crate::settings::{Level, Settings};
+use crate::settings::Settings;
 use crate::signals::{self, Signals};
 use anyhow::Result;
 use std::cell::OnceCell;
@@ -21,6 +17,8 @@ use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, RunFacts};
 use streamgauge_load::{Limits, Routes, forecast, spoken};
 use streamgauge_report::genai::names::directory_name;
+use streamgauge_run::hints::{self, Mishap};
+use streamgauge_run::{Level, Measured, Recorded, measure, prepare, usage};
 
 /// Prompts of a series by which it is known that one comes again: some 300 MB of hashes. What comes after them is not
 /// remembered.
@@ -28,7 +26,8 @@ const REMEMBERED: usize = 1 << 24;
 
 /// Profiles an endpoint: what all runs share is found out first, then each run is made.
 pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
-    let mut shared = Preparation::of(&mut settings, printer)?;
+    let listener = Console::listener(&settings, printer);
+    let mut shared = prepare(&mut settings.spec, &listener)?;
     let levels = levels(&settings);
     levels.check_directories()?;
     for directory in levels.occupied() {
@@ -53,11 +52,11 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     let mut sent = levels.are_several().then(HashSet::new);
     levels.run(printer, is_interrupted, |plan, directory| {
         let control = |plan: &_| signals::control(&signals, plan, printer);
-        let measured = measure(plan, directory, &settings, &mut shared, control, printer)?;
+        let measured = measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let prompts = (count(measured.prompts.len()), count(remember(&mut sent, &measured.prompts)));
         let ended = report(&settings, measured, prompts, printer)?;
-        tell_cause(&settings.plan.endpoint, &ended, &shared.routes, printer);
+        tell_cause(&settings.spec.plan.endpoint, &ended, &shared.routes, printer);
         Ok(ended)
     })
 }
@@ -77,14 +76,14 @@ fn tell_cause(endpoint: &Endpoint, ended: &Ended, routes: &Routes, printer: &Pri
 /// The runs that are to be made, each level in the directory that is named after it.
 fn levels(settings: &Settings) -> Levels {
     let plan = |level: &Level| {
-        let mut plan = level.of_plan(&settings.plan);
+        let mut plan = level.of_plan(&settings.spec.plan);
         plan.artifacts.push(directory_name(&plan));
         plan
     };
     Levels {
-        plans: settings.levels.iter().map(plan).collect(),
-        repeat: settings.repeat,
-        artifacts: settings.plan.artifacts.clone(),
+        plans: settings.spec.levels.iter().map(plan).collect(),
+        repeat: settings.spec.repeat,
+        artifacts: settings.spec.plan.artifacts.clone(),
     }
 }
 

@@ -2,11 +2,8 @@
 //! own, and gets it here.
 
 use crate::args::ReportArgs;
-use crate::books::{Books, Received};
-use crate::commands::usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::refold;
 use crate::results::Results;
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
@@ -18,6 +15,7 @@ use streamgauge_core::record::RunFacts;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial, write_whole};
 use streamgauge_report::genai::inputs;
 use streamgauge_report::{ReadError, RecordReader, Salvage};
+use streamgauge_run::{Books, Received, refold, usage};
 
 /// Reports a run again.
 pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {

@@ -1,11 +1,11 @@
 //! `completions` and `man`: both are generated from the definitions that parse the command line, so they cannot differ from it.
 
 use crate::args::{self, CompletionsArgs, ManArgs};
-use crate::commands::usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use anyhow::{Context, Result, anyhow};
 use clap_mangen::Man;
+use streamgauge_run::usage;
 
 /// Prints the completion script for a shell.
 pub fn completions(args: &CompletionsArgs, printer: &Printer) -> Result<Exit> {

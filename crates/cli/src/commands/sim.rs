@@ -1,7 +1,6 @@
 //! `sim`: run the simulated server until somebody ends it.
 
 use crate::args::SimArgs;
-use crate::commands::Usage;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::signals::Signals;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use streamgauge_core::seed::Seed;
 use streamgauge_load::Control;
 use streamgauge_prompt::resolve;
+use streamgauge_run::Usage;
 use streamgauge_sim::{Lengths, LogPlan, Service, Sim, SimConfig};
 
 /// How often the wish to end is looked at.

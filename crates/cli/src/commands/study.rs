@@ -1,12 +1,9 @@
 //! `study`: a profile for each prompt length, and what first-token or token-to-token latency they come to.
 
 use crate::args::{self, StudyArgs};
-use crate::commands::{Interrupted, Usage, usage};
+use crate::console::Console;
 use crate::exit::Exit;
-use crate::preparation::Preparation;
 use crate::printer::Printer;
-use crate::results::write_summaries;
-use crate::run::{Measured, measure};
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,6 +13,7 @@ use streamgauge_report::artifacts::whole::{try_out, write_text};
 use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory};
 use streamgauge_report::genai::names::directory_name;
 use streamgauge_report::native::study::{self, Phase, StudyPoint};
+use streamgauge_run::{Interrupted, Measured, Usage, measure, prepare, usage, write_summaries};
 use streamgauge_stats::{Metric, Summary};
 
 /// Studies an endpoint.
@@ -32,7 +30,7 @@ pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
     let mut points = Vec::new();
     for (index, mut settings) in settings.into_iter().enumerate() {
         if index > 0 {
-            settings.notes.clear();
+            settings.spec.notes.clear();
         }
         printer.note(&format!(
             "studying {}, {} of {}: {} input tokens",
@@ -69,7 +67,7 @@ fn settings(args: &StudyArgs, isl: u32) -> Result<Settings> {
     let typed = args::profile(args.profile_words(isl))
         .map_err(|error| anyhow!(error.to_string().trim_start_matches("error: ").to_owned()))?;
     let mut settings = Settings::resolve(*typed, &|name| std::env::var(name).ok())?;
-    settings.plan.artifacts = args.artifact_dir.clone();
+    settings.spec.plan.artifacts = args.artifact_dir.clone();
     Ok(settings)
 }
 
@@ -81,13 +79,14 @@ fn measured(
     signals: &OnceCell<Signals>,
     printer: &Printer,
 ) -> Result<StudyPoint> {
-    let mut shared = Preparation::of(settings, printer)?;
-    let mut plan = settings.plan.clone();
+    let listener = Console::listener(settings, printer);
+    let mut shared = prepare(&mut settings.spec, &listener)?;
+    let mut plan = settings.spec.plan.clone();
     plan.artifacts = directory(&plan.artifacts, &directory_name(&plan), isl)?;
     let control = |plan: &_| signals::control(signals, plan, printer);
     let directory = RunDirectory::lock(&plan.artifacts)?;
     let Measured { plan, recorded, facts, mut artifacts, .. } =
-        measure(plan, directory, settings, &mut shared, control, printer)?;
+        measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
     if let Some(error) = recorded.write_error {
         return Err(error).context("the records cannot be written");
     }

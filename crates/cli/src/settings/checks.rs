@@ -1,10 +1,10 @@
 //! Refuses what does not go together: flags that would do nothing, and loads that could never become what they are called.
 
 use crate::args::{Export, LoadArgs, ProfileArgs};
-use crate::settings::Level;
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load, Places, Ramp, RatePoint};
+use streamgauge_run::Level;
 
 /// Refuses flags that would do nothing, as far as the flags alone show it.
 ///

@@ -2,14 +2,12 @@
 
 use crate::args::ProfileArgs;
 use crate::settings::url;
-use crate::triton::{Metrics, Observe};
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Backend, KeepAlive, Kserve};
 use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
+use streamgauge_run::{Metrics, Observe};
 
-/// Output tokens that are asked of TensorRT-LLM where none were, as GenAI-Perf does.
-pub const TENSORRT_LLM_OUTPUT: f64 = 256.0;
 /// The output that holds the text, in both LLM backends and in the generate extension.
 pub const TEXT_OUTPUT: &str = "text_output";
 /// Where Triton has its metrics page.

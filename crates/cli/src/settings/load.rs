@@ -9,6 +9,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load, Places, Ramp, RampShape};
 use streamgauge_core::plan::{Cancel, Warmup};
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
+use streamgauge_run::TracePart;
 
 /// What `--sim` runs unless told otherwise.
 const SIM_STREAMS: u32 = 8;
@@ -23,17 +24,6 @@ const WINDOWS: u32 = 10;
 const STABILITY: f64 = 10.0;
 /// The stability limit that GenAI-Perf gives to mean none.
 const OFF: f64 = 999.0;
-
-/// The part of a trace that is replayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TracePart {
-    /// The timestamp that becomes the start; none takes 0.
-    pub from: Option<Nanos>,
-    /// The last timestamp.
-    pub to: Option<Nanos>,
-    /// Take the first timestamp as the start.
-    pub from_first: bool,
-}
 
 /// The part of the trace that the flags name.
 pub fn trace_part(args: &LoadArgs) -> TracePart {

@@ -9,88 +9,42 @@ mod load;
 mod proxy;
 pub mod url;
 
-pub use kserve::TENSORRT_LLM_OUTPUT;
-pub use load::TracePart;
-
 use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
-use crate::rules::Watch;
-use crate::triton::Observe;
 use anyhow::{Result, bail};
-use std::path::PathBuf;
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
     Acknowledge, Endpoint, EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
 };
 use streamgauge_core::seed::Seed;
-use streamgauge_core::stop::StopRule;
 use streamgauge_report::Style;
+use streamgauge_run::{Level, RunSpec, TENSORRT_LLM_OUTPUT};
+use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Confidence, Goodput, Grade};
 
 /// Different prompts, unless told otherwise.
 const PROMPTS: u32 = 100;
 
-/// Everything a profile needs to know. The plan still lacks what only the server and the machine can say: the models where
-/// none was named, the tokenizer's name, and the directory that is named after the model.
+/// What a command line means: what is measured, and how it is shown.
 pub struct Settings {
-    /// The plan of the first level; what the others have otherwise is in `levels`.
-    pub plan: RunPlan,
-    /// The levels in their order, the first included.
-    pub levels: Vec<Level>,
-    /// How often each level is run, at least once.
-    pub repeat: u32,
-    /// Whether the user chose the member that asks for an output length, which is then kept.
-    pub chosen_length_field: bool,
-    /// Start a simulated server and go there; the plan's target is then to be replaced.
-    pub sim: bool,
-    /// The file of requests whose prompts are sent at the plan's own times; a trace that is replayed is in the plan's load.
-    pub prompt_file: Option<PathBuf>,
-    /// Which part of the trace is replayed, where the plan replays one.
-    pub trace_part: TracePart,
-    /// What of a Triton server's own account is wanted.
-    pub observe: Observe,
-    /// What was asked for as tokenizer.
-    pub tokenizer: Option<String>,
+    /// What is measured.
+    pub spec: RunSpec,
     /// Layout of the table.
     pub style: Style,
-    /// Progress bar: asked for, refused, or whatever the terminal allows.
+    /// Whether a progress bar is shown; where neither was asked for, that depends on the terminal.
     pub bar: Option<bool>,
     /// The worst verdict that is good enough.
     pub require_fidelity: Option<Grade>,
-    /// What is wanted of windows beyond the plan's rule.
-    pub watch: Watch,
-    /// Say more.
+    /// Print more detail.
     pub verbose: bool,
-    /// What the user should know before load.
-    pub notes: Vec<String>,
 }
 
-/// What one level of a series has otherwise than the others.
-#[derive(Clone, Debug)]
-pub struct Level {
-    /// How load is offered.
-    pub load: Load,
-    /// When it ends.
-    pub stop: StopRule,
-    /// Load before the measured one.
-    pub warmup: Option<Warmup>,
-    /// Load threads.
-    pub threads: u16,
-}
-
-impl Level {
-    fn of(args: &ProfileArgs, load: Load, prefill: Option<Places>, streaming: bool) -> Result<Level> {
-        let stop = load::stop(&args.load, &load, args.sim)?;
-        let warmup = load::warmup(&args.load, &load, prefill, streaming)?;
-        let threads = args.load.threads.unwrap_or_else(default_threads).min(useful_threads(&load, warmup.as_ref()));
-        Ok(Level { load, stop, warmup, threads })
-    }
-
-    /// `plan` at this level.
-    pub fn of_plan(&self, plan: &RunPlan) -> RunPlan {
-        let Level { load, stop, warmup, threads } = self.clone();
-        RunPlan { load, stop, warmup, threads, ..plan.clone() }
-    }
+/// What a level of `args` has beside its `load`.
+fn level(args: &ProfileArgs, load: Load, prefill: Option<Places>, streaming: bool) -> Result<Level> {
+    let stop = load::stop(&args.load, &load, args.sim)?;
+    let warmup = load::warmup(&args.load, &load, prefill, streaming)?;
+    let threads = args.load.threads.unwrap_or_else(default_threads).min(useful_threads(&load, warmup.as_ref()));
+    Ok(Level { load, stop, warmup, threads })
 }
 
 impl Settings {
@@ -123,7 +77,7 @@ impl Settings {
             notes.extend(proxy::note(&endpoint, env));
         }
         let prefill = load::prefill(&args.load, endpoint.streaming)?;
-        let level = |load| Level::of(&args, load, prefill, endpoint.streaming);
+        let level = |load| level(&args, load, prefill, endpoint.streaming);
         let levels = load::loads(&args)?.into_iter().map(level).collect::<Result<Vec<Level>>>()?;
         checks::levels(&args, &levels, prefill)?;
         // A flag's levels are at least one.
@@ -167,7 +121,7 @@ impl Settings {
             export_file: args.profile_export_file,
         };
         Confidence::of(&plan)?;
-        Ok(Settings {
+        let spec = RunSpec {
             plan,
             levels,
             repeat: args.load.repeat,
@@ -177,15 +131,18 @@ impl Settings {
             trace_part: load::trace_part(&args.load),
             observe,
             tokenizer: args.tokenizer,
+            lenience: Lenience::default(),
+            notes,
+        };
+        Ok(Settings {
+            spec,
             style: args.report.into(),
             bar: args.ui.map(|ui| ui == Ui::Bar),
             require_fidelity: args.require_fidelity.map(|wanted| match wanted {
                 Wanted::Good => Grade::Good,
                 Wanted::Degraded => Grade::Degraded,
             }),
-            watch: Watch::default(),
             verbose: args.verbose,
-            notes,
         })
     }
 }
@@ -202,7 +159,7 @@ impl From<Report> for Style {
 
 fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> PromptPlan {
     let backend = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
-    let usual = (backend == Some(Backend::TensorrtLlm)).then_some(kserve::TENSORRT_LLM_OUTPUT);
+    let usual = (backend == Some(Backend::TensorrtLlm)).then_some(TENSORRT_LLM_OUTPUT);
     if let (None, Some(tokens)) = (args.osl, usual) {
         notes.push(format!(
             "TensorRT-LLM is asked for {tokens} output tokens, as GenAI-Perf does; --osl says otherwise"

@@ -41,7 +41,7 @@ mod tests {
     fn told(url: &str, variables: &[(&str, &str)]) -> Option<String> {
         let words = ["--url", url, "--model", "m"].map(str::to_owned);
         let args = crate::args::profile(words).unwrap();
-        let endpoint = crate::settings::Settings::resolve(*args, &|_| None).unwrap().plan.endpoint;
+        let endpoint = crate::settings::Settings::resolve(*args, &|_| None).unwrap().spec.plan.endpoint;
         let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         note(&endpoint, &env)
     }

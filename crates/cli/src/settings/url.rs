@@ -1,7 +1,7 @@
 //! URLs as people give them: with and without a scheme, a port, a base path, or the endpoint's whole path.
 
 use anyhow::{Result, bail};
-use streamgauge_core::plan::{EndpointKind, Target};
+use streamgauge_core::plan::Target;
 use streamgauge_core::secrets::shown_url;
 
 /// What a URL says.
@@ -88,20 +88,6 @@ pub fn behind(base: &str, usual: &str) -> Option<String> {
     Some(if base.split('/').any(is_version) { format!("{base}{rest}") } else { format!("{base}{usual}") })
 }
 
-/// Where the server of an OpenAI-style endpoint at `path` lists its models.
-pub fn models_path(path: &str) -> String {
-    let path = path.split_once('?').map_or(path, |(path, _)| path).trim_end_matches('/');
-    let of_kind = [EndpointKind::Chat, EndpointKind::Completions]
-        .into_iter()
-        .map(|kind| kind.default_path("", None, false))
-        .find_map(|usual| path.strip_suffix(usual.strip_prefix("/v1").unwrap_or(&usual)));
-    match (of_kind, path.split_once("/v1/")) {
-        (Some(base), _) => format!("{base}/models"),
-        (None, Some((base, _))) => format!("{base}/v1/models"),
-        (None, None) => "/v1/models".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,18 +137,5 @@ mod tests {
         assert_eq!(behind("/v1/chat/completions/", CHAT), None);
         assert_eq!(behind("/custom/chat/completions", CHAT), None);
         assert_eq!(behind("/x", "/generate").as_deref(), Some("/x/generate"));
-    }
-
-    #[test]
-    fn models_are_listed_beside_the_endpoint() {
-        for (path, models) in [
-            ("/v1/chat/completions", "/v1/models"),
-            ("/openai/v1/completions?api-version=1", "/openai/v1/models"),
-            ("/api/v3/chat/completions/", "/api/v3/models"),
-            ("/base/v1/other", "/base/v1/models"),
-            ("/custom", "/v1/models"),
-        ] {
-            assert_eq!(models_path(path), models, "{path}");
-        }
     }
 }

@@ -38,7 +38,7 @@ pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
     }
     let usual = if model.sequence_batching { Calls::Async } else { Calls::Sync };
     let calls = task.calls.unwrap_or(usual);
-    if model.decoupled && !task.settings.plan.endpoint.streaming {
+    if model.decoupled && !task.settings.spec.plan.endpoint.streaming {
         bail!("model {name} is decoupled, and such models take --async and --streaming with -i grpc");
     }
     if let (Mode::Growing(_), false) = (&task.mode, model.decoupled) {
@@ -49,7 +49,7 @@ pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
     if model.sequence_batching {
         ids(task)?;
         let sequences = Some(task.sequences);
-        if let Some(kserve) = &mut task.settings.plan.endpoint.kserve {
+        if let Some(kserve) = &mut task.settings.spec.plan.endpoint.kserve {
             kserve.sequences = sequences;
         }
     }
@@ -86,7 +86,7 @@ pub fn inputs(task: &mut Task, model: Option<&ModelInfo>) -> Result<InputData> {
     let read = match (task.service, model) {
         (ServiceKind::Triton, Some(model)) => task.inputs.read(model),
         _ => {
-            let name = task.settings.plan.endpoint.models.first().map_or("", String::as_str);
+            let name = task.settings.spec.plan.endpoint.models.first().map_or("", String::as_str);
             task.inputs.payloads(name)
         }
     };
@@ -96,7 +96,7 @@ pub fn inputs(task: &mut Task, model: Option<&ModelInfo>) -> Result<InputData> {
         error => anyhow!("--input-data: {error}"),
     })?;
     if task.service == ServiceKind::Openai {
-        task.settings.plan.endpoint.streaming = streams(&data)?;
+        task.settings.spec.plan.endpoint.streaming = streams(&data)?;
     }
     Ok(data)
 }

@@ -6,16 +6,10 @@ use super::export::Export;
 use super::level::{self, Figures, Outcome, Passes};
 use super::model::{self, Known};
 use super::settings::{self, Level, Levels, Mode, Task};
-use crate::commands::usage;
+use crate::console::Console;
 use crate::exit::Exit;
-use crate::preparation::{GivenInputs, Preparation};
 use crate::printer::Printer;
-use crate::results::write_summaries;
-use crate::rules::{Told, Watch};
-use crate::run::{Measured, measure};
-use crate::shared_memory::Regions;
 use crate::signals::{self, Signals};
-use crate::triton::LIMIT;
 use anyhow::{Context, Result, bail};
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -31,6 +25,7 @@ use streamgauge_prompt::tensors::{InputData, Made};
 use streamgauge_report::artifacts::{RECORDS, RunDirectory, write_whole};
 use streamgauge_report::genai::names::directory_name;
 use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
+use streamgauge_run::{GivenInputs, LIMIT, Listener, Measured, Preparation, Regions, measure, usage, write_summaries};
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Counts, Grade, Summary, Windows};
 use streamgauge_wire::kserve::Call;
@@ -98,7 +93,7 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     let streams = if known.sequences { data.lengths() } else { Vec::new() };
     let (arrivals, warmup, prompts) = schedule(&mut task, data)?;
     if let Some(triton) = &shared.triton {
-        let endpoint = &mut task.settings.plan.endpoint;
+        let endpoint = &mut task.settings.spec.plan.endpoint;
         shared.memory = Regions::of(endpoint, &triton.model, prompts.iter(), &shared.routes)?;
     }
     shared.given = Some(GivenInputs { prompts, streams });
@@ -135,10 +130,11 @@ fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
     if let Mode::Intervals(file) = &task.mode {
         // The preparation reads it.
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
-        task.settings.plan.load = Load::Open { arrivals, cap: None };
+        task.settings.spec.plan.load = Load::Open { arrivals, cap: None };
     }
-    task.settings.watch = Watch { lenience: Lenience { by_throughput: false, latency_limit: limit }, told: None };
-    Preparation::of(&mut task.settings, printer)
+    task.settings.spec.lenience = Lenience { by_throughput: false, latency_limit: limit };
+    let listener = Console::listener(&task.settings, printer);
+    streamgauge_run::prepare(&mut task.settings.spec, &listener)
 }
 
 /// Tells the server what to trace, where that was asked for.
@@ -146,7 +142,7 @@ fn trace(task: &Task, shared: &Preparation) -> Result<()> {
     if task.trace.is_empty() {
         return Ok(());
     }
-    let mut client = Client::new(&task.settings.plan.endpoint, &shared.routes, SystemClock::start(), LIMIT)?;
+    let mut client = Client::new(&task.settings.spec.plan.endpoint, &shared.routes, SystemClock::start(), LIMIT)?;
     let call = Call::TraceSettings { model: None, settings: &task.trace };
     client.ask(&call).context("failed to update trace settings")?;
     Ok(())
@@ -189,7 +185,7 @@ struct OwnWarmup {
 
 /// The arrivals that come from a file, the warm-up that is part of them, and the prompts that are measured.
 fn schedule(task: &mut Task, data: InputData) -> Result<(Option<Arrivals>, Option<OwnWarmup>, Vec<Prompt>)> {
-    match (&task.mode, &task.settings.plan.load) {
+    match (&task.mode, &task.settings.spec.plan.load) {
         (Mode::Intervals(_), Load::Open { arrivals, .. }) => Ok((Some(arrivals.clone()), None, data.into_prompts())),
         (Mode::Schedule, _) => {
             let (arrivals, warmup, prompts) = fixed(task, data)?;
@@ -246,7 +242,7 @@ fn shown(task: &Task, known: Known) -> report::Settings {
             ServiceKind::Openai => report::Service::OpenAi,
             ServiceKind::Triton => report::Service::Triton,
         },
-        protocol: match task.settings.plan.endpoint.kind {
+        protocol: match task.settings.spec.plan.endpoint.kind {
             EndpointKind::KserveGrpc => report::Protocol::Grpc,
             _ => report::Protocol::Http,
         },
@@ -277,6 +273,40 @@ fn failures(summary: &Summary, counts: &Counts) -> Option<(String, String)> {
     let group = summary.failures.first().filter(|_| counts.failed > 0)?;
     let failed = format!("{} of {} requests failed", counts.failed, counts.requests);
     Some((failed, format!("{} ({}): {}", group.class, group.stage, group.sample)))
+}
+
+/// Hears of a level's windows: they are kept, and shown where that was asked for.
+struct LevelListener {
+    console: Console,
+    printer: Printer,
+    shown: report::Settings,
+    passes: Arc<Mutex<Passes>>,
+}
+
+impl Listener for LevelListener {
+    fn note(&self, text: &str) {
+        self.console.note(text);
+    }
+
+    fn detail(&self, text: &str) {
+        self.console.detail(text);
+    }
+
+    fn started(&self, plan: &RunPlan) {
+        self.console.started(plan);
+    }
+
+    fn window(&self, windows: &Windows) {
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = passes.passes.len();
+        passes.passes = windows.passes().to_vec();
+        passes.by_throughput = windows.by_throughput();
+        if self.shown.verbose {
+            for (number, pass) in passes.passes.iter().enumerate().skip(before) {
+                self.printer.exactly(&console::pass(number + 1, pass, &self.shown));
+            }
+        }
+    }
 }
 
 impl Session<'_> {
@@ -311,7 +341,7 @@ impl Session<'_> {
     /// Runs one level and reports it.
     fn level(&mut self, level: &Level, number: usize) -> Result<Ended> {
         let task = &self.task;
-        let mut plan = task.plan(&task.settings.plan, level, task.measure.requests);
+        let mut plan = task.plan(&task.settings.spec.plan, level, task.measure.requests);
         plan.artifacts = self.files.join(directory_name(&plan));
         self.printer.exactly(&console::heading(level.label));
         let (measured, passes) = self.measure(plan)?;
@@ -395,30 +425,19 @@ impl Session<'_> {
         let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
         let passes = Arc::new(Mutex::new(Passes::default()));
-        self.task.settings.watch.lenience.by_throughput = self.shown.asynchronous;
-        self.task.settings.watch.told = Some(self.told(passes.clone()));
+        self.task.settings.spec.lenience.by_throughput = self.shown.asynchronous;
+        let listener: Arc<dyn Listener> = Arc::new(LevelListener {
+            console: Console::new(&self.task.settings, self.printer),
+            printer: *self.printer,
+            shown: self.shown.clone(),
+            passes: passes.clone(),
+        });
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
         let directory = RunDirectory::lock(&plan.artifacts)?;
-        let measured = measure(plan, directory, &self.task.settings, &mut self.shared, control, printer)?;
+        let measured = measure(plan, directory, &self.task.settings.spec, &mut self.shared, control, &listener)?;
         let passes = std::mem::take(&mut *passes.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((measured, passes))
-    }
-
-    /// Who is told of a level's windows: they are kept, and shown where that was asked for.
-    fn told(&self, passes: Arc<Mutex<Passes>>) -> Told {
-        let (shown, printer) = (self.shown.clone(), *self.printer);
-        Arc::new(move |windows: &Windows| {
-            let mut passes = passes.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = passes.passes.len();
-            passes.passes = windows.passes().to_vec();
-            passes.by_throughput = windows.by_throughput();
-            if shown.verbose {
-                for (number, pass) in passes.passes.iter().enumerate().skip(before) {
-                    printer.exactly(&console::pass(number + 1, pass, &shown));
-                }
-            }
-        })
     }
 
     /// Sends a warm-up that has times of its own, whose figures nobody sees.
@@ -426,7 +445,7 @@ impl Session<'_> {
         let count = warmup.arrivals.count().unwrap_or(0);
         let level =
             Level { label: report::Label::Custom(0.0), load: Load::Open { arrivals: warmup.arrivals, cap: None } };
-        let mut plan = self.task.plan(&self.task.settings.plan, &level, Some(count));
+        let mut plan = self.task.plan(&self.task.settings.spec.plan, &level, Some(count));
         plan.artifacts = self.files.join("warmup");
         // Its own inputs go with its requests.
         let warmup = GivenInputs { prompts: warmup.prompts, streams: Vec::new() };

@@ -115,7 +115,7 @@ impl Task {
         }
         let inputs = Inputs::of(&args)?;
         let mut settings = settings(&args)?;
-        settings.notes = notes;
+        settings.spec.notes = notes;
         let streaming = args.request.streaming.then_some(Calls::Async);
         let asked = args.measure.r#async.then_some(Calls::Async).or(args.measure.sync.then_some(Calls::Sync));
         let is_rate = matches!(mode, Mode::Rate { .. } | Mode::Intervals(_) | Mode::Schedule);
@@ -152,19 +152,19 @@ fn settings(args: &PerfAnalyzerArgs) -> Result<Settings> {
     // Keys in the environment are for other commands: Perf Analyzer has headers.
     let mut settings = Settings::resolve(*typed, &|_| None)?;
     settings.verbose = args.verbose > 1;
-    settings.plan.timeouts.idle = args.server.idle_timeout;
+    settings.spec.plan.timeouts.idle = args.server.idle_timeout;
     settings.bar = Some(false);
     // A response is what is counted.
-    settings.plan.token_count = TokenCount::Chunks;
-    settings.plan.export = match args.report.profile_export_file {
+    settings.spec.plan.token_count = TokenCount::Chunks;
+    settings.spec.plan.export = match args.report.profile_export_file {
         Some(_) => ExportLevel::Raw,
         None => ExportLevel::Records,
     };
-    trust(args, &mut settings.plan.endpoint)?;
+    trust(args, &mut settings.spec.plan.endpoint)?;
     match args.service_kind {
-        ServiceKind::Triton => triton(args, &mut settings.plan.endpoint),
+        ServiceKind::Triton => triton(args, &mut settings.spec.plan.endpoint),
         // Whether answers are streams is in the bodies.
-        ServiceKind::Openai => settings.plan.endpoint.ask_usage = false,
+        ServiceKind::Openai => settings.spec.plan.endpoint.ask_usage = false,
     }
     Ok(settings)
 }
@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn endpoint(words: &str) -> Endpoint {
-        resolve(words).unwrap().settings.plan.endpoint
+        resolve(words).unwrap().settings.spec.plan.endpoint
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The far end of the records' channel: counts the output's tokens, adds each record to the summary, and writes it to the
 //! files, all on a thread of its own.
 
-use crate::books::{Books, Received, Recorded};
-use crate::rules::Rules;
+use crate::execute::books::{Books, Received, Recorded};
+use crate::execute::rules::Rules;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::record::{Outcome, RunFacts};

@@ -1,7 +1,7 @@
 //! Tensors in memory that the server shares with this machine: POSIX shared memory objects, written once before load and named to the
 //! server, which reads inputs from them and writes outputs there.
 
-use crate::triton::LIMIT;
+use crate::prepare::triton::LIMIT;
 use anyhow::{Context, Result, anyhow};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};

@@ -1,29 +1,34 @@
-//! One run: its prompts, the probe, load, and the books that its records are entered in.
+//! One run: its prompts, the test request, the load, and the files and figures that its records go into.
 
-use crate::books::{Books, Recorded};
-use crate::commands::usage;
-use crate::observer::Observer;
-use crate::plan_words;
-use crate::preparation::Preparation;
-use crate::printer::Printer;
-use crate::probe::{self, Settled};
-use crate::progress::Bar;
-use crate::recorder::Recorder;
-use crate::rules::Rules;
-use crate::settings::Settings;
+pub mod books;
+mod recorder;
+pub mod refold;
+mod rules;
+
+use crate::error::usage;
+use crate::execute::books::{Books, Recorded};
+use crate::execute::recorder::Recorder;
+use crate::execute::rules::Rules;
+use crate::listener::Listener;
+use crate::observe::Observer;
+use crate::prepare::job::job;
+use crate::prepare::probe;
+use crate::prepare::settled::Settled;
+use crate::prepare::shared::Preparation;
+use crate::spec::RunSpec;
 use anyhow::{Context, Result, anyhow};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::prompt::{Payload, Prompt};
+use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
-use streamgauge_load::{Control, Input, Job};
+use streamgauge_load::{Control, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
-use streamgauge_report::genai::inputs;
-use streamgauge_wire::{Codec, EncodeError, SharedPlace};
+use streamgauge_report::genai::{csv, inputs, json};
+use streamgauge_stats::Summary;
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
 /// report shows it, instead of filling the memory.
@@ -51,10 +56,10 @@ pub struct Measured {
 pub fn measure(
     mut plan: RunPlan,
     directory: RunDirectory,
-    settings: &Settings,
+    spec: &RunSpec,
     shared: &mut Preparation,
     control: impl FnOnce(&RunPlan) -> Result<Control>,
-    printer: &Printer,
+    listener: &Arc<dyn Listener>,
 ) -> Result<Measured> {
     let clock = SystemClock::start();
     if let Some(settled) = &shared.probed {
@@ -68,23 +73,21 @@ pub fn measure(
     let control = control(&plan)?;
     if plan.probe
         && shared.probed.is_none()
-        && let Err(error) = probe::settle(&mut plan, &prompts, settings, shared, &control, clock, printer)
+        && let Err(error) = probe::settle(&mut plan, &prompts, spec, shared, &control, clock, listener)
     {
         artifacts.commit(0)?;
         return Err(error);
     }
     shared.probed = Some(Settled::of(&plan.endpoint));
-    let (job, bodies) = prepare(Arc::new(plan), &prompts, shared, clock)?;
+    let (job, bodies) = job(Arc::new(plan), &prompts, shared, clock)?;
     // Handed over at once: records that outlive a kill are of no use without their prompts.
     if let Some(inputs) = &mut artifacts.inputs {
         inputs::write(&mut *inputs, job.plan.endpoint.kind, &bodies)
             .and_then(|()| inputs.flush())
             .context("inputs.json cannot be written")?;
     }
-    if settings.verbose {
-        printer.lines(&plan_words::told(&job.plan));
-    }
-    let (recorded, facts) = load(settings, job.clone(), control, &bodies, shared, &mut artifacts, printer)?;
+    listener.started(&job.plan);
+    let (recorded, facts) = load(spec, job.clone(), control, &bodies, shared, &mut artifacts, listener)?;
     Ok(Measured { plan: job.plan.clone(), prompts, recorded, facts, artifacts })
 }
 
@@ -103,57 +106,18 @@ fn prompts(plan: &RunPlan, shared: &Preparation) -> Result<Vec<Prompt>> {
     }
 }
 
-/// Everything the load threads need, and what requests say as it goes into the files.
-///
-/// # Errors
-/// When a prompt cannot be sent to such an endpoint, or a header cannot be sent.
-pub fn prepare(
-    plan: Arc<RunPlan>,
-    prompts: &[Prompt],
-    shared: &Preparation,
-    clock: SystemClock,
-) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
-    let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
-    let kind = plan.endpoint.kind;
-    let bodies: Vec<_> = prompts
-        .iter()
-        .map(|prompt| match &prompt.payload {
-            // What the user wrote stands as it is.
-            Payload::Body(_) => codec.shown(prompt),
-            _ => inputs::listed(kind, codec.shown(prompt)),
-        })
-        .collect();
-    let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));
-    let inputs = prompts.iter().enumerate().map(|(index, prompt)| input(&codec, prompt, place(index)));
-    let inputs = inputs.collect::<Result<_, _>>().map_err(usage)?;
-    let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
-    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams);
-    Ok((Arc::new(job), bodies))
-}
-
-fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<Input, EncodeError> {
-    // A server takes the length for each text of a batch; a record is of them all.
-    let texts = u32::try_from(prompt.texts().len()).unwrap_or(u32::MAX);
-    let requested_output_tokens = prompt.requested_output_tokens.map(|tokens| tokens.saturating_mul(texts));
-    let encoded = match place {
-        Some(place) => codec.encode_shared(prompt, place)?,
-        None => codec.encode(prompt)?,
-    };
-    Ok(Input { encoded, expected: prompt.payload.expected().to_vec(), tokens: prompt.tokens, requested_output_tokens })
-}
-
 /// Offers the load and takes the records in.
 fn load(
-    settings: &Settings,
+    spec: &RunSpec,
     job: Arc<Job>,
     control: Control,
     bodies: &[serde_json::Value],
     shared: &Preparation,
     artifacts: &mut Artifacts,
-    printer: &Printer,
+    listener: &Arc<dyn Listener>,
 ) -> Result<(Recorded, RunFacts)> {
     let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
-    let rules = Rules::of(&job.plan, &settings.watch)?;
+    let rules = Rules::of(&job.plan, spec.lenience, listener.clone())?;
     let tokenizer = shared.tokenizer.clone();
     let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
     let observer = match &shared.triton {
@@ -168,14 +132,27 @@ fn load(
         let recorder = std::thread::Builder::new()
             .name("recorder".into())
             .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
-        let bar = Bar::new(job.plan.stop.clone(), settings.bar.unwrap_or(printer.is_terminal()));
         let run = streamgauge_load::run(job.clone(), control, batches)?;
-        let mut facts = run.finish(|progress| bar.show(progress, job.clock.now()));
-        bar.clear();
+        let mut facts = run.finish(|progress| listener.progress(progress, job.clock.now()));
+        listener.ended();
         facts.delayed_acks = shared.delayed_acks;
-        facts.server = observer.map(|observer| observer.finish(printer)).transpose()?;
+        facts.server = observer.map(|observer| observer.finish(listener.as_ref())).transpose()?;
         // The recorder waits for it.
         let _ = tell_facts.send(facts);
         recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))
     })
+}
+
+/// Writes the files of summaries.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn write_summaries(
+    plan: &RunPlan,
+    summary: &Summary,
+    facts: &RunFacts,
+    artifacts: &mut Artifacts,
+) -> std::io::Result<()> {
+    json::write(&mut artifacts.summary_json, plan, facts, summary)?;
+    csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
 }

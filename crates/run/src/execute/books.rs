@@ -1,7 +1,7 @@
 //! Where records are entered, whether a run has just made them or they are read back: the fold, and the files that hold
 //! a line for each.
 
-use crate::refold;
+use crate::execute::refold;
 use anyhow::{Result, anyhow};
 use std::io;
 use std::path::{Path, PathBuf};

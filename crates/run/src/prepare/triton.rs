@@ -1,20 +1,23 @@
 //! What a Triton server says of its model before load, and prompts as the model's inputs.
 
-use crate::commands::usage;
-use crate::hints::{self, Mishap};
-use crate::printer::Printer;
-use crate::settings::TENSORRT_LLM_OUTPUT;
-use crate::waiting::Waiting;
+use crate::error::usage;
+use crate::listener::Listener;
+use crate::prepare::hints::{self, Mishap};
+use crate::prepare::waiting::Waiting;
+use crate::spec::{Metrics, Observe};
 use anyhow::{Context, Error, Result, anyhow, bail};
+use std::sync::Arc;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{Backend, ModelInfo, ServerInfo, TensorFormat, Watched};
-use streamgauge_core::plan::{Endpoint, EndpointKind, Length, RunPlan, Target};
+use streamgauge_core::plan::{Endpoint, EndpointKind, Length, RunPlan};
 use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_load::{AskError, Client, Routes, spoken};
 use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
 use streamgauge_wire::kserve::Call;
 
+/// The output tokens that TensorRT-LLM is asked for where nothing else is said, as GenAI-Perf does.
+pub const TENSORRT_LLM_OUTPUT: f64 = 256.0;
 /// How long an answer to a question may take.
 pub const LIMIT: Nanos = Nanos::from_millis(10_000);
 
@@ -31,34 +34,12 @@ pub struct Triton {
     pub metrics: Option<Metrics>,
 }
 
-/// What of the server's own account is wanted beside the load.
-#[derive(Clone, Debug, Default)]
-pub struct Observe {
-    /// Its counters.
-    pub statistics: bool,
-    /// Further models whose counters are wanted, each perhaps with a version behind a colon.
-    pub composing: Vec<String>,
-    /// Its metrics page.
-    pub metrics: Option<Metrics>,
-}
-
-/// A metrics page and how often it is read.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    /// The server that has it.
-    pub target: Target,
-    /// Where on that server.
-    pub path: String,
-    /// From one reading to the next.
-    pub every: Nanos,
-}
-
 impl Triton {
     /// Asks the server of `plan`, and completes the plan with what the model decides: the call, and whether there is a text.
     ///
     /// # Errors
     /// When the server cannot be asked, or the model is not there or not ready.
-    pub fn ask(plan: &mut RunPlan, routes: &Routes, observe: &Observe, printer: &Printer) -> Result<Triton> {
+    pub fn ask(plan: &mut RunPlan, routes: &Routes, observe: &Observe, listener: &Arc<dyn Listener>) -> Result<Triton> {
         let endpoint = &plan.endpoint;
         let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.timeouts.total))?;
         let waiting = Waiting::until_answered(
@@ -67,7 +48,7 @@ impl Triton {
                 hints::server(endpoint),
                 LIMIT.as_secs_f64()
             ),
-            printer,
+            listener,
         );
         // The first question, so it is here that nobody answers; Perf Analyzer's words.
         let server = client.server().map_err(|error| unanswered(endpoint, routes, error))?;
@@ -79,7 +60,7 @@ impl Triton {
             bail!("model {name} is not ready on {}", endpoint.target);
         }
         drop(waiting);
-        without_extensions(plan, &server, &model, printer)?;
+        without_extensions(plan, &server, &model, listener)?;
         let mut watched = watched(&mut client, &model, version.clone())?;
         for named in &observe.composing {
             watched.composing.push(by_name(&mut client, named)?);
@@ -91,7 +72,7 @@ impl Triton {
                 && kind != EndpointKind::Generate
             {
                 let outputs: Vec<_> = model.outputs.iter().map(|output| output.name.as_str()).collect();
-                printer.note(&format!(
+                listener.note(&format!(
                     "note: model {name} has no BYTES output {output} (its outputs: {}), so no tokens are counted; --text-output names another",
                     outputs.join(", ")
                 ));
@@ -105,7 +86,7 @@ impl Triton {
             endpoint.path = kind.default_path(&name, version.as_deref(), endpoint.calls_stream());
         }
         if kind == EndpointKind::Generate {
-            generate(plan, &model, printer)?;
+            generate(plan, &model, listener)?;
         }
         let statistics = observe.statistics && server.extensions.iter().any(|extension| extension == "statistics");
         Ok(Triton { model, watched, statistics, metrics: observe.metrics.clone() })
@@ -168,7 +149,12 @@ fn unanswered(endpoint: &Endpoint, routes: &Routes, error: AskError) -> Error {
 }
 
 /// Settles how a server is asked that lacks Triton's extensions of KServe v2, or refuses it where that cannot work.
-fn without_extensions(plan: &mut RunPlan, server: &ServerInfo, model: &ModelInfo, printer: &Printer) -> Result<()> {
+fn without_extensions(
+    plan: &mut RunPlan,
+    server: &ServerInfo,
+    model: &ModelInfo,
+    listener: &Arc<dyn Listener>,
+) -> Result<()> {
     let endpoint = &mut plan.endpoint;
     let has = |extension: &str| server.extensions.iter().any(|known| known == extension);
     if model.without_config {
@@ -179,7 +165,7 @@ fn without_extensions(plan: &mut RunPlan, server: &ServerInfo, model: &ModelInfo
                 server.version
             )));
         }
-        printer.note(&format!(
+        listener.note(&format!(
             "note: the server ({} {}) has no ModelConfig call: model {} is taken at its metadata's word, as one without batches and sequences that answers each request once",
             server.name, server.version, model.name
         ));
@@ -194,7 +180,7 @@ fn without_extensions(plan: &mut RunPlan, server: &ServerInfo, model: &ModelInfo
         && !has(BINARY_TENSORS)
         && (kserve.input_format, kserve.output_format) != (TensorFormat::Json, TensorFormat::Json)
     {
-        printer.note(&format!(
+        listener.note(&format!(
             "note: the server does not have the extension {BINARY_TENSORS}: tensors are sent and asked for as JSON"
         ));
         (kserve.input_format, kserve.output_format) = (TensorFormat::Json, TensorFormat::Json);
@@ -210,7 +196,7 @@ const EXCLUDE_INPUT: &str = "exclude_input_in_output";
 
 /// Settles in whose words the generate extension asks for an output length: vLLM's models take it inside of an input of
 /// sampling parameters, all others as `max_tokens`, which some of them need.
-fn generate(plan: &mut RunPlan, model: &ModelInfo, printer: &Printer) -> Result<()> {
+fn generate(plan: &mut RunPlan, model: &ModelInfo, listener: &Arc<dyn Listener>) -> Result<()> {
     let input = |name: &str| model.inputs.iter().find(|input| input.name == name);
     if input(TEXT_INPUT).is_none() {
         let names: Vec<_> = model.inputs.iter().map(|input| input.name.as_str()).collect();
@@ -228,7 +214,7 @@ fn generate(plan: &mut RunPlan, model: &ModelInfo, printer: &Printer) -> Result<
     }
     let is_needed = input(MAX_TOKENS).is_some_and(|input| !input.optional);
     if is_needed && plan.prompts.output.is_none() && !plan.endpoint.extra.contains_key(MAX_TOKENS) {
-        printer.note(&format!(
+        listener.note(&format!(
             "note: model {} needs {MAX_TOKENS}, so it is asked for {TENSORRT_LLM_OUTPUT} output tokens, as GenAI-Perf does over gRPC; --osl asks for another length",
             model.name
         ));

@@ -1,5 +1,6 @@
 //! Ends that depend on figures: asked of the records as they come in.
 
+use crate::listener::Listener;
 use anyhow::Result;
 use std::sync::Arc;
 use streamgauge_core::Record;
@@ -9,36 +10,24 @@ use streamgauge_core::record::WindowFacts;
 use streamgauge_stats::windows::{LATE, Lenience};
 use streamgauge_stats::{Accumulator, Confidence, Windows};
 
-/// What a face wants of windows beyond the plan's rule.
-#[derive(Clone, Default)]
-pub struct Watch {
-    /// What else its tool goes by.
-    pub lenience: Lenience,
-    /// Who is told of the windows when one is over.
-    pub told: Option<Told>,
-}
-
-/// Somebody to tell of windows.
-pub type Told = Arc<dyn Fn(&Windows) + Send + Sync>;
-
 /// The plan's rules that only records can keep.
 pub struct Rules {
     windows: Option<Windows>,
-    told: Option<Told>,
+    listener: Arc<dyn Listener>,
     confidence: Option<Confidence>,
     /// When the plan stops issuing by the clock, from the start: what ends after that is no longer under the plan's load.
     duration: Option<Nanos>,
 }
 
 impl Rules {
-    /// As the plan says, and `watch`.
+    /// The rules of `plan`. The windows may end by `lenience` too, and `listener` hears of each that ends.
     ///
     /// # Errors
     /// When no run of this plan could meet one of them.
-    pub fn of(plan: &RunPlan, watch: &Watch) -> Result<Rules> {
+    pub fn of(plan: &RunPlan, lenience: Lenience, listener: Arc<dyn Listener>) -> Result<Rules> {
         Ok(Rules {
-            windows: plan.stop.stability.map(|rule| Windows::new(rule).with(watch.lenience)),
-            told: watch.told.clone(),
+            windows: plan.stop.stability.map(|rule| Windows::new(rule).with(lenience)),
+            listener,
             confidence: Confidence::of(plan)?,
             duration: plan.stop.duration,
         })
@@ -63,8 +52,8 @@ impl Rules {
         let agreed = self.windows.as_mut().and_then(|windows| {
             let before = windows.passes().len();
             let agreed = windows.look(started, until);
-            if let Some(told) = self.told.as_ref().filter(|_| windows.passes().len() > before) {
-                told(windows);
+            if windows.passes().len() > before {
+                self.listener.window(windows);
             }
             agreed
         });
@@ -86,11 +75,17 @@ mod tests {
     use streamgauge_core::{Chunk, OutputKind};
     use streamgauge_stats::{AccumulatorConfig, Goodput};
 
+    struct Silent;
+
+    impl Listener for Silent {
+        fn note(&self, _text: &str) {}
+    }
+
     /// Two windows of a second that are never stable; the run ends with the second.
     fn rules(duration: Option<Nanos>) -> Rules {
         let window = Window::Time(Nanos::from_millis(1_000));
         let windows = Windows::new(StabilityRule { window, within: 0.1, percentile: None, most: 2 });
-        Rules { windows: Some(windows), told: None, confidence: None, duration }
+        Rules { windows: Some(windows), listener: Arc::new(Silent), confidence: None, duration }
     }
 
     fn so_far() -> Accumulator {

@@ -46,14 +46,10 @@ pub fn follow(endpoint: &Endpoint, path: &str, status: u16, location: &str) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamgauge_core::plan::EndpointKind;
+    use crate::testing;
 
     fn endpoint(tls: bool) -> Endpoint {
-        let words = ["--url", if tls { "https://h:8000" } else { "http://h:8000" }, "--model", "m"];
-        let args = crate::args::profile(words.map(str::to_owned)).unwrap();
-        let endpoint = crate::settings::Settings::resolve(*args, &|_| None).unwrap().plan.endpoint;
-        assert_eq!(endpoint.kind, EndpointKind::Chat);
-        endpoint
+        testing::endpoint(if tls { "https" } else { "http" }, "h", 8000)
     }
 
     #[test]

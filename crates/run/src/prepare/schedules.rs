@@ -1,7 +1,7 @@
 //! The files that a schedule is made of: gaps between requests, and traces.
 
-use crate::printer::Printer;
-use crate::settings::{Settings, TracePart};
+use crate::listener::Listener;
+use crate::spec::{RunSpec, TracePart};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::path::Path;
@@ -15,37 +15,37 @@ use streamgauge_prompt::{Timing, Trace, TraceRow};
 ///
 /// # Errors
 /// A sentence that names the flag, the file and the line.
-pub fn read(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>> {
-    let prompts = prompts(settings, printer)?;
-    let Load::Open { arrivals, .. } = &settings.plan.load else { return Ok(prompts) };
+pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<TraceRow>> {
+    let prompts = prompts(spec, listener)?;
+    let Load::Open { arrivals, .. } = &spec.plan.load else { return Ok(prompts) };
     let mut arrivals = arrivals.clone();
     let mut rows = match &mut arrivals {
         Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(prompts),
         Arrivals::Intervals { file, gaps } => {
             let named = || format!("--request-intervals {}", file.display());
             *gaps = intervals(&text(file).with_context(named)?).with_context(named)?;
-            return with_arrivals(settings, &arrivals).map(|()| prompts);
+            return with_arrivals(spec, &arrivals).map(|()| prompts);
         }
         Arrivals::Trace { file, speedup, dues } => {
             let named = || format!("--input-file {}", file.display());
-            let rows = trace(&text(file).with_context(named)?, settings.trace_part, *speedup, &named, printer)?;
+            let rows = trace(&text(file).with_context(named)?, spec.trace_part, *speedup, &named, listener)?;
             *dues = rows.iter().map(|row| row.at).collect();
             rows
         }
     };
-    with_arrivals(settings, &arrivals)?;
+    with_arrivals(spec, &arrivals)?;
     // What is not sent needs no prompt, and a prompt takes longer than a request.
-    if let Some(sent) = settings.levels.iter().map(|level| level.stop.requests).max().flatten() {
+    if let Some(sent) = spec.levels.iter().map(|level| level.stop.requests).max().flatten() {
         rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
     }
-    settings.plan.prompts.count = count(&rows)?;
+    spec.plan.prompts.count = count(&rows)?;
     Ok(rows)
 }
 
 /// Completes the plan of each level with what a file said of its times.
-fn with_arrivals(settings: &mut Settings, arrivals: &Arrivals) -> Result<()> {
-    let first = (&mut settings.plan.load, &mut settings.plan.stop);
-    let levels = settings.levels.iter_mut().map(|level| (&mut level.load, &mut level.stop));
+fn with_arrivals(spec: &mut RunSpec, arrivals: &Arrivals) -> Result<()> {
+    let first = (&mut spec.plan.load, &mut spec.plan.stop);
+    let levels = spec.levels.iter_mut().map(|level| (&mut level.load, &mut level.stop));
     for (load, stop) in std::iter::once(first).chain(levels) {
         if let Load::Open { arrivals: unread, .. } = load {
             unread.clone_from(arrivals);
@@ -62,12 +62,12 @@ fn with_arrivals(settings: &mut Settings, arrivals: &Arrivals) -> Result<()> {
 }
 
 /// The rows of a file whose prompts are sent at the plan's own times; none where there is no such file.
-fn prompts(settings: &mut Settings, printer: &Printer) -> Result<Vec<TraceRow>> {
-    let Some(file) = &settings.prompt_file else { return Ok(Vec::new()) };
+fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<TraceRow>> {
+    let Some(file) = &spec.prompt_file else { return Ok(Vec::new()) };
     let named = || format!("--input-file {}", file.display());
     let Trace { rows, notes } = Trace::parse(&text(file).with_context(named)?, Timing::Untimed).with_context(named)?;
-    notes.iter().for_each(|note| printer.note(&format!("note: {}: {note}", named())));
-    settings.plan.prompts.count = count(&rows)?;
+    notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
+    spec.plan.prompts.count = count(&rows)?;
     Ok(rows)
 }
 
@@ -80,10 +80,10 @@ fn trace(
     part: TracePart,
     speedup: f64,
     named: &dyn Fn() -> String,
-    printer: &Printer,
+    listener: &Arc<dyn Listener>,
 ) -> Result<Vec<TraceRow>> {
     let mut trace = Trace::parse(text, Timing::Timed).with_context(named)?;
-    trace.notes.iter().for_each(|note| printer.note(&format!("note: {}: {note}", named())));
+    trace.notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
     let epoch = trace.rows.first().and_then(|row| epoch(row.at));
     let first = trace.rows.first().map(|row| row.at).filter(|_| part.from_first);
     trace.part(first.or(part.from).unwrap_or_default(), part.to, speedup);
@@ -100,12 +100,12 @@ fn trace(
         );
     }
     if epoch == Some(SECONDS) {
-        printer.note(&format!(
+        listener.note(&format!(
             "note: {}: its times look like {SECONDS} since 1970, and are read as milliseconds, so the load is a thousand times as fast",
             named()
         ));
     } else if lead > LONG_LEAD {
-        printer.note(&format!(
+        listener.note(&format!(
             "note: {}: the first request is sent {} s after the start; --fixed-schedule-auto-offset counts times from the first request's",
             named(),
             lead.as_secs_f64()

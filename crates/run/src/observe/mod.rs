@@ -1,8 +1,9 @@
 //! What the server tells of itself beside the load: its counters, asked for when the measured part begins, when it is over, and in
 //! between as often as its windows need; and its metrics page. Nothing here touches a load thread.
 
-use crate::printer::Printer;
-use crate::triton::{LIMIT, Metrics, Triton};
+use crate::listener::Listener;
+use crate::prepare::triton::{LIMIT, Triton};
+use crate::spec::Metrics;
 use anyhow::{Context, Error, Result, anyhow};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -55,10 +56,10 @@ impl Observer {
     ///
     /// # Errors
     /// When this program failed.
-    pub fn finish(self, printer: &Printer) -> Result<ServerFacts> {
+    pub fn finish(self, listener: &dyn Listener) -> Result<ServerFacts> {
         let counted = self.counters.map(Beside::finish).transpose()?;
         if counted.as_ref().is_some_and(|counted| !counted.last) {
-            printer.note(
+            listener.note(
                 "note: the server did not tell its statistics when the run was over: they are left out, or end before",
             );
         }
@@ -66,7 +67,7 @@ impl Observer {
         let is_asked = self.gpus.is_some();
         let gpus = self.gpus.map(Beside::finish).transpose()?.unwrap_or_default();
         if is_asked && gpus.is_empty() {
-            printer.note("note: the server's metrics tell of no GPU");
+            listener.note("note: the server's metrics tell of no GPU");
         }
         Ok(ServerFacts { watched: self.watched, snapshots, gpus })
     }

@@ -1,6 +1,7 @@
 //! Says what is being waited for, where a question before load takes more than a moment.
 
-use crate::printer::Printer;
+use crate::listener::Listener;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,12 +14,12 @@ pub struct Waiting(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Waiting {
     /// Has `what` shown if it takes more than a moment. Where no thread can be had for that, nothing is shown.
-    pub fn until_answered(what: String, printer: &Printer) -> Waiting {
+    pub fn until_answered(what: String, listener: &Arc<dyn Listener>) -> Waiting {
         let (over, is_over) = channel();
-        let printer = *printer;
+        let listener = listener.clone();
         let thread = std::thread::Builder::new().name("waiting".into()).spawn(move || {
             if is_over.recv_timeout(SHOWN_AFTER) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                printer.note(&what);
+                listener.note(&what);
             }
         });
         Waiting(thread.ok().map(|thread| (over, thread)))

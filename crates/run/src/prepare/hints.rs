@@ -188,88 +188,93 @@ fn refused_request(message: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn endpoint(words: &[&str]) -> Endpoint {
-        let words = ["--model", "m"].iter().chain(words).map(|word| (*word).to_owned());
-        let args = crate::args::profile(words).unwrap();
-        crate::settings::Settings::resolve(*args, &|_| None).unwrap().plan.endpoint
-    }
+    use crate::testing::endpoint;
+    use streamgauge_core::plan::{Header, HeaderValue};
 
-    fn told(words: &[&str], stage: Stage, class: FailureClass, message: &str, spoken: Option<Spoken>) -> String {
+    fn told(endpoint: &Endpoint, stage: Stage, class: FailureClass, message: &str, spoken: Option<Spoken>) -> String {
         let failure = Failure { stage, class, message: message.to_owned() };
         let status = message.get(..3).and_then(|number| number.parse().ok());
-        hint(&Mishap { failure: &failure, status, endpoint: &endpoint(words), spoken }).unwrap_or_default()
+        hint(&Mishap { failure: &failure, status, endpoint, spoken }).unwrap_or_default()
+    }
+
+    fn with_key() -> Endpoint {
+        let name = "Authorization".to_owned();
+        let header = Header { name, value: HeaderValue::Secret("Bearer k".to_owned()) };
+        Endpoint { headers: vec![header], ..endpoint("http", "localhost", 8000) }
     }
 
     #[test]
     fn each_mistake_is_told_its_likely_cause_and_its_flag() {
         use FailureClass::{Io, Refused, Reset, Status, Timeout, Tls, Truncated};
-        let grpc: &[&str] = &["--service-kind", "triton", "--url", "h:8000"];
-        for (words, stage, class, message, spoken, expected) in [
+        let usual = || endpoint("http", "localhost", 8000);
+        let grpc = || endpoint("grpc", "h", 8000);
+        for (endpoint, stage, class, message, spoken, expected) in [
             (
-                &["--url", "https://h:8000"][..],
+                endpoint("https", "h", 8000),
                 Stage::Tls,
                 Tls,
                 "corrupt message",
                 Some(Spoken::Http1),
                 "--url http://h:8000",
             ),
-            (&["--url", "http://h:443"], Stage::FirstByte, Io, "x", Some(Spoken::Tls), "--url https://h:443"),
+            (endpoint("http", "h", 443), Stage::FirstByte, Io, "x", Some(Spoken::Tls), "--url https://h:443"),
             (
-                &["--url", "http://h:8443"],
+                endpoint("http", "h", 8443),
                 Stage::Body,
                 Status,
                 "400: The plain HTTP request was sent to HTTPS port",
                 None,
                 "--url https://h:8443",
             ),
-            (grpc, Stage::Connect, Truncated, "x", Some(Spoken::Http1), "usually 8001 (--url grpc://h:8001)"),
-            (grpc, Stage::Connect, Truncated, "x", Some(Spoken::Tls), "--url grpcs://h:8000"),
-            (&["--url", "h:8001"], Stage::Send, Reset, "x", Some(Spoken::Http2), "--service-kind triton"),
-            (&["--url", "h"], Stage::Connect, Refused, "x", None, "port 80 is the scheme's own"),
-            (&["--url", "h:81"], Stage::Connect, Refused, "x", None, "start the server"),
-            (&["--url", "h"], Stage::Connect, Timeout, "x", None, "firewall"),
-            (&[], Stage::Body, Status, "401: no", None, "OPENAI_API_KEY"),
-            (&["--api-key", "k"], Stage::Body, Status, "403: no", None, "does not accept the key that was sent"),
-            (&[], Stage::Body, Status, "404: Not Found", None, "--endpoint PATH"),
-            (&[], Stage::Body, Status, "405: Method Not Allowed", None, "no POST"),
-            (&[], Stage::Body, Status, "308: no message", None, "give the final URL with --url"),
-            (&[], Stage::Tls, Tls, "invalid peer certificate: UnknownIssuer", None, "--ca-file FILE"),
+            (grpc(), Stage::Connect, Truncated, "x", Some(Spoken::Http1), "usually 8001 (--url grpc://h:8001)"),
+            (grpc(), Stage::Connect, Truncated, "x", Some(Spoken::Tls), "--url grpcs://h:8000"),
+            (endpoint("http", "h", 8001), Stage::Send, Reset, "x", Some(Spoken::Http2), "--service-kind triton"),
+            (endpoint("http", "h", 80), Stage::Connect, Refused, "x", None, "port 80 is the scheme's own"),
+            (endpoint("http", "h", 81), Stage::Connect, Refused, "x", None, "start the server"),
+            (endpoint("http", "h", 80), Stage::Connect, Timeout, "x", None, "firewall"),
+            (usual(), Stage::Body, Status, "401: no", None, "OPENAI_API_KEY"),
+            (with_key(), Stage::Body, Status, "403: no", None, "does not accept the key that was sent"),
+            (usual(), Stage::Body, Status, "404: Not Found", None, "--endpoint PATH"),
+            (usual(), Stage::Body, Status, "405: Method Not Allowed", None, "no POST"),
+            (usual(), Stage::Body, Status, "308: no message", None, "give the final URL with --url"),
+            (usual(), Stage::Tls, Tls, "invalid peer certificate: UnknownIssuer", None, "--ca-file FILE"),
             (
-                &[],
+                usual(),
                 Stage::Tls,
                 Tls,
                 "invalid peer certificate: certificate not valid for name \"h\"; certificate is only valid for DnsName(\"g\")",
                 None,
                 "another name",
             ),
-            (&[], Stage::Tls, Tls, "invalid peer certificate: certificate expired", None, "time is over"),
+            (usual(), Stage::Tls, Tls, "invalid peer certificate: certificate expired", None, "time is over"),
             (
-                &[],
+                usual(),
                 Stage::Body,
                 Status,
                 "400: the request exceeds the available context size",
                 None,
                 "the model's own --tokenizer",
             ),
-            (&[], Stage::Body, Status, "400: unknown field min_tokens", None, "--output-tokens-mean-deterministic"),
-            (&[], Stage::Body, Status, "400: max_tokens is too large", None, "--osl"),
+            (usual(), Stage::Body, Status, "400: unknown field min_tokens", None, "--output-tokens-mean-deterministic"),
+            (usual(), Stage::Body, Status, "400: max_tokens is too large", None, "--osl"),
         ] {
-            let told = told(words, stage, class, message, spoken);
+            let told = told(&endpoint, stage, class, message, spoken);
             assert!(told.contains(expected), "{message}: {told}");
         }
     }
 
     #[test]
     fn where_the_server_says_it_all_nothing_is_added() {
-        let status = |message| told(&[], Stage::Body, FailureClass::Status, message, None);
+        let status =
+            |message| told(&endpoint("http", "localhost", 8000), Stage::Body, FailureClass::Status, message, None);
         assert_eq!(status("404: The model `x` does not exist."), "");
         assert_eq!(status("500: oops"), "");
     }
 
     #[test]
     fn a_server_is_shown_with_its_port_and_its_protocol() {
-        assert_eq!(server(&endpoint(&["--url", "h"])), "http://h:80");
-        assert_eq!(server(&endpoint(&["--url", "https://[::1]"])), "https://[::1]:443");
-        assert_eq!(server(&endpoint(&["--service-kind", "triton", "--url", "h:8001"])), "grpc://h:8001");
+        assert_eq!(server(&endpoint("http", "h", 80)), "http://h:80");
+        assert_eq!(server(&endpoint("https", "::1", 443)), "https://[::1]:443");
+        assert_eq!(server(&endpoint("grpc", "h", 8001)), "grpc://h:8001");
     }
 }

@@ -1,18 +1,19 @@
 //! The probe: one test request ahead of the load, in no figure, as the load will send it. It shows whether the server answers at
 //! all, and settles how it is asked: where it really is, and which members of the body it takes.
 
-use crate::commands::Interrupted;
-use crate::hints::{self, Mishap};
-use crate::preparation::Preparation;
-use crate::printer::Printer;
-use crate::redirect;
-use crate::run::prepare;
-use crate::settings::Settings;
+use crate::error::Interrupted;
+use crate::listener::Listener;
+use crate::prepare::hints::{self, Mishap};
+use crate::prepare::job::job;
+use crate::prepare::redirect;
+use crate::prepare::settled::Wording;
+use crate::prepare::shared::Preparation;
+use crate::spec::RunSpec;
 use anyhow::{Result, anyhow, bail};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
-use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, LengthField, RunPlan, Target, Timeouts};
+use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, LengthField, RunPlan, Timeouts};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, FailureClass, Outcome, Record};
 use streamgauge_core::secrets::{Secrets, shown_url};
@@ -22,49 +23,6 @@ use streamgauge_wire::names_field;
 
 /// Characters of an answer that is shown because it is none.
 const SHOWN: usize = 200;
-
-/// How the server wants to be asked, as the probe has shown.
-#[derive(Clone, Debug)]
-pub struct Settled {
-    target: Target,
-    path: String,
-    wording: Wording,
-}
-
-impl Settled {
-    /// What `endpoint` says.
-    pub fn of(endpoint: &Endpoint) -> Settled {
-        let Endpoint { target, path, .. } = endpoint.clone();
-        Settled { target, path, wording: Wording::of(endpoint) }
-    }
-
-    /// Has `endpoint` asked so.
-    pub fn apply(&self, endpoint: &mut Endpoint) {
-        endpoint.target.clone_from(&self.target);
-        endpoint.path.clone_from(&self.path);
-        self.wording.apply(endpoint);
-    }
-}
-
-/// The members of a body that servers differ in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wording {
-    /// Whether `stream_options` is sent.
-    ask_usage: bool,
-    /// What says the output length.
-    length_field: LengthField,
-}
-
-impl Wording {
-    fn of(endpoint: &Endpoint) -> Wording {
-        Wording { ask_usage: endpoint.ask_usage, length_field: endpoint.length_field }
-    }
-
-    fn apply(self, endpoint: &mut Endpoint) {
-        endpoint.ask_usage = self.ask_usage;
-        endpoint.length_field = self.length_field;
-    }
-}
 
 /// Which members the probe may leave out or replace: those that are sent and that the user did not choose.
 #[derive(Clone, Copy, Debug)]
@@ -81,21 +39,21 @@ struct Free {
 pub fn settle(
     plan: &mut RunPlan,
     prompts: &[Prompt],
-    settings: &Settings,
+    spec: &RunSpec,
     shared: &mut Preparation,
     control: &Control,
     clock: SystemClock,
-    printer: &Printer,
+    listener: &Arc<dyn Listener>,
 ) -> Result<()> {
     // The prompt that the load comes to last: asking it first warms no cache that is measured.
     let Some(last) = prompts.last() else { return Ok(()) };
-    let free = Free::of(plan, settings, last);
+    let free = Free::of(plan, spec, last);
     let asked = Wording::of(&plan.endpoint);
     let mut refusal: Option<(Failure, Record)> = None;
     let mut others = VecDeque::new();
     let mut hops = 0;
     loop {
-        let (job, Probed { finished, location }) = send(plan, last, shared, control, clock, printer)?;
+        let (job, Probed { finished, location }) = send(plan, last, shared, control, clock, listener)?;
         let failure = match &finished.record.outcome {
             Outcome::CutOff => return Err(Interrupted.into()),
             // An answer of no length is an answer; what is neither is none.
@@ -119,7 +77,7 @@ pub fn settle(
                     redirect::MOST
                 );
             }
-            move_to(plan, shared, status, &location, printer)?;
+            move_to(plan, shared, status, &location, listener)?;
             continue;
         }
         if refusal.is_none() {
@@ -143,13 +101,13 @@ pub fn settle(
         return Err(Interrupted.into());
     }
     if let Some((failure, _)) = refusal {
-        tell(asked, Wording::of(&plan.endpoint), &hints::words(&failure), printer);
+        tell(asked, Wording::of(&plan.endpoint), &hints::words(&failure), listener);
     }
     Ok(())
 }
 
 impl Free {
-    fn of(plan: &RunPlan, settings: &Settings, prompt: &Prompt) -> Free {
+    fn of(plan: &RunPlan, spec: &RunSpec, prompt: &Prompt) -> Free {
         let endpoint = &plan.endpoint;
         let added = |name: &str| endpoint.extra.contains_key(name);
         let lengths = [LengthField::MaxTokens, LengthField::MaxCompletionTokens].map(LengthField::name);
@@ -157,7 +115,7 @@ impl Free {
         Free {
             usage: endpoint.ask_usage && !endpoint.continuous_usage && !added("stream_options"),
             length: is_chat
-                && !settings.chosen_length_field
+                && !spec.chosen_length_field
                 && prompt.requested_output_tokens.is_some()
                 && !lengths.into_iter().any(added),
         }
@@ -171,12 +129,12 @@ fn send(
     shared: &Preparation,
     control: &Control,
     clock: SystemClock,
-    printer: &Printer,
+    listener: &Arc<dyn Listener>,
 ) -> Result<(Arc<Job>, Probed)> {
     let plan = RunPlan { export: ExportLevel::Raw, ..plan.clone() };
     let (endpoint, timeouts) = (plan.endpoint.clone(), plan.timeouts);
-    let (job, _) = prepare(Arc::new(plan), std::slice::from_ref(prompt), shared, clock)?;
-    let probed = probe(job.clone(), control, |waiting| printer.note(&waits(&endpoint, &timeouts, waiting)))?;
+    let (job, _) = job(Arc::new(plan), std::slice::from_ref(prompt), shared, clock)?;
+    let probed = probe(job.clone(), control, |waiting| listener.note(&waits(&endpoint, &timeouts, waiting)))?;
     Ok((job, probed))
 }
 
@@ -231,29 +189,35 @@ fn variants(asked: Wording, free: Free, status: Option<u16>, failure: &Failure) 
 }
 
 /// Says what the load leaves out or replaces.
-fn tell(asked: Wording, taken: Wording, refusal: &str, printer: &Printer) {
+fn tell(asked: Wording, taken: Wording, refusal: &str, listener: &Arc<dyn Listener>) {
     if asked.ask_usage && !taken.ask_usage {
-        printer.note(&format!(
+        listener.note(&format!(
             "note: the server refuses `stream_options` ({refusal}): it is left out, so the server's own token counts may be missing; --no-usage leaves it out from the start"
         ));
     }
     if asked.length_field != taken.length_field {
         let (asked, taken) = (asked.length_field.name(), taken.length_field.name());
-        printer.note(&format!(
+        listener.note(&format!(
             "note: the server refuses `{asked}` ({refusal}): `{taken}` is sent in its place; --max-tokens-field {taken} chooses it from the start"
         ));
     }
 }
 
 /// Goes where a redirect leads, and has the load go there.
-fn move_to(plan: &mut RunPlan, shared: &mut Preparation, status: u16, location: &str, printer: &Printer) -> Result<()> {
+fn move_to(
+    plan: &mut RunPlan,
+    shared: &mut Preparation,
+    status: u16,
+    location: &str,
+    listener: &Arc<dyn Listener>,
+) -> Result<()> {
     let endpoint = &mut plan.endpoint;
     let (target, path) = redirect::follow(endpoint, &endpoint.path, status, location)?;
     if target == endpoint.target && path == endpoint.path {
         bail!("{target}{} answers {status} and redirects to itself", shown_url(&path));
     }
     let has_moved = target != endpoint.target;
-    printer.note(&format!(
+    listener.note(&format!(
         "note: {}{} answers {status} and redirects to {target}{}: the load goes there",
         endpoint.target,
         endpoint.shown_path(),

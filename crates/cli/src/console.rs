@@ -1,0 +1,73 @@
+//! What the terminal shows of a run while it is prepared and executed.
+
+use crate::plan_words;
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::settings::Settings;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_load::Progress;
+use streamgauge_run::Listener;
+
+/// Prints notes, and shows a progress bar where one is wanted.
+pub struct Console {
+    printer: Printer,
+    verbose: bool,
+    /// Whether a progress bar is shown.
+    has_bar: bool,
+    bar: Mutex<Option<Bar>>,
+}
+
+impl Console {
+    /// Shows as much as `settings` ask for.
+    pub fn new(settings: &Settings, printer: &Printer) -> Console {
+        Console {
+            printer: *printer,
+            verbose: settings.verbose,
+            has_bar: settings.bar.unwrap_or(printer.is_terminal()),
+            bar: Mutex::default(),
+        }
+    }
+
+    /// The same for an engine that shares it between threads.
+    pub fn listener(settings: &Settings, printer: &Printer) -> Arc<dyn Listener> {
+        Arc::new(Console::new(settings, printer))
+    }
+
+    fn bar(&self) -> MutexGuard<'_, Option<Bar>> {
+        // A bar is whole at any moment.
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener for Console {
+    fn note(&self, text: &str) {
+        self.printer.note(text);
+    }
+
+    fn detail(&self, text: &str) {
+        if self.verbose {
+            self.printer.note(text);
+        }
+    }
+
+    fn started(&self, plan: &RunPlan) {
+        if self.verbose {
+            self.printer.lines(&plan_words::told(plan));
+        }
+        *self.bar() = Some(Bar::new(plan.stop.clone(), self.has_bar));
+    }
+
+    fn progress(&self, progress: Progress, now: Nanos) {
+        if let Some(bar) = self.bar().as_ref() {
+            bar.show(progress, now);
+        }
+    }
+
+    fn ended(&self) {
+        if let Some(bar) = self.bar().take() {
+            bar.clear();
+        }
+    }
+}

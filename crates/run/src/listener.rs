@@ -1,0 +1,27 @@
+//! What a run says while it is prepared and executed. The front end decides what of it is shown, and how.
+
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_load::Progress;
+use streamgauge_stats::Windows;
+
+/// Hears what happens in a run. Its methods are called from several threads.
+pub trait Listener: Send + Sync {
+    /// Something that the user should know, on one line.
+    fn note(&self, text: &str);
+
+    /// Something that only a user who asked for details wants to know, on one line.
+    fn detail(&self, _text: &str) {}
+
+    /// The load of `plan` begins; everything in it is settled now.
+    fn started(&self, _plan: &RunPlan) {}
+
+    /// How far the load has come at the time `now` of the run's clock.
+    fn progress(&self, _progress: Progress, _now: Nanos) {}
+
+    /// The load has ended.
+    fn ended(&self) {}
+
+    /// A window of the run has ended.
+    fn window(&self, _windows: &Windows) {}
+}

@@ -1,0 +1,51 @@
+//! What the load threads need for a run.
+
+use crate::error::usage;
+use crate::prepare::shared::Preparation;
+use anyhow::Result;
+use std::sync::Arc;
+use streamgauge_core::clock::SystemClock;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::prompt::{Payload, Prompt};
+use streamgauge_load::{Input, Job};
+use streamgauge_report::genai::inputs;
+use streamgauge_wire::{Codec, EncodeError, SharedPlace};
+
+/// Everything the load threads need, and what requests say as it goes into the files.
+///
+/// # Errors
+/// When a prompt cannot be sent to such an endpoint, or a header cannot be sent.
+pub fn job(
+    plan: Arc<RunPlan>,
+    prompts: &[Prompt],
+    shared: &Preparation,
+    clock: SystemClock,
+) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
+    let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
+    let kind = plan.endpoint.kind;
+    let bodies: Vec<_> = prompts
+        .iter()
+        .map(|prompt| match &prompt.payload {
+            // What the user wrote stands as it is.
+            Payload::Body(_) => codec.shown(prompt),
+            _ => inputs::listed(kind, codec.shown(prompt)),
+        })
+        .collect();
+    let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));
+    let inputs = prompts.iter().enumerate().map(|(index, prompt)| input(&codec, prompt, place(index)));
+    let inputs = inputs.collect::<Result<_, _>>().map_err(usage)?;
+    let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
+    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams);
+    Ok((Arc::new(job), bodies))
+}
+
+fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<Input, EncodeError> {
+    // A server takes the length for each text of a batch; a record is of them all.
+    let texts = u32::try_from(prompt.texts().len()).unwrap_or(u32::MAX);
+    let requested_output_tokens = prompt.requested_output_tokens.map(|tokens| tokens.saturating_mul(texts));
+    let encoded = match place {
+        Some(place) => codec.encode_shared(prompt, place)?,
+        None => codec.encode(prompt)?,
+    };
+    Ok(Input { encoded, expected: prompt.payload.expected().to_vec(), tokens: prompt.tokens, requested_output_tokens })
+}

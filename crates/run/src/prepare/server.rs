@@ -1,0 +1,125 @@
+//! The server of a run: where connections go, and its only model where none was named.
+
+use crate::error::usage;
+use crate::listener::Listener;
+use crate::prepare::hints::{self, Mishap};
+use crate::prepare::redirect;
+use crate::prepare::waiting::Waiting;
+use anyhow::{Error, Result, anyhow, bail};
+use std::sync::Arc;
+use streamgauge_core::clock::{Nanos, SystemClock};
+use streamgauge_core::plan::{EndpointKind, RunPlan};
+use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_core::secrets::{Secrets, shown_url};
+use streamgauge_core::text::{LONGEST_MESSAGE, clip};
+use streamgauge_load::{Fetched, ProbeError, Routes, fetch, spoken};
+use streamgauge_wire::model_ids;
+
+/// How long the list of models may take.
+const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
+
+/// Looks up the addresses of the plan's servers.
+///
+/// # Errors
+/// When a name cannot be resolved, or certificates cannot be used.
+pub fn find_routes(plan: &RunPlan) -> Result<Routes> {
+    Routes::find(&plan.endpoint, plan.stamps).map_err(|error| match error.failure.stage {
+        // Nothing has been asked of the server yet: the certificates that were named cannot be used.
+        Stage::Tls => usage(anyhow!(error.failure.message)),
+        _ => error.into(),
+    })
+}
+
+/// The only model that the server lists. Where it redirects on its own host, the endpoint's server moves with it.
+///
+/// # Errors
+/// When the list cannot be read, or does not hold exactly one model.
+pub fn only_model(plan: &mut RunPlan, routes: &mut Routes, listener: &Arc<dyn Listener>) -> Result<String> {
+    let mut path = models_path(&plan.endpoint.path);
+    let limit = MODELS_LIMIT.min(plan.timeouts.total);
+    let hint = "name the model with --model";
+    for _ in 0..=redirect::MOST {
+        let target = plan.endpoint.target.clone();
+        let _waiting = Waiting::until_answered(
+            format!(
+                "waiting for the list of models from {target}{path} (at most {} s); --model names one without it",
+                limit.as_secs_f64()
+            ),
+            listener,
+        );
+        let fetched = fetch(&plan.endpoint, routes, SystemClock::start(), &path, limit);
+        let Fetched { status, location, body } = fetched.map_err(|error| unanswered(plan, routes, error))?;
+        if let Some(location) = location {
+            let (target, to) = redirect::follow(&plan.endpoint, &path, status, &location)?;
+            path = to;
+            if target != plan.endpoint.target {
+                listener
+                    .note(&format!("note: {} redirects to {target}: everything is asked there", plan.endpoint.target));
+                plan.endpoint.target = target;
+                *routes = find_routes(plan)?;
+            }
+            continue;
+        }
+        if status != 200 {
+            let message = streamgauge_wire::server_message(&body).unwrap_or_default();
+            let message = clip(Secrets::of(&plan.endpoint).hide(message), LONGEST_MESSAGE);
+            let failure = Failure { stage: Stage::Body, class: FailureClass::Status, message: message.clone() };
+            let endpoint = &plan.endpoint;
+            let cause = hints::hint(&Mishap { failure: &failure, status: Some(status), endpoint, spoken: None });
+            let cause = cause.filter(|_| matches!(status, 401 | 403)).unwrap_or_else(|| hint.to_owned());
+            bail!("{target}{} answers {status} {message}; {cause}", shown_url(&path));
+        }
+        let models = model_ids(&body).map_err(|error| anyhow!("{target}{path}: {error}; {hint}"))?;
+        return match models.as_slice() {
+            [model] => Ok(model.clone()),
+            [] => bail!("{target}{path} lists no model; {hint}"),
+            several => Err(usage(anyhow!("{target} has several models; choose with --model: {}", several.join(", ")))),
+        };
+    }
+    bail!("{}{path} redirects more than {} times; {hint}", plan.endpoint.target, redirect::MOST)
+}
+
+fn unanswered(plan: &RunPlan, routes: &Routes, error: ProbeError) -> Error {
+    let ProbeError::Failed(failure) = error else { return error.into() };
+    let endpoint = &plan.endpoint;
+    let spoken = hints::may_be_another_protocol(&failure).then(|| spoken(routes)).flatten();
+    let hint = match failure.class {
+        // How long this question may take is fixed.
+        FailureClass::Timeout => Some("it did not list its models; --model names one without asking".to_owned()),
+        _ => hints::hint(&Mishap { failure: &failure, status: None, endpoint, spoken }),
+    };
+    let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+    anyhow!("{} cannot be reached: {}{hint}", hints::server(endpoint), hints::words(&failure))
+}
+
+/// Where the server of an OpenAI-style endpoint at `path` lists its models.
+fn models_path(path: &str) -> String {
+    let path = path.split_once('?').map_or(path, |(path, _)| path).trim_end_matches('/');
+    let of_kind = [EndpointKind::Chat, EndpointKind::Completions]
+        .into_iter()
+        .map(|kind| kind.default_path("", None, false))
+        .find_map(|usual| path.strip_suffix(usual.strip_prefix("/v1").unwrap_or(&usual)));
+    match (of_kind, path.split_once("/v1/")) {
+        (Some(base), _) => format!("{base}/models"),
+        (None, Some((base, _))) => format!("{base}/v1/models"),
+        (None, None) => "/v1/models".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_listed_beside_the_endpoint() {
+        for (path, models) in [
+            ("/v1/chat/completions", "/v1/models"),
+            ("/openai/v1/completions?api-version=1", "/openai/v1/models"),
+            ("/api/v3/chat/completions/", "/api/v3/models"),
+            ("/base/v1/other", "/base/v1/models"),
+            ("/custom", "/v1/models"),
+        ] {
+            assert_eq!(models_path(path), models, "{path}");
+        }
+    }
+}
