@@ -32,7 +32,8 @@ pub struct Record {
     pub target: u16,
     /// Tokens of the prompt by our tokenizer, without special tokens.
     pub input_tokens: u32,
-    /// The output length asked for, in tokens.
+    /// The output length that the request asks for, in tokens. Its key in records is `want_out`, as published.
+    #[serde(rename = "want_out")]
     pub requested_output_tokens: Option<u32>,
     /// When an open loop's schedule wanted it sent.
     pub due: Option<Nanos>,
@@ -439,5 +440,19 @@ mod tests {
         assert_eq!(json["class"], "in_band");
         assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), Outcome::Failed(failure));
         assert_eq!(serde_json::to_value(Outcome::CutOff).unwrap()["outcome"], "cut_off");
+    }
+
+    #[test]
+    fn the_requested_output_length_keeps_its_published_key() {
+        let record: Record = serde_json::from_value(serde_json::json!({
+            "seq": 0, "phase": "profiling", "thread": 0, "slot": 0, "prompt": 0, "input_tokens": 20, "want_out": 8,
+            "due": null, "issued": 0, "connect": null, "sent": null, "written": null, "first_byte": null,
+            "first_event": null, "turnaround": null, "chunks": [], "end": 0, "retries": 0, "status": null, "finish": null,
+            "usage": null, "text_tokens": null, "bytes": 0, "unreadable": {"output": 0, "other": 0}, "body_end": null,
+            "outcome": "ok",
+        }))
+        .unwrap();
+        assert_eq!(record.requested_output_tokens, Some(8));
+        assert_eq!(serde_json::to_value(&record).unwrap()["want_out"], 8);
     }
 }

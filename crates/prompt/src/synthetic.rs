@@ -408,7 +408,7 @@ mod tests {
             assert_eq!(prompt.texts().len(), 3);
             assert_eq!(prompt.tokens, 150);
             for text in prompt.texts().iter() {
-                let ids = tokenizer.encode(&text);
+                let ids = tokenizer.encode(text);
                 assert_eq!(ids.len(), 50);
                 prefixes.insert(tokenizer.decode(&ids[..30]).unwrap());
             }
