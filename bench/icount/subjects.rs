@@ -199,7 +199,10 @@ fn record(seq: u64) -> Record {
 
 /// A plan of which only the endpoint and the load matter here.
 fn plan() -> RunPlan {
-    RunPlan { load: Load::concurrency(64), stop: StopRule::after(RECORDS), ..streamgauge_testing::plan() }
+    let mut plan = streamgauge_testing::plan();
+    plan.load.mode = Load::concurrency(64);
+    plan.load.stop = StopRule::after(RECORDS);
+    plan
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Listener for Console {
         if self.verbose {
             self.printer.lines(&plan_words::told(plan));
         }
-        *self.bar() = Some(Bar::new(plan.stop.clone(), self.has_bar));
+        *self.bar() = Some(Bar::new(plan.load.stop.clone(), self.has_bar));
     }
 
     fn progress(&self, progress: Progress, now: Nanos) {

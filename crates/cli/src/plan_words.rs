@@ -3,13 +3,14 @@
 use std::fmt::{self, Display};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Places;
-use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, RunPlan, Warmup};
+use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, LoadPlan, RunPlan, Warmup};
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
 use streamgauge_core::text::one_line;
 
 /// What `plan` does: where to, at what load, and when it ends; a line for each, and none for what it does not do.
 pub fn told(plan: &RunPlan) -> String {
-    let RunPlan { endpoint, load, prefill, stop, warmup, cancel, connections, steady_state, threads, .. } = plan;
+    let RunPlan { endpoint, load, transport, measure, .. } = plan;
+    let LoadPlan { mode, prefill, stop, warmup, cancel } = load;
     let answers = if endpoint.streaming { "streams" } else { "whole answers" };
     let mut lines = vec![
         format!(
@@ -18,7 +19,7 @@ pub fn told(plan: &RunPlan) -> String {
             endpoint.shown_path(),
             one_line(&endpoint.models.join(", "))
         ),
-        format!("  load: {load}{}, on {threads} load thread(s)", Prefill(*prefill)),
+        format!("  load: {mode}{}, on {} load thread(s)", Prefill(*prefill), transport.threads),
     ];
     if let Some(warmup) = warmup {
         let then = match plan.hands_over() {
@@ -30,7 +31,7 @@ pub fn told(plan: &RunPlan) -> String {
     if !endpoint.others.is_empty() {
         lines.push(format!("  servers: {}", servers(endpoint)));
     }
-    match connections {
+    match transport.connections {
         ConnectionPolicy::Reuse => {}
         ConnectionPolicy::New => lines.push("  connections: a new one for each request".to_owned()),
         ConnectionPolicy::Rotate(requests) => {
@@ -45,7 +46,7 @@ pub fn told(plan: &RunPlan) -> String {
         ));
     }
     lines.push(format!("  until: {}", ends(stop)));
-    if *steady_state {
+    if measure.steady_state {
         lines.push("  also reported: the time in which the whole concurrency was held".to_owned());
     }
     lines.join("\n")

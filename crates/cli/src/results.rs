@@ -40,13 +40,14 @@ impl Results<'_> {
         }
         // Where the records could not be read again it is not known whether there was a steady time.
         let known = write_error.is_none() || summary.steady_state.is_some();
-        let shown = RunPlan { steady_state: plan.steady_state && known, ..plan.clone() };
+        let mut shown = plan.clone();
+        shown.measure.steady_state &= known;
         printer.result(&console::render(style, &shown, &summary, printer.width()));
         if let Some(early) = &facts.ended_early {
             printer.note(&format!("the run ended early: {early}"));
         }
         // A run that was ended for it has said so.
-        let over = plan.stop.over_budget(counts.failed, counts.failed + counts.ok);
+        let over = plan.load.stop.over_budget(counts.failed, counts.failed + counts.ok);
         if let Some(over) = over.filter(|_| facts.ended_early.is_none()) {
             printer.note(&format!("the run is over its error budget: {over}"));
         }
@@ -56,7 +57,7 @@ impl Results<'_> {
         if undecodable > 0 {
             printer.note(&format!(
                 "note: {undecodable} bytes of the replies are not UTF-8 and are left out of {}",
-                plan.export_file
+                plan.output.export_file
             ));
         }
         if let Some(error) = write_error {

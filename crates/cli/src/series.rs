@@ -52,7 +52,7 @@ impl Levels {
             let mut plan = self.plans[level].clone();
             plan.prompts.seed = plan.prompts.seed.of_run(number);
             if self.repeat > 1 {
-                plan.artifacts.push(format!("run-{}", run + 1));
+                plan.output.artifacts.push(format!("run-{}", run + 1));
             }
             (level, run, plan)
         })
@@ -63,7 +63,7 @@ impl Levels {
     /// # Errors
     /// When one cannot.
     pub fn check_directories(&self) -> Result<(), ArtifactError> {
-        self.runs().try_for_each(|(_, _, plan)| check_directory(&plan.artifacts))
+        self.runs().try_for_each(|(_, _, plan)| check_directory(&plan.output.artifacts))
     }
 
     /// Locks the directory of every level, so that no other run or series can write there before the last level of this one has
@@ -71,8 +71,8 @@ impl Levels {
     fn lock_directories(&self) -> Result<Vec<RunDirectory>, ArtifactError> {
         let mut locked: Vec<RunDirectory> = Vec::new();
         for plan in &self.plans {
-            let same = locked.iter().find(|directory| directory.path() == plan.artifacts).cloned();
-            locked.push(same.map_or_else(|| RunDirectory::lock(&plan.artifacts), Ok)?);
+            let same = locked.iter().find(|directory| directory.path() == plan.output.artifacts).cloned();
+            locked.push(same.map_or_else(|| RunDirectory::lock(&plan.output.artifacts), Ok)?);
         }
         Ok(locked)
     }
@@ -85,7 +85,7 @@ impl Levels {
         };
         let holds_some =
             move |directory: &PathBuf| std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_artifact));
-        self.runs().map(|(_, _, plan)| plan.artifacts).filter(holds_some)
+        self.runs().map(|(_, _, plan)| plan.output.artifacts).filter(holds_some)
     }
 
     /// Makes every run by `one`, in the directory that it is given, unless a signal, which `is_interrupted` tells of, or a server that is gone ends the series
@@ -102,7 +102,8 @@ impl Levels {
         let locked = self.lock_directories()?;
         let mut one = |level: usize, plan: RunPlan| {
             // A level's repeats have directories of their own in it.
-            let directory = if self.repeat > 1 { RunDirectory::lock(&plan.artifacts)? } else { locked[level].clone() };
+            let directory =
+                if self.repeat > 1 { RunDirectory::lock(&plan.output.artifacts)? } else { locked[level].clone() };
             one(plan, directory)
         };
         let mut series = Series {
@@ -118,7 +119,7 @@ impl Levels {
                 return Ok(one(level, plan)?.exit);
             }
             let (level_of, run_of) = ((level + 1, self.plans.len()), (run + 1, self.repeat));
-            printer.result(&console::heading(&plan.load.to_string(), level_of, run_of));
+            printer.result(&console::heading(&plan.load.mode.to_string(), level_of, run_of));
             match one(level, plan.clone()) {
                 Err(error) if (level, run) == (0, 0) => return Err(error),
                 Err(error) => {
@@ -130,7 +131,7 @@ impl Levels {
                     exit = worse(exit, ended.exit);
                     series.ended_early = why_last(&ended);
                     if run == 0 {
-                        series.levels.push(LevelRuns { load: plan.load.clone(), runs: Vec::new() });
+                        series.levels.push(LevelRuns { load: plan.load.mode.clone(), runs: Vec::new() });
                     }
                     // Every level before this one was run, and is there.
                     series.levels[level].runs.push(self.entry(&plan, ended));
@@ -141,7 +142,7 @@ impl Levels {
                 series.ended_early = Some("interrupted".into());
                 exit = worse(exit, Exit::Interrupted);
             }
-            series.not_run = self.plans[series.levels.len()..].iter().map(|plan| plan.load.clone()).collect();
+            series.not_run = self.plans[series.levels.len()..].iter().map(|plan| plan.load.mode.clone()).collect();
             if let Err(error) = self.write(&series) {
                 printer.error(&error.to_string());
                 exit = worse(exit, Exit::Nothing);
@@ -164,7 +165,7 @@ impl Levels {
 
     fn entry(&self, plan: &RunPlan, ended: Ended) -> OneRun {
         OneRun {
-            directory: plan.artifacts.strip_prefix(&self.artifacts).unwrap_or(&plan.artifacts).to_owned(),
+            directory: plan.output.artifacts.strip_prefix(&self.artifacts).unwrap_or(&plan.output.artifacts).to_owned(),
             seed: plan.prompts.seed,
             prompts: ended.prompts.0,
             prompts_known: ended.prompts.1,

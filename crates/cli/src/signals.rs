@@ -71,7 +71,7 @@ pub fn control(signals: &OnceCell<Signals>, plan: &RunPlan, printer: &Printer) -
         signals.follow(control.clone());
         return Ok(control);
     }
-    let (grace, speaker) = (plan.stop.grace.as_secs_f64(), *printer);
+    let (grace, speaker) = (plan.load.stop.grace.as_secs_f64(), *printer);
     let watch = Signals::watch(control.clone(), move |run| {
         // Before load there is only the probe, which ends at once and says so itself.
         if !run.has_begun() {

@@ -21,15 +21,15 @@ impl RunPlan {
     /// - the server is a KServe server, whose own counters are read as the measured part begins and whose sequences must be
     ///   closed before their ids are used again.
     pub fn hands_over(&self) -> bool {
-        let follows = |warmup: &Warmup| follows_on(warmup, &self.load, self.prefill, &self.stop);
-        !self.endpoint.kind.is_kserve() && self.warmup.as_ref().is_some_and(follows)
+        let follows = |warmup: &Warmup| follows_on(warmup, &self.load.mode, self.load.prefill, &self.load.stop);
+        !self.endpoint.kind.is_kserve() && self.load.warmup.as_ref().is_some_and(follows)
     }
 
     /// Requests that a closed loop sends at once as its measured part begins: the first of each slot that did not go over from a
     /// warm-up. None where slots begin one after another, or where there is one of them.
     pub fn opening_burst(&self) -> u32 {
-        let Load::Concurrency(Places { most, ramp: None }) = self.load else { return 0 };
-        let before = self.warmup.as_ref().filter(|_| self.hands_over()).and_then(|warmup| warmup.load.most());
+        let Load::Concurrency(Places { most, ramp: None }) = self.load.mode else { return 0 };
+        let before = self.load.warmup.as_ref().filter(|_| self.hands_over()).and_then(|warmup| warmup.load.most());
         Some(most - before.unwrap_or(0).min(most)).filter(|burst| *burst > 1).unwrap_or(0)
     }
 }

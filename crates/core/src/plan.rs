@@ -13,47 +13,81 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a run will do.
+/// What a run will do. Each part belongs to the layer that reads it. In files the members of `load`, `transport`, `measure` and
+/// `output` stand side by side, as members of the plan itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunPlan {
-    /// Where to and in what form.
+    /// Where requests go and in what form.
     pub endpoint: Endpoint,
     /// What is sent.
     pub prompts: PromptPlan,
-    /// How load is offered.
-    pub load: Load,
-    /// Most requests at once that have no first token yet.
+    /// How load is offered and when it ends; read by the load threads.
+    #[serde(flatten)]
+    pub load: LoadPlan,
+    /// How connections are made and what is read from them; read by the load threads.
+    #[serde(flatten)]
+    pub transport: Transport,
+    /// What the figures are made of; read by the statistics.
+    #[serde(flatten)]
+    pub measure: Measure,
+    /// What is written and where; read by the reports.
+    #[serde(flatten)]
+    pub output: Output,
+    /// Whether one request is sent before the load to learn how the server answers. It is in no figure.
+    pub probe: bool,
+}
+
+/// How load is offered, from the warm-up to the end of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadPlan {
+    /// The load of the measured phase.
+    #[serde(rename = "load")]
+    pub mode: Load,
+    /// The greatest number of requests at once that have no first token yet, in the measured phase.
     pub prefill: Option<Places>,
-    /// When it ends.
+    /// When the measured phase ends.
     pub stop: StopRule,
-    /// Load before the measured one, in no figure.
+    /// The load before the measured phase, which is in no figure.
     pub warmup: Option<Warmup>,
-    /// Requests that are given up on purpose.
+    /// Requests that the client cancels on purpose.
     pub cancel: Option<Cancel>,
+}
+
+/// How connections are made, how long the client waits, and where its stamps come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transport {
     /// How long a connection is kept.
     pub connections: ConnectionPolicy,
-    /// Report the time in which the whole concurrency was held by itself, beside the whole run.
-    pub steady_state: bool,
-    /// How long to wait for what.
+    /// How long to wait for each step of a request.
     pub timeouts: Timeouts,
-    /// Load threads.
+    /// The number of load threads.
     pub threads: u16,
     /// Where receive stamps come from.
     pub stamps: Stamps,
     /// When the client acknowledges what it receives. A plan that does not say so was run with [`Acknowledge::Delayed`].
     #[serde(default)]
     pub acknowledge: Acknowledge,
+}
+
+/// What the figures are made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// Report the time in which the whole concurrency was held by itself, beside the whole run.
+    pub steady_state: bool,
     /// Which count of output tokens the figures use.
     pub token_count: TokenCount,
+    /// Limits that a good request keeps: the key of a metric, and the limit in the metric's unit.
+    pub goodput: Vec<(String, f64)>,
+}
+
+/// What is written and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
     /// How much is written.
     pub export: ExportLevel,
-    /// Limits that a good request keeps: metric key and limit in the metric's unit.
-    pub goodput: Vec<(String, f64)>,
-    /// Whether one request goes ahead, in no figure.
-    pub probe: bool,
-    /// Where the artifacts go: the directory itself.
+    /// The directory of the artifacts.
     pub artifacts: PathBuf,
-    /// File name of the Perf Analyzer export; the summaries' names are made from it.
+    /// The file name of the Perf Analyzer export; the names of the summaries are made from it.
     pub export_file: String,
 }
 
@@ -114,13 +148,13 @@ impl RunPlan {
     pub fn phases(&self) -> Vec<PhasePlan> {
         let measured = PhasePlan {
             phase: Phase::Profiling,
-            load: self.load.clone(),
-            prefill: self.prefill,
-            requests: self.stop.requests,
-            duration: self.stop.duration,
-            grace: self.stop.grace,
+            load: self.load.mode.clone(),
+            prefill: self.load.prefill,
+            requests: self.load.stop.requests,
+            duration: self.load.stop.duration,
+            grace: self.load.stop.grace,
         };
-        let warmup = self.warmup.as_ref().map(|warmup| PhasePlan {
+        let warmup = self.load.warmup.as_ref().map(|warmup| PhasePlan {
             phase: Phase::Warmup,
             load: warmup.load.clone(),
             prefill: warmup.prefill,

@@ -60,7 +60,7 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
     };
     // The same for all phases: as many as the one that needs most.
     let slots = phases.iter().map(|part| slots(&part.plan.load)).fold(1, u32::max);
-    let threads = u32::from(job.plan.threads).clamp(1, slots);
+    let threads = u32::from(job.plan.transport.threads).clamp(1, slots);
     descriptors::grow_table(others + u64::from(slots) * each);
     if let Some(measured) = phases.last() {
         control.follow(measured.tickets.start());
@@ -183,7 +183,7 @@ impl Watch {
         let now = job.clock.now();
         if self.ended_early.is_none() {
             self.ended_early =
-                hopeless(job, progress).or_else(|| over_budget(&job.plan.stop, run.judged()).filter(|_| running));
+                hopeless(job, progress).or_else(|| over_budget(&job.plan.load.stop, run.judged()).filter(|_| running));
             if self.ended_early.is_some() {
                 control.abort();
             }
@@ -193,7 +193,7 @@ impl Watch {
         if self.issuing_ended.is_none() {
             self.issuing_ended = deadline.or(control.is_draining().then_some(now));
         }
-        if self.issuing_ended.is_some_and(|ended| now - ended >= job.plan.stop.grace) {
+        if self.issuing_ended.is_some_and(|ended| now - ended >= job.plan.load.stop.grace) {
             control.abort();
         }
     }
@@ -201,7 +201,7 @@ impl Watch {
 
 /// Why a run that only fails is ended, if it does.
 fn hopeless(job: &Job, Progress { completed, failed, .. }: Progress) -> Option<String> {
-    let many = completed >= HOPELESS.max(u64::from(job.plan.load.slots()));
+    let many = completed >= HOPELESS.max(u64::from(job.plan.load.mode.slots()));
     let hopeless = many && failed == completed && job.balancer.each_has_failed();
     hopeless.then(|| format!("the first {completed} requests all failed"))
 }

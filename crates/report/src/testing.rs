@@ -29,10 +29,10 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
     plan.prompts.count = 4;
     plan.prompts.output = Some(Length { mean: 8.0, stddev: 0.0 });
     plan.prompts.tokenizer = "/models/tok".into();
-    plan.load = Load::concurrency(slots);
-    plan.goodput = if kind == EndpointKind::Chat { limits.to_vec() } else { Vec::new() };
+    plan.load.mode = Load::concurrency(slots);
+    plan.measure.goodput = if kind == EndpointKind::Chat { limits.to_vec() } else { Vec::new() };
     plan.probe = true;
-    plan.artifacts = PathBuf::from(format!("gp-{name}/tinychat-openai-{name}-concurrency{slots}"));
+    plan.output.artifacts = PathBuf::from(format!("gp-{name}/tinychat-openai-{name}-concurrency{slots}"));
     plan
 }
 
@@ -48,9 +48,9 @@ fn triton_plan(kind: EndpointKind) -> RunPlan {
         Some(Box::new(Kserve { decoupled: true, backend: Some(Backend::TensorrtLlm), ..Kserve::default() }));
     plan.prompts.output = Some(Length { mean: 6.0, stddev: 0.0 });
     plan.prompts.output_exact = true;
-    plan.load = Load::concurrency(1);
-    plan.goodput.clear();
-    plan.artifacts = PathBuf::from("gp-trtllm/ensemble-triton-tensorrtllm-concurrency1");
+    plan.load.mode = Load::concurrency(1);
+    plan.measure.goodput.clear();
+    plan.output.artifacts = PathBuf::from("gp-trtllm/ensemble-triton-tensorrtllm-concurrency1");
     plan
 }
 
@@ -61,7 +61,7 @@ fn vllm_plan() -> RunPlan {
     plan.endpoint.kserve =
         Some(Box::new(Kserve { decoupled: true, backend: Some(Backend::Vllm), ..Kserve::default() }));
     plan.prompts.output_exact = false;
-    plan.artifacts = PathBuf::from("gp-vllm/vllm_model-triton-vllm-concurrency1");
+    plan.output.artifacts = PathBuf::from("gp-vllm/vllm_model-triton-vllm-concurrency1");
     plan
 }
 

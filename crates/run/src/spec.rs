@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Load;
-use streamgauge_core::plan::{RunPlan, Target, Warmup};
+use streamgauge_core::plan::{LoadPlan, RunPlan, Target, Warmup};
 use streamgauge_core::stop::StopRule;
 use streamgauge_stats::windows::Lenience;
 
@@ -52,7 +52,10 @@ impl Level {
     /// `plan` at this level.
     pub fn of_plan(&self, plan: &RunPlan) -> RunPlan {
         let Level { load, stop, warmup, threads } = self.clone();
-        RunPlan { load, stop, warmup, threads, ..plan.clone() }
+        let mut plan = plan.clone();
+        plan.load = LoadPlan { mode: load, stop, warmup, ..plan.load };
+        plan.transport.threads = threads;
+        plan
     }
 }
 

@@ -113,9 +113,10 @@ impl Wanted {
         if stream && !plan.endpoint.streaming {
             return Some("streams (--streaming)");
         }
-        if self.metric.is_from_due() && matches!(plan.load, Load::Concurrency(_) | Load::Growing(_)) {
+        if self.metric.is_from_due() && matches!(plan.load.mode, Load::Concurrency(_) | Load::Growing(_)) {
             return Some("runs with a schedule (--request-rate)");
         }
-        (self.metric == Metric::RequestGoodput && plan.goodput.is_empty()).then_some("runs with limits (--goodput)")
+        (self.metric == Metric::RequestGoodput && plan.measure.goodput.is_empty())
+            .then_some("runs with limits (--goodput)")
     }
 }

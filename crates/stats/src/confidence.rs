@@ -38,7 +38,7 @@ impl Confidence {
     /// # Errors
     /// When no run of this plan could meet the rule.
     pub fn of(plan: &RunPlan) -> Result<Option<Confidence>, ConfidenceError> {
-        let Some(rule) = &plan.stop.confidence else { return Ok(None) };
+        let Some(rule) = &plan.load.stop.confidence else { return Ok(None) };
         let wanted = Wanted::of(rule)?;
         if let Some(needs) = wanted.lacks(plan) {
             return Err(ConfidenceError::Never { key: wanted.metric.key(), needs });

@@ -42,17 +42,17 @@ impl AccumulatorConfig {
     /// When the plan's goodput limits are not ones that can be kept.
     pub fn of(plan: &RunPlan) -> Result<AccumulatorConfig, GoodputError> {
         Ok(AccumulatorConfig {
-            token_count: plan.token_count,
-            goodput: Goodput::parse(&plan.goodput)?,
+            token_count: plan.measure.token_count,
+            goodput: Goodput::parse(&plan.measure.goodput)?,
             streaming: plan.endpoint.streaming,
             output_exact: plan.prompts.output_exact,
-            stamps: plan.stamps,
-            acknowledge: plan.acknowledge,
+            stamps: plan.transport.stamps,
+            acknowledge: plan.transport.acknowledge,
             seed: plan.prompts.seed,
             shared_prefixes: plan.prompts.prefixes > 0,
-            stability: plan.stop.stability,
-            confidence: plan.stop.confidence.clone(),
-            handed_over: plan.load.most().filter(|_| plan.hands_over()),
+            stability: plan.load.stop.stability,
+            confidence: plan.load.stop.confidence.clone(),
+            handed_over: plan.load.mode.most().filter(|_| plan.hands_over()),
             opening_burst: plan.opening_burst(),
         })
     }

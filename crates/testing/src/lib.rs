@@ -5,7 +5,7 @@
 //! use streamgauge_core::plan::ExportLevel;
 //!
 //! let mut plan = streamgauge_testing::plan();
-//! plan.export = ExportLevel::Raw;
+//! plan.output.export = ExportLevel::Raw;
 //! assert!(plan.endpoint.streaming);
 //! ```
 
@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use streamgauge_core::Nanos;
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{
-    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, ModelSelection, PromptPlan,
-    RunPlan, Stamps, Target, Timeouts, TokenCount, Trust,
+    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, LoadPlan, Measure,
+    ModelSelection, Output, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Transport, Trust,
 };
 use streamgauge_core::record::{Outcome, Phase, Record};
 use streamgauge_core::seed::Seed;
@@ -26,23 +26,27 @@ pub fn plan() -> RunPlan {
     RunPlan {
         endpoint: endpoint(),
         prompts: prompts(),
-        load: Load::concurrency(1),
-        prefill: None,
-        stop: StopRule { grace: second, ..StopRule::after(8) },
-        warmup: None,
-        cancel: None,
-        connections: ConnectionPolicy::Reuse,
-        steady_state: false,
-        timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
-        threads: 1,
-        stamps: Stamps::Kernel,
-        acknowledge: Acknowledge::AtOnce,
-        token_count: TokenCount::Auto,
-        export: ExportLevel::Records,
-        goodput: Vec::new(),
+        load: LoadPlan {
+            mode: Load::concurrency(1),
+            prefill: None,
+            stop: StopRule { grace: second, ..StopRule::after(8) },
+            warmup: None,
+            cancel: None,
+        },
+        transport: Transport {
+            connections: ConnectionPolicy::Reuse,
+            timeouts: Timeouts { connect: second, first_byte: second, idle: second, total: second },
+            threads: 1,
+            stamps: Stamps::Kernel,
+            acknowledge: Acknowledge::AtOnce,
+        },
+        measure: Measure { steady_state: false, token_count: TokenCount::Auto, goodput: Vec::new() },
+        output: Output {
+            export: ExportLevel::Records,
+            artifacts: PathBuf::from("artifacts"),
+            export_file: "profile_export.json".into(),
+        },
         probe: false,
-        artifacts: PathBuf::from("artifacts"),
-        export_file: "profile_export.json".into(),
     }
 }
 

@@ -66,7 +66,7 @@ fn check(grid: &Grid) -> Result<()> {
         // Any address of this machine: nothing is sent there.
         words.extend(["--url", "http://127.0.0.1:9"].map(str::to_owned));
         let plan = Settings::resolve(*args::profile(words)?, &|_| None)?.spec.plan;
-        let routes = Routes::find(&plan.endpoint, plan.stamps)?;
+        let routes = Routes::find(&plan.endpoint, plan.transport.stamps)?;
         forecast(&plan, &routes, &limits)
             .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
     }
@@ -120,13 +120,13 @@ fn measure(load: Load, grid: &Grid, signals: &Signals, printer: &Printer) -> Res
     let listener = Console::listener(&settings, printer);
     let mut shared = prepare(&mut settings.spec, &listener)?;
     let mut plan = settings.spec.plan.clone();
-    plan.artifacts.push(directory_name(&plan));
+    plan.output.artifacts.push(directory_name(&plan));
     let control = |_: &RunPlan| {
         let control = Control::default();
         signals.follow(control.clone());
         Ok(control)
     };
-    let directory = RunDirectory::lock(&plan.artifacts)?;
+    let directory = RunDirectory::lock(&plan.output.artifacts)?;
     let measured = streamgauge_run::measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
     server.stop().context("the simulated server did not end well")?;
     let served = log::read(&log_file).context("the simulated server's log cannot be read")?;
@@ -143,7 +143,7 @@ fn judge(load: Load, measured: Measured, served: &[LogLine]) -> Result<Point> {
         return Err(error).context("the records cannot be written");
     }
     artifacts.commit(recorded.summary.counts.requests)?;
-    let seen = seen(&plan.artifacts.join(RECORDS))?;
+    let seen = seen(&plan.output.artifacts.join(RECORDS))?;
     // What was asked before load, the probe and what may follow it, is in no figure. Its line need not be the first: it is written
     // when the server has noticed that nobody reads on.
     let started = facts.anchor_wall + facts.started.0 - CLOCKS_APART.0;

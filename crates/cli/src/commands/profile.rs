@@ -40,7 +40,7 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
     for plan in &levels.plans {
         let notes = forecast(plan, &shared.routes, &limits).map_err(usage)?;
         notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
-        advice::say(&plan.load, settings.verbose, printer);
+        advice::say(&plan.load.mode, settings.verbose, printer);
     }
     if levels.are_several() && shared.rows.iter().all(|row| row.text.is_none()) {
         printer.note(
@@ -77,13 +77,13 @@ fn tell_cause(endpoint: &Endpoint, ended: &Ended, routes: &Routes, printer: &Pri
 fn levels(settings: &Settings) -> Levels {
     let plan = |level: &Level| {
         let mut plan = level.of_plan(&settings.spec.plan);
-        plan.artifacts.push(directory_name(&plan));
+        plan.output.artifacts.push(directory_name(&plan));
         plan
     };
     Levels {
         plans: settings.spec.levels.iter().map(plan).collect(),
         repeat: settings.spec.repeat,
-        artifacts: settings.spec.plan.artifacts.clone(),
+        artifacts: settings.spec.plan.output.artifacts.clone(),
     }
 }
 
@@ -108,15 +108,15 @@ fn report(settings: &Settings, measured: Measured, prompts: (u32, u32), printer:
     let (summary, ok) = (recorded.summary.clone(), recorded.counts.ok);
     let exit = exit(settings, &plan, &recorded, &facts);
     let results =
-        Results { style: settings.style, plan: &plan, facts: &facts, recorded, artifacts, dir: &plan.artifacts };
+        Results { style: settings.style, plan: &plan, facts: &facts, recorded, artifacts, dir: &plan.output.artifacts };
     let exit = if results.publish(printer)? { exit } else { Exit::Nothing };
     let RunFacts { interrupted, ended_early, .. } = facts;
     Ok(Ended { prompts, summary, ok, interrupted, ended_early, exit })
 }
 
 fn exit(settings: &Settings, plan: &RunPlan, Recorded { summary, counts, .. }: &Recorded, facts: &RunFacts) -> Exit {
-    let ended_over = facts.ended_early.as_deref().is_some_and(|why| plan.stop.is_over_budget(why));
-    let over = ended_over || plan.stop.over_budget(counts.failed, counts.failed + counts.ok).is_some();
+    let ended_over = facts.ended_early.as_deref().is_some_and(|why| plan.load.stop.is_over_budget(why));
+    let over = ended_over || plan.load.stop.over_budget(counts.failed, counts.failed + counts.ok).is_some();
     if facts.interrupted {
         Exit::Interrupted
     } else if over {

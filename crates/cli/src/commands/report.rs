@@ -32,10 +32,11 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
     // The texts of the replies are in no record: the export of a whole run is kept as that run made it.
     let made = source.export(&plan);
     let bodies = if made.is_some() { None } else { bodies(&plan, &source, printer) };
-    let mut artifacts = Artifacts::again(&dir, &plan.export_file, bodies.is_some()).map_err(|error| match error {
-        ArtifactError::Name(_) => usage(anyhow!("{shown}: {error}")),
-        _ => error.into(),
-    })?;
+    let mut artifacts =
+        Artifacts::again(&dir, &plan.output.export_file, bodies.is_some()).map_err(|error| match error {
+            ArtifactError::Name(_) => usage(anyhow!("{shown}: {error}")),
+            _ => error.into(),
+        })?;
     let anchor_wall = reader.header().anchor_wall_ns;
     let mut books =
         Books::open(&plan, &bodies.unwrap_or_default(), anchor_wall, &mut artifacts)?.read_from(&source.records);
@@ -54,7 +55,7 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
     let measured = recorded.counts.requests > 0;
     let results = Results { style: args.style.into(), plan: &plan, facts: &facts, recorded, artifacts, dir: &dir };
     if let Some(made) = made {
-        copy(&made, &dir.join(&plan.export_file))?;
+        copy(&made, &dir.join(&plan.output.export_file))?;
     }
     Ok(if results.publish(printer)? && measured { Exit::Done } else { Exit::Nothing })
 }
@@ -86,7 +87,7 @@ fn enter(
         return Ok(facts.clone());
     }
     let mut facts = salvage.facts();
-    if let Some(rule) = reader.header().plan.stop.stability {
+    if let Some(rule) = reader.header().plan.load.stop.stability {
         facts.window = refold::windows(records, books.entered(), rule, facts.started)?;
     }
     Ok(facts)
@@ -94,21 +95,21 @@ fn enter(
 
 /// The bodies that were sent, where the export can be made again.
 fn bodies(plan: &RunPlan, source: &Source, printer: &Printer) -> Option<Vec<Value>> {
-    let why = match plan.export {
+    let why = match plan.output.export {
         ExportLevel::Summary => return None,
         ExportLevel::Raw => "the bytes of the replies are not in the records".to_owned(),
         ExportLevel::Records => match read_bodies(&source.inputs, plan.endpoint.kind) {
             Ok(bodies) => {
                 printer.note(&format!(
                     "note: {} is made again without the texts of the answers, which are in no record",
-                    plan.export_file
+                    plan.output.export_file
                 ));
                 return Some(bodies);
             }
             Err(error) => format!("{error:#}"),
         },
     };
-    printer.note(&format!("note: {} is not made again: {why}", plan.export_file));
+    printer.note(&format!("note: {} is not made again: {why}", plan.output.export_file));
     None
 }
 
@@ -153,9 +154,9 @@ impl Source {
 
     /// The export that the run made itself, beside the records of a whole run.
     fn export(&self, plan: &RunPlan) -> Option<PathBuf> {
-        let made = self.dir().join(&plan.export_file);
+        let made = self.dir().join(&plan.output.export_file);
         let is_whole = self.records.file_name().is_some_and(|name| name == RECORDS);
-        (is_whole && plan.export == ExportLevel::Records && made.is_file()).then_some(made)
+        (is_whole && plan.output.export == ExportLevel::Records && made.is_file()).then_some(made)
     }
 
     /// Where the records are.

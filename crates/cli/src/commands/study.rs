@@ -67,7 +67,7 @@ fn settings(args: &StudyArgs, isl: u32) -> Result<Settings> {
     let typed = args::profile(args.profile_words(isl))
         .map_err(|error| anyhow!(error.to_string().trim_start_matches("error: ").to_owned()))?;
     let mut settings = Settings::resolve(*typed, &|name| std::env::var(name).ok())?;
-    settings.spec.plan.artifacts = args.artifact_dir.clone();
+    settings.spec.plan.output.artifacts = args.artifact_dir.clone();
     Ok(settings)
 }
 
@@ -82,9 +82,9 @@ fn measured(
     let listener = Console::listener(settings, printer);
     let mut shared = prepare(&mut settings.spec, &listener)?;
     let mut plan = settings.spec.plan.clone();
-    plan.artifacts = directory(&plan.artifacts, &directory_name(&plan), isl)?;
+    plan.output.artifacts = directory(&plan.output.artifacts, &directory_name(&plan), isl)?;
     let control = |plan: &_| signals::control(signals, plan, printer);
-    let directory = RunDirectory::lock(&plan.artifacts)?;
+    let directory = RunDirectory::lock(&plan.output.artifacts)?;
     let Measured { plan, recorded, facts, mut artifacts, .. } =
         measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
     if let Some(error) = recorded.write_error {

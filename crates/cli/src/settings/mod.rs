@@ -14,7 +14,8 @@ use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
-    Acknowledge, Endpoint, EndpointKind, ExportLevel, Length, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Warmup,
+    Acknowledge, Endpoint, EndpointKind, ExportLevel, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Stamps,
+    Timeouts, TokenCount, Transport, Warmup,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_report::Style;
@@ -85,40 +86,42 @@ impl Settings {
         let plan = RunPlan {
             prompts: prompts(&args, &endpoint, &mut notes),
             endpoint,
-            threads,
-            load,
-            stop,
-            warmup,
-            prefill,
-            cancel: load::cancel(&args.load),
-            connections: args.connections,
-            steady_state: args.load.steady_state,
-            timeouts: Timeouts {
-                connect: args.connect_timeout,
-                first_byte: args.first_byte_timeout,
-                idle: args.idle_timeout,
-                total: args.request_timeout,
+            load: LoadPlan { mode: load, prefill, stop, warmup, cancel: load::cancel(&args.load) },
+            transport: Transport {
+                connections: args.connections,
+                timeouts: Timeouts {
+                    connect: args.connect_timeout,
+                    first_byte: args.first_byte_timeout,
+                    idle: args.idle_timeout,
+                    total: args.request_timeout,
+                },
+                threads,
+                stamps: match args.load.clock {
+                    Clock::Kernel => Stamps::Kernel,
+                    Clock::User => Stamps::User,
+                },
+                acknowledge: if args.load.delayed_acks { Acknowledge::Delayed } else { Acknowledge::AtOnce },
             },
-            stamps: match args.load.clock {
-                Clock::Kernel => Stamps::Kernel,
-                Clock::User => Stamps::User,
+            measure: Measure {
+                steady_state: args.load.steady_state,
+                token_count: match args.token_count {
+                    TokenCounting::Auto => TokenCount::Auto,
+                    TokenCounting::Usage => TokenCount::Usage,
+                    TokenCounting::Tokenizer => TokenCount::Tokenizer,
+                    TokenCounting::Chunks => TokenCount::Chunks,
+                },
+                goodput,
             },
-            acknowledge: if args.load.delayed_acks { Acknowledge::Delayed } else { Acknowledge::AtOnce },
-            token_count: match args.token_count {
-                TokenCounting::Auto => TokenCount::Auto,
-                TokenCounting::Usage => TokenCount::Usage,
-                TokenCounting::Tokenizer => TokenCount::Tokenizer,
-                TokenCounting::Chunks => TokenCount::Chunks,
+            output: Output {
+                export: match args.export_level {
+                    Export::Summary => ExportLevel::Summary,
+                    Export::Records => ExportLevel::Records,
+                    Export::Raw => ExportLevel::Raw,
+                },
+                artifacts: args.artifact_dir,
+                export_file: args.profile_export_file,
             },
-            export: match args.export_level {
-                Export::Summary => ExportLevel::Summary,
-                Export::Records => ExportLevel::Records,
-                Export::Raw => ExportLevel::Raw,
-            },
-            goodput,
             probe: !args.no_probe,
-            artifacts: args.artifact_dir,
-            export_file: args.profile_export_file,
         };
         Confidence::of(&plan)?;
         let spec = RunSpec {

@@ -20,7 +20,7 @@ const TABLE: u64 = 16 * 1024;
 pub(crate) fn others(plan: &RunPlan, ends: u64) -> u64 {
     let observers = if plan.endpoint.kind.is_kserve() { OBSERVERS } else { 0 };
     let simulated = if ends > 1 { SIMULATED } else { 0 };
-    PROGRAM + u64::from(plan.threads) * THREAD + observers + simulated
+    PROGRAM + u64::from(plan.transport.threads) * THREAD + observers + simulated
 }
 
 /// Raises the process's limit on open files as far as the system lets it, and says how high it is then; none where the

@@ -135,7 +135,7 @@ impl fmt::Display for Each {
 pub fn forecast(plan: &RunPlan, routes: &Routes, limits: &Limits) -> Result<Vec<String>, Refusal> {
     let (servers, ends) = (routes.len() as u64, routes.ends());
     let each = Each { servers, ends, others: descriptors::others(plan, ends) };
-    look_ahead(&plan.phases(), plan.connections, &Spread::new(&routes.addresses()), each, limits)
+    look_ahead(&plan.phases(), plan.transport.connections, &Spread::new(&routes.addresses()), each, limits)
 }
 
 fn look_ahead(

@@ -86,9 +86,9 @@ impl Slot {
         tally: Rc<Tally>,
         channels: Rc<Channels>,
     ) -> Slot {
-        let watchdog = Watchdog::new(job.clock, job.plan.timeouts, end);
+        let watchdog = Watchdog::new(job.clock, job.plan.transport.timeouts, end);
         let connections = (0..job.routes.len()).map(|_| None).collect();
-        let acks = match job.plan.acknowledge {
+        let acks = match job.plan.transport.acknowledge {
             Acknowledge::AtOnce => Acks::AtOnce,
             Acknowledge::Delayed => Acks::Untold,
         };
@@ -160,7 +160,7 @@ impl Slot {
         draft.notes.record.slot = self.number;
         let seat = job.seat(ticket.seq);
         draft.set_target(seat.target);
-        let cancel = job.plan.cancel.filter(|_| phase == Phase::Profiling);
+        let cancel = job.plan.load.cancel.filter(|_| phase == Phase::Profiling);
         draft.cancel =
             cancel.filter(|cancel| cancel.picks(job.plan.prompts.seed, ticket.seq)).map(|cancel| cancel.delay);
         let outcome = match self.attempts(job.input(ticket.seq, ticket.turn).1, &mut draft).await {
@@ -267,7 +267,7 @@ impl Slot {
         draft.round_trip = connection.round_trip();
         if draft.notes.record.body_end == Some(BodyEnd::Late) {
             connection.finish();
-            let serves_again = !draft.ends_connection && !connection.is_spent(self.job.plan.connections);
+            let serves_again = !draft.ends_connection && !connection.is_spent(self.job.plan.transport.connections);
             self.tally.drains.take(target, connection, serves_again);
             return draft.verdict();
         }
@@ -275,7 +275,7 @@ impl Slot {
         let is_clean = draft.body_is_whole && (draft.notes.fault.is_none() || !connection.goes_on());
         if is_clean && !draft.ends_connection {
             connection.finish();
-            if connection.is_spent(self.job.plan.connections) {
+            if connection.is_spent(self.job.plan.transport.connections) {
                 connection.close().await;
             } else {
                 self.connections[target] = Some(connection);
@@ -426,12 +426,12 @@ impl<'a> Draft<'a> {
             error_body: None,
             advice: String::new(),
             longest_reply: job.longest_reply,
-            keep_raw: job.plan.export == ExportLevel::Raw,
+            keep_raw: job.plan.output.export == ExportLevel::Raw,
             raw: Vec::new(),
             body_is_whole: false,
             ends_connection: false,
             round_trip: Nanos::ZERO,
-            notes: Notes::new(record, job.plan.export),
+            notes: Notes::new(record, job.plan.output.export),
         }
     }
 

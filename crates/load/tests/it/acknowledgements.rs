@@ -59,7 +59,7 @@ fn a_server_with_nagle_is_not_made_to_wait() {
 fn an_ordinary_client_makes_it_wait() {
     let server = serve(small_writes);
     let mut trial = Trial::at(server.addr()).requests(REQUESTS);
-    trial.plan.acknowledge = Acknowledge::Delayed;
+    trial.plan.transport.acknowledge = Acknowledge::Delayed;
     let ended = trial.run();
     ended.all_ok(REQUESTS);
     assert!(held(&ended) >= DELAY, "{}", held(&ended));

@@ -44,7 +44,7 @@ pub fn close_the_first_while_idle() -> impl Fn(&mut Peer) + Send + Sync + 'stati
 /// ends first waits for the other one, so its connection is idle for a while.
 pub fn was_replaced(trial: Trial) {
     let mut trial = trial.slots(2).warmup(2).requests(2);
-    trial.plan.warmup.as_mut().unwrap().hands_over = false;
+    trial.plan.load.warmup.as_mut().unwrap().hands_over = false;
     let ended = trial.run();
     ended.all_ok(2);
     assert!(ended.records().iter().all(|record| record.retries == 0 && record.chunks.len() == 2));

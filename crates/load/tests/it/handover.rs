@@ -105,7 +105,7 @@ fn a_limit_on_first_outputs_holds_over_both_parts() {
     let sim = sim(slow(), &[]);
     for most in [1, 2] {
         let mut trial = Trial::at(sim.addr()).slots(6).threads(2).prefill(Places::all(most)).warmup(8).requests(30);
-        trial.plan.warmup.as_mut().unwrap().prefill = Some(Places::all(most));
+        trial.plan.load.warmup.as_mut().unwrap().prefill = Some(Places::all(most));
         assert!(trial.plan.hands_over());
         let ended = trial.prompts(vec![prompt(25)]).run();
         ended.all_ok(30);
@@ -172,11 +172,11 @@ fn parts_that_cannot_follow_each_other_are_kept_apart() {
     let ramp = Some(Ramp { time: Nanos::from_millis(50), shape: RampShape::Linear });
     let mut windows = trial();
     let window = Window::Requests(4);
-    windows.plan.stop.stability = Some(StabilityRule { window, within: 10.0, percentile: None, most: 10 });
+    windows.plan.load.stop.stability = Some(StabilityRule { window, within: 10.0, percentile: None, most: 10 });
     let mut limited = trial();
-    limited.plan.prefill = Some(Places::all(2));
+    limited.plan.load.prefill = Some(Places::all(2));
     let mut drained = trial();
-    drained.plan.warmup.as_mut().unwrap().hands_over = false;
+    drained.plan.load.warmup.as_mut().unwrap().hands_over = false;
     let rate = Load::rate(Rate::try_new(500.0).unwrap(), Arrival::Constant);
     let cases = [
         trial().warmup_load(Load::concurrency(4), 8),

@@ -109,7 +109,7 @@ fn kernel_stamps_come_with_a_lag() {
 fn user_stamps_have_no_lag() {
     let sim = sim(quick(), &[]);
     let mut trial = Trial::at(sim.addr()).requests(3);
-    trial.plan.stamps = Stamps::User;
+    trial.plan.transport.stamps = Stamps::User;
     let ended = trial.run();
     ended.all_ok(3);
     assert!(!ended.facts.kernel_stamps);

@@ -44,8 +44,8 @@ impl Trial {
         plan.endpoint.target = target;
         plan.endpoint.models = vec!["sim-model".to_owned()];
         plan.prompts.input.mean = 3.0;
-        plan.stop = StopRule { grace: LIMIT, ..StopRule::after(1) };
-        plan.timeouts = Timeouts { connect: LIMIT, first_byte: LIMIT, idle: LIMIT, total: LIMIT };
+        plan.load.stop = StopRule { grace: LIMIT, ..StopRule::after(1) };
+        plan.transport.timeouts = Timeouts { connect: LIMIT, first_byte: LIMIT, idle: LIMIT, total: LIMIT };
         let clock = SystemClock::start();
         Trial { plan, prompts: vec![prompt(5)], clock, control: Control::default() }
     }
@@ -62,19 +62,19 @@ impl Trial {
     }
 
     pub fn slots(mut self, slots: u32) -> Trial {
-        self.plan.load = Load::concurrency(slots);
+        self.plan.load.mode = Load::concurrency(slots);
         self
     }
 
     /// An open loop.
     pub fn rate(mut self, rate: f64, arrival: Arrival, cap: Option<u32>) -> Trial {
         let arrivals = Arrivals::steady(Rate::try_new(rate).unwrap(), arrival);
-        self.plan.load = Load::Open { arrivals, cap: cap.map(Places::all) };
+        self.plan.load.mode = Load::Open { arrivals, cap: cap.map(Places::all) };
         self
     }
 
     pub fn load(mut self, load: Load) -> Trial {
-        self.plan.load = load;
+        self.plan.load.mode = load;
         self
     }
 
@@ -88,50 +88,50 @@ impl Trial {
     }
 
     pub fn prefill(mut self, places: Places) -> Trial {
-        self.plan.prefill = Some(places);
+        self.plan.load.prefill = Some(places);
         self
     }
 
     pub fn cancel(mut self, share: f64, delay: Nanos) -> Trial {
-        self.plan.cancel = Some(Cancel { share, delay });
+        self.plan.load.cancel = Some(Cancel { share, delay });
         self
     }
 
     pub fn requests(mut self, requests: u64) -> Trial {
-        self.plan.stop.requests = Some(requests);
+        self.plan.load.stop.requests = Some(requests);
         self
     }
 
     /// Ends by nothing of its own.
     pub fn endless(mut self) -> Trial {
-        self.plan.stop.requests = None;
+        self.plan.load.stop.requests = None;
         self
     }
 
     pub fn duration(mut self, duration: Nanos) -> Trial {
-        self.plan.stop.duration = Some(duration);
+        self.plan.load.stop.duration = Some(duration);
         self.endless()
     }
 
     pub fn failed_share(mut self, share: f64) -> Trial {
-        self.plan.stop.failed_share = Some(share);
+        self.plan.load.stop.failed_share = Some(share);
         self
     }
 
     pub fn grace(mut self, grace: Nanos) -> Trial {
-        self.plan.stop.grace = grace;
+        self.plan.load.stop.grace = grace;
         self
     }
 
     pub fn warmup(self, requests: u64) -> Trial {
-        let load = self.plan.load.clone();
+        let load = self.plan.load.mode.clone();
         self.warmup_load(load, requests)
     }
 
     /// A warm-up with a load of its own.
     pub fn warmup_load(mut self, load: Load, requests: u64) -> Trial {
         let requests = Some(requests);
-        self.plan.warmup =
+        self.plan.load.warmup =
             Some(Warmup { load, prefill: None, requests, duration: None, grace: LIMIT, hands_over: true });
         self
     }
@@ -139,22 +139,22 @@ impl Trial {
     /// A warm-up of so long and so much grace.
     pub fn warmup_time(mut self, load: Load, duration: Nanos, grace: Nanos) -> Trial {
         let duration = Some(duration);
-        self.plan.warmup = Some(Warmup { load, prefill: None, requests: None, duration, grace, hands_over: true });
+        self.plan.load.warmup = Some(Warmup { load, prefill: None, requests: None, duration, grace, hands_over: true });
         self
     }
 
     pub fn threads(mut self, threads: u16) -> Trial {
-        self.plan.threads = threads;
+        self.plan.transport.threads = threads;
         self
     }
 
     pub fn export(mut self, level: ExportLevel) -> Trial {
-        self.plan.export = level;
+        self.plan.output.export = level;
         self
     }
 
     pub fn connections(mut self, policy: ConnectionPolicy) -> Trial {
-        self.plan.connections = policy;
+        self.plan.transport.connections = policy;
         self
     }
 
@@ -175,7 +175,7 @@ impl Trial {
     }
 
     pub fn timeouts(mut self, change: impl FnOnce(&mut Timeouts)) -> Trial {
-        change(&mut self.plan.timeouts);
+        change(&mut self.plan.transport.timeouts);
         self
     }
 
@@ -195,7 +195,7 @@ impl Trial {
     }
 
     pub fn routes(&self) -> Result<Routes, NoRoute> {
-        Routes::find(&self.plan.endpoint, self.plan.stamps)
+        Routes::find(&self.plan.endpoint, self.plan.transport.stamps)
     }
 
     pub fn job(&self) -> Arc<Job> {

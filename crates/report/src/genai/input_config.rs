@@ -20,16 +20,16 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
         "perf_analyzer": {
             "path": "streamgauge",
             "verbose": false,
-            "stimulus": stimulus(&plan.load),
-            "stability_percentage": whole(plan.stop.stability.map_or(999.0, |rule| rule.within * 100.0)),
-            "measurement": measurement(&plan.stop),
-            "warmup_request_count": plan.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
+            "stimulus": stimulus(&plan.load.mode),
+            "stability_percentage": whole(plan.load.stop.stability.map_or(999.0, |rule| rule.within * 100.0)),
+            "measurement": measurement(&plan.load.stop),
+            "warmup_request_count": plan.load.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
         },
         "input": input(plan),
         "output": {
             "artifact_directory": parent_directory(plan),
             "checkpoint_directory": "checkpoint",
-            "profile_export_file": plan.export_file,
+            "profile_export_file": plan.output.export_file,
             "generate_plots": false,
             "enable_checkpointing": false,
         },
@@ -108,7 +108,7 @@ fn input(plan: &RunPlan) -> Value {
     json!({
         "batch_size": prompts.batch,
         "extra": or_empty(plan.endpoint.extra.clone()),
-        "goodput": or_empty(plan.goodput.iter().map(|(key, limit)| (key.clone(), json!(limit))).collect()),
+        "goodput": or_empty(plan.measure.goodput.iter().map(|(key, limit)| (key.clone(), json!(limit))).collect()),
         "header": headers(&plan.endpoint),
         "file": "",
         "num_dataset_entries": prompts.count,
@@ -168,9 +168,9 @@ fn whole(value: f64) -> Value {
 
 /// That tool notes the directory it made the run's own directory in.
 fn parent_directory(plan: &RunPlan) -> String {
-    let directory = match plan.artifacts.parent() {
-        Some(parent) if plan.artifacts.ends_with(names::directory_name(plan)) => parent,
-        _ => &plan.artifacts,
+    let directory = match plan.output.artifacts.parent() {
+        Some(parent) if plan.output.artifacts.ends_with(names::directory_name(plan)) => parent,
+        _ => &plan.output.artifacts,
     };
     directory.display().to_string()
 }

@@ -236,7 +236,7 @@ fn error(group: &FailureGroup) -> io::Result<Value> {
 fn token_counts(plan: &RunPlan, summary: &Summary) -> io::Result<Value> {
     let tokens = &summary.tokens;
     Ok(json!({
-        "asked": serde_json::to_value(plan.token_count)?,
+        "asked": serde_json::to_value(plan.measure.token_count)?,
         "by_usage": tokens.by_usage,
         "by_tokenizer": tokens.by_tokenizer,
         "by_chunks": tokens.by_chunks,
@@ -447,8 +447,8 @@ mod tests {
         plan.endpoint.target.tls = true;
         plan.prompts.output = None;
         plan.prompts.input.stddev = 2.5;
-        plan.stop = StopRule { requests: None, duration: Some(Nanos::from_millis(4_000)), ..StopRule::after(1) };
-        plan.artifacts = "elsewhere".into();
+        plan.load.stop = StopRule { requests: None, duration: Some(Nanos::from_millis(4_000)), ..StopRule::after(1) };
+        plan.output.artifacts = "elsewhere".into();
         let text = written(&plan, &golden_summary(golden_runs()[0].1));
         assert!(!text.contains("sk-secret"));
         let config = &serde_json::from_str::<Value>(&text).unwrap()["input_config"];

@@ -17,7 +17,7 @@ pub fn directory_name(plan: &RunPlan) -> String {
         Some(backend) if endpoint.kind.has_tensors() => self::backend(backend),
         _ => endpoint.kind.name(),
     };
-    format!("{model}{multi}-{service}-{shape}-{}", stimulus(&plan.load))
+    format!("{model}{multi}-{service}-{shape}-{}", stimulus(&plan.load.mode))
 }
 
 /// `concurrency{n}`, `request_rate{r}` or the like; a rate with a cap has both, as AIPerf writes it, so that two caps have
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(directory_name(&plan), "tinychat-openai-chat-concurrency2");
         plan.endpoint.kind = EndpointKind::Completions;
         plan.endpoint.models = vec!["org/m".into(), "n".into()];
-        plan.load = Load::concurrency(64);
+        plan.load.mode = Load::concurrency(64);
         assert_eq!(directory_name(&plan), "org_m_multi-openai-completions-concurrency64");
         let of_a_server = RunPlan {
             endpoint: Endpoint { models: vec!["a\u{1b}]0;x\u{7}\n\u{202e}b".into()], ..plan.endpoint.clone() },
@@ -75,7 +75,7 @@ mod tests {
             ("10", Some(64), "concurrency64-request_rate10.0"),
         ] {
             let arrivals = Arrivals::steady(rate.parse().unwrap(), Arrival::Poisson);
-            plan.load = Load::Open { arrivals, cap: cap.map(Places::all) };
+            plan.load.mode = Load::Open { arrivals, cap: cap.map(Places::all) };
             assert_eq!(directory_name(&plan), format!("org_m_multi-openai-completions-{stimulus}"));
         }
     }

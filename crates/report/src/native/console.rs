@@ -161,11 +161,16 @@ fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
     if !plan.endpoint.others.is_empty() {
         below::targets(&mut text, plan, &summary.targets);
     }
-    below::token_sources(&mut text, plan.token_count, &summary.tokens, summary.distribution(Metric::TemplateTokens));
+    below::token_sources(
+        &mut text,
+        plan.measure.token_count,
+        &summary.tokens,
+        summary.distribution(Metric::TemplateTokens),
+    );
     below::failures(&mut text, &summary.failures);
     let waits: Vec<_> = summary.with_failures.iter().filter(|(metric, _)| shown(*metric)).collect();
     below::with_failures(&mut text, &waits);
-    if plan.steady_state {
+    if plan.measure.steady_state {
         below::steady_state(&mut text, &rows, summary.steady_state.as_deref(), width);
     }
     server::lines(&mut text, summary);

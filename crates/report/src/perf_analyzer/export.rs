@@ -75,10 +75,10 @@ impl<W: Write> ExportWriter<W> {
     }
 
     fn begin(&mut self, plan: &RunPlan, anchor_wall: i64) -> io::Result<()> {
-        self.raw = plan.export == ExportLevel::Raw;
+        self.raw = plan.output.export == ExportLevel::Raw;
         self.anchor_wall = anchor_wall;
         self.first = true;
-        self.windowless = matches!(plan.load, Load::Growing(_));
+        self.windowless = matches!(plan.load.mode, Load::Growing(_));
         // That tool knows the path of an OpenAI endpoint only.
         (self.service, self.endpoint) = match plan.endpoint.kind.has_tensors() {
             true => ("triton", String::new()),
@@ -90,7 +90,7 @@ impl<W: Write> ExportWriter<W> {
             push_float(&mut text, if rate.is_finite() { rate } else { 0.0 });
             ("request_rate", text)
         };
-        let (mode, value) = match &plan.load {
+        let (mode, value) = match &plan.load.mode {
             Load::Concurrency(places) => ("concurrency", places.most.to_string().into_bytes()),
             // Their times are in files, which are not there when a report is made again.
             Load::Open { arrivals: Arrivals::Intervals { .. } | Arrivals::Trace { .. }, .. } => rate(0.0),
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_load_that_grows_has_no_rate_and_no_windows() {
         let mut plan = plan(EndpointKind::KserveGrpc);
-        plan.load = Load::Growing(Growth { start: 1, end: 3, step: 1, responses: 2 });
+        plan.load.mode = Load::Growing(Growth { start: 1, end: 3, step: 1, responses: 2 });
         let (text, _) = export(&plan, &[], [0, 10]);
         let expected = r#"{"experiments":[{"experiment":{"mode":"request_rate","value":0.0},"requests":[],"window_boundaries":[0,18446744073709551615]}],"#;
         assert!(text.starts_with(expected), "{text}");
@@ -344,8 +344,8 @@ mod tests {
                 })
                 .collect();
             let mut plan = plan(kind);
-            plan.export = ExportLevel::Raw;
-            plan.load = Load::concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
+            plan.output.export = ExportLevel::Raw;
+            plan.load.mode = Load::concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
             let window = &experiment["window_boundaries"];
             assert_eq!(export(&plan, &requests, [at(&window[0]), at(&window[1])]), (golden.to_owned(), 0));
         }
@@ -370,10 +370,10 @@ mod tests {
     fn written_again(golden: &str) -> String {
         let document: Value = serde_json::from_str(golden).unwrap();
         let mut plan = plan(EndpointKind::KserveGrpc);
-        plan.export = ExportLevel::Raw;
+        plan.output.export = ExportLevel::Raw;
         let (mut experiments, mut version) = (Vec::new(), String::new());
         for experiment in document["experiments"].as_array().unwrap() {
-            plan.load = Load::concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
+            plan.load.mode = Load::concurrency(experiment["experiment"]["value"].as_u64().unwrap() as u32);
             let mut out = Vec::new();
             let mut writer = ExportWriter::new(&mut out, &plan, 1_000).unwrap();
             for request in experiment["requests"].as_array().unwrap() {
@@ -420,7 +420,7 @@ mod tests {
         let sent = Record { sent: Some(Nanos(5)), chunks: vec![chunk], sequence: sequence(9), ..record() };
         for (level, outputs) in [(ExportLevel::Records, ""), (ExportLevel::Raw, r#"{"text_output":"hi"}"#)] {
             let mut plan = plan(EndpointKind::KserveHttp);
-            plan.export = level;
+            plan.output.export = level;
             let mut out = Vec::new();
             let mut writer = ExportWriter::new(&mut out, &plan, 0).unwrap();
             writer.write_replies(&sent, "{}", &replies).unwrap();
@@ -461,7 +461,7 @@ mod tests {
     fn an_open_loop_is_named_by_its_rate() {
         let mut plan = plan(EndpointKind::Chat);
         for (rate, value) in [("10", "10.0"), ("0.5", "0.5"), ("inf", "0.0")] {
-            plan.load = Load::rate(rate.parse().unwrap(), Arrival::Constant);
+            plan.load.mode = Load::rate(rate.parse().unwrap(), Arrival::Constant);
             let text = export(&plan, &[], [0, 10]).0;
             let start = format!(r#"{{"experiments":[{{"experiment":{{"mode":"request_rate","value":{value}}},"#);
             assert!(text.starts_with(&start), "{text}");

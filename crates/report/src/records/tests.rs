@@ -14,7 +14,7 @@ use streamgauge_core::{Chunk, Failure, FailureClass, Outcome, OutputKind, Phase,
 fn written(records: &[Record]) -> Vec<u8> {
     let mut plan = plan(EndpointKind::Chat);
     plan.endpoint.headers = vec![secret_header()];
-    plan.goodput = vec![("request_latency".into(), 0.1 + 0.2)];
+    plan.measure.goodput = vec![("request_latency".into(), 0.1 + 0.2)];
     let mut out = Vec::new();
     let mut writer = RecordWriter::new(&mut out, &plan, 77).unwrap();
     records.iter().for_each(|record| writer.write(record).unwrap());

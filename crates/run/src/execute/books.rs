@@ -102,7 +102,7 @@ impl<'a> Books<'a> {
     ) -> Result<Books<'a>> {
         let config = AccumulatorConfig::of(plan)?;
         let accumulator = Accumulator::new(config.clone());
-        let slots = plan.steady_state.then(Slots::default);
+        let slots = plan.measure.steady_state.then(Slots::default);
         let source = artifacts.records.as_ref().map(|spool| spool.temporary().to_owned());
         let inputs = bodies.iter().map(|body| export::request_inputs(plan.endpoint.kind, body)).collect();
         let (files, write_error) = match Files::open(artifacts, plan, anchor_wall) {
@@ -223,8 +223,8 @@ impl<'a> Files<&'a mut Spool> {
         let export = artifacts.export.as_mut().map(|spool| ExportWriter::new(spool, plan, anchor_wall)).transpose()?;
         let has_tensors = matches!(plan.endpoint.kind, EndpointKind::KserveGrpc | EndpointKind::KserveHttp);
         let tensors = has_tensors.then(|| plan.endpoint.clone());
-        let is_raw = plan.export == ExportLevel::Raw;
-        Ok(Files { records, export, is_raw, tensors, window: plan.stop.stability.map(|rule| rule.window) })
+        let is_raw = plan.output.export == ExportLevel::Raw;
+        Ok(Files { records, export, is_raw, tensors, window: plan.load.stop.stability.map(|rule| rule.window) })
     }
 }
 

@@ -66,10 +66,11 @@ pub fn measure(
         settled.apply(&mut plan.endpoint);
     }
     let prompts = prompts(&plan, shared)?;
-    let mut artifacts = Artifacts::open(directory, &plan.export_file, plan.export).map_err(|error| match error {
-        ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
-        _ => error.into(),
-    })?;
+    let mut artifacts =
+        Artifacts::open(directory, &plan.output.export_file, plan.output.export).map_err(|error| match error {
+            ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
+            _ => error.into(),
+        })?;
     let control = control(&plan)?;
     if plan.probe
         && shared.probed.is_none()

@@ -26,10 +26,10 @@ impl Rules {
     /// When no run of this plan could meet one of them.
     pub fn of(plan: &RunPlan, lenience: Lenience, listener: Arc<dyn Listener>) -> Result<Rules> {
         Ok(Rules {
-            windows: plan.stop.stability.map(|rule| Windows::new(rule).with(lenience)),
+            windows: plan.load.stop.stability.map(|rule| Windows::new(rule).with(lenience)),
             listener,
             confidence: Confidence::of(plan)?,
-            duration: plan.stop.duration,
+            duration: plan.load.stop.duration,
         })
     }
 

@@ -125,9 +125,9 @@ impl Counters {
         control: Control,
     ) -> Result<Beside<Counted>> {
         let (endpoint, routes) = (plan.endpoint.clone(), routes.clone());
-        let limit = LIMIT.min(plan.timeouts.total);
-        let (watched, warmed) = (triton.watched.clone(), plan.warmup.is_some());
-        let window = plan.stop.stability.map(|rule| rule.window);
+        let limit = LIMIT.min(plan.transport.timeouts.total);
+        let (watched, warmed) = (triton.watched.clone(), plan.load.warmup.is_some());
+        let window = plan.load.stop.stability.map(|rule| rule.window);
         let (tell, told) = channel();
         let counters = Beside::start("counters", move |stopped| {
             let begun = Client::new(&endpoint, &routes, clock, limit).map_err(Error::from).and_then(|mut client| {

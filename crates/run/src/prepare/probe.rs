@@ -131,8 +131,9 @@ fn send(
     clock: SystemClock,
     listener: &Arc<dyn Listener>,
 ) -> Result<(Arc<Job>, Probed)> {
-    let plan = RunPlan { export: ExportLevel::Raw, ..plan.clone() };
-    let (endpoint, timeouts) = (plan.endpoint.clone(), plan.timeouts);
+    let mut plan = plan.clone();
+    plan.output.export = ExportLevel::Raw;
+    let (endpoint, timeouts) = (plan.endpoint.clone(), plan.transport.timeouts);
     let (job, _) = job(Arc::new(plan), std::slice::from_ref(prompt), shared, clock)?;
     let probed = probe(job.clone(), control, |waiting| listener.note(&waits(&endpoint, &timeouts, waiting)))?;
     Ok((job, probed))
@@ -225,7 +226,7 @@ fn move_to(
     ));
     (endpoint.target, endpoint.path) = (target, path);
     if has_moved {
-        shared.routes = Routes::find(&plan.endpoint, plan.stamps)?;
+        shared.routes = Routes::find(&plan.endpoint, plan.transport.stamps)?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use streamgauge_prompt::{Timing, Trace, TraceRow};
 /// A sentence that names the flag, the file and the line.
 pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<TraceRow>> {
     let prompts = prompts(spec, listener)?;
-    let Load::Open { arrivals, .. } = &spec.plan.load else { return Ok(prompts) };
+    let Load::Open { arrivals, .. } = &spec.plan.load.mode else { return Ok(prompts) };
     let mut arrivals = arrivals.clone();
     let mut rows = match &mut arrivals {
         Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(prompts),
@@ -44,7 +44,7 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Trac
 
 /// Completes the plan of each level with what a file said of its times.
 fn with_arrivals(spec: &mut RunSpec, arrivals: &Arrivals) -> Result<()> {
-    let first = (&mut spec.plan.load, &mut spec.plan.stop);
+    let first = (&mut spec.plan.load.mode, &mut spec.plan.load.stop);
     let levels = spec.levels.iter_mut().map(|level| (&mut level.load, &mut level.stop));
     for (load, stop) in std::iter::once(first).chain(levels) {
         if let Load::Open { arrivals: unread, .. } = load {

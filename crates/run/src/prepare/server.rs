@@ -23,7 +23,7 @@ const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
 /// # Errors
 /// When a name cannot be resolved, or certificates cannot be used.
 pub fn find_routes(plan: &RunPlan) -> Result<Routes> {
-    Routes::find(&plan.endpoint, plan.stamps).map_err(|error| match error.failure.stage {
+    Routes::find(&plan.endpoint, plan.transport.stamps).map_err(|error| match error.failure.stage {
         // Nothing has been asked of the server yet: the certificates that were named cannot be used.
         Stage::Tls => usage(anyhow!(error.failure.message)),
         _ => error.into(),
@@ -36,7 +36,7 @@ pub fn find_routes(plan: &RunPlan) -> Result<Routes> {
 /// When the list cannot be read, or does not hold exactly one model.
 pub fn only_model(plan: &mut RunPlan, routes: &mut Routes, listener: &Arc<dyn Listener>) -> Result<String> {
     let mut path = models_path(&plan.endpoint.path);
-    let limit = MODELS_LIMIT.min(plan.timeouts.total);
+    let limit = MODELS_LIMIT.min(plan.transport.timeouts.total);
     let hint = "name the model with --model";
     for _ in 0..=redirect::MOST {
         let target = plan.endpoint.target.clone();

@@ -41,7 +41,7 @@ impl Triton {
     /// When the server cannot be asked, or the model is not there or not ready.
     pub fn ask(plan: &mut RunPlan, routes: &Routes, observe: &Observe, listener: &Arc<dyn Listener>) -> Result<Triton> {
         let endpoint = &plan.endpoint;
-        let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.timeouts.total))?;
+        let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.transport.timeouts.total))?;
         let waiting = Waiting::until_answered(
             format!(
                 "waiting for the model's metadata from {} (at most {} s)",

@@ -15,8 +15,8 @@ fn rule(metric: &str, percentile: Option<u8>, percent: f64) -> ConfidenceRule {
 
 fn confidence(rule: ConfidenceRule) -> Confidence {
     let mut plan = plan();
-    plan.goodput = vec![("request_latency".into(), 1e9)];
-    plan.stop.confidence = Some(rule);
+    plan.measure.goodput = vec![("request_latency".into(), 1e9)];
+    plan.load.stop.confidence = Some(rule);
     Confidence::of(&plan).unwrap().unwrap()
 }
 
@@ -160,7 +160,7 @@ fn the_farther_end_counts_and_nothing_has_no_precision() {
 fn rules_that_no_run_can_meet_are_refused_in_a_sentence() {
     let refusal = |rule: ConfidenceRule| {
         let mut plan = plan();
-        plan.stop.confidence = Some(rule);
+        plan.load.stop.confidence = Some(rule);
         Confidence::of(&plan).unwrap_err().to_string()
     };
     let metrics = "time_to_first_token, time_to_first_token_from_due, time_to_second_token, request_latency, \
@@ -196,12 +196,12 @@ fn rules_that_no_run_can_meet_are_refused_in_a_sentence() {
     );
     let mut plan = plan();
     plan.endpoint.streaming = false;
-    plan.stop.confidence = Some(rule("inter_token_latency", None, 2.0));
+    plan.load.stop.confidence = Some(rule("inter_token_latency", None, 2.0));
     let expected = "--ci-metric: `inter_token_latency` is a figure of streams (--streaming) only";
     assert_eq!(Confidence::of(&plan).unwrap_err().to_string(), expected);
-    plan.stop.confidence = Some(rule("request_latency_from_due", None, 2.0));
-    plan.load = Load::rate("10".parse().unwrap(), Arrival::Poisson);
+    plan.load.stop.confidence = Some(rule("request_latency_from_due", None, 2.0));
+    plan.load.mode = Load::rate("10".parse().unwrap(), Arrival::Poisson);
     assert!(Confidence::of(&plan).unwrap().is_some());
-    plan.stop.confidence = None;
+    plan.load.stop.confidence = None;
     assert!(Confidence::of(&plan).unwrap().is_none());
 }

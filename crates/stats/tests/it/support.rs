@@ -94,5 +94,7 @@ pub fn row<'a>(summary: &'a Summary, key: &str) -> Option<&'a FidelityRow> {
 
 /// A closed loop of streams without limits.
 pub fn plan() -> RunPlan {
-    RunPlan { load: Load::concurrency(2), ..streamgauge_testing::plan() }
+    let mut plan = streamgauge_testing::plan();
+    plan.load.mode = Load::concurrency(2);
+    plan
 }

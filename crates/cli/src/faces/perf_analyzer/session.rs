@@ -130,7 +130,7 @@ fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
     if let Mode::Intervals(file) = &task.mode {
         // The preparation reads it.
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
-        task.settings.spec.plan.load = Load::Open { arrivals, cap: None };
+        task.settings.spec.plan.load.mode = Load::Open { arrivals, cap: None };
     }
     task.settings.spec.lenience = Lenience { by_throughput: false, latency_limit: limit };
     let listener = Console::listener(&task.settings, printer);
@@ -185,7 +185,7 @@ struct OwnWarmup {
 
 /// The arrivals that come from a file, the warm-up that is part of them, and the prompts that are measured.
 fn schedule(task: &mut Task, data: InputData) -> Result<(Option<Arrivals>, Option<OwnWarmup>, Vec<Prompt>)> {
-    match (&task.mode, &task.settings.spec.plan.load) {
+    match (&task.mode, &task.settings.spec.plan.load.mode) {
         (Mode::Intervals(_), Load::Open { arrivals, .. }) => Ok((Some(arrivals.clone()), None, data.into_prompts())),
         (Mode::Schedule, _) => {
             let (arrivals, warmup, prompts) = fixed(task, data)?;
@@ -342,7 +342,7 @@ impl Session<'_> {
     fn level(&mut self, level: &Level, number: usize) -> Result<Ended> {
         let task = &self.task;
         let mut plan = task.plan(&task.settings.spec.plan, level, task.measure.requests);
-        plan.artifacts = self.files.join(directory_name(&plan));
+        plan.output.artifacts = self.files.join(directory_name(&plan));
         self.printer.exactly(&console::heading(level.label));
         let (measured, passes) = self.measure(plan)?;
         let Measured { plan, recorded, facts, mut artifacts, .. } = measured;
@@ -355,13 +355,13 @@ impl Session<'_> {
             bail!("no request was sent");
         }
         if let Some(export) = &mut self.export {
-            export.add(&plan.artifacts.join(&plan.export_file), number)?;
+            export.add(&plan.output.artifacts.join(&plan.output.export_file), number)?;
         }
         if let Load::Growing(_) = level.load {
             return self.exported(summary, &recorded.counts, &facts);
         }
-        let enough = facts.window.is_some() || plan.stop.stability.is_none() || facts.interrupted;
-        let records = plan.artifacts.join(RECORDS);
+        let enough = facts.window.is_some() || plan.load.stop.stability.is_none() || facts.interrupted;
+        let records = plan.output.artifacts.join(RECORDS);
         let client = if enough { level::client(&records, &plan, &self.task, &facts)? } else { None };
         if let Some((failed, what)) = failures(summary, &recorded.counts) {
             if client.is_none() {
@@ -434,7 +434,7 @@ impl Session<'_> {
         });
         let (signals, printer) = (&self.signals, self.printer);
         let control = |plan: &RunPlan| signals::control(signals, plan, printer);
-        let directory = RunDirectory::lock(&plan.artifacts)?;
+        let directory = RunDirectory::lock(&plan.output.artifacts)?;
         let measured = measure(plan, directory, &self.task.settings.spec, &mut self.shared, control, &listener)?;
         let passes = std::mem::take(&mut *passes.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((measured, passes))
@@ -446,7 +446,7 @@ impl Session<'_> {
         let level =
             Level { label: report::Label::Custom(0.0), load: Load::Open { arrivals: warmup.arrivals, cap: None } };
         let mut plan = self.task.plan(&self.task.settings.spec.plan, &level, Some(count));
-        plan.artifacts = self.files.join("warmup");
+        plan.output.artifacts = self.files.join("warmup");
         // Its own inputs go with its requests.
         let warmup = GivenInputs { prompts: warmup.prompts, streams: Vec::new() };
         let measured = (self.shared.given.replace(warmup), self.shared.memory.take());

@@ -193,7 +193,7 @@ fn the_steady_time_has_a_table_of_its_own() {
     steady.duration = Nanos::from_millis(1_250);
     summary.steady_state = Some(Box::new(steady));
     assert!(!render(Style::Native, &plan, &summary).contains("Steady"), "it was not asked for");
-    plan.steady_state = true;
+    plan.measure.steady_state = true;
     let text = render(Style::Native, &plan, &summary);
     let (_, below) = text.split_once("Steady state: all slots busy").unwrap();
     let labels: Vec<&str> = body(below).iter().map(|row| row[0]).collect();
@@ -270,7 +270,7 @@ fn a_run_without_any_answer_still_has_a_report() {
 #[test]
 fn the_native_table_fits_into_the_terminal() {
     let mut plan = plan(EndpointKind::Chat);
-    plan.steady_state = true;
+    plan.measure.steady_state = true;
     let mut summary = golden_summary(golden_runs()[0].1);
     add_ours(&mut summary);
     for (_, d) in &mut summary.distributions {

@@ -181,7 +181,12 @@ pub(crate) mod tests {
     }
 
     fn plans(loads: impl IntoIterator<Item = Load>) -> Vec<RunPlan> {
-        loads.into_iter().map(|load| RunPlan { load, ..plan(EndpointKind::Chat) }).collect()
+        let of_load = |load| {
+            let mut plan = plan(EndpointKind::Chat);
+            plan.load.mode = load;
+            plan
+        };
+        loads.into_iter().map(of_load).collect()
     }
 
     fn open(rate: &str, cap: Option<u32>) -> Load {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::load::{Arrivals, Growth, Load, Places};
-use streamgauge_core::plan::{RunPlan, Warmup};
+use streamgauge_core::plan::{LoadPlan, RunPlan, Warmup};
 use streamgauge_core::stop::StopRule;
 use streamgauge_report::perf_analyzer::Label;
 
@@ -238,17 +238,20 @@ impl Task {
             prefill: None,
             requests: Some(self.measure.warmup),
             duration: None,
-            grace: base.stop.grace,
+            grace: base.load.stop.grace,
             // That tool's rates are over the time from the first request to the last end, in which all slots must be its own.
             hands_over: false,
         });
         let stop = match requests {
             // The grace is for an end from outside: what is in flight then is waited for.
-            Some(requests) => StopRule { grace: base.stop.grace, ..StopRule::after(requests) },
-            None => StopRule { requests: None, stability: Some(self.measure.windows), ..base.stop.clone() },
+            Some(requests) => StopRule { grace: base.load.stop.grace, ..StopRule::after(requests) },
+            None => StopRule { requests: None, stability: Some(self.measure.windows), ..base.load.stop.clone() },
         };
         let threads = default_threads().min(self.threads).min(useful_threads(&level.load, warmup.as_ref())).max(1);
-        RunPlan { load: level.load.clone(), stop, warmup, threads, ..base.clone() }
+        let mut plan = base.clone();
+        plan.load = LoadPlan { mode: level.load.clone(), stop, warmup, ..plan.load };
+        plan.transport.threads = threads;
+        plan
     }
 }
 

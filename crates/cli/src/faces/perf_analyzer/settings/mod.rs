@@ -152,11 +152,11 @@ fn settings(args: &PerfAnalyzerArgs) -> Result<Settings> {
     // Keys in the environment are for other commands: Perf Analyzer has headers.
     let mut settings = Settings::resolve(*typed, &|_| None)?;
     settings.verbose = args.verbose > 1;
-    settings.spec.plan.timeouts.idle = args.server.idle_timeout;
+    settings.spec.plan.transport.timeouts.idle = args.server.idle_timeout;
     settings.bar = Some(false);
     // A response is what is counted.
-    settings.spec.plan.token_count = TokenCount::Chunks;
-    settings.spec.plan.export = match args.report.profile_export_file {
+    settings.spec.plan.measure.token_count = TokenCount::Chunks;
+    settings.spec.plan.output.export = match args.report.profile_export_file {
         Some(_) => ExportLevel::Raw,
         None => ExportLevel::Records,
     };
