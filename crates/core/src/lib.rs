@@ -1,4 +1,4 @@
-//! The ground floor: what a run is (`plan`), what one request left behind (`record`), what a codec may say (`event`),
+//! The ground floor: what a run is (`plan`), what one request left behind (`record`, `received`), what a codec may say (`event`),
 //! how load is offered (`load`, `arrival`, `schedule`, `curve`) and when it ends (`stop`), the things everything else measures with
 //! (`clock`, `seed`, `units`), and what may be shown to people (`text`, `secrets`).
 //!
@@ -14,6 +14,7 @@ pub mod kserve;
 pub mod load;
 pub mod plan;
 pub mod prompt;
+pub mod received;
 pub mod record;
 pub mod schedule;
 pub mod secrets;
@@ -28,5 +29,6 @@ pub use clock::{Clock, Nanos, SystemClock};
 pub use event::{Event, OutputKind, Usage};
 pub use plan::RunPlan;
 pub use prompt::Prompt;
+pub use received::Received;
 pub use record::{Chunk, Failure, FailureClass, Outcome, Phase, Record, Stage};
 pub use tensor::{Datatype, Tensor, TensorSpec};

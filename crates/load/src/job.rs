@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{Method, Uri};
 use std::sync::Arc;
 use streamgauge_core::clock::{Nanos, SystemClock};
-use streamgauge_core::event::OutputKind;
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::{EndpointKind, RunPlan, Target};
-use streamgauge_core::record::{RawPiece, Record};
+use streamgauge_core::received::Received;
+use streamgauge_core::record::Record;
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::sequence::Turn;
 use streamgauge_core::tensor::Tensor;
@@ -84,32 +84,8 @@ enum Body {
 pub struct Finished {
     /// The record; its `text_tokens` are not counted yet.
     pub record: Record,
-    /// The output, for counting tokens: one text for each answer and kind of output.
-    pub outputs: Vec<Output>,
-    /// The pieces in which the output came, one for each of the record's output events, where the export has them.
-    pub pieces: Vec<Piece>,
-    /// The body's bytes as they came, if they are to be kept.
-    pub raw: Vec<RawPiece>,
-}
-
-/// All text of one kind in one answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
-    /// Which answer.
-    pub choice: u32,
-    /// What kind.
-    pub kind: OutputKind,
-    /// The text.
-    pub text: String,
-}
-
-/// A piece of an answer's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Index of the text that it is a part of.
-    pub output: u32,
-    /// Its length in bytes.
-    pub bytes: u32,
+    /// The content of the answer, as far as it is kept.
+    pub received: Received,
 }
 
 /// Requests that ended on one load thread, in the order of their ends.

@@ -27,7 +27,7 @@ mod thread;
 
 pub use control::Control;
 pub use driver::{Progress, Run, run};
-pub use job::{Batch, Finished, Input, Job, JobError, Output, Piece};
+pub use job::{Batch, Finished, Input, Job, JobError};
 pub use preflight::{Limits, Refusal, forecast};
 pub use questions::{
     AskError, Client, Fetched, ProbeError, Probed, Spoken, Waiting, delayed_acks, fetch, probe, spoken,

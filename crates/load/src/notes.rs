@@ -34,8 +34,8 @@ impl Notes {
     /// Of nothing yet.
     pub fn new(record: Record, export: ExportLevel) -> Notes {
         let usage = UsageFold::default();
-        // Only the export of that level has a response for each piece.
-        let texts = if export == ExportLevel::Records { Texts::in_pieces() } else { Texts::default() };
+        // Only the export of that level has a response for each event.
+        let texts = if export == ExportLevel::Records { Texts::with_parts() } else { Texts::default() };
         Notes { record, texts, chunk_read: 0, usage, complete: false, is_done: false, fault: None, unreadable: None }
     }
 

@@ -1,9 +1,9 @@
 //! What an answer has said so far: its texts, and the server's counts. The work and the memory of both grow with what is said
 //! and never faster, however a server cuts it.
 
-use crate::job::{Output, Piece};
 use std::collections::HashMap;
 use streamgauge_core::event::{OutputKind, Usage};
+use streamgauge_core::received::{OutputText, TextParts};
 
 /// So many texts are looked through one by one; an answer with more has an index.
 const FEW: usize = 8;
@@ -11,9 +11,9 @@ const FEW: usize = 8;
 /// The texts of an answer, one for each choice and kind.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
-    outputs: Vec<Output>,
-    /// The pieces that they came in, where they are to be known.
-    pieces: Option<Vec<Piece>>,
+    outputs: Vec<OutputText>,
+    /// How the output events divide them, where that is kept.
+    parts: Option<TextParts>,
     /// Where a text is, once there are more than [`FEW`].
     places: HashMap<(u32, OutputKind), usize>,
     /// How many texts were looked at.
@@ -22,17 +22,17 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// Of which the pieces are known afterwards.
-    pub fn in_pieces() -> Texts {
-        Texts { pieces: Some(Vec::new()), ..Texts::default() }
+    /// No text yet; how the events divide the texts will be kept.
+    pub fn with_parts() -> Texts {
+        Texts { parts: Some(TextParts::default()), ..Texts::default() }
     }
 
     /// Adds a piece of output.
     pub fn append(&mut self, choice: u32, kind: OutputKind, text: &str) {
         let place = self.find(choice, kind);
-        if let Some(pieces) = &mut self.pieces {
-            let of = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-            pieces.push(Piece { output: of(place.unwrap_or(self.outputs.len())), bytes: of(text.len()) });
+        if let Some(parts) = &mut self.parts {
+            let short = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            parts.push(short(place.unwrap_or(self.outputs.len())), short(text.len()));
         }
         match place {
             Some(place) => self.outputs[place].text.push_str(text),
@@ -44,7 +44,7 @@ impl Texts {
                     }
                     self.places.insert((choice, kind), self.outputs.len());
                 }
-                self.outputs.push(Output { choice, kind, text: text.to_owned() });
+                self.outputs.push(OutputText { choice, kind, text: text.to_owned() });
             }
         }
     }
@@ -62,9 +62,9 @@ impl Texts {
         place
     }
 
-    /// The texts, in the order in which they began, and the pieces where they are known, in their order.
-    pub fn into_parts(self) -> (Vec<Output>, Vec<Piece>) {
-        (self.outputs, self.pieces.unwrap_or_default())
+    /// The texts, in the order in which they began, and how the events divide them, where that was kept.
+    pub fn into_parts(self) -> (Vec<OutputText>, TextParts) {
+        (self.outputs, self.parts.unwrap_or_default())
     }
 }
 
@@ -183,8 +183,8 @@ mod tests {
             texts.append(choice, OutputKind::Text, "a");
             texts.append(choice, OutputKind::Reasoning, "b");
         }
-        let (outputs, pieces) = texts.into_parts();
-        assert!(pieces.is_empty(), "they were not asked for");
+        let (outputs, parts) = texts.into_parts();
+        assert!(parts.is_empty(), "they were not asked for");
         assert_eq!(outputs.len(), 40);
         for (index, output) in outputs.iter().enumerate() {
             let (kind, text) = if index % 2 == 0 { (OutputKind::Text, "aa") } else { (OutputKind::Reasoning, "bb") };
@@ -193,15 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_known_where_they_are_asked_for() {
-        let mut texts = Texts::in_pieces();
+    fn parts_are_kept_where_they_are_asked_for() {
+        let mut texts = Texts::with_parts();
         texts.append(0, OutputKind::Text, "ab");
         texts.append(1, OutputKind::Text, "");
         texts.append(0, OutputKind::Text, "ü");
-        let (outputs, pieces) = texts.into_parts();
+        let (outputs, parts) = texts.into_parts();
         assert_eq!(outputs.iter().map(|output| output.text.as_str()).collect::<Vec<_>>(), ["abü", ""]);
-        let piece = |output, bytes| Piece { output, bytes };
-        assert_eq!(pieces, [piece(0, 2), piece(1, 0), piece(0, 2)]);
+        assert_eq!(parts.iter().collect::<Vec<_>>(), [(0, 2), (1, 0), (0, 2)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod spec;
 mod testing;
 
 pub use error::{Interrupted, Usage, usage};
-pub use execute::books::{Books, Received, Recorded};
+pub use execute::books::{Books, Recorded};
 pub use execute::{Measured, measure, refold, write_summaries};
 pub use listener::Listener;
 pub use prepare::shared::{GivenInputs, Preparation};

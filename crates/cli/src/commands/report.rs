@@ -10,12 +10,13 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use streamgauge_core::Received;
 use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::RunFacts;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial, write_whole};
 use streamgauge_report::genai::inputs;
 use streamgauge_report::{ReadError, RecordReader, Salvage};
-use streamgauge_run::{Books, Received, refold, usage};
+use streamgauge_run::{Books, refold, usage};
 
 /// Reports a run again.
 pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::plan::{Acknowledge, ExportLevel};
+use streamgauge_core::received::Received;
 use streamgauge_core::record::{BodyEnd, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
 use streamgauge_core::tensor::Tensor;
 use streamgauge_net::Receipt;
@@ -562,7 +563,7 @@ impl<'a> Draft<'a> {
         }
         record.usage = usage.total();
         record.outcome = outcome;
-        let (outputs, pieces) = texts.into_parts();
-        Finished { record, outputs, pieces, raw: self.raw }
+        let (texts, parts) = texts.into_parts();
+        Finished { record, received: Received { texts, parts, raw: self.raw } }
     }
 }

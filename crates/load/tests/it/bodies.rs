@@ -60,7 +60,7 @@ fn a_body_that_begins_as_a_stream_is_one_under_any_content_type() {
         );
         ended.all_ok(1);
         assert_eq!(ended.only().record.chunks.len(), 2, "{lines}");
-        assert_eq!(ended.only().outputs[0].text, "ab");
+        assert_eq!(ended.only().received.texts[0].text, "ab");
     }
 }
 
@@ -70,7 +70,7 @@ fn a_whole_answer_is_read_where_a_stream_was_asked_for() {
     for kind in ["application/json", "text/event-stream", "text/plain"] {
         let ended = answered(|trial| trial, move |peer| peer.send(&document(200, kind, body)));
         ended.all_ok(1);
-        assert_eq!((ended.only().record.chunks.len(), &*ended.only().outputs[0].text), (1, "ab"), "{kind}");
+        assert_eq!((ended.only().record.chunks.len(), &*ended.only().received.texts[0].text), (1, "ab"), "{kind}");
     }
     // Where none was asked for, a stream is no answer, unless it is promised.
     let ended = answered(
@@ -104,11 +104,11 @@ fn a_compressed_stream_is_read_as_its_bytes_arrive() {
     );
     ended.all_ok(1);
     let (record, finished) = (&ended.only().record, ended.only());
-    assert_eq!((record.chunks.len(), &*finished.outputs[0].text), (2, "ab"));
+    assert_eq!((record.chunks.len(), &*finished.received.texts[0].text), (2, "ab"));
     // They were written a rest apart, and a client that waited for more would have had them at once.
     assert!(record.chunks[1].at - record.chunks[0].at > Nanos::from_millis(75), "{:?}", record.chunks);
     // What is kept is what the server meant.
-    let raw: Vec<u8> = finished.raw.iter().flat_map(|piece| piece.bytes.clone()).collect();
+    let raw: Vec<u8> = finished.received.raw.iter().flat_map(|piece| piece.bytes.clone()).collect();
     assert_eq!(String::from_utf8(raw).unwrap(), events().concat());
 }
 

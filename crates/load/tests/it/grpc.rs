@@ -69,7 +69,7 @@ fn requests_follow_each_other_on_one_stream() {
         let record = &finished.record;
         assert_eq!((record.status, record.chunks.len(), record.connect), (Some(200), 3, None));
         assert!(record.chunks.iter().all(|chunk| chunk.kind == OutputKind::Text));
-        assert_eq!(finished.outputs[0].text, "a b c");
+        assert_eq!(finished.received.texts[0].text, "a b c");
         assert!(record.sent <= record.written && record.written.is_some(), "{record:?}");
     }
     assert!(ended.records()[1..].iter().all(|record| record.turnaround.is_some()));
@@ -92,7 +92,7 @@ fn calls_have_an_answer_each() {
     ended.all_ok(4);
     assert_eq!((server.accepted(), server.calls(), connections(&ended)), (1, 4, (1, 0)));
     for finished in &ended.finished {
-        assert_eq!((finished.record.chunks.len(), finished.outputs[0].text.as_str()), (1, "a b"));
+        assert_eq!((finished.record.chunks.len(), finished.received.texts[0].text.as_str()), (1, "a b"));
         assert!(finished.record.written >= finished.record.sent && finished.record.sent.is_some());
     }
 }
@@ -348,7 +348,7 @@ fn responses_are_read_however_they_are_cut() {
     });
     let ended = streams(&server).requests(3).run();
     ended.all_ok(3);
-    assert!(ended.finished.iter().all(|finished| finished.outputs[0].text == "a b"));
+    assert!(ended.finished.iter().all(|finished| finished.received.texts[0].text == "a b"));
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn large_requests_wait_for_the_servers_windows() {
     let ended = calls(&server).prompts(vec![prompt(&words)]).requests(2).run();
     ended.all_ok(2);
     for finished in &ended.finished {
-        assert_eq!(finished.outputs[0].text, (words.len() + 4).to_string());
+        assert_eq!(finished.received.texts[0].text, (words.len() + 4).to_string());
         let record = &finished.record;
         assert!(record.sent < record.written, "{record:?}");
     }
@@ -455,7 +455,7 @@ fn large_answers_are_taken_whole() {
     });
     let ended = calls(&server).requests(2).run();
     ended.all_ok(2);
-    assert!(ended.finished.iter().all(|finished| finished.outputs[0].text.len() == 20_000_000));
+    assert!(ended.finished.iter().all(|finished| finished.received.texts[0].text.len() == 20_000_000));
 }
 
 #[test]

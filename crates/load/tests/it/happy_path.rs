@@ -46,8 +46,8 @@ fn a_whole_answer_is_one_chunk() {
             assert_eq!(record.chunks[0].at, record.end);
             assert_eq!(record.usage.unwrap().completion_tokens, Some(9));
             assert_eq!(record.finish.as_deref(), Some("length"));
-            assert_eq!(finished.outputs.len(), 1);
-            assert!(finished.raw.is_empty());
+            assert_eq!(finished.received.texts.len(), 1);
+            assert!(finished.received.raw.is_empty());
         }
     }
 }

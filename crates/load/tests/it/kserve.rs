@@ -74,7 +74,7 @@ fn a_model_is_streamed_over_grpc() {
         for finished in &ended.finished {
             assert_eq!(finished.record.chunks.len(), 12);
             assert!(finished.record.chunks.iter().all(|chunk| chunk.kind == OutputKind::Text));
-            assert!(!finished.outputs[0].text.is_empty());
+            assert!(!finished.received.texts[0].text.is_empty());
         }
     }
 }

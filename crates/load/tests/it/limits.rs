@@ -181,7 +181,7 @@ fn an_answer_of_any_kind_has_a_longest_length() {
             let only = ended.only();
             let said = (Stage::Body, FailureClass::Malformed, "the answer is longer than 1 MiB");
             assert_eq!(failure(&only.record), said);
-            assert!(only.outputs.is_empty() && only.raw.is_empty() && only.record.bytes < 2 << 20);
+            assert!(only.received.texts.is_empty() && only.received.raw.is_empty() && only.record.bytes < 2 << 20);
         }
     }
 }

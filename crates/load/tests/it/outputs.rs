@@ -7,7 +7,7 @@ use std::time::Duration;
 use streamgauge_core::event::OutputKind::{self, Reasoning, Text, ToolCall};
 use streamgauge_core::event::Usage;
 use streamgauge_core::plan::{EndpointKind, ExportLevel};
-use streamgauge_load::Output;
+use streamgauge_core::received::OutputText;
 
 /// The one request of a run whose answer comes in these writes, with a rest between them.
 fn told(trial: impl FnOnce(Trial) -> Trial, writes: Vec<String>) -> Ended {
@@ -32,8 +32,8 @@ fn events(events: &[String]) -> String {
     format!("{STREAM_HEAD}{}{LAST_CHUNK}", chunks.concat())
 }
 
-fn output(choice: u32, kind: OutputKind, text: &str) -> Output {
-    Output { choice, kind, text: text.to_owned() }
+fn output(choice: u32, kind: OutputKind, text: &str) -> OutputText {
+    OutputText { choice, kind, text: text.to_owned() }
 }
 
 fn kinds(ended: &Ended) -> Vec<OutputKind> {
@@ -63,7 +63,7 @@ fn several_answers_are_kept_apart_and_their_usage_adds_up() {
         DONE.to_owned(),
     ]);
     let ended = told(|trial| trial, vec![answer]);
-    assert_eq!(ended.only().outputs, [output(0, Text, "ab"), output(1, Text, "xy")]);
+    assert_eq!(ended.only().received.texts, [output(0, Text, "ab"), output(1, Text, "xy")]);
     assert_eq!(ended.only().record.finish.as_deref(), Some("stop"));
     let sum = Usage { prompt_tokens: Some(20), completion_tokens: Some(5), ..Usage::default() };
     assert_eq!(ended.only().record.usage, Some(sum));
@@ -98,7 +98,7 @@ fn reasoning_and_tool_calls_are_output_of_their_kind() {
     let ended = told(|trial| trial, vec![answer]);
     assert_eq!(kinds(&ended), [Reasoning, Reasoning, Text, ToolCall, ToolCall]);
     let outputs = [output(0, Reasoning, "hm.."), output(0, Text, "so"), output(0, ToolCall, "f{}")];
-    assert_eq!(ended.only().outputs, outputs);
+    assert_eq!(ended.only().received.texts, outputs);
     assert!(ended.only().record.first_event.unwrap() <= ended.only().record.chunks[0].at);
 }
 
@@ -109,7 +109,7 @@ fn whole_answers_have_all_their_outputs() {
         "usage":{"prompt_tokens":4,"completion_tokens":9,"completion_tokens_details":{"reasoning_tokens":2}}}"#;
     let answer = document(200, "application/json", body);
     let ended = told(|trial| trial.streaming(false), vec![answer]);
-    assert_eq!(ended.only().outputs, [output(1, Text, "y"), output(0, Reasoning, "hm"), output(0, Text, "x")]);
+    assert_eq!(ended.only().received.texts, [output(1, Text, "y"), output(0, Reasoning, "hm"), output(0, Text, "x")]);
     let record = &ended.only().record;
     assert_eq!(record.finish.as_deref(), Some("stop"));
     assert_eq!(shared(&ended), [false, true, true]);
@@ -124,7 +124,7 @@ fn completions_bring_texts() {
     };
     let answer = events(&[event("a", "null"), event(" b", "\"stop\""), DONE.to_owned()]);
     let ended = told(|trial| trial.kind(EndpointKind::Completions), vec![answer]);
-    assert_eq!(ended.only().outputs, [output(0, Text, "a b")]);
+    assert_eq!(ended.only().received.texts, [output(0, Text, "a b")]);
     assert_eq!(ended.only().record.chunks.len(), 2);
 }
 
@@ -136,7 +136,7 @@ fn raw_bytes_are_the_bodys_as_they_came() {
     wire[0].insert_str(0, STREAM_HEAD);
     wire.push(LAST_CHUNK.to_owned());
     let ended = told(|trial| trial.export(ExportLevel::Raw), wire);
-    let raw = &ended.only().raw;
+    let raw = &ended.only().received.raw;
     assert_eq!(raw.iter().map(|piece| piece.bytes.clone()).collect::<Vec<_>>(), writes.clone().map(String::into_bytes));
     let record = &ended.only().record;
     assert_eq!(record.bytes, writes.concat().len() as u64);
@@ -152,7 +152,7 @@ fn raw_bytes_of_a_failure_are_kept_too() {
         }
     });
     let ended = Trial::at(server.addr()).export(ExportLevel::Raw).run();
-    assert_eq!(ended.only().raw[0].bytes, b"sorry");
+    assert_eq!(ended.only().received.raw[0].bytes, b"sorry");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn outputs_do_not_depend_on_how_the_network_cuts_them() {
     let texts = ["é", " für", "\\u00e9", " \\ud83d\\ude00", "日本"];
     let answer = stream(&texts);
     let whole = told(|trial| trial, vec![answer.clone()]);
-    assert_eq!(whole.only().outputs, [output(0, Text, "é füré 😀日本")]);
+    assert_eq!(whole.only().received.texts, [output(0, Text, "é füré 😀日本")]);
     let server = serve(move |peer| {
         while peer.request().is_some() {
             for byte in answer.as_bytes() {
@@ -174,7 +174,7 @@ fn outputs_do_not_depend_on_how_the_network_cuts_them() {
     let cut = Trial::at(server.addr()).requests(2).run();
     cut.all_ok(2);
     for finished in &cut.finished {
-        assert_eq!(finished.outputs, whole.only().outputs);
+        assert_eq!(finished.received.texts, whole.only().received.texts);
         assert_eq!((finished.record.chunks.len(), finished.record.bytes), (5, whole.only().record.bytes));
     }
 }

@@ -47,7 +47,7 @@ pub fn slow() -> Service {
 pub fn matched<'a>(finished: &'a [Finished], logs: &'a [RequestLog]) -> Vec<(&'a Finished, &'a RequestLog)> {
     let mut logs: BTreeMap<String, &RequestLog> = logs.iter().map(|log| (log.id(), log)).collect();
     let pairs = finished.iter().map(|finished| {
-        let body: Vec<u8> = finished.raw.iter().flat_map(|piece| piece.bytes.clone()).collect();
+        let body: Vec<u8> = finished.received.raw.iter().flat_map(|piece| piece.bytes.clone()).collect();
         let body = String::from_utf8(body).unwrap();
         let id = body.split("\"id\":\"").nth(1).unwrap().split('"').next().unwrap();
         (finished, logs.remove(id).unwrap())
@@ -108,7 +108,7 @@ fn events_in_several_writes_are_not_ahead_of_them() {
         let left: Vec<Nanos> =
             frames.filter(|frame| frame.iter().any(|write| write.events > 0)).map(|frame| frame[0].at).collect();
         came_after(finished, &left);
-        let [output] = finished.outputs.as_slice() else { panic!("{:?}", finished.outputs) };
+        let [output] = finished.received.texts.as_slice() else { panic!("{:?}", finished.received.texts) };
         assert_eq!(tokenizer().count(&output.text), log.output_tokens);
     }
 }

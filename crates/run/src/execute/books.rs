@@ -9,8 +9,7 @@ use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::stop::Window;
-use streamgauge_core::{Nanos, Record};
-use streamgauge_load::{Output, Piece};
+use streamgauge_core::{Nanos, Received, Record};
 use streamgauge_report::artifacts::{Artifacts, Spool};
 use streamgauge_report::perf_analyzer::export::{self, Reply};
 use streamgauge_report::{ExportWriter, RecordWriter};
@@ -33,46 +32,6 @@ pub struct Books<'a> {
     secrets: Secrets,
     files: Option<Files<&'a mut Spool>>,
     write_error: Option<io::Error>,
-}
-
-/// What is known of a reply beside its record; nothing where that is read from a file.
-#[derive(Default)]
-pub struct Received {
-    /// Its texts.
-    pub outputs: Vec<Output>,
-    /// The pieces in which these came, one for each output event.
-    pub pieces: Vec<Piece>,
-    /// Its bytes as they came.
-    pub raw: Vec<RawPiece>,
-}
-
-impl Received {
-    fn overwrite(&mut self, secrets: &Secrets) {
-        if secrets.is_empty() {
-            return;
-        }
-        let mut raw: Vec<&mut [u8]> = self.raw.iter_mut().map(|piece| piece.bytes.as_mut_slice()).collect();
-        secrets.overwrite(&mut raw);
-        for output in &mut self.outputs {
-            let mut bytes = std::mem::take(&mut output.text).into_bytes();
-            secrets.overwrite(&mut [&mut bytes]);
-            // Whole characters are overwritten by as many bytes of ASCII.
-            output.text = String::from_utf8(bytes).unwrap_or_default();
-        }
-    }
-
-    /// The texts of the output events; none where they are not known.
-    fn texts(&self) -> Vec<&str> {
-        let mut read = vec![0; self.outputs.len()];
-        let text = |piece: &Piece| {
-            let (output, from) = (self.outputs.get(piece.output as usize)?, read.get_mut(piece.output as usize)?);
-            let to = *from + piece.bytes as usize;
-            let text = output.text.get(*from..to)?;
-            *from = to;
-            Some(text)
-        };
-        self.pieces.iter().map(text).collect::<Option<Vec<&str>>>().unwrap_or_default()
-    }
 }
 
 /// What is left when all records are in.
@@ -234,7 +193,9 @@ impl<W: io::Write> Files<W> {
             records.write(record)?;
         }
         match (&mut self.export, &self.tensors) {
-            (Some(export), _) if !self.is_raw => export.write_texts(record, inputs, &reply.texts()),
+            (Some(export), _) if !self.is_raw => {
+                export.write_texts(record, inputs, &reply.event_texts().collect::<Vec<_>>())
+            }
             (Some(export), Some(endpoint)) => export.write_replies(record, inputs, &replies(endpoint, &reply.raw)),
             (Some(export), None) => export.write(record, inputs, &reply.raw),
             (None, _) => Ok(()),
@@ -267,28 +228,5 @@ fn boundaries(facts: &RunFacts, window: Option<Window>) -> Vec<Nanos> {
         }
         (Some(known), _) => vec![known.from, known.to],
         (None, _) => vec![facts.started, facts.ended],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use streamgauge_core::OutputKind;
-
-    fn received() -> Received {
-        let output = |kind, text: &str| Output { choice: 0, kind, text: text.to_owned() };
-        let piece = |output, bytes| Piece { output, bytes };
-        Received {
-            outputs: vec![output(OutputKind::Reasoning, "why"), output(OutputKind::Text, "böcause")],
-            pieces: vec![piece(0, 3), piece(1, 3), piece(1, 0), piece(1, 5)],
-            raw: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn texts_are_those_of_the_events() {
-        assert_eq!(received().texts(), ["why", "bö", "", "cause"]);
-        let odd = Received { pieces: vec![Piece { output: 7, bytes: 1 }], ..received() };
-        assert!(odd.texts().is_empty() && Received::default().texts().is_empty());
     }
 }

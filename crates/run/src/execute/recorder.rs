@@ -1,7 +1,7 @@
 //! The far end of the records' channel: counts the output's tokens, adds each record to the summary, and writes it to the
 //! files, all on a thread of its own.
 
-use crate::execute::books::{Books, Received, Recorded};
+use crate::execute::books::{Books, Recorded};
 use crate::execute::rules::Rules;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -60,8 +60,8 @@ impl Recorder<'_> {
             for mut finished in batch {
                 self.count(&mut finished);
                 self.rules.add(&finished.record);
-                let Finished { record, outputs, pieces, raw } = finished;
-                self.books.enter(&record, Received { outputs, pieces, raw });
+                let Finished { record, received } = finished;
+                self.books.enter(&record, received);
             }
             let now = self.clock.now();
             known = known.max(now - BEHIND);
@@ -90,8 +90,8 @@ impl Recorder<'_> {
     }
 
     fn count(&self, finished: &mut Finished) {
-        if !finished.outputs.is_empty() && is_counted(&finished.record.outcome, &self.control) {
-            let tokens = finished.outputs.iter().map(|output| self.tokenizer.count(&output.text)).sum();
+        if !finished.received.texts.is_empty() && is_counted(&finished.record.outcome, &self.control) {
+            let tokens = finished.received.texts.iter().map(|output| self.tokenizer.count(&output.text)).sum();
             finished.record.text_tokens = Some(tokens);
         }
     }

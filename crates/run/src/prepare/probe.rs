@@ -237,7 +237,8 @@ fn is_an_answer(plan: &RunPlan, finished: &Finished) -> Result<()> {
     if record.finish.is_some() || record.usage.is_some() || plan.endpoint.kind.is_kserve() {
         return Ok(());
     }
-    let bytes: Vec<u8> = finished.raw.iter().flat_map(|piece| piece.bytes.iter().copied()).take(4 * SHOWN).collect();
+    let bytes: Vec<u8> =
+        finished.received.raw.iter().flat_map(|piece| piece.bytes.iter().copied()).take(4 * SHOWN).collect();
     let text = Secrets::of(&plan.endpoint).hide(String::from_utf8_lossy(&bytes).trim().to_owned());
     let text = clip(text, SHOWN);
     Err(anyhow!(
