@@ -5,10 +5,10 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use anyhow::Result;
 use std::path::PathBuf;
-use streamgauge_core::Stage;
 use streamgauge_core::plan::RunPlan;
+use streamgauge_core::{EarlyEnd, Stage};
 use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory, write_whole};
-use streamgauge_report::native::levels::{LevelRuns, OneRun, Series, console, file_stem, files};
+use streamgauge_report::native::levels::{LevelRuns, OneRun, Series, SeriesEnd, console, file_stem, files};
 use streamgauge_stats::Summary;
 
 /// What is to be run.
@@ -32,7 +32,7 @@ pub struct Ended {
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// Why it ended before its plan.
-    pub ended_early: Option<String>,
+    pub ended_early: Option<EarlyEnd>,
     /// How the process would end, were it the only one.
     pub exit: Exit,
 }
@@ -124,7 +124,7 @@ impl Levels {
                 Err(error) if (level, run) == (0, 0) => return Err(error),
                 Err(error) => {
                     printer.error(&format!("{error:#}"));
-                    series.ended_early = Some(format!("{error:#}"));
+                    series.ended_early = Some(SeriesEnd::RunFailed(format!("{error:#}")));
                     exit = worse(exit, Exit::Nothing);
                 }
                 Ok(ended) => {
@@ -139,7 +139,7 @@ impl Levels {
             }
             let more = (level + 1, run + 1) != (self.plans.len(), self.repeat);
             if more && series.ended_early.is_none() && is_interrupted() {
-                series.ended_early = Some("interrupted".into());
+                series.ended_early = Some(SeriesEnd::Interrupted);
                 exit = worse(exit, Exit::Interrupted);
             }
             series.not_run = self.plans[series.levels.len()..].iter().map(|plan| plan.load.mode.clone()).collect();
@@ -191,17 +191,17 @@ fn worse(one: Exit, other: Exit) -> Exit {
     order.into_iter().find(|exit| *exit == one || *exit == other).unwrap_or(Exit::Done)
 }
 
-/// Why no run may follow on this one: somebody wants the end, or nobody is there to be measured. A level that merely failed is
-/// a result, and the next may do better.
-fn why_last(ended: &Ended) -> Option<String> {
+/// Why no run may follow this one: the user interrupted it, or the server is unreachable. A level that merely failed is
+/// a result, and the next one may do better.
+fn why_last(ended: &Ended) -> Option<SeriesEnd> {
     if ended.interrupted {
-        return Some("interrupted".into());
+        return Some(SeriesEnd::Interrupted);
     }
     let failures = &ended.summary.failures;
     let unreached = |stage| matches!(stage, Stage::Dns | Stage::Connect | Stage::Tls);
     let gone = !failures.is_empty() && failures.iter().all(|group| unreached(group.stage));
     let hopeless = ended.ok == 0 && (gone || ended.ended_early.is_some());
-    hopeless.then(|| "no request got through".into())
+    hopeless.then_some(SeriesEnd::NoneAnswered)
 }
 
 #[cfg(test)]

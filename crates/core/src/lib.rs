@@ -8,6 +8,7 @@ pub mod arrival;
 mod cancel;
 pub mod clock;
 pub mod curve;
+mod ending;
 pub mod event;
 mod handover;
 pub mod kserve;
@@ -26,6 +27,7 @@ pub mod text;
 pub mod units;
 
 pub use clock::{Clock, Nanos, SystemClock};
+pub use ending::{EarlyEnd, OverBudget, Satisfied, WindowVerdict};
 pub use event::{Event, OutputKind, Usage};
 pub use plan::RunPlan;
 pub use prompt::Prompt;

@@ -4,6 +4,7 @@
 //! Times are on the run's clock ([`crate::clock`]). A time is absent when the thing did not happen.
 
 use crate::clock::Nanos;
+use crate::ending::{EarlyEnd, Satisfied};
 use crate::event::{OutputKind, Usage};
 use crate::kserve::{ModelStatistics, SequenceTag, Watched};
 use crate::text::one_line;
@@ -298,9 +299,9 @@ pub struct RunFacts {
     /// Whether the run was ended from outside.
     pub interrupted: bool,
     /// Why the run ended before its plan, when it did.
-    pub ended_early: Option<String>,
+    pub ended_early: Option<EarlyEnd>,
     /// What ended the run by its plan, where that was a figure: windows that agree, or a figure known well enough.
-    pub satisfied: Option<String>,
+    pub satisfied: Option<Satisfied>,
     /// Where the run was a row of windows: the time that its figures are of.
     pub window: Option<WindowFacts>,
     /// Each load thread's use of its processor over the measured part.

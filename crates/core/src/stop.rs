@@ -2,7 +2,7 @@
 //! records.
 
 use crate::clock::Nanos;
-use crate::units::percent;
+use crate::ending::OverBudget;
 use serde::{Deserialize, Serialize};
 
 /// When a run ends: whichever comes first.
@@ -36,22 +36,12 @@ impl StopRule {
         }
     }
 
-    /// What is to be said when `failed` of `finished` requests are more than may fail; none where they are not.
-    pub fn over_budget(&self, failed: u64, finished: u64) -> Option<String> {
-        let share = self.failed_share?;
-        let over = failed as f64 > share * finished as f64;
-        over.then(|| format!("{failed} of {finished} requests failed, {}", allowed(share)))
+    /// Compares `failed` of `finished` requests with the share that may fail. Returns `None` if they are within it.
+    pub fn over_budget(&self, failed: u64, finished: u64) -> Option<OverBudget> {
+        let allowed = self.failed_share?;
+        let is_over = failed as f64 > allowed * finished as f64;
+        is_over.then_some(OverBudget { failed, finished, allowed })
     }
-
-    /// Whether that is what `sentence` says: a run that was ended for it may, with the answers that were still under way, have
-    /// come below it again.
-    pub fn is_over_budget(&self, sentence: &str) -> bool {
-        self.failed_share.is_some_and(|share| sentence.ends_with(&allowed(share)))
-    }
-}
-
-fn allowed(share: f64) -> String {
-    format!("more than the {} allowed", percent(share))
 }
 
 /// Finished requests from which on their failed share is judged: one of a handful says nothing yet.
@@ -97,12 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_may_be_used_up_and_knows_its_own_sentence() {
+    fn a_budget_may_be_used_up() {
         let stop = StopRule { failed_share: Some(0.125), ..StopRule::after(1) };
         assert_eq!([stop.over_budget(1, 8), stop.over_budget(0, 0)], [None, None]);
-        let why = stop.over_budget(2, 8).unwrap();
-        assert_eq!(why, "2 of 8 requests failed, more than the 12.5 % allowed");
-        assert!(stop.is_over_budget(&why) && !stop.is_over_budget("the first 20 requests all failed"));
-        assert!(!StopRule::after(1).is_over_budget(&why));
+        let over = stop.over_budget(2, 8).unwrap();
+        assert_eq!(over.to_string(), "2 of 8 requests failed, more than the 12.5 % allowed");
+        assert_eq!(StopRule::after(1).over_budget(2, 8), None);
     }
 }

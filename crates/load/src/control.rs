@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
+use streamgauge_core::Satisfied;
 use streamgauge_core::clock::Nanos;
 use tokio::sync::watch;
 
@@ -20,7 +21,7 @@ struct Inner {
     /// Load threads have been started.
     begun: AtomicBool,
     interrupted: AtomicBool,
-    satisfied: OnceLock<String>,
+    satisfied: OnceLock<Satisfied>,
     /// Where the run puts down its start.
     started: Mutex<Arc<OnceLock<Nanos>>>,
     end: watch::Sender<End>,
@@ -67,18 +68,18 @@ impl Control {
         if self.0.interrupted.swap(true, Ordering::AcqRel) { self.abort() } else { self.drain() }
     }
 
-    /// A figure that the plan waits for is there, which `reason` says in words: drains. The first reason stays, and none is
-    /// noted of a run that is being ended already.
-    pub fn satisfy(&self, reason: String) {
+    /// Drains the run, because a figure that the plan waits for is there. The first reason is kept, and none is kept if the run is
+    /// being ended already.
+    pub fn satisfy(&self, reason: Satisfied) {
         if !self.is_draining() {
             self.0.satisfied.get_or_init(|| reason);
         }
         self.drain();
     }
 
-    /// What [`Control::satisfy`] was told.
-    pub fn satisfied(&self) -> Option<&str> {
-        self.0.satisfied.get().map(String::as_str)
+    /// The figure that ended the run, if one did.
+    pub fn satisfied(&self) -> Option<&Satisfied> {
+        self.0.satisfied.get()
     }
 
     /// When the measured phase of the run that this belongs to started, once it has; of a schedule, its zero.
@@ -216,13 +217,14 @@ mod tests {
     #[test]
     fn the_first_reason_stays_unless_the_run_was_being_ended() {
         let control = Control::default();
-        control.satisfy("three windows agree".to_owned());
-        control.satisfy("something else".to_owned());
+        let reason = |text: &str| Satisfied::Stored(text.to_owned());
+        control.satisfy(reason("three windows agree"));
+        control.satisfy(reason("something else"));
         assert!(control.is_draining() && !control.is_interrupted());
-        assert_eq!(control.satisfied(), Some("three windows agree"));
+        assert_eq!(control.satisfied(), Some(&reason("three windows agree")));
         let interrupted = Control::default();
         interrupted.interrupt();
-        interrupted.satisfy("too late".to_owned());
+        interrupted.satisfy(reason("too late"));
         assert_eq!(interrupted.satisfied(), None);
         assert!(!interrupted.is_aborted());
     }

@@ -15,6 +15,7 @@ use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::stop::{BUDGET_FROM, StopRule};
+use streamgauge_core::{EarlyEnd, OverBudget};
 use tokio::sync::Barrier;
 
 /// How often the watch looks up; limits are kept to within this.
@@ -148,7 +149,7 @@ impl Run {
             kernel_stamps: true,
             interrupted: self.common.control.is_interrupted(),
             ended_early: watch.ended_early,
-            satisfied: self.common.control.satisfied().map(str::to_owned),
+            satisfied: self.common.control.satisfied().cloned(),
             ..RunFacts::default()
         };
         for thread in self.threads {
@@ -160,8 +161,8 @@ impl Run {
                     facts.bodies_abandoned += shard.bodies_abandoned;
                     facts.kernel_stamps &= shard.kernel_stamps;
                 }
-                Ok(Err(error)) => facts.ended_early = Some(format!("a load thread could not go on: {error}")),
-                Err(_) => facts.ended_early = Some("a load thread stopped by an error of this program".to_owned()),
+                Ok(Err(error)) => facts.ended_early = Some(EarlyEnd::LoadThread { error: error.to_string() }),
+                Err(_) => facts.ended_early = Some(EarlyEnd::LoadThreadPanic),
             }
         }
         facts
@@ -173,7 +174,7 @@ impl Run {
 struct Watch {
     /// When issuing ended, where something other than a count ended it.
     issuing_ended: Option<Nanos>,
-    ended_early: Option<String>,
+    ended_early: Option<EarlyEnd>,
 }
 
 impl Watch {
@@ -182,8 +183,9 @@ impl Watch {
         let Common { job, control, phases, .. } = &*run.common;
         let now = job.clock.now();
         if self.ended_early.is_none() {
-            self.ended_early =
-                hopeless(job, progress).or_else(|| over_budget(&job.plan.load.stop, run.judged()).filter(|_| running));
+            self.ended_early = hopeless(job, progress).or_else(|| {
+                over_budget(&job.plan.load.stop, run.judged()).filter(|_| running).map(EarlyEnd::OverBudget)
+            });
             if self.ended_early.is_some() {
                 control.abort();
             }
@@ -200,14 +202,14 @@ impl Watch {
 }
 
 /// Why a run that only fails is ended, if it does.
-fn hopeless(job: &Job, Progress { completed, failed, .. }: Progress) -> Option<String> {
+fn hopeless(job: &Job, Progress { completed, failed, .. }: Progress) -> Option<EarlyEnd> {
     let many = completed >= HOPELESS.max(u64::from(job.plan.load.mode.slots()));
     let hopeless = many && failed == completed && job.balancer.each_has_failed();
-    hopeless.then(|| format!("the first {completed} requests all failed"))
+    hopeless.then_some(EarlyEnd::AllFailed { requests: completed })
 }
 
 /// Why a run that fails too often is ended, if it does.
-fn over_budget(stop: &StopRule, (failed, finished): (u64, u64)) -> Option<String> {
+fn over_budget(stop: &StopRule, (failed, finished): (u64, u64)) -> Option<OverBudget> {
     stop.over_budget(failed, finished).filter(|_| finished >= BUDGET_FROM)
 }
 
@@ -221,7 +223,7 @@ mod tests {
         assert_eq!(over_budget(&stop, (19, 19)), None);
         assert_eq!([over_budget(&stop, (2, 20)), over_budget(&stop, (5, 50))], [None, None]);
         let said = "3 of 20 requests failed, more than the 10 % allowed";
-        assert_eq!(over_budget(&stop, (3, 20)).as_deref(), Some(said));
+        assert_eq!(over_budget(&stop, (3, 20)).map(|over| over.to_string()).as_deref(), Some(said));
         assert_eq!(over_budget(&StopRule { failed_share: None, ..stop.clone() }, (50, 50)), None);
         assert!(over_budget(&StopRule { failed_share: Some(0.0), ..stop }, (1, 1_000)).is_some());
     }

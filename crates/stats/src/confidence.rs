@@ -7,10 +7,8 @@
 
 use crate::accumulator::Accumulator;
 use crate::awaited::{ConfidenceError, Wanted};
-use crate::fidelity::hundredths;
-use streamgauge_core::Nanos;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::units::percent;
+use streamgauge_core::{Nanos, Satisfied};
 
 /// Successful requests before the first look. The first requests of a run, which all left at once, are not like the later ones; the
 /// mean of a metric takes more ([`crate::thresholds::MEAN_VALUES`]).
@@ -47,7 +45,7 @@ impl Confidence {
     }
 
     /// Looks at what was taken in so far, if it is time for that. Says why the run is to end when it is.
-    pub fn look(&mut self, so_far: &mut Accumulator, now: Nanos) -> Option<String> {
+    pub fn look(&mut self, so_far: &mut Accumulator, now: Nanos) -> Option<Satisfied> {
         let count = so_far.counts().ok;
         if count < self.next_count || now < self.next_at {
             return None;
@@ -56,7 +54,6 @@ impl Confidence {
         self.next_at = now + APART;
         let Wanted { metric, percentile, within } = self.wanted;
         let precision = so_far.figure(metric, percentile)?.precision().filter(|precision| *precision <= within)?;
-        let (name, asked) = (self.wanted.name(), percent(within));
-        Some(format!("the 95 % interval of {name} is ±{}, {asked} was asked for", hundredths(precision)))
+        Some(Satisfied::Interval { figure: self.wanted.name(), precision, within })
     }
 }

@@ -16,8 +16,7 @@ use crate::scope::Span;
 use std::collections::BTreeMap;
 use streamgauge_core::record::WindowFacts;
 use streamgauge_core::stop::{StabilityRule, Window};
-use streamgauge_core::units::percent;
-use streamgauge_core::{Nanos, Outcome, Phase, Record};
+use streamgauge_core::{Nanos, Outcome, Phase, Record, Satisfied, WindowVerdict};
 
 /// Windows that must agree, as in Perf Analyzer.
 pub const AGREE: usize = 3;
@@ -137,7 +136,7 @@ impl Windows {
 
     /// Looks at the windows that are over by `until`, before which all ends are known, in a phase that began at `started`. Says
     /// why the run is to end, once, when it is.
-    pub fn look(&mut self, started: Nanos, until: Nanos) -> Option<String> {
+    pub fn look(&mut self, started: Nanos, until: Nanos) -> Option<Satisfied> {
         while !self.over && self.advance(started, until) {
             self.over = self.stable() || self.over_limit() || self.closed.len() >= self.most();
             if self.over {
@@ -223,19 +222,16 @@ impl Windows {
         usize::try_from(self.rule.most).unwrap_or(usize::MAX)
     }
 
-    fn verdict(&self) -> String {
-        let (windows, within) = (self.closed.len(), percent(self.rule.within));
-        match self.stable() {
-            true => format!("the last {AGREE} of {windows} windows agree within {within}"),
-            false if self.over_limit() => {
-                format!("latency went over its limit in one of the last {AGREE} of {windows} windows")
-            }
-            false if self.by_throughput() => {
-                format!("all {windows} windows are over; by throughput alone the last {AGREE} agree within {within}")
-            }
-            false if windows < AGREE => format!("all {windows} windows are over, too few to agree"),
-            false => format!("all {windows} windows are over, and the last {AGREE} do not agree within {within}"),
-        }
+    fn verdict(&self) -> Satisfied {
+        let windows = self.closed.len();
+        let verdict = match self.stable() {
+            true => WindowVerdict::Agree,
+            false if self.over_limit() => WindowVerdict::OverLimit,
+            false if self.by_throughput() => WindowVerdict::AgreeByThroughput,
+            false if windows < AGREE => WindowVerdict::TooFew,
+            false => WindowVerdict::Disagree,
+        };
+        Satisfied::Windows { verdict, windows, agree: AGREE, within: self.rule.within }
     }
 }
 

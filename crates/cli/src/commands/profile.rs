@@ -12,6 +12,7 @@ use anyhow::Result;
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use streamgauge_core::EarlyEnd;
 use streamgauge_core::plan::{Endpoint, RunPlan};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, RunFacts};
@@ -115,7 +116,8 @@ fn report(settings: &Settings, measured: Measured, prompts: (u32, u32), printer:
 }
 
 fn exit(settings: &Settings, plan: &RunPlan, Recorded { summary, counts, .. }: &Recorded, facts: &RunFacts) -> Exit {
-    let ended_over = facts.ended_early.as_deref().is_some_and(|why| plan.load.stop.is_over_budget(why));
+    // A run that was ended for its budget may be within it again, with the answers that were still under way.
+    let ended_over = matches!(facts.ended_early, Some(EarlyEnd::OverBudget(_)));
     let over = ended_over || plan.load.stop.over_budget(counts.failed, counts.failed + counts.ok).is_some();
     if facts.interrupted {
         Exit::Interrupted

@@ -8,6 +8,7 @@ use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Load, Places, Ramp, RampShape};
 use streamgauge_core::record::{FailureClass, Outcome, Record};
+use streamgauge_core::{EarlyEnd, Satisfied};
 use streamgauge_load::Control;
 
 const REFUSAL: &str = r#"{"error":{"message":"overloaded"}}"#;
@@ -24,10 +25,9 @@ fn a_run_that_begins_with_failures_only_ends_early() {
         }
     });
     let ended = Trial::at(server.addr()).slots(2).requests(10_000_000).run();
-    let early = ended.facts.ended_early.as_deref().unwrap();
-    let count: usize = early.strip_prefix("the first ").unwrap().split(' ').next().unwrap().parse().unwrap();
+    let Some(EarlyEnd::AllFailed { requests }) = ended.facts.ended_early else { panic!("{:?}", ended.facts) };
+    let count = requests as usize;
     assert!(count >= 20);
-    assert_eq!(early, format!("the first {count} requests all failed"));
     assert!(ended.finished.len() >= count);
     assert!(!ended.facts.interrupted);
     let cut = ended.records().into_iter().filter(|record| record.outcome == Outcome::CutOff).count();
@@ -87,12 +87,10 @@ fn fail_every_third() -> impl Fn(&mut Peer) + Send + Sync + 'static {
 fn a_run_over_its_error_budget_ends_and_says_so() {
     let server = serve(fail_every_third());
     let ended = Trial::at(server.addr()).slots(3).threads(2).failed_share(0.25).requests(10_000_000).run();
-    let early = ended.facts.ended_early.as_deref().unwrap();
-    let numbers: Vec<f64> = early.split(' ').filter_map(|word| word.parse().ok()).collect();
-    let [failed, finished, percent] = numbers[..] else { panic!("{early}") };
-    assert!(failed > 0.25 * finished && finished >= 20.0 && percent == 25.0, "{early}");
-    assert!(early.ends_with("more than the 25 % allowed"));
-    assert!(ended.finished.len() as f64 >= finished, "all records are kept");
+    let Some(EarlyEnd::OverBudget(over)) = ended.facts.ended_early else { panic!("{:?}", ended.facts) };
+    assert!(over.failed as f64 > 0.25 * over.finished as f64 && over.finished >= 20, "{over:?}");
+    assert_eq!(over.allowed, 0.25);
+    assert!(ended.finished.len() as u64 >= over.finished, "all records are kept");
     assert!(!ended.facts.interrupted && ended.facts.satisfied.is_none());
 }
 
@@ -117,7 +115,11 @@ fn what_is_given_up_or_cut_off_is_in_no_error_budget() {
     let trial = Trial::at(server.addr()).cancel(1.0, Nanos::from_millis(30)).failed_share(0.9);
     let ended = trial.requests(300).run();
     // Half of all requests failed, but all of those that were not given up.
-    assert!(ended.facts.ended_early.unwrap().ends_with("more than the 90 % allowed"));
+    assert!(
+        matches!(&ended.facts.ended_early, Some(EarlyEnd::OverBudget(over)) if over.allowed == 0.9),
+        "{:?}",
+        ended.facts
+    );
     let failed = ended.finished.iter().filter(|finished| matches!(finished.record.outcome, Outcome::Failed(_))).count();
     assert!(failed >= 20 && failed * 10 < ended.finished.len() * 9);
 }
@@ -129,8 +131,8 @@ fn a_run_that_is_satisfied_drains_and_says_why() {
     let server = serve(move |peer| {
         while peer.request().is_some() {
             if requests.fetch_add(1, Ordering::SeqCst) == 9 {
-                remote.satisfy("known well enough".to_owned());
-                remote.satisfy("again".to_owned());
+                remote.satisfy(Satisfied::Stored("known well enough".to_owned()));
+                remote.satisfy(Satisfied::Stored("again".to_owned()));
                 settle();
             }
             peer.send(&stream(&["a"]));
@@ -138,7 +140,7 @@ fn a_run_that_is_satisfied_drains_and_says_why() {
     });
     let ended = Trial::at(server.addr()).slots(2).warmup(3).endless().control(&control).run();
     ended.all_ok(ended.finished.len() as u64);
-    assert_eq!(ended.facts.satisfied.as_deref(), Some("known well enough"));
+    assert_eq!(ended.facts.satisfied, Some(Satisfied::Stored("known well enough".to_owned())));
     assert!(!ended.facts.interrupted && ended.facts.ended_early.is_none());
     assert_eq!(control.started(), Some(ended.facts.started));
     // The first slot that found the warm-up used up began the measured part; the other may still have been at it.

@@ -157,7 +157,7 @@ fn facts_frame_the_run() {
     let ended = trial.run();
     ended.all_ok(10);
     let facts = &ended.facts;
-    assert_eq!((facts.interrupted, facts.ended_early.as_deref()), (false, None));
+    assert_eq!((facts.interrupted, facts.ended_early.as_ref()), (false, None));
     assert_eq!(facts.anchor_wall, streamgauge_core::clock::Clock::anchor_wall(&clock));
     let records = ended.records();
     assert!(records.iter().all(|record| facts.started <= record.issued && record.end <= facts.ended));

@@ -123,7 +123,7 @@ fn ended_well(ended: &Ended) {
     let records = ended.records();
     assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
     assert!(records.iter().all(|record| record.is_ok()), "{records:?}");
-    assert_eq!((ended.facts.interrupted, ended.facts.ended_early.as_deref()), (false, None));
+    assert_eq!((ended.facts.interrupted, ended.facts.ended_early.as_ref()), (false, None));
 }
 
 #[test]

@@ -278,7 +278,7 @@ mod tests {
     use streamgauge_core::plan::{EndpointKind, Target};
     use streamgauge_core::record::WindowFacts;
     use streamgauge_core::stop::StopRule;
-    use streamgauge_core::{FailureClass, Nanos, Stage};
+    use streamgauge_core::{FailureClass, Nanos, Satisfied, Stage};
     use streamgauge_stats::Span;
 
     fn written(plan: &RunPlan, summary: &Summary) -> String {
@@ -404,7 +404,8 @@ mod tests {
         steady.counts = Counts { requests: 6, ok: 6, outside: 2, ..Counts::default() };
         summary.steady_state = Some(Box::new(steady));
         let window = WindowFacts { from: span.from, to: span.to, windows: 7, stable: true };
-        let facts = RunFacts { window: Some(window), satisfied: Some("they agree".into()), ..facts() };
+        let facts =
+            RunFacts { window: Some(window), satisfied: Some(Satisfied::Stored("they agree".into())), ..facts() };
         let document = build(&plan(EndpointKind::Chat), &facts, &summary).unwrap();
         let expected = json!({"from_s": 0.5, "to_s": 1.75, "count": 7, "stable": true});
         assert_eq!((&document["run"]["windows"], &document["run"]["satisfied"]), (&expected, &json!("they agree")));

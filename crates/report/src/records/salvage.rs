@@ -3,10 +3,7 @@
 use super::Header;
 use std::collections::HashSet;
 use streamgauge_core::record::RunFacts;
-use streamgauge_core::{Nanos, Phase, Record};
-
-/// What the fidelity block says of such a run.
-const KILLED: &str = "killed, or still going on: its records have no end";
+use streamgauge_core::{EarlyEnd, Nanos, Phase, Record};
 
 /// Gathers from records, in any order, what a run's facts would have said. What no record knows stays out: how busy the
 /// load threads were, and which idle connections were replaced.
@@ -48,7 +45,7 @@ impl Salvage {
             ended,
             anchor_wall: self.anchor_wall,
             kernel_stamps: self.kernel_stamps,
-            ended_early: Some(KILLED.to_owned()),
+            ended_early: Some(EarlyEnd::Killed),
             connections_opened: self.connections,
             ..RunFacts::default()
         }
@@ -85,7 +82,7 @@ mod tests {
         assert_eq!((facts.started, facts.ended, facts.anchor_wall), (Nanos(10), Nanos(40), 9));
         assert!(facts.kernel_stamps && !facts.interrupted && facts.threads.is_empty());
         assert_eq!(facts.connections_opened, 4);
-        assert!(facts.ended_early.unwrap().starts_with("killed"));
+        assert_eq!(facts.ended_early, Some(EarlyEnd::Killed));
         let nothing = Salvage::new(&header).facts();
         assert_eq!((nothing.started, nothing.ended, nothing.kernel_stamps), (Nanos::ZERO, Nanos::ZERO, false));
     }

@@ -3,10 +3,10 @@
 use crate::listener::Listener;
 use anyhow::Result;
 use std::sync::Arc;
-use streamgauge_core::Record;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::WindowFacts;
+use streamgauge_core::{Record, Satisfied};
 use streamgauge_stats::windows::{LATE, Lenience};
 use streamgauge_stats::{Accumulator, Confidence, Windows};
 
@@ -47,7 +47,7 @@ impl Rules {
 
     /// Looks whether the run is to end, and says why. `known` is when every record that there was had come in, `now` the
     /// time.
-    pub fn look(&mut self, so_far: &mut Accumulator, started: Nanos, known: Nanos, now: Nanos) -> Option<String> {
+    pub fn look(&mut self, so_far: &mut Accumulator, started: Nanos, known: Nanos, now: Nanos) -> Option<Satisfied> {
         let until = self.duration.map_or(known - LATE, |duration| (known - LATE).min(started + duration));
         let agreed = self.windows.as_mut().and_then(|windows| {
             let before = windows.passes().len();
@@ -123,7 +123,7 @@ mod tests {
         let now = end + LATE + LATE;
         assert_eq!(rules.look(&mut so_far(), start, end + LATE - Nanos(1), now), None);
         let why = rules.look(&mut so_far(), start, end + LATE, now).unwrap();
-        assert_eq!(why, "all 2 windows are over, too few to agree");
+        assert_eq!(why.to_string(), "all 2 windows are over, too few to agree");
     }
 
     #[test]

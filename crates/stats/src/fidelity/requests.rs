@@ -17,7 +17,7 @@ pub(super) fn no_success(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 pub(super) fn ended_early(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let facts = evidence.facts;
     let why = match &facts.ended_early {
-        Some(why) => why.clone(),
+        Some(why) => why.to_string(),
         None if facts.interrupted => "interrupted".to_owned(),
         None => return None,
     };

@@ -5,7 +5,7 @@ use streamgauge_core::arrival::Arrival;
 use streamgauge_core::load::Load;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::stop::ConfidenceRule;
-use streamgauge_core::{Nanos, Record};
+use streamgauge_core::{Nanos, Record, Satisfied};
 use streamgauge_stats::confidence::{APART, LOOK_FROM};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, Confidence, Estimate, Grade, Interval};
 
@@ -44,7 +44,7 @@ fn decide(rule: ConfidenceRule, records: impl Iterator<Item = Record>, gap: Nano
         Accumulator::new(AccumulatorConfig { goodput: goodput(&[("request_latency", 1e9)]), ..config() });
     records.zip(0..).find_map(|(record, seq): (Record, i64)| {
         accumulator.add(&record);
-        Some((seq as u64 + 1, confidence.look(&mut accumulator, Nanos(gap.0 * seq))?))
+        Some((seq as u64 + 1, confidence.look(&mut accumulator, Nanos(gap.0 * seq))?.to_string()))
     })
 }
 
@@ -109,7 +109,7 @@ fn looking_changes_nothing() {
 fn the_row_says_how_well_it_is_known() {
     let of = |rule: ConfidenceRule, count: u64, satisfied: bool| {
         let config = AccumulatorConfig { confidence: Some(rule), ..config() };
-        let facts = RunFacts { satisfied: satisfied.then(|| "known".into()), ..facts() };
+        let facts = RunFacts { satisfied: satisfied.then(|| Satisfied::Stored("known".into())), ..facts() };
         let summary = summary_of(config, &facts, &(0..count).map(record).collect::<Vec<_>>());
         let row = row(&summary, "confidence").unwrap().clone();
         (row.grade, row.value, row.remedy.is_some())

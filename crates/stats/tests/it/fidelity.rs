@@ -3,7 +3,7 @@
 use crate::support::{config, facts, failure, row, stream, summary, summary_of};
 use streamgauge_core::plan::{Stamps, TokenCount};
 use streamgauge_core::record::{RunFacts, ThreadFacts, Unreadable};
-use streamgauge_core::{Chunk, FailureClass, Nanos, Outcome, Record, Stage};
+use streamgauge_core::{Chunk, EarlyEnd, FailureClass, Nanos, Outcome, Record, Stage};
 use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
 
 pub fn streams(count: u64) -> Vec<Record> {
@@ -426,11 +426,11 @@ fn failures_count_and_cut_off_requests_are_no_failures() {
     assert_eq!(row(&with(1, 0, 0), "cut_off_requests"), None);
     // Where the run was ended early, more time would have changed nothing.
     let cut = [Record { outcome: Outcome::CutOff, ..stream(0, 0, 10, 2) }];
-    let advice = |ended_early: Option<&str>| {
-        let facts = RunFacts { ended_early: ended_early.map(str::to_owned), ..facts() };
+    let advice = |ended_early: Option<EarlyEnd>| {
+        let facts = RunFacts { ended_early, ..facts() };
         row(&summary_of(config(), &facts, &cut), "cut_off_requests").unwrap().remedy.clone().unwrap()
     };
-    assert!(advice(None).contains("--grace-period") && !advice(Some("too many failed")).contains("--grace-period"));
+    assert!(advice(None).contains("--grace-period") && !advice(Some(EarlyEnd::Killed)).contains("--grace-period"));
 }
 
 #[test]
@@ -495,6 +495,7 @@ fn a_run_that_ended_early_says_why() {
         |facts: RunFacts| row(&summary_of(config(), &facts, &streams(1)), "ended_early").map(|row| row.value.clone());
     assert_eq!(why(facts()), None);
     assert_eq!(why(RunFacts { interrupted: true, ..facts() }).as_deref(), Some("interrupted"));
-    let reason = "the first 20 requests all failed";
-    assert_eq!(why(RunFacts { ended_early: Some(reason.to_owned()), ..facts() }).as_deref(), Some(reason));
+    let end = EarlyEnd::AllFailed { requests: 20 };
+    let shown = "the first 20 requests all failed";
+    assert_eq!(why(RunFacts { ended_early: Some(end), ..facts() }).as_deref(), Some(shown));
 }

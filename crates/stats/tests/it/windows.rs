@@ -38,14 +38,15 @@ fn seconds(windows: &[(i64, i64)]) -> Vec<Record> {
 fn decision(rule: StabilityRule, records: &[Record]) -> Option<(i64, String)> {
     let mut windows = Windows::new(rule);
     records.iter().for_each(|record| windows.add(record));
-    (0..100).find_map(|tick| Some((tick * 100, windows.look(START, START + Nanos::from_millis(tick * 100))?)))
+    (0..100)
+        .find_map(|tick| Some((tick * 100, windows.look(START, START + Nanos::from_millis(tick * 100))?.to_string())))
 }
 
 /// The same with Perf Analyzer's rules beside the plan's, and the windows themselves.
 fn lenient(rule: StabilityRule, lenience: Lenience, records: &[Record]) -> (Option<(i64, String)>, Windows) {
     let mut windows = Windows::new(rule).with(lenience);
     records.iter().for_each(|record| windows.add(record));
-    let look = |tick: i64| Some((tick * 100, windows.look(START, START + Nanos::from_millis(tick * 100))?));
+    let look = |tick: i64| Some((tick * 100, windows.look(START, START + Nanos::from_millis(tick * 100))?.to_string()));
     let found = (0..100).find_map(look);
     (found, windows)
 }

@@ -223,6 +223,7 @@ fn unusual(text: &mut String, series: &Series) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SeriesEnd;
     use super::super::tests::{run, two_levels};
     use super::*;
     use streamgauge_core::load::Load;
@@ -271,7 +272,7 @@ mod tests {
         series.levels[1].runs[0].prompts_known = 7;
         series.levels[1].runs[0].summary.distributions[0].1.count = 59;
         series.not_run = vec![Load::concurrency(8)];
-        series.ended_early = Some("interrupted".into());
+        series.ended_early = Some(SeriesEnd::Interrupted);
         let text = render(&series);
         for line in [
             "! concurrency 1: nothing was measured\n",

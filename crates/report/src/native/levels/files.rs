@@ -22,7 +22,7 @@ pub fn write_json(mut out: impl Write, series: &Series) -> io::Result<()> {
         "repeat": series.repeat,
         "levels": series.levels.iter().map(level).collect::<io::Result<Value>>()?,
         "not_run": series.not_run.iter().map(ToString::to_string).collect::<Value>(),
-        "ended_early": series.ended_early,
+        "ended_early": series.ended_early.as_ref().map(ToString::to_string),
     });
     indented::write(&mut out, &document)?;
     out.flush()

@@ -5,10 +5,11 @@ pub mod console;
 pub mod files;
 
 use crate::genai::names::directory_name;
+use std::fmt;
 use std::path::PathBuf;
-use streamgauge_core::RunPlan;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::seed::Seed;
+use streamgauge_core::{EarlyEnd, RunPlan};
 use streamgauge_stats::{Across, Metric, Statistic, Summary};
 
 /// A series as far as it has come.
@@ -23,7 +24,28 @@ pub struct Series {
     /// The levels of the plan that were not.
     pub not_run: Vec<Load>,
     /// Why the series ended before its plan.
-    pub ended_early: Option<String>,
+    pub ended_early: Option<SeriesEnd>,
+}
+
+/// Why a series of runs ended before its plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeriesEnd {
+    /// The user interrupted it.
+    Interrupted,
+    /// No request of the last run was answered, and the server is unreachable or only fails.
+    NoneAnswered,
+    /// The last run could not be made, for the reason that is given.
+    RunFailed(String),
+}
+
+impl fmt::Display for SeriesEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SeriesEnd::Interrupted => "interrupted",
+            SeriesEnd::NoneAnswered => "no request got through",
+            SeriesEnd::RunFailed(why) => why,
+        })
+    }
 }
 
 /// The runs of one level: at least one.
@@ -51,7 +73,7 @@ pub struct OneRun {
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// Why it ended before its plan.
-    pub ended_early: Option<String>,
+    pub ended_early: Option<EarlyEnd>,
 }
 
 impl LevelRuns {
