@@ -10,7 +10,7 @@ use crate::execute::books::{Books, Recorded};
 use crate::execute::recorder::Recorder;
 use crate::execute::rules::Rules;
 use crate::listener::Listener;
-use crate::observe::Observer;
+use crate::observe::{self, Observers};
 use crate::prepare::job::job;
 use crate::prepare::probe;
 use crate::prepare::settled::Settled;
@@ -121,12 +121,14 @@ fn load(
     let rules = Rules::of(&job.plan, spec.lenience, listener.clone())?;
     let tokenizer = shared.tokenizer.clone();
     let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
-    let observer = match &shared.triton {
-        Some(triton) if triton.is_watched() => {
-            Some(Observer::start(&job.plan, triton, &shared.routes, job.clock, control.clone())?)
-        }
-        _ => None,
-    };
+    let observers = Observers::start(&observe::Context {
+        plan: &job.plan,
+        asked: &spec.observe,
+        triton: shared.triton.as_ref(),
+        routes: &shared.routes,
+        clock: job.clock,
+        control: control.clone(),
+    })?;
     let (batches, incoming) = sync_channel(BATCHES);
     let (tell_facts, facts) = channel();
     std::thread::scope(|scope| {
@@ -137,7 +139,7 @@ fn load(
         let mut facts = run.finish(|progress| listener.progress(progress, job.clock.now()));
         listener.ended();
         facts.delayed_acks = shared.delayed_acks;
-        facts.server = observer.map(|observer| observer.finish(listener.as_ref())).transpose()?;
+        observers.finish(&mut facts, listener.as_ref())?;
         // The recorder waits for it.
         let _ = tell_facts.send(facts);
         recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))

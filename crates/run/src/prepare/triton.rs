@@ -4,7 +4,7 @@ use crate::error::usage;
 use crate::listener::Listener;
 use crate::prepare::hints::{self, Mishap};
 use crate::prepare::waiting::Waiting;
-use crate::spec::{Metrics, Observe};
+use crate::spec::Observe;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use std::sync::Arc;
 use streamgauge_core::clock::{Nanos, SystemClock};
@@ -30,8 +30,6 @@ pub struct Triton {
     pub watched: Watched,
     /// Whether the server tells its counters.
     pub statistics: bool,
-    /// Its metrics page, where that is to be read too.
-    pub metrics: Option<Metrics>,
 }
 
 impl Triton {
@@ -89,12 +87,7 @@ impl Triton {
             generate(plan, &model, listener)?;
         }
         let statistics = observe.statistics && server.extensions.iter().any(|extension| extension == "statistics");
-        Ok(Triton { model, watched, statistics, metrics: observe.metrics.clone() })
-    }
-
-    /// Whether there is anything to watch beside the load.
-    pub fn is_watched(&self) -> bool {
-        self.statistics || self.metrics.is_some()
+        Ok(Triton { model, watched, statistics })
     }
 
     /// Gives a prompt the inputs that the plan's backend wants, where prompts are made for one.
