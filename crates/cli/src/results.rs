@@ -34,7 +34,7 @@ impl Results<'_> {
     /// When a file cannot get its name.
     pub fn publish(self, printer: &Printer) -> Result<bool> {
         let Results { style, plan, facts, recorded, mut artifacts, dir } = self;
-        let Recorded { summary, counts, mut write_error, undecodable } = recorded;
+        let Recorded { summary, counts, mut write_error, left_out } = recorded;
         if write_error.is_none() {
             write_error = write_summaries(plan, &summary, facts, &mut artifacts).err().map(Into::into);
         }
@@ -54,11 +54,8 @@ impl Results<'_> {
         if let Some(satisfied) = &facts.satisfied {
             printer.note(&format!("the run ended: {satisfied}"));
         }
-        if undecodable > 0 {
-            printer.note(&format!(
-                "note: {undecodable} bytes of the replies are not UTF-8 and are left out of {}",
-                plan.output.export_file
-            ));
+        for (file, bytes) in left_out {
+            printer.note(&format!("note: {bytes} bytes of the replies are not UTF-8 and are left out of {file}"));
         }
         if let Some(error) = write_error {
             // The files stay under their temporary names, readable as far as they go.

@@ -5,21 +5,19 @@ mod directory;
 mod spool;
 pub mod whole;
 
+use crate::documents::{DOCUMENTS, DocumentKind, Results};
+use crate::sinks::{OpenSink, SINKS, SinkKind, Start};
 use spool::remove;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use streamgauge_core::plan::ExportLevel;
+use streamgauge_core::plan::Output;
 
+pub use crate::genai::inputs::INPUTS;
+pub use crate::records::RECORDS;
 pub use directory::RunDirectory;
 pub use spool::{Spool, create_temporary, partial, write_whole};
-
-/// Name of our own file of records.
-pub const RECORDS: &str = "records.jsonl";
-
-/// Name of the file of prompts.
-pub const INPUTS: &str = "inputs.json";
 
 /// Why the files of a run cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +53,11 @@ pub enum ArtifactError {
     Name(String),
 }
 
-/// The files of a run. Dropped without [`Artifacts::commit`], they stay under their temporary names
-/// (`.records.jsonl.partial`), readable as far as they were flushed.
+/// The files of a run, open under temporary names (`.records.jsonl.partial`). Where [`Artifacts::commit`] is not reached, they stay under
+/// those names, readable as far as they were flushed.
 pub struct Artifacts {
-    /// `inputs.json`; absent when files are made again from records.
-    pub inputs: Option<Spool>,
-    /// `records.jsonl`; absent at the summary level and when files are made again from it.
-    pub records: Option<Spool>,
-    /// Perf Analyzer's export; absent at the summary level and when it cannot be made again.
-    pub export: Option<Spool>,
-    /// The summary as JSON.
-    pub summary_json: Spool,
-    /// The summary as CSV.
-    pub summary_csv: Spool,
+    sinks: Vec<(&'static SinkKind, Spool)>,
+    documents: Vec<(&'static DocumentKind, Spool)>,
     /// What an earlier run may have left that this one does not write.
     stale: Vec<PathBuf>,
     /// Keeps other runs out until the files have their names; absent when files are made again from records.
@@ -75,55 +65,74 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    /// Opens every file of a run at that level in `directory` under its temporary name.
+    /// Opens every file that a run with such output writes in `directory`, under its temporary name.
     ///
     /// # Errors
-    /// When a file cannot be made, or `export_file` cannot be the export's name.
-    pub fn open(directory: RunDirectory, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
-        let [json, csv] = summary_names(export_file)?;
+    /// When a file cannot be made, or a file name of `output` is not one that a file can have beside the others.
+    pub fn open(directory: RunDirectory, output: &Output) -> Result<Artifacts, ArtifactError> {
+        check_names(output)?;
         let dir = directory.path();
-        let open = |name: &str| Spool::of_run(dir.join(name));
-        let detailed = level != ExportLevel::Summary;
-        Ok(Artifacts {
-            inputs: Some(open(INPUTS)?),
-            records: detailed.then(|| open(RECORDS)).transpose()?,
-            export: detailed.then(|| open(export_file)).transpose()?,
-            summary_json: open(&json)?,
-            summary_csv: open(&csv)?,
-            stale: if detailed { Vec::new() } else { vec![dir.join(RECORDS), dir.join(export_file)] },
-            directory: Some(directory),
-        })
+        let (wanted, unwanted): (Vec<&SinkKind>, Vec<&SinkKind>) =
+            SINKS.into_iter().partition(|kind| kind.is_wanted(output));
+        let (sinks, documents) = spools(output, wanted, |name| Spool::of_run(dir.join(name)))?;
+        let stale = unwanted.into_iter().map(|kind| dir.join((kind.file_name)(output))).collect();
+        Ok(Artifacts { sinks, documents, stale, directory: Some(directory) })
     }
 
-    /// Creates `dir` and opens in it what can be made again from records: the summaries, and Perf Analyzer's export if it
-    /// is wanted. Their temporary names are this process's own: a run that still writes in `dir`, or what is left of one, is
-    /// not touched, and neither is another report.
+    /// Creates `dir` and opens in it what can be made again from the records of a run with such output; `has_inputs` says whether the
+    /// run's inputs are known too. The temporary names are this process's own: a run that still writes in `dir`, or what is left of
+    /// one, is not touched, and neither is another report.
     ///
     /// # Errors
     /// As those of [`Artifacts::open`].
-    pub fn again(dir: &Path, export_file: &str, with_export: bool) -> Result<Artifacts, ArtifactError> {
-        let [json, csv] = summary_names(export_file)?;
+    pub fn again(dir: &Path, output: &Output, has_inputs: bool) -> Result<Artifacts, ArtifactError> {
+        check_names(output)?;
         create_directory(dir)?;
-        let open = |name: &str| Spool::of_this_process(dir.join(name));
-        Ok(Artifacts {
-            inputs: None,
-            records: None,
-            export: with_export.then(|| open(export_file)).transpose()?,
-            summary_json: open(&json)?,
-            summary_csv: open(&csv)?,
-            stale: Vec::new(),
-            directory: None,
+        let remade = SINKS.into_iter().filter(|kind| kind.can_be_remade(output, has_inputs));
+        let (sinks, documents) = spools(output, remade, |name| Spool::of_this_process(dir.join(name)))?;
+        Ok(Artifacts { sinks, documents, stale: Vec::new(), directory: None })
+    }
+
+    /// Where the records are until they have their final name; none where they are not written.
+    pub fn records(&self) -> Option<&Path> {
+        let mut spools = self.sinks.iter().map(|(_, spool)| spool);
+        spools.find(|spool| spool.path().ends_with(RECORDS)).map(Spool::temporary)
+    }
+
+    /// Writes the beginning of each file that is written while the run goes on, and returns what takes the records: each with the
+    /// name of its file.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn begin(&mut self, start: &Start<'_>) -> Result<Vec<(String, OpenSink<'_>)>, ArtifactError> {
+        self.sinks
+            .iter_mut()
+            .map(|(kind, spool)| {
+                let name = (kind.file_name)(&start.plan.output).to_owned();
+                let temporary = spool.temporary().to_owned();
+                let opened = (kind.open)(spool, start).and_then(|mut sink| sink.flush().map(|()| sink));
+                Ok((name, opened.map_err(|cause| failure(&temporary, cause))?))
+            })
+            .collect()
+    }
+
+    /// Writes every document.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn write_documents(&mut self, results: &Results<'_>) -> Result<(), ArtifactError> {
+        self.documents.iter_mut().try_for_each(|(kind, spool)| {
+            (kind.write)(spool, results).map_err(|cause| failure(spool.temporary(), cause))
         })
     }
 
-    /// Hands what was written so far to the system, so that it outlives this process.
+    /// Passes what was written so far to the operating system, so that it outlives this process.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn flush(&mut self) -> Result<(), ArtifactError> {
-        let mut spools = vec![&mut self.summary_json, &mut self.summary_csv];
-        spools.extend([&mut self.inputs, &mut self.records, &mut self.export].into_iter().flatten());
-        spools.into_iter().try_for_each(Spool::hand_over)
+        let sinks = self.sinks.iter_mut().map(|(_, spool)| spool);
+        sinks.chain(self.documents.iter_mut().map(|(_, spool)| spool)).try_for_each(Spool::hand_over)
     }
 
     /// Ends the files of a run that left `records` records, and says whether they are there now. With records they take
@@ -135,22 +144,37 @@ impl Artifacts {
     pub fn commit(mut self, records: u64) -> Result<bool, ArtifactError> {
         let _locked = self.directory.take();
         if records == 0 {
-            self.spools().try_for_each(Spool::discard)?;
+            self.into_spools().try_for_each(Spool::discard)?;
             return Ok(false);
         }
         self.flush()?;
         for path in std::mem::take(&mut self.stale) {
             remove(&path)?;
         }
-        self.spools().try_for_each(Spool::settle)?;
+        self.into_spools().try_for_each(Spool::settle)?;
         Ok(true)
     }
 
     /// All files, those that the others are made from first.
-    fn spools(self) -> impl Iterator<Item = Spool> {
-        let details = [self.records, self.export, self.inputs].into_iter().flatten();
-        details.chain([self.summary_json, self.summary_csv])
+    fn into_spools(self) -> impl Iterator<Item = Spool> {
+        let sinks = self.sinks.into_iter().map(|(_, spool)| spool);
+        sinks.chain(self.documents.into_iter().map(|(_, spool)| spool))
     }
+}
+
+/// Spools with the kinds of files that they are for.
+type Spools<K> = Vec<(&'static K, Spool)>;
+
+/// Opens a spool for each of these sinks and for each document.
+fn spools(
+    output: &Output,
+    sinks: impl IntoIterator<Item = &'static SinkKind>,
+    open: impl Fn(&str) -> Result<Spool, ArtifactError>,
+) -> Result<(Spools<SinkKind>, Spools<DocumentKind>), ArtifactError> {
+    let sinks = sinks.into_iter().map(|kind| Ok((kind, open((kind.file_name)(output))?))).collect::<Result<_, _>>()?;
+    let documents =
+        DOCUMENTS.into_iter().map(|kind| Ok((kind, open(&(kind.file_name)(output))?))).collect::<Result<_, _>>()?;
+    Ok((sinks, documents))
 }
 
 /// Whether a directory could be made there, as far as can be told without making it: nothing above it or in its place is
@@ -172,15 +196,14 @@ fn create_directory(dir: &Path) -> Result<(), ArtifactError> {
     fs::create_dir_all(dir).map_err(|cause| ArtifactError::Directory { path: dir.display().to_string(), cause })
 }
 
-/// Names of the two summaries, made from the export's as GenAI-Perf makes them.
-fn summary_names(export_file: &str) -> Result<[String; 2], ArtifactError> {
-    let refusal = || ArtifactError::Name(export_file.into());
-    let path = Path::new(export_file);
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).ok_or_else(refusal)?;
-    let summaries = ["json", "csv"].map(|extension| format!("{stem}_genai_perf.{extension}"));
-    let names: BTreeSet<&str> = [INPUTS, RECORDS, export_file, &summaries[0], &summaries[1]].into();
-    let plain = path.file_name().is_some_and(|name| name == export_file);
-    if plain && names.len() == 5 { Ok(summaries) } else { Err(refusal()) }
+/// Refuses a name of the export that is not the plain name of a file, or that another file of the run has.
+fn check_names(output: &Output) -> Result<(), ArtifactError> {
+    let path = Path::new(&output.export_file);
+    let is_plain = path.file_name().is_some_and(|name| name == output.export_file.as_str());
+    let sinks = SINKS.iter().map(|kind| (kind.file_name)(output).to_owned());
+    let names: BTreeSet<String> = sinks.chain(DOCUMENTS.iter().map(|kind| (kind.file_name)(output))).collect();
+    let is_alone = names.len() == SINKS.len() + DOCUMENTS.len();
+    if is_plain && is_alone { Ok(()) } else { Err(ArtifactError::Name(output.export_file.clone())) }
 }
 
 fn failure(path: &Path, cause: io::Error) -> ArtifactError {
@@ -191,9 +214,21 @@ fn failure(path: &Path, cause: io::Error) -> ArtifactError {
 mod tests {
     use super::*;
     use std::io::Write;
+    use streamgauge_core::plan::ExportLevel;
+
+    fn output(export_file: &str, export: ExportLevel) -> Output {
+        Output { export, export_file: export_file.into(), ..streamgauge_testing::plan().output }
+    }
 
     fn open(dir: &Path, export_file: &str, level: ExportLevel) -> Result<Artifacts, ArtifactError> {
-        Artifacts::open(RunDirectory::lock(dir)?, export_file, level)
+        Artifacts::open(RunDirectory::lock(dir)?, &output(export_file, level))
+    }
+
+    /// The open file that will have that name.
+    fn spool<'a>(artifacts: &'a mut Artifacts, name: &str) -> &'a mut Spool {
+        let sinks = artifacts.sinks.iter_mut().map(|(_, spool)| spool);
+        let mut spools = sinks.chain(artifacts.documents.iter_mut().map(|(_, spool)| spool));
+        spools.find(|spool| spool.path().ends_with(name)).unwrap()
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -212,7 +247,7 @@ mod tests {
             [".inputs.json", ".mine.json", ".mine_genai_perf.csv", ".mine_genai_perf.json", ".records.jsonl"]
                 .map(|name| format!("{name}.partial"));
         assert_eq!(names(&dir), temporary);
-        artifacts.records.as_mut().unwrap().write_all(b"line\n").unwrap();
+        spool(&mut artifacts, RECORDS).write_all(b"line\n").unwrap();
         artifacts.flush().unwrap();
         assert_eq!(fs::read(dir.join(".records.jsonl.partial")).unwrap(), b"line\n");
         assert!(artifacts.commit(1).unwrap());
@@ -224,17 +259,19 @@ mod tests {
     #[test]
     fn what_is_made_again_leaves_a_run_in_the_same_place_alone() {
         let root = tempfile::tempdir().unwrap();
-        let open = || open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
+        const SUMMARY: &str = "profile_export_genai_perf.json";
+        let output = output("profile_export.json", ExportLevel::Records);
+        let open = || Artifacts::open(RunDirectory::lock(root.path()).unwrap(), &output).unwrap();
         open().commit(1).unwrap();
         let mut live = open();
-        live.summary_json.write_all(b"live").unwrap();
-        let mut again = Artifacts::again(root.path(), "profile_export.json", true).unwrap();
-        again.summary_json.write_all(b"again").unwrap();
+        spool(&mut live, SUMMARY).write_all(b"live").unwrap();
+        let mut again = Artifacts::again(root.path(), &output, true).unwrap();
+        spool(&mut again, SUMMARY).write_all(b"again").unwrap();
         // Two reports of the same run may be made at once.
-        let other = Artifacts::again(root.path(), "profile_export.json", true).unwrap();
+        let other = Artifacts::again(root.path(), &output, true).unwrap();
         assert!(again.commit(1).unwrap());
         assert!(!other.commit(0).unwrap());
-        let summary = root.path().join("profile_export_genai_perf.json");
+        let summary = root.path().join(SUMMARY);
         assert_eq!(fs::read(&summary).unwrap(), b"again");
         assert!(live.commit(1).unwrap());
         assert_eq!(fs::read(&summary).unwrap(), b"live");
@@ -245,7 +282,7 @@ mod tests {
     fn a_second_run_in_the_directory_of_a_live_one_is_refused_and_touches_nothing() {
         let root = tempfile::tempdir().unwrap();
         let mut live = open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
-        live.records.as_mut().unwrap().write_all(b"live").unwrap();
+        spool(&mut live, RECORDS).write_all(b"live").unwrap();
         live.flush().unwrap();
         let refused = open(root.path(), "other.json", ExportLevel::Records).err().unwrap();
         assert!(matches!(refused, ArtifactError::InUse { .. }), "{refused}");
@@ -268,8 +305,8 @@ mod tests {
             victim
         };
         let mut run = open(root.path(), "profile_export.json", ExportLevel::Records).unwrap();
-        run.records.as_mut().unwrap().write_all(b"new").unwrap();
-        run.inputs.as_mut().unwrap().write_all(b"new").unwrap();
+        spool(&mut run, RECORDS).write_all(b"new").unwrap();
+        spool(&mut run, INPUTS).write_all(b"new").unwrap();
         run.commit(1).unwrap();
         assert_eq!(fs::read(root.path().join(RECORDS)).unwrap(), b"new");
         #[cfg(unix)]

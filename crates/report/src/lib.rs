@@ -5,10 +5,12 @@
 //! comes after.
 
 pub mod artifacts;
+pub mod documents;
 pub mod genai;
 pub mod native;
 pub mod perf_analyzer;
 pub mod records;
+pub mod sinks;
 #[cfg(test)]
 mod testing;
 mod text;

@@ -23,6 +23,9 @@ pub use salvage::Salvage;
 use streamgauge_core::Nanos;
 pub use writer::RecordWriter;
 
+/// The name of the file.
+pub const RECORDS: &str = "records.jsonl";
+
 /// What the stamps of output events are counted from.
 fn origin(sent: Option<Nanos>, issued: Nanos) -> i64 {
     sent.unwrap_or(issued).0

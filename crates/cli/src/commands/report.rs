@@ -33,11 +33,10 @@ pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
     // The texts of the replies are in no record: the export of a whole run is kept as that run made it.
     let made = source.export(&plan);
     let bodies = if made.is_some() { None } else { bodies(&plan, &source, printer) };
-    let mut artifacts =
-        Artifacts::again(&dir, &plan.output.export_file, bodies.is_some()).map_err(|error| match error {
-            ArtifactError::Name(_) => usage(anyhow!("{shown}: {error}")),
-            _ => error.into(),
-        })?;
+    let mut artifacts = Artifacts::again(&dir, &plan.output, bodies.is_some()).map_err(|error| match error {
+        ArtifactError::Name(_) => usage(anyhow!("{shown}: {error}")),
+        _ => error.into(),
+    })?;
     let anchor_wall = reader.header().anchor_wall_ns;
     let mut books =
         Books::open(&plan, &bodies.unwrap_or_default(), anchor_wall, &mut artifacts)?.read_from(&source.records);

@@ -6,6 +6,9 @@ use serde_json::Value;
 use std::io::{self, BufRead, Write};
 use streamgauge_core::plan::EndpointKind;
 
+/// The name of the file.
+pub const INPUTS: &str = "inputs.json";
+
 /// Writes `inputs` as GenAI-Perf lays them out: an entry holds tensors by name, or the body as its `payload`.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! What GenAI-Perf calls the parts of a plan: in the names of its directories and in its files.
 
+use std::path::Path;
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::RunPlan;
@@ -18,6 +19,12 @@ pub fn directory_name(plan: &RunPlan) -> String {
         _ => endpoint.kind.name(),
     };
     format!("{model}{multi}-{service}-{shape}-{}", stimulus(&plan.load.mode))
+}
+
+/// The name of the summary in a format, made from the name of the export as GenAI-Perf makes it.
+pub(crate) fn summary_file(export_file: &str, extension: &str) -> String {
+    let stem = Path::new(export_file).file_stem().unwrap_or_default().to_string_lossy();
+    format!("{stem}_genai_perf.{extension}")
 }
 
 /// `concurrency{n}`, `request_rate{r}` or the like; a rate with a cap has both, as AIPerf writes it, so that two caps have

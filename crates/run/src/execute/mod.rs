@@ -16,8 +16,7 @@ use crate::prepare::probe;
 use crate::prepare::settled::Settled;
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
-use anyhow::{Context, Result, anyhow};
-use std::io::Write;
+use anyhow::{Result, anyhow};
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use streamgauge_core::clock::{Clock, SystemClock};
@@ -27,7 +26,7 @@ use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Control, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
-use streamgauge_report::genai::{csv, inputs, json};
+use streamgauge_report::documents::Results;
 use streamgauge_stats::Summary;
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
@@ -66,11 +65,10 @@ pub fn measure(
         settled.apply(&mut plan.endpoint);
     }
     let prompts = prompts(&plan, shared)?;
-    let mut artifacts =
-        Artifacts::open(directory, &plan.output.export_file, plan.output.export).map_err(|error| match error {
-            ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
-            _ => error.into(),
-        })?;
+    let mut artifacts = Artifacts::open(directory, &plan.output).map_err(|error| match error {
+        ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
+        _ => error.into(),
+    })?;
     let control = control(&plan)?;
     if plan.probe
         && shared.probed.is_none()
@@ -81,14 +79,9 @@ pub fn measure(
     }
     shared.probed = Some(Settled::of(&plan.endpoint));
     let (job, bodies) = job(Arc::new(plan), &prompts, shared, clock)?;
-    // Handed over at once: records that outlive a kill are of no use without their prompts.
-    if let Some(inputs) = &mut artifacts.inputs {
-        inputs::write(&mut *inputs, job.plan.endpoint.kind, &bodies)
-            .and_then(|()| inputs.flush())
-            .context("inputs.json cannot be written")?;
-    }
+    let books = Books::open(&job.plan, &bodies, clock.anchor_wall(), &mut artifacts)?;
     listener.started(&job.plan);
-    let (recorded, facts) = load(spec, job.clone(), control, &bodies, shared, &mut artifacts, listener)?;
+    let (recorded, facts) = load(spec, job.clone(), control, books, shared, listener)?;
     Ok(Measured { plan: job.plan.clone(), prompts, recorded, facts, artifacts })
 }
 
@@ -112,12 +105,10 @@ fn load(
     spec: &RunSpec,
     job: Arc<Job>,
     control: Control,
-    bodies: &[serde_json::Value],
+    books: Books<'_>,
     shared: &Preparation,
-    artifacts: &mut Artifacts,
     listener: &Arc<dyn Listener>,
 ) -> Result<(Recorded, RunFacts)> {
-    let books = Books::open(&job.plan, bodies, job.clock.anchor_wall(), artifacts)?;
     let rules = Rules::of(&job.plan, spec.lenience, listener.clone())?;
     let tokenizer = shared.tokenizer.clone();
     let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
@@ -146,7 +137,7 @@ fn load(
     })
 }
 
-/// Writes the files of summaries.
+/// Writes the documents that are made of a run's results.
 ///
 /// # Errors
 /// When one cannot be written.
@@ -155,7 +146,6 @@ pub fn write_summaries(
     summary: &Summary,
     facts: &RunFacts,
     artifacts: &mut Artifacts,
-) -> std::io::Result<()> {
-    json::write(&mut artifacts.summary_json, plan, facts, summary)?;
-    csv::write(&mut artifacts.summary_csv, plan.endpoint.streaming, summary)
+) -> Result<(), ArtifactError> {
+    artifacts.write_documents(&Results { plan, facts, summary })
 }

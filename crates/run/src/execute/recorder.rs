@@ -38,8 +38,6 @@ impl Recorder<'_> {
     /// Takes batches until their senders are gone, then closes the books with the run's facts, to which it adds which windows
     /// the figures are of. Those are the facts that stand in every file.
     pub fn run(mut self, batches: Receiver<Batch>, facts: Receiver<RunFacts>) -> (Recorded, RunFacts) {
-        // The files' beginnings at once: records that outlive a kill are of no use without their plan.
-        self.books.flush();
         let mut flushed = self.clock.now();
         let mut known = flushed;
         let wait = if self.rules.any() { LOOK } else { FLUSH };

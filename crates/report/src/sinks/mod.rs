@@ -1,0 +1,90 @@
+//! The files that are written while a run goes on.
+//!
+//! Each kind is one module with a value of [`SinkKind`], and one line of [`SINKS`]. Everything else follows from that value: whether the
+//! file is opened, its temporary name, what an older run may have left under its name, and whether `report` makes it again from records.
+
+mod inputs;
+mod perf_analyzer;
+mod records;
+
+use serde_json::Value;
+use std::io::{self, Write};
+use streamgauge_core::plan::{ExportLevel, Output, RunPlan};
+use streamgauge_core::record::RunFacts;
+use streamgauge_core::{Received, Record};
+
+/// Every kind of file that is written while a run goes on. They get their final names in this order: those that others are made from come
+/// first.
+pub static SINKS: [&SinkKind; 3] = [&records::SINK, &perf_analyzer::SINK, &inputs::SINK];
+
+/// What is written to one file while a run goes on.
+pub trait RecordSink {
+    /// Adds one request, whatever its phase and outcome. `received` is empty where the record is read from a file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    fn record(&mut self, record: &Record, received: &Received) -> io::Result<()>;
+
+    /// Passes what can be read by itself to the operating system, so that it outlives this process.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Completes the file with what belongs to no single request, and returns how many bytes of answers its format could not hold.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    fn finish(self: Box<Self>, facts: &RunFacts) -> io::Result<u64>;
+}
+
+/// Where a sink writes to.
+pub type Out<'a> = &'a mut (dyn Write + Send);
+
+/// A sink that has written the beginning of its file.
+pub type OpenSink<'a> = Box<dyn RecordSink + Send + 'a>;
+
+/// What is known of a run before its first record.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The plan, with every default resolved.
+    pub plan: &'a RunPlan,
+    /// The bodies or tensors of the prompts, as `inputs.json` shows them.
+    pub inputs: &'a [Value],
+    /// The wall-clock time of the run clock's zero, in nanoseconds since 1970.
+    pub anchor_wall: i64,
+}
+
+/// A kind of file that is written while a run goes on.
+#[derive(Debug)]
+pub struct SinkKind {
+    /// Whether the file has a line or more for each request, and is therefore left out at the export level `summary`.
+    pub is_detailed: bool,
+    /// The name of the file.
+    pub file_name: fn(&Output) -> &str,
+    /// What the file can be made again from.
+    pub source: Source,
+    /// Begins the file.
+    pub open: for<'a> fn(Out<'a>, &Start<'_>) -> io::Result<OpenSink<'a>>,
+}
+
+/// What a file can be made again from, once its run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing: other files are made from this one.
+    Itself,
+    /// The records of the run, and its inputs.
+    RecordsAndInputs,
+}
+
+impl SinkKind {
+    /// Whether a run with such output writes the file.
+    pub fn is_wanted(&self, output: &Output) -> bool {
+        !self.is_detailed || output.export != ExportLevel::Summary
+    }
+
+    /// Whether the file of a run with such output can be made again, where the run's inputs are known or not.
+    pub fn can_be_remade(&self, output: &Output, has_inputs: bool) -> bool {
+        self.is_wanted(output) && self.source == Source::RecordsAndInputs && has_inputs
+    }
+}
