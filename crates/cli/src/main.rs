@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod calibrated;
+mod command_line;
 mod commands;
 mod console;
 mod exit;
@@ -15,14 +16,16 @@ mod series;
 mod settings;
 mod signals;
 
+use command_line::Asked;
 use exit::Exit;
 use printer::Printer;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let printer = Printer::new();
-    let exit = match args::parse() {
-        Ok(command) => commands::run(command, &printer),
+    let exit = match command_line::parse() {
+        Ok(Asked::Command(command)) => commands::run(command, &printer),
+        Ok(Asked::Face(face, arguments)) => face.run(&arguments, &printer),
         Err(stop) => stop.show(&printer),
     };
     // A table that nobody got is not a success, whatever was measured.

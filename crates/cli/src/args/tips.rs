@@ -1,7 +1,7 @@
 //! What was likely meant by a flag that is not known, where the most similar spelling is another flag.
 
 /// Flags of other tools (vLLM's, SGLang's and llmperf's benchmarks, k6, wrk, curl), and what they are here.
-pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+pub const ELSEWHERE: &[(&str, &str)] = &[
     ("--base-url", "--url"),
     ("--cacert", "--ca-file"),
     ("--dataset-name", "--isl and --osl"),

@@ -10,7 +10,6 @@ mod study;
 
 use crate::args::Command;
 use crate::exit::Exit;
-use crate::faces::perf_analyzer;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use anyhow::Error;
@@ -23,7 +22,6 @@ pub fn run(command: Command, printer: &Printer) -> Exit {
             Ok(settings) => settle(profile::run(settings, printer), printer),
             Err(error) => refuse(&error, printer),
         },
-        Command::PerfAnalyzer(args) => perf_analyzer::run(*args, printer),
         Command::Calibrate(args) => settle(calibrate::run(args, printer), printer),
         Command::Report(args) => settle(report::run(args, printer), printer),
         Command::Study(args) => settle(study::run(*args, printer), printer),

@@ -3,7 +3,7 @@
 //! Arguments ([`args`]) become a task ([`settings`]), the server's model completes it ([`model`]), and a search ([`search`]) has one
 //! run made for each level ([`session`]), whose records are then folded and judged ([`level`]).
 
-pub mod args;
+mod args;
 mod export;
 mod level;
 mod model;
@@ -11,27 +11,51 @@ mod search;
 mod session;
 mod settings;
 
-pub use args::PerfAnalyzerArgs;
-
+use super::{Face, typed};
+use crate::args::Stop;
+use crate::args::stop::unknown_flag;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use anyhow::{Error, anyhow};
+use args::PerfAnalyzerArgs;
+use clap::Args;
 use session::NoRequests;
 use settings::Task;
 use streamgauge_load::AskError;
 
-/// The face's command.
-pub const COMMAND: &str = "perf-analyzer";
+/// Perf Analyzer.
+pub const FACE: Face = Face {
+    command: "perf-analyzer",
+    links: &["perf_analyzer", "perf-analyzer"],
+    about: "Measure a Triton or OpenAI server by Perf Analyzer's flags, with its report and its exit codes",
+    arguments: PerfAnalyzerArgs::augment_args,
+    usage: OPTION,
+    refuse,
+    run: |arguments, printer| Ok(run(typed(arguments)?, printer)),
+};
 
 /// No stable measurement was made.
-pub const UNSTABLE: Exit = Exit::Face(2);
+const UNSTABLE: Exit = Exit::Face(2);
 /// An option makes no sense, or not with the others; also where windows are too short for a single answer.
-pub const OPTION: Exit = Exit::Face(3);
+const OPTION: Exit = Exit::Face(3);
 /// Anything else went wrong.
-pub const GENERIC: Exit = Exit::Face(99);
+const GENERIC: Exit = Exit::Face(99);
+
+/// A refusal as Perf Analyzer ends on it: a value that is not taken is an option error, and a flag that is not known is not.
+fn refuse(error: &clap::Error) -> Stop {
+    let flag = unknown_flag(error);
+    if let Some(why) = flag.as_deref().and_then(args::why) {
+        return Stop { text: format!("error: {why}"), exit: OPTION };
+    }
+    match Stop::explain(error) {
+        Stop { exit: Exit::Done, text } => Stop { exit: Exit::Done, text },
+        Stop { text, .. } if flag.is_some() => Stop { text, exit: GENERIC },
+        Stop { text, .. } => Stop { text, exit: OPTION },
+    }
+}
 
 /// Measures what `args` say.
-pub fn run(args: PerfAnalyzerArgs, printer: &Printer) -> Exit {
+fn run(args: PerfAnalyzerArgs, printer: &Printer) -> Exit {
     let ended = Task::resolve(args).map_err(|error| (error, OPTION)).and_then(|task| {
         session::run(task, printer).map_err(|error| {
             let exit = if error.is::<NoRequests>() { OPTION } else { GENERIC };
