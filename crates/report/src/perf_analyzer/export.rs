@@ -4,17 +4,19 @@
 //! (`--export-level raw`); else each output event stands as a response with its text, in the form that GenAI-Perf's parser reads.
 
 mod answers;
+mod stamps;
 mod usage_chunks;
 mod values;
 
 use crate::text::compact::{push_float, push_int, push_string};
-use answers::{Form, MOST_RESPONSES, whole};
+use answers::{Form, MOST_RESPONSES, is_plain};
 use serde_json::{Map, Value};
+use stamps::WallStamps;
 use std::io::{self, Write};
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
-use streamgauge_core::{Nanos, Phase, Record};
+use streamgauge_core::{Nanos, Phase, Received, Record};
 use values::{push_outputs, push_responses};
 
 pub use values::request_inputs;
@@ -29,7 +31,7 @@ pub struct ExportWriter<W> {
     responses_left: usize,
     /// Whether answers are event streams of chunks with choices.
     has_choices: bool,
-    anchor_wall: i64,
+    stamps: WallStamps,
     service: &'static str,
     endpoint: String,
     line: Vec<u8>,
@@ -59,10 +61,10 @@ impl<W: Write> ExportWriter<W> {
         let mut writer = ExportWriter {
             out,
             raw: false,
-            form: Form::of(&plan.endpoint),
+            form: Form::new(&plan.endpoint),
             responses_left: MOST_RESPONSES,
             has_choices: matches!(plan.endpoint.kind, EndpointKind::Chat | EndpointKind::Completions),
-            anchor_wall,
+            stamps: WallStamps::new(anchor_wall),
             service: "",
             endpoint: String::new(),
             line: Vec::new(),
@@ -70,13 +72,12 @@ impl<W: Write> ExportWriter<W> {
             undecodable: 0,
             first: true,
         };
-        writer.begin(plan, anchor_wall)?;
+        writer.begin(plan)?;
         Ok(writer)
     }
 
-    fn begin(&mut self, plan: &RunPlan, anchor_wall: i64) -> io::Result<()> {
+    fn begin(&mut self, plan: &RunPlan) -> io::Result<()> {
         self.raw = plan.output.export == ExportLevel::Raw;
-        self.anchor_wall = anchor_wall;
         self.first = true;
         self.windowless = matches!(plan.load.mode, Load::Growing(_));
         // That tool knows the path of an OpenAI endpoint only.
@@ -109,56 +110,57 @@ impl<W: Write> ExportWriter<W> {
     /// When the output cannot be written.
     pub fn write(&mut self, record: &Record, inputs: &str, raw: &[RawPiece]) -> io::Result<()> {
         if !self.raw {
-            return self.write_texts(record, inputs, &[]);
+            return self.write_texts(record, inputs, &Received::default());
         }
         if !self.push_request(record, inputs) {
             return Ok(());
         }
         let raw = if self.has_choices { usage_chunks::without(raw) } else { raw.into() };
-        self.push_stamps(raw.iter().map(|piece| piece.at));
+        push_stamps(&mut self.line, &mut self.stamps, raw.iter().map(|piece| piece.at));
         self.line.extend_from_slice(b",\"response_outputs\":[");
         self.undecodable += push_responses(&mut self.line, &raw);
         self.line.extend_from_slice(b"]}");
         self.out.write_all(&self.line)
     }
 
-    /// The same at the level of records: `texts` are those of the record's output events, one for each, or none where they are not
-    /// known.
+    /// The same at the level of records, with the texts of the answer where `received` has one for each of the record's output events.
     ///
     /// # Errors
     /// When the output cannot be written.
-    pub fn write_texts(&mut self, record: &Record, inputs: &str, texts: &[&str]) -> io::Result<()> {
+    pub fn write_texts(&mut self, record: &Record, inputs: &str, received: &Received) -> io::Result<()> {
         if !self.push_request(record, inputs) {
             return Ok(());
         }
-        let stamps: Vec<Nanos> = record.chunks.iter().map(|chunk| chunk.at).collect();
-        let form = self.form.filter(|_| texts.len() == stamps.len() && texts.iter().any(|text| !text.is_empty()));
-        let Some(form) = form else {
-            self.push_stamps(stamps.into_iter());
-            self.line.extend_from_slice(b",\"response_outputs\":[]}");
-            return self.out.write_all(&self.line);
-        };
-        let (stamps, joined) = match self.responses_left.checked_sub(texts.len()) {
-            Some(left) => {
-                self.responses_left = left;
-                (stamps, None)
-            }
+        let ExportWriter { form, responses_left, line, stamps, .. } = self;
+        let events = record.chunks.len();
+        let has_texts = received.parts.len() == events
+            && received.texts.iter().any(|output| !output.text.is_empty())
+            && received.event_texts().count() == events;
+        match form.as_ref().filter(|_| has_texts) {
             None => {
-                let (stamps, joined) = whole(&stamps, texts);
-                (stamps, Some(joined))
+                push_stamps(line, stamps, record.chunks.iter().map(|chunk| chunk.at));
+                line.extend_from_slice(b",\"response_outputs\":[]}");
             }
-        };
-        let joined = joined.as_deref();
-        let texts = joined.as_ref().map_or(texts, std::slice::from_ref);
-        self.push_stamps(stamps.into_iter());
-        self.line.extend_from_slice(b",\"response_outputs\":[");
-        for (index, text) in texts.iter().enumerate() {
-            if index > 0 {
-                self.line.push(b',');
+            Some(form) => {
+                let are_plain = received.texts.iter().all(|output| is_plain(&output.text));
+                let (texts, left) = (received.event_texts(), responses_left.checked_sub(events));
+                *responses_left = left.unwrap_or(*responses_left);
+                if left.is_some() {
+                    push_stamps(line, stamps, record.chunks.iter().map(|chunk| chunk.at));
+                    line.extend_from_slice(b",\"response_outputs\":[");
+                    form.push_each(line, texts, are_plain);
+                } else {
+                    // GenAI-Perf's parser takes the first, second and last stamp and counts the tokens of the whole text, so that
+                    // its figures stay what they are.
+                    let with_text =
+                        record.chunks.iter().zip(received.event_texts()).filter(|(_, text)| !text.is_empty());
+                    push_stamps(line, stamps, with_text.map(|(chunk, _)| chunk.at));
+                    line.extend_from_slice(b",\"response_outputs\":[");
+                    form.push_joined(line, texts, are_plain);
+                }
+                line.extend_from_slice(b"]}");
             }
-            form.push(&mut self.line, text);
         }
-        self.line.extend_from_slice(b"]}");
         self.out.write_all(&self.line)
     }
 
@@ -169,13 +171,13 @@ impl<W: Write> ExportWriter<W> {
     /// When the output cannot be written.
     pub fn write_replies(&mut self, record: &Record, inputs: &str, replies: &[Reply]) -> io::Result<()> {
         if !self.raw {
-            return self.write_texts(record, inputs, &[]);
+            return self.write_texts(record, inputs, &Received::default());
         }
         if !self.push_request(record, inputs) {
             return Ok(());
         }
         let with_outputs = || replies.iter().filter(|reply| !reply.outputs.is_empty());
-        self.push_stamps(with_outputs().map(|reply| reply.at));
+        push_stamps(&mut self.line, &mut self.stamps, with_outputs().map(|reply| reply.at));
         self.line.extend_from_slice(b",\"response_outputs\":[");
         for (index, reply) in with_outputs().enumerate() {
             if index > 0 {
@@ -221,7 +223,7 @@ impl<W: Write> ExportWriter<W> {
             // That tool's least and greatest time.
             self.line.extend_from_slice(format!("[0,{}]", u64::MAX).as_bytes());
         } else {
-            self.push_stamps(boundaries.iter().copied());
+            push_stamps(&mut self.line, &mut self.stamps, boundaries.iter().copied());
         }
         self.line.push(b'}');
         self.out.write_all(&self.line)
@@ -235,7 +237,7 @@ impl<W: Write> ExportWriter<W> {
             self.line.push(b',');
         }
         self.line.extend_from_slice(b"{\"timestamp\":");
-        self.push_wall(sent);
+        self.stamps.push(&mut self.line, sent);
         if let Some(sequence) = record.sequence.filter(|sequence| sequence.id != 0) {
             self.line.extend_from_slice(b",\"sequence_id\":");
             push_int(&mut self.line, sequence.id);
@@ -245,21 +247,18 @@ impl<W: Write> ExportWriter<W> {
         self.line.extend_from_slice(b",\"response_timestamps\":");
         true
     }
+}
 
-    fn push_wall(&mut self, at: Nanos) {
-        push_int(&mut self.line, self.anchor_wall.saturating_add(at.0));
-    }
-
-    fn push_stamps(&mut self, stamps: impl Iterator<Item = Nanos>) {
-        self.line.push(b'[');
-        for (index, at) in stamps.enumerate() {
-            if index > 0 {
-                self.line.push(b',');
-            }
-            self.push_wall(at);
+/// Appends a list of times.
+fn push_stamps(line: &mut Vec<u8>, stamps: &mut WallStamps, times: impl Iterator<Item = Nanos>) {
+    line.push(b'[');
+    for (index, at) in times.enumerate() {
+        if index > 0 {
+            line.push(b',');
         }
-        self.line.push(b']');
+        stamps.push(line, at);
     }
+    line.push(b']');
 }
 
 #[cfg(test)]
@@ -270,6 +269,7 @@ mod tests {
     use streamgauge_core::kserve::SequenceTag;
     use streamgauge_core::load::Growth;
     use streamgauge_core::plan::EndpointKind;
+    use streamgauge_core::received::OutputText;
     use streamgauge_core::{Chunk, OutputKind};
 
     fn export(plan: &RunPlan, requests: &[(Record, String, Vec<RawPiece>)], window: [i64; 2]) -> (String, u64) {
@@ -300,8 +300,11 @@ mod tests {
         writer.responses_left = 4;
         let chunk = |at| Chunk { at: Nanos(at), lag: None, shared: false, kind: OutputKind::Text };
         let record = Record { sent: Some(Nanos(1)), chunks: [5, 6, 7].map(chunk).to_vec(), ..record() };
+        let text = OutputText { choice: 0, kind: OutputKind::Text, text: "a b c".into() };
+        let mut received = Received { texts: vec![text], ..Received::default() };
+        [1, 2, 2].into_iter().for_each(|bytes| received.parts.push(0, bytes));
         for _ in 0..2 {
-            writer.write_texts(&record, r#"{"payload":"{}"}"#, &["a", " b", " c"]).unwrap();
+            writer.write_texts(&record, r#"{"payload":"{}"}"#, &received).unwrap();
         }
         writer.finish(&[Nanos(0), Nanos(10)]).unwrap();
         let document: Value = serde_json::from_slice(&out).unwrap();

@@ -4,6 +4,7 @@ use super::origin;
 use crate::text::compact::{push_int, push_string, push_value};
 use serde_json::json;
 use std::io::{self, Write};
+use std::ops::Range;
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{BodyEnd, RunFacts, SCHEMA, Unreadable};
@@ -118,10 +119,12 @@ fn push_chunks(line: &mut Vec<u8>, chunks: &[Chunk], origin: i64) {
     if chunks.is_empty() {
         return;
     }
-    array(line, "at_ns", chunks, |line, chunk| push_int(line, chunk.at.0.wrapping_sub(origin)));
+    let mut repeated = Repeated::default();
+    array(line, "at_ns", chunks, |line, chunk| repeated.push(line, chunk.at.0.wrapping_sub(origin)));
     if chunks.iter().any(|chunk| chunk.lag.is_some()) {
+        let mut repeated = Repeated::default();
         array(line, "lag_ns", chunks, |line, chunk| match chunk.lag {
-            Some(lag) => push_int(line, lag.0),
+            Some(lag) => repeated.push(line, lag.0),
             None => line.extend_from_slice(b"null"),
         });
     }
@@ -139,6 +142,24 @@ fn push_chunks(line: &mut Vec<u8>, chunks: &[Chunk], origin: i64) {
             OutputKind::Tensors => b'o',
         }));
         line.push(b'"');
+    }
+}
+
+/// Numbers of a list, in which those of events that came in one read are the same: their digits are copied.
+#[derive(Default)]
+struct Repeated {
+    newest: Option<i64>,
+    digits: Range<usize>,
+}
+
+impl Repeated {
+    fn push(&mut self, line: &mut Vec<u8>, value: i64) {
+        if self.newest == Some(value) {
+            return line.extend_from_within(self.digits.clone());
+        }
+        let from = line.len();
+        push_int(line, value);
+        *self = Repeated { newest: Some(value), digits: from..line.len() };
     }
 }
 

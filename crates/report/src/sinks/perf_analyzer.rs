@@ -45,7 +45,7 @@ impl RecordSink for Export<'_> {
     fn record(&mut self, record: &Record, received: &Received) -> io::Result<()> {
         let inputs = self.inputs.get(record.prompt as usize).map_or("{}", String::as_str);
         match &self.tensors {
-            _ if !self.is_raw => self.writer.write_texts(record, inputs, &received.event_texts().collect::<Vec<_>>()),
+            _ if !self.is_raw => self.writer.write_texts(record, inputs, received),
             Some(endpoint) => self.writer.write_replies(record, inputs, &replies(endpoint, &received.raw)),
             None => self.writer.write(record, inputs, &received.raw),
         }

@@ -5,7 +5,6 @@
 //! reasoning and tool calls, which it would not see, stand as content.
 
 use crate::text::compact::push_escaped;
-use streamgauge_core::Nanos;
 use streamgauge_core::plan::{Endpoint, EndpointKind};
 
 /// Most responses with a text of their own in one run's export, some 130 MB of a chat's. Writing them costs the client as much as half of its
@@ -13,49 +12,66 @@ use streamgauge_core::plan::{Endpoint, EndpointKind};
 /// response each, beside the stamps of all their events.
 pub(super) const MOST_RESPONSES: usize = 1 << 20;
 
-/// What stands around the text of a response, as it is in the file.
-#[derive(Clone, Copy, Debug)]
+/// How a response with a text stands in the file.
+#[derive(Clone, Debug)]
 pub(super) struct Form {
     before: &'static str,
     after: &'static str,
+    /// What stands between the texts of two responses.
+    between: String,
     /// Whether the text is inside a document that is itself a text of the file.
     is_nested: bool,
 }
 
 impl Form {
     /// The form of answers of that endpoint; none where it has no text.
-    pub fn of(endpoint: &Endpoint) -> Option<Form> {
-        let nested = |before, after| Some(Form { before, after, is_nested: true });
-        match (endpoint.kind, endpoint.streaming) {
-            (EndpointKind::Chat, true) => nested(
+    pub fn new(endpoint: &Endpoint) -> Option<Form> {
+        let (before, after) = match (endpoint.kind, endpoint.streaming) {
+            (EndpointKind::Chat, true) => (
                 r#"{"response":"data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\""#,
                 r#"\"}}]}\n\n"}"#,
             ),
-            (EndpointKind::Chat, false) => nested(
+            (EndpointKind::Chat, false) => (
                 r#"{"response":"{\"object\":\"chat.completion\",\"choices\":[{\"message\":{\"content\":\""#,
                 r#"\"}}]}"}"#,
             ),
-            (EndpointKind::Completions, true) => nested(
-                r#"{"response":"data: {\"object\":\"text_completion\",\"choices\":[{\"text\":\""#,
-                r#"\"}]}\n\n"}"#,
-            ),
+            (EndpointKind::Completions, true) => {
+                (r#"{"response":"data: {\"object\":\"text_completion\",\"choices\":[{\"text\":\""#, r#"\"}]}\n\n"}"#)
+            }
             (EndpointKind::Completions, false) => {
-                nested(r#"{"response":"{\"object\":\"text_completion\",\"choices\":[{\"text\":\""#, r#"\"}]}"}"#)
+                (r#"{"response":"{\"object\":\"text_completion\",\"choices\":[{\"text\":\""#, r#"\"}]}"}"#)
             }
-            (EndpointKind::Generate, true) => nested(r#"{"response":"data: {\"text_output\":\""#, r#"\"}\n\n"}"#),
-            (EndpointKind::Generate, false) => nested(r#"{"response":"{\"text_output\":\""#, r#"\"}"}"#),
+            (EndpointKind::Generate, true) => (r#"{"response":"data: {\"text_output\":\""#, r#"\"}\n\n"}"#),
+            (EndpointKind::Generate, false) => (r#"{"response":"{\"text_output\":\""#, r#"\"}"}"#),
             (kind, _) if kind.has_tensors() => {
-                let has_text = endpoint.kserve.as_ref().is_some_and(|kserve| kserve.text_output.is_some());
-                has_text.then_some(Form { before: r#"{"text_output":""#, after: r#""}"#, is_nested: false })
+                endpoint.kserve.as_ref().filter(|kserve| kserve.text_output.is_some())?;
+                (r#"{"text_output":""#, r#""}"#)
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        let between = format!("{after},{before}");
+        Some(Form { before, after, between, is_nested: !endpoint.kind.has_tensors() })
     }
 
-    /// Appends a response with that text.
-    pub fn push(self, line: &mut Vec<u8>, text: &str) {
+    /// Appends one response for each of `texts`, of which there is at least one. `are_plain` says that no text needs an escape.
+    pub fn push_each<'t>(&self, line: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>, are_plain: bool) {
+        let mut before = self.before.as_bytes();
+        for text in texts {
+            line.extend_from_slice(before);
+            before = self.between.as_bytes();
+            self.push_text(line, text, are_plain);
+        }
+        line.extend_from_slice(self.after.as_bytes());
+    }
+
+    /// Appends one response with the text that all of `texts` make together.
+    pub fn push_joined<'t>(&self, line: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>, are_plain: bool) {
         line.extend_from_slice(self.before.as_bytes());
-        let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        texts.for_each(|text| self.push_text(line, text, are_plain));
+        line.extend_from_slice(self.after.as_bytes());
+    }
+
+    fn push_text(&self, line: &mut Vec<u8>, text: &str, is_plain: bool) {
         if is_plain {
             line.extend_from_slice(text.as_bytes());
         } else if self.is_nested {
@@ -66,15 +82,13 @@ impl Form {
         } else {
             push_escaped(line, text);
         }
-        line.extend_from_slice(self.after.as_bytes());
     }
 }
 
-/// The stamps of the events that brought a text, and all the text of the answer, for an answer that stands in one response. The parser
-/// takes first, second and last stamp and counts the tokens of the whole text, so that its figures stay what they are.
-pub(super) fn whole(stamps: &[Nanos], texts: &[&str]) -> (Vec<Nanos>, String) {
-    let with_text = stamps.iter().zip(texts).filter(|(_, text)| !text.is_empty());
-    (with_text.map(|(stamp, _)| *stamp).collect(), texts.concat())
+/// Whether a JSON string holds `text` as it is, without an escape.
+pub(super) fn is_plain(text: &str) -> bool {
+    // Without a way out of the loop the compiler looks at many bytes at once.
+    !text.bytes().fold(false, |odd, byte| odd | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
 }
 
 #[cfg(test)]
@@ -90,7 +104,7 @@ mod tests {
             kserve.text_output = Some("text_output".to_owned());
         }
         let mut line = Vec::new();
-        Form::of(&endpoint).unwrap().push(&mut line, text);
+        Form::new(&endpoint).unwrap().push_each(&mut line, [text].into_iter(), is_plain(text));
         serde_json::from_slice(&line).unwrap()
     }
 
@@ -120,13 +134,26 @@ mod tests {
         }
         let mut tensors = plan(KserveGrpc).endpoint;
         tensors.kserve.as_mut().unwrap().text_output = None;
-        assert!(Form::of(&tensors).is_none());
+        assert!(Form::new(&tensors).is_none());
     }
 
     #[test]
-    fn a_whole_answer_keeps_its_text_and_the_stamps_of_what_brought_it() {
-        let stamps = [1, 2, 3, 4, 5].map(Nanos);
-        let (kept, text) = whole(&stamps, &["", "b", "", "d", "e"]);
-        assert_eq!((kept, text.as_str()), ([2, 4, 5].map(Nanos).to_vec(), "bde"));
+    fn responses_stand_one_by_one_or_joined() {
+        let form = Form::new(&plan(EndpointKind::Generate).endpoint).unwrap();
+        let texts = ["a", "", "\"b"];
+        let contents = |push: &dyn Fn(&mut Vec<u8>)| -> Vec<Value> {
+            let mut line = vec![b'['];
+            push(&mut line);
+            line.push(b']');
+            let responses: Vec<Value> = serde_json::from_slice(&line).unwrap();
+            let body = |response: &Value| response["response"].as_str().unwrap().trim()["data: ".len()..].to_owned();
+            let bodies = responses.iter().map(|response| serde_json::from_str::<Value>(&body(response)).unwrap());
+            bodies.map(|body| body["text_output"].clone()).collect()
+        };
+        assert_eq!(contents(&|line| form.push_each(line, texts.into_iter(), false)), texts.map(Value::from));
+        assert_eq!(contents(&|line| form.push_joined(line, texts.into_iter(), false)), [Value::from("a\"b")]);
+        for (text, plain) in [("", true), ("ü a", true), ("a\\", false), ("\"", false), ("a\n", false)] {
+            assert_eq!(is_plain(text), plain, "{text:?}");
+        }
     }
 }
