@@ -1,4 +1,4 @@
-//! The ground floor: what a run is (`plan`), what one request left behind (`record`, `received`), what a codec may say (`event`),
+//! The ground floor: what a run is (`plan`), what one request left behind (`record`, `received`, `stamp`), what a codec may say (`event`),
 //! how load is offered (`load`, `arrival`, `schedule`, `curve`) and when it ends (`stop`), the things everything else measures with
 //! (`clock`, `seed`, `units`), and what may be shown to people (`text`, `secrets`).
 //!
@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod secrets;
 pub mod seed;
 pub mod sequence;
+pub mod stamp;
 pub mod stop;
 pub mod tensor;
 pub mod text;
@@ -33,4 +34,5 @@ pub use plan::RunPlan;
 pub use prompt::Prompt;
 pub use received::Received;
 pub use record::{Chunk, Failure, FailureClass, Outcome, Phase, Record, Stage};
+pub use stamp::ReceiveStamp;
 pub use tensor::{Datatype, Tensor, TensorSpec};

@@ -4,7 +4,7 @@ use crate::said::{Texts, UsageFold};
 use streamgauge_core::event::Event;
 use streamgauge_core::plan::ExportLevel;
 use streamgauge_core::record::{Chunk, FailureClass, Record};
-use streamgauge_net::Receipt;
+use streamgauge_core::stamp::ReceiveStamp;
 
 /// The finish reasons that say that the model ended its answer itself: OpenAI's word, and those of Text Generation Inference and
 /// of gateways to other vendors' models.
@@ -39,14 +39,14 @@ impl Notes {
         Notes { record, texts, chunk_read: 0, usage, complete: false, is_done: false, fault: None, unreadable: None }
     }
 
-    /// Takes an event in, which came with `receipt` in read number `read`.
-    pub fn event(&mut self, event: Event<'_>, receipt: Receipt, read: u64) {
-        self.record.first_event.get_or_insert(receipt.at);
+    /// Takes an event in, whose last bytes arrived at `stamp`.
+    pub fn event(&mut self, event: Event<'_>, stamp: ReceiveStamp) {
+        self.record.first_event.get_or_insert(stamp.at);
         match event {
             Event::Output { kind, choice, text } => {
-                let shared = !self.record.chunks.is_empty() && self.chunk_read == read;
-                self.chunk_read = read;
-                self.record.chunks.push(Chunk { at: receipt.at, lag: receipt.lag, shared, kind });
+                let shared = !self.record.chunks.is_empty() && self.chunk_read == stamp.read;
+                self.chunk_read = stamp.read;
+                self.record.chunks.push(Chunk { at: stamp.at, lag: stamp.lag, shared, kind });
                 self.texts.append(choice, kind, text);
             }
             Event::Empty => {}

@@ -231,7 +231,7 @@ impl Pinger {
 
     /// Ready when the server did not answer in time.
     fn poll(&mut self, cx: &mut Context<'_>, line: &Line) -> Poll<Failure> {
-        let reads = line.marks().reads();
+        let reads = line.marks().newest().read;
         if self.asked && self.pings.poll_pong(cx).is_ready() {
             self.set(line, self.rule.every);
         }
@@ -257,7 +257,7 @@ impl Pinger {
 
     fn set(&mut self, line: &Line, after: Nanos) {
         self.asked = false;
-        self.reads = line.marks().reads();
+        self.reads = line.marks().newest().read;
         // Never at once, so that the loop above ends.
         let at = line.clock().now() + after.max(Nanos::from_millis(1));
         self.timer.as_mut().reset(line.clock().instant(at).into());

@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, Rule};
 use super::line::{Line, Sending};
-use super::{Answer, State};
+use super::{Answer, BodyStep, Piece, State};
 use crate::failure;
 use crate::request::Outgoing;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ pub struct Grpc {
     sending: Rc<Sending>,
     first_byte: Option<Nanos>,
     /// What came with the beginning of its answer.
-    ahead: Option<Result<Bytes, Failure>>,
+    ahead: Option<Result<Piece, Failure>>,
 }
 
 /// One call under way.
@@ -79,9 +79,9 @@ impl Grpc {
         }
         let ended = self.call.as_mut().is_some_and(|call| match call.poll_piece(&mut quiet()) {
             Poll::Pending => false,
-            Poll::Ready(Ok(Some(piece))) => {
-                // Nobody asked for it. The next answer begins with it, and is judged so.
-                self.ahead = Some(Ok(piece));
+            Poll::Ready(Ok(Some(bytes))) => {
+                // No request is in flight. The next answer begins with these bytes, and fails because of them.
+                self.ahead = Some(Ok(Piece { bytes, stamp: self.channel.line().marks().newest() }));
                 false
             }
             Poll::Ready(_) => true,
@@ -151,26 +151,29 @@ impl Grpc {
         if self.rule.streaming && self.ahead.is_none() {
             let piece = if self.channel.is_shared() { call.poll_piece(cx) } else { call.poll_piece(&mut quiet()) };
             match ready!(piece) {
-                Ok(piece) => self.ahead = piece.map(Ok),
+                Ok(bytes) => {
+                    let stamp = self.channel.line().marks().newest();
+                    self.ahead = bytes.map(|bytes| Ok(Piece { bytes, stamp }));
+                }
                 // The whole of an answer.
                 Err(why) if why.class == FailureClass::Status => self.ahead = Some(Err(why)),
                 Err(why) => return Poll::Ready(Err(why)),
             }
         }
-        self.first_byte = self.channel.line().marks().last().map(|receipt| receipt.at);
+        self.first_byte = Some(self.channel.line().marks().newest().at);
         let Reply::Begun { status, headers, .. } = &call.answer else { return Poll::Ready(Err(no_call())) };
         Poll::Ready(Ok(Answer { status: *status, headers: headers.clone(), ends_connection: false }))
     }
 
-    /// The next piece of the answer; none where the call ended well.
+    /// Reads on in the answer until its next piece, or until the call has ended with the status OK.
     ///
     /// # Errors
-    /// As the call ended.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+    /// When the call ended in any other way.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyStep, Failure>> {
         if let Some(ahead) = self.ahead.take() {
-            return Poll::Ready(ahead.map(Some));
+            return Poll::Ready(ahead.map(BodyStep::Piece));
         }
-        let Some(call) = &mut self.call else { return Poll::Ready(Ok(None)) };
+        let Some(call) = &mut self.call else { return Poll::Ready(Ok(BodyStep::End(self.line().marks().newest()))) };
         let piece = if self.channel.is_shared() {
             call.push(&self.sending, cx);
             ready!(call.poll_piece(cx))
@@ -187,7 +190,11 @@ impl Grpc {
         if !matches!(piece, Ok(Some(_))) {
             self.call = None;
         }
-        Poll::Ready(piece.map_err(|why| self.explained(why)))
+        let stamp = self.line().marks().newest();
+        Poll::Ready(match piece {
+            Ok(bytes) => Ok(BodyStep::new(bytes, stamp)),
+            Err(why) => Err(self.explained(why)),
+        })
     }
 
     /// What the channel knows better than its streams do.

@@ -1,8 +1,8 @@
 //! One HTTP/1.1 connection, driven by the task that uses it: hyper's connection future is polled here and not spawned, so
 //! that a chunk reaches its reader without a second wake-up, and so that the newest read is the one a chunk came in.
 
-use super::Answer;
 use super::line::{Line, Transport};
+use super::{Answer, BodyStep};
 use crate::failure;
 use crate::request::Outgoing;
 use bytes::Bytes;
@@ -74,24 +74,25 @@ impl Http1 {
         Ok(Answer { status: parts.status, headers: parts.headers, ends_connection })
     }
 
-    /// The next piece of the answer's body, as soon as there is one; none at its end.
+    /// Reads on in the answer's body until its next piece or its end.
     ///
     /// # Errors
-    /// The body's.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+    /// When the connection fails, or the body is not what its framing promises.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyStep, Failure>> {
         self.poll_motor(cx);
-        let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
+        let stamp = self.line.marks().newest();
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(BodyStep::End(stamp))) };
         loop {
             let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(frame) => frame.map_err(|error| failure::from_hyper(Stage::Body, &error))?,
                 None => break,
             };
             if let Ok(data) = frame.into_data() {
-                return Poll::Ready(Ok(Some(data)));
+                return Poll::Ready(Ok(BodyStep::new(Some(data), stamp)));
             }
         }
         self.body = None;
-        Poll::Ready(Ok(None))
+        Poll::Ready(Ok(BodyStep::End(stamp)))
     }
 
     /// Ends it in order: over TLS with its goodbye, then the end of the stream. It waits for nobody; what cannot be

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_net::{Idle, Receipt, StampedStream};
+use streamgauge_core::stamp::ReceiveStamp;
+use streamgauge_net::{Idle, StampedStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
@@ -19,13 +20,12 @@ const READ_SIZE: usize = 64 * 1024;
 const FIRST_TOUCH: usize = 1024;
 
 /// What the socket noted while HTTP worked: its reads, and of HTTP/1.1 the stamps of the request and answer under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Marks {
     sent: Cell<Option<Nanos>>,
     written: Cell<Option<Nanos>>,
     first: Cell<Option<Nanos>>,
-    last: Cell<Option<Receipt>>,
-    reads: Cell<u64>,
+    newest: Cell<ReceiveStamp>,
     /// Of HTTP/2: what a read may do.
     gate: Cell<Gate>,
     /// The next read asks the kernel though nothing said that there is something.
@@ -33,6 +33,17 @@ pub struct Marks {
 }
 
 impl Marks {
+    fn new(opened: Nanos) -> Marks {
+        Marks {
+            sent: Cell::default(),
+            written: Cell::default(),
+            first: Cell::default(),
+            newest: Cell::new(ReceiveStamp { at: opened, lag: None, read: 0 }),
+            gate: Cell::default(),
+            eager: Cell::default(),
+        }
+    }
+
     /// Forgets the exchange before, so that the next write is the next request's first.
     pub fn arm(&self) {
         self.sent.set(None);
@@ -55,21 +66,17 @@ impl Marks {
         self.first.get()
     }
 
-    /// The newest read.
-    pub fn last(&self) -> Option<Receipt> {
-        self.last.get()
-    }
-
-    /// How many reads brought bytes, over the connection's life: two chunks with the same number share a stamp.
-    pub fn reads(&self) -> u64 {
-        self.reads.get()
+    /// The stamp of the newest read that brought bytes. Before the first one it has the number 0 and the time at which the
+    /// connection was opened.
+    pub fn newest(&self) -> ReceiveStamp {
+        self.newest.get()
     }
 
     /// Bytes of HTTP have come out of the newest read. Once the request is sent they are the answer's, which bytes on the
     /// socket need not be: TLS says things of its own there, such as session tickets after the handshake.
     fn note_http(&self) {
         if self.sent.get().is_some() && self.first.get().is_none() {
-            self.first.set(self.last.get().map(|receipt| receipt.at));
+            self.first.set(Some(self.newest.get().at));
         }
     }
 }
@@ -223,7 +230,7 @@ impl Noted {
         let clock = socket.clock();
         Noted(Rc::new(Line {
             socket: RefCell::new(socket),
-            marks: Marks::default(),
+            marks: Marks::new(clock.now()),
             clock,
             sendings: RefCell::default(),
             blocked: Cell::new(false),
@@ -253,7 +260,7 @@ impl AsyncRead for Noted {
             let receipt = match line.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
                 Poll::Ready(receipt) => receipt?,
                 Poll::Pending => {
-                    if line.marks.reads.get() == 0 {
+                    if line.marks.newest.get().read == 0 {
                         buf.initialize_unfilled_to(room.min(FIRST_TOUCH));
                     }
                     return Poll::Pending;
@@ -262,11 +269,11 @@ impl AsyncRead for Noted {
             buf.put_slice(&scratch[..receipt.len]);
             if receipt.len > 0 {
                 let marks = &line.marks;
-                // Each stamp is placed by readings of two clocks of its own, so two stamps of nearly the same moment can
-                // come out in the wrong order by what passed between the readings.
-                let at = marks.last.get().map_or(receipt.at, |before| before.at.max(receipt.at));
-                marks.last.set(Some(Receipt { at, ..receipt }));
-                marks.reads.set(marks.reads.get() + 1);
+                // Each stamp is converted with readings of two clocks that are a moment apart, so two stamps of nearly the same
+                // time could come out in the wrong order.
+                let before = marks.newest.get();
+                let at = if before.read == 0 { receipt.at } else { before.at.max(receipt.at) };
+                marks.newest.set(ReceiveStamp { at, lag: receipt.lag, read: before.read + 1 });
                 if line.marks.gate.get() == Gate::Open && (eager || receipt.len == room) {
                     line.marks.gate.set(Gate::Shut);
                 }

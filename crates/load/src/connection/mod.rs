@@ -21,8 +21,8 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::ConnectionPolicy;
 use streamgauge_core::record::Failure;
 use streamgauge_core::secrets::shown_url;
+use streamgauge_core::stamp::ReceiveStamp;
 use streamgauge_core::text::clip;
-use streamgauge_net::Receipt;
 use streamgauge_wire::Unpacker;
 
 /// Longest part of a header's value that a message repeats, in characters.
@@ -67,6 +67,31 @@ impl Answer {
     /// A header as text, if it is there and is text; the first of several.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Bytes of an answer's body and when they arrived.
+pub struct Piece {
+    /// The bytes, cut wherever the network or the framing cut them.
+    pub bytes: Bytes,
+    /// The stamp of the read that brought them.
+    pub stamp: ReceiveStamp,
+}
+
+/// What comes next in an answer's body.
+pub enum BodyStep {
+    /// More of it.
+    Piece(Piece),
+    /// Its end, which the read with this stamp brought.
+    End(ReceiveStamp),
+}
+
+impl BodyStep {
+    fn new(bytes: Option<Bytes>, stamp: ReceiveStamp) -> BodyStep {
+        match bytes {
+            Some(bytes) => BodyStep::Piece(Piece { bytes, stamp }),
+            None => BodyStep::End(stamp),
+        }
     }
 }
 
@@ -169,16 +194,6 @@ impl Connection {
         }
     }
 
-    /// The newest read.
-    pub fn last(&self) -> Option<Receipt> {
-        self.line().marks().last()
-    }
-
-    /// How many reads brought bytes, over the connection's life: two chunks with the same number share a stamp.
-    pub fn reads(&self) -> u64 {
-        self.line().marks().reads()
-    }
-
     /// Whether an exchange has ended on it before.
     pub fn is_kept(&self) -> bool {
         self.served > 0
@@ -227,15 +242,15 @@ impl Connection {
         }
     }
 
-    /// The next piece of the answer's body; none at its end. Its bytes came with the newest read.
+    /// Waits for the next piece of the answer's body, or for its end.
     ///
     /// # Errors
-    /// The body's.
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+    /// When the connection fails, or the body is not what its framing promises.
+    pub async fn piece(&mut self) -> Result<BodyStep, Failure> {
         poll_fn(|cx| self.poll_piece(cx)).await
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyStep, Failure>> {
         match &mut self.inside {
             Inside::Http1(http1) => http1.poll_piece(cx),
             Inside::Grpc(grpc) => grpc.poll_piece(cx),

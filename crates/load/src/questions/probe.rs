@@ -1,6 +1,6 @@
 //! Questions asked before load, in no figure: which models there are, and whether a request is answered at all.
 
-use crate::connection::{Acks, Connection};
+use crate::connection::{Acks, BodyStep, Connection, Piece};
 use crate::control::{Control, End, LocalEnd};
 use crate::failure;
 use crate::job::{Finished, Job};
@@ -150,7 +150,7 @@ pub(crate) async fn whole_body(
     let malformed = |message| Failure { stage: Stage::Body, class: FailureClass::Malformed, message };
     let mut unpacker = unpacker.map_err(malformed)?;
     let mut whole = Vec::new();
-    while let Some(piece) = connection.piece().await? {
+    while let BodyStep::Piece(Piece { bytes: piece, .. }) = connection.piece().await? {
         match &mut unpacker {
             None => whole.extend_from_slice(&piece),
             Some(unpacker) => {

@@ -1,7 +1,7 @@
 //! Connections whose answers were complete before their bodies ended: they are read to the end of the body beside the load, and
 //! then serve again.
 
-use crate::connection::{Connection, State};
+use crate::connection::{BodyStep, Connection, State};
 use crate::tasks;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -76,8 +76,8 @@ impl Drains {
 /// The body's, and when it is too long to be the rest of one.
 pub(crate) async fn rest_of_body(connection: &mut Connection) -> Result<(), Failure> {
     let mut bytes = 0;
-    while let Some(piece) = connection.piece().await? {
-        bytes += piece.len();
+    while let BodyStep::Piece(piece) = connection.piece().await? {
+        bytes += piece.bytes.len();
         if bytes > MOST_BYTES {
             let message = "the body goes on after the answer is complete".to_owned();
             return Err(Failure { stage: Stage::Body, class: FailureClass::Malformed, message });

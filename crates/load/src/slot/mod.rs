@@ -3,7 +3,7 @@
 mod drains;
 mod watchdog;
 
-use crate::connection::{Acks, Channels, Connection, State};
+use crate::connection::{Acks, BodyStep, Channels, Connection, State};
 use crate::control::LocalEnd;
 use crate::failure::{self, Ended};
 use crate::job::{Finished, Job, Prepared};
@@ -20,8 +20,8 @@ use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::plan::{Acknowledge, ExportLevel};
 use streamgauge_core::received::Received;
 use streamgauge_core::record::{BodyEnd, Failure, FailureClass, Outcome, Phase, RawPiece, Record, Stage};
+use streamgauge_core::stamp::ReceiveStamp;
 use streamgauge_core::tensor::Tensor;
-use streamgauge_net::Receipt;
 use streamgauge_wire::{AnswerTo, Decoder, Tag, Unpacker, server_message};
 use tokio::sync::SemaphorePermit;
 use watchdog::{Limit, Watchdog};
@@ -319,23 +319,26 @@ impl Slot {
         drop(answer);
         loop {
             self.watchdog.expect(Limit::Idle)?;
-            let Some(data) = self.watchdog.guard(connection.piece()).await?? else { break };
-            if let Some(receipt) = connection.last() {
-                draft.data(&data, receipt, connection.reads());
-            }
+            let piece = match self.watchdog.guard(connection.piece()).await?? {
+                BodyStep::Piece(piece) => piece,
+                BodyStep::End(stamp) => {
+                    draft.end_body(stamp);
+                    return Ok(());
+                }
+            };
+            draft.data(&piece.bytes, piece.stamp);
             if draft.is_settled(self.first_output_is_enough) {
                 return Ok(());
             }
             if draft.notes.complete && connection.goes_on() {
-                break;
+                draft.end_body(piece.stamp);
+                return Ok(());
             }
             if draft.notes.is_done && !connection.goes_on() {
                 self.end_of_body(connection, draft).await;
                 return Ok(());
             }
         }
-        draft.end_body(connection.last(), connection.reads());
-        Ok(())
     }
 
     /// The answer has said that it is complete, which is its end. Most bodies end with it, or with a write right behind it; that is
@@ -464,20 +467,20 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes down bytes that came with `receipt`, in read number `read`.
-    fn data(&mut self, data: &[u8], receipt: Receipt, read: u64) {
+    /// Takes in bytes that arrived at `stamp`.
+    fn data(&mut self, data: &[u8], stamp: ReceiveStamp) {
         if data.is_empty() {
             return;
         }
         self.notes.record.bytes += data.len() as u64;
-        self.notes.record.end = receipt.at;
+        self.notes.record.end = stamp.at;
         if self.notes.record.bytes + self.raw.len() as u64 * RAW_PIECE > self.longest_reply {
             return self.give_up_reading();
         }
         match self.unpacker.take() {
-            None => self.plain(data, receipt, read),
+            None => self.plain(data, stamp),
             Some(mut unpacker) => {
-                let fed = unpacker.feed(data, &mut |plain| self.plain(plain, receipt, read));
+                let fed = unpacker.feed(data, &mut |plain| self.plain(plain, stamp));
                 self.unpacker = Some(unpacker);
                 if let Err(why) = fed {
                     self.notes.fail(FailureClass::Malformed, &why);
@@ -493,16 +496,16 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes down bytes of the body as the server meant them.
-    fn plain(&mut self, data: &[u8], receipt: Receipt, read: u64) {
+    fn plain(&mut self, data: &[u8], stamp: ReceiveStamp) {
         if self.keep_raw {
-            self.raw.push(RawPiece { at: receipt.at, bytes: data.to_vec() });
+            self.raw.push(RawPiece { at: stamp.at, bytes: data.to_vec() });
         }
         if let Some(body) = &mut self.error_body {
             let room = ERROR_BODY_LIMIT.saturating_sub(body.len());
             body.extend_from_slice(&data[..data.len().min(room)]);
         }
         if let Some(decoder) = &mut self.decoder {
-            decoder.feed(data, &mut |event| self.notes.event(event, receipt, read));
+            decoder.feed(data, &mut |event| self.notes.event(event, stamp));
         }
     }
 
@@ -513,18 +516,17 @@ impl<'a> Draft<'a> {
         self.notes.fail(FailureClass::Malformed, &message);
     }
 
-    /// The body has ended; its last bytes came with `last`, in read number `read`.
-    fn end_body(&mut self, last: Option<Receipt>, read: u64) {
+    /// The body has ended; its end arrived at `stamp`.
+    fn end_body(&mut self, stamp: ReceiveStamp) {
         self.body_is_whole = true;
-        let Some(receipt) = last else { return };
-        self.notes.record.end = receipt.at;
+        self.notes.record.end = stamp.at;
         if let Some(decoder) = &mut self.decoder {
             // A stream that says when it is complete does so in its events.
             let is_cut = self.unpacker.as_ref().is_some_and(|unpacker| !unpacker.is_complete());
             if is_cut && !decoder.says_when_complete() {
                 return self.notes.fail(FailureClass::Truncated, "the compressed answer ends in the middle");
             }
-            decoder.finish(&mut |event| self.notes.event(event, receipt, read));
+            decoder.finish(&mut |event| self.notes.event(event, stamp));
         }
     }
 
