@@ -89,6 +89,25 @@ pub struct Output {
     pub artifacts: PathBuf,
     /// The file name of the Perf Analyzer export; the names of the summaries are made from it.
     pub export_file: String,
+    /// The formats of the files with an entry for each request, by name; no such file is written at the level [`ExportLevel::Summary`].
+    #[serde(default = "record_formats", skip_serializing_if = "are_usual_formats")]
+    pub record_formats: Vec<String>,
+}
+
+/// The format of `records.jsonl`, from which all other files can be made.
+pub const JSONL: &str = "jsonl";
+
+/// The format of `profile_export.json`.
+pub const PERF_ANALYZER: &str = "perf-analyzer";
+
+/// The formats that a run writes unless others were asked for.
+pub fn record_formats() -> Vec<String> {
+    [JSONL, PERF_ANALYZER].map(str::to_owned).to_vec()
+}
+
+/// For serde: plans are stored as they were before there was a choice of formats.
+fn are_usual_formats(formats: &[String]) -> bool {
+    formats == [JSONL, PERF_ANALYZER]
 }
 
 /// Where requests go and in what form.

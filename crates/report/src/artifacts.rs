@@ -334,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_a_format_that_is_not_asked_for_is_not_written_and_an_old_one_goes() {
+        let root = tempfile::tempdir().unwrap();
+        open(root.path(), "profile_export.json", ExportLevel::Records).unwrap().commit(1).unwrap();
+        assert_eq!(names(root.path()).len(), 5);
+        let mut output = output("profile_export.json", ExportLevel::Records);
+        output.record_formats.retain(|format| format == streamgauge_core::plan::JSONL);
+        Artifacts::open(RunDirectory::lock(root.path()).unwrap(), &output).unwrap().commit(1).unwrap();
+        let summaries = ["profile_export_genai_perf.csv", "profile_export_genai_perf.json"];
+        assert_eq!(names(root.path()), [INPUTS, summaries[0], summaries[1], RECORDS]);
+    }
+
+    #[test]
     fn bad_paths_fail_at_once_and_are_named() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();

@@ -15,6 +15,7 @@ use streamgauge_core::load::Load;
 use streamgauge_core::plan::{
     Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, LoadPlan, Measure,
     ModelSelection, Output, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Transport, Trust,
+    record_formats,
 };
 use streamgauge_core::record::{Outcome, Phase, Record};
 use streamgauge_core::seed::Seed;
@@ -45,6 +46,7 @@ pub fn plan() -> RunPlan {
             export: ExportLevel::Records,
             artifacts: PathBuf::from("artifacts"),
             export_file: "profile_export.json".into(),
+            record_formats: record_formats(),
         },
         probe: false,
     }

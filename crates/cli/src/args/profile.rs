@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::{ConnectionPolicy, LengthField};
+use streamgauge_report::sinks::{self, Format};
 
 /// Arguments of `profile`.
 #[derive(Args, Debug)]
@@ -158,6 +159,9 @@ pub struct ProfileArgs {
         help_heading = "Output"
     )]
     pub export_level: Export,
+    /// Formats of the files with an entry for each request, separated by commas: jsonl (records.jsonl, always needed), perf-analyzer (profile_export.json)
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "jsonl,perf-analyzer", value_parser = record_format, help_heading = "Output")]
+    pub record_formats: Vec<String>,
     /// Layout of the console's table
     #[arg(long, value_enum, default_value = "native", help_heading = "Output")]
     pub report: Report,
@@ -280,6 +284,19 @@ fn service_kind(text: &str) -> Result<String, String> {
     match text {
         "openai" | "triton" => Ok(text.to_owned()),
         _ => Err("this service kind is not available; accepted: openai, triton".to_owned()),
+    }
+}
+
+fn record_format(text: &str) -> Result<String, String> {
+    match sinks::formats().find(|format| format.name == text) {
+        Some(Format { missing_feature: Some(feature), .. }) => {
+            Err(format!("this program was built without the cargo feature `{feature}`, which writes it"))
+        }
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            let accepted: Vec<&str> = sinks::formats().map(|format| format.name).collect();
+            Err(format!("this format is not available; accepted: {}", accepted.join(", ")))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::args::{Export, LoadArgs, ProfileArgs};
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load, Places, Ramp, RatePoint};
+use streamgauge_core::plan::{JSONL, record_formats};
 use streamgauge_run::Level;
 
 /// Refuses flags that would do nothing, as far as the flags alone show it.
@@ -13,6 +14,7 @@ use streamgauge_run::Level;
 pub fn flags(args: &ProfileArgs) -> Result<()> {
     needs(&args.load)?;
     idle_ramps(&args.load)?;
+    formats(args)?;
     if args.url_strategy.is_some() && args.url.len() < 2 {
         bail!("--url-strategy: there is only one server; give --url several, or leave it out");
     }
@@ -46,6 +48,18 @@ fn needs(load: &LoadArgs) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// Refuses formats of records without the one that reports are made from, and those that would not be written.
+fn formats(args: &ProfileArgs) -> Result<()> {
+    let given = args.record_formats.join(",");
+    if !args.record_formats.iter().any(|format| format == JSONL) {
+        bail!("--record-formats {given}: give {JSONL} too; every report is made from records.jsonl");
+    }
+    if matches!(args.export_level, Export::Summary) && args.record_formats != record_formats() {
+        bail!("--record-formats {given}: --export-level summary writes no records; give --export-level records or raw");
+    }
+    Ok(())
 }
 
 /// Refuses ramps to a single place, which is there from the start, and a shape without a ramp.

@@ -120,6 +120,7 @@ impl Settings {
                 },
                 artifacts: args.artifact_dir,
                 export_file: args.profile_export_file,
+                record_formats: args.record_formats,
             },
             probe: !args.no_probe,
         };

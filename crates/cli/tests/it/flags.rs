@@ -228,6 +228,7 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--profile-export-prefix profile_export", "/export_file", json!("profile_export.json")),
         ("--export-level raw", "/export", json!("raw")),
         ("--profile-export-level records", "/export", json!("records")),
+        ("--record-formats jsonl", "/record_formats", json!(["jsonl"])),
         ("--report native -v", "/export", json!("records")),
         ("--verbose", "/export", json!("records")),
     ] {
@@ -426,6 +427,9 @@ fn nonsense_is_refused_with_the_flag_and_what_is_accepted() {
         ("--tokenizer ./nowhere/tokenizer.json", &["--tokenizer ./nowhere/tokenizer.json", "no such file"]),
         ("--token-count some", &["--token-count", "auto, usage, tokenizer, chunks"]),
         ("--export-level some", &["--export-level", "summary, records, raw"]),
+        ("--record-formats some", &["--record-formats", "accepted: jsonl, perf-analyzer"]),
+        ("--record-formats perf-analyzer", &["--record-formats perf-analyzer", "give jsonl too", "records.jsonl"]),
+        ("--record-formats jsonl --export-level summary", &["--record-formats jsonl", "--export-level summary"]),
         ("--report some", &["--report", "genai-perf-2024"]),
         ("--require-fidelity bad", &["--require-fidelity", "good, degraded"]),
         ("--clock wall", &["--clock", "kernel, user"]),

@@ -7,7 +7,7 @@ use streamgauge_core::record::RunFacts;
 use streamgauge_core::{Received, Record};
 
 pub(super) static SINK: SinkKind = SinkKind {
-    is_detailed: false,
+    format: None,
     file_name: |_| INPUTS,
     source: Source::Itself,
     open: |out, start| {

@@ -58,14 +58,28 @@ pub struct Start<'a> {
 /// A kind of file that is written while a run goes on.
 #[derive(Debug)]
 pub struct SinkKind {
-    /// Whether the file has a line or more for each request, and is therefore left out at the export level `summary`.
-    pub is_detailed: bool,
+    /// The format of a file with an entry for each request, by which a plan asks for the file; none for a file that every run writes.
+    pub format: Option<Format>,
     /// The name of the file.
     pub file_name: fn(&Output) -> &str,
     /// What the file can be made again from.
     pub source: Source,
     /// Begins the file.
     pub open: for<'a> fn(Out<'a>, &Start<'_>) -> io::Result<OpenSink<'a>>,
+}
+
+/// The format of a file with an entry for each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// The name by which a plan asks for it.
+    pub name: &'static str,
+    /// The cargo feature that writes it, where this program was built without that.
+    pub missing_feature: Option<&'static str>,
+}
+
+/// All formats of files with an entry for each request.
+pub fn formats() -> impl Iterator<Item = Format> {
+    SINKS.into_iter().filter_map(|kind| kind.format)
 }
 
 /// What a file can be made again from, once its run is over.
@@ -80,7 +94,10 @@ pub enum Source {
 impl SinkKind {
     /// Whether a run with such output writes the file.
     pub fn is_wanted(&self, output: &Output) -> bool {
-        !self.is_detailed || output.export != ExportLevel::Summary
+        self.format.is_none_or(|format| {
+            let is_asked_for = output.record_formats.iter().any(|name| name == format.name);
+            is_asked_for && format.missing_feature.is_none() && output.export != ExportLevel::Summary
+        })
     }
 
     /// Whether the file of a run with such output can be made again, where the run's inputs are known or not.

@@ -1,16 +1,16 @@
 //! `profile_export.json`, the file of requests and replies that Perf Analyzer writes and GenAI-Perf reads.
 
-use super::{OpenSink, Out, RecordSink, SinkKind, Source, Start};
+use super::{Format, OpenSink, Out, RecordSink, SinkKind, Source, Start};
 use crate::perf_analyzer::export::{ExportWriter, Reply, request_inputs};
 use std::io;
-use streamgauge_core::plan::{Endpoint, ExportLevel};
+use streamgauge_core::plan::{Endpoint, ExportLevel, PERF_ANALYZER};
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_core::stop::Window;
 use streamgauge_core::{Nanos, Received, Record};
 use streamgauge_wire::infer_responses;
 
 pub(super) static SINK: SinkKind = SinkKind {
-    is_detailed: true,
+    format: Some(Format { name: PERF_ANALYZER, missing_feature: None }),
     file_name: |output| &output.export_file,
     source: Source::RecordsAndInputs,
     open: |out, start| Ok(Box::new(Export::open(out, start)?) as OpenSink<'_>),

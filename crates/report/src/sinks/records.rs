@@ -1,13 +1,14 @@
 //! `records.jsonl`, from which all other files can be made.
 
-use super::{OpenSink, Out, RecordSink, SinkKind, Source};
+use super::{Format, OpenSink, Out, RecordSink, SinkKind, Source};
 use crate::records::{RECORDS, RecordWriter};
 use std::io;
+use streamgauge_core::plan::JSONL;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::{Received, Record};
 
 pub(super) static SINK: SinkKind = SinkKind {
-    is_detailed: true,
+    format: Some(Format { name: JSONL, missing_feature: None }),
     file_name: |_| RECORDS,
     source: Source::Itself,
     open: |out, start| Ok(Box::new(RecordWriter::new(out, start.plan, start.anchor_wall)?) as OpenSink<'_>),
