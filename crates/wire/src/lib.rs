@@ -1,7 +1,7 @@
 //! Codecs: request bodies out, events in.
 //!
 //! [`Codec`] knows how one endpoint spells a prompt and hands out a [`Decoder`] for each answer; a decoder is fed the
-//! bytes of the body as the network cut them and reports [`streamgauge_core::Event`]s. [`server_message`] and
+//! bytes of the body as the network cut them and reports [`streamgauge_core::Event`]s. A [`Transcript`] makes the record of a request from them. [`server_message`] and
 //! [`model_ids`] read the two answers that are not output: errors and the list of models. For KServe v2 there are besides
 //! its messages ([`proto`]), their framing ([`grpc`]), the questions to a server ([`kserve`]) and the outputs of an answer as files
 //! show them ([`infer_responses`]).
@@ -18,6 +18,7 @@ pub mod kserve;
 mod limits;
 mod objects;
 mod openai;
+mod transcript;
 
 pub use body::sse::{MAX_EVENT, SseEvent, SseParser};
 pub use body::unpack::{MAX_UNPACKED, Unpacker};
@@ -29,3 +30,4 @@ pub use kserve::infer::responses::{InferResponse, infer_responses};
 pub use kserve::{framing as grpc, proto};
 pub use limits::MAX_BODY;
 pub use openai::models::{ModelsError, model_ids};
+pub use transcript::{AnswerHead, Keep, Transcript};

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fixture;
+mod transcripts;
 
 use fixture::{Answer, Section};
 use proptest::collection::vec;

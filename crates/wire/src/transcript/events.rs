@@ -1,8 +1,8 @@
-//! What the events of an answer say, as far as it has been read.
+//! What the events of an answer add up to.
 
-use crate::said::{Texts, UsageFold};
+use super::texts::Texts;
+use super::usage::UsageFold;
 use streamgauge_core::event::Event;
-use streamgauge_core::plan::ExportLevel;
 use streamgauge_core::record::{Chunk, FailureClass, Record};
 use streamgauge_core::stamp::ReceiveStamp;
 
@@ -10,18 +10,19 @@ use streamgauge_core::stamp::ReceiveStamp;
 /// of gateways to other vendors' models.
 const ENDED_BY_THE_MODEL: [&str; 5] = ["stop", "eos_token", "eos", "end_turn", "stop_sequence"];
 
-/// What the events of an answer say, as far as it has been read.
-pub(crate) struct Notes {
+/// What the events of an answer have said so far.
+#[derive(Debug)]
+pub(super) struct Events {
     /// The record, as far as it is known.
     pub record: Record,
-    /// The output's texts.
+    /// The texts of the output.
     pub texts: Texts,
-    /// The read that brought the newest chunk.
+    /// The number of the read that brought the newest chunk.
     chunk_read: u64,
-    /// The server's counts.
+    /// The server's token counts.
     pub usage: UsageFold,
     /// The answer has said that it is complete.
-    pub complete: bool,
+    pub is_complete: bool,
     /// The answer has said that nothing more belongs to it.
     pub is_done: bool,
     /// Why the request has failed.
@@ -30,17 +31,23 @@ pub(crate) struct Notes {
     pub unreadable: Option<String>,
 }
 
-impl Notes {
-    /// Of nothing yet.
-    pub fn new(record: Record, export: ExportLevel) -> Notes {
-        let usage = UsageFold::default();
-        // Only the export of that level has a response for each event.
-        let texts = if export == ExportLevel::Records { Texts::with_parts() } else { Texts::default() };
-        Notes { record, texts, chunk_read: 0, usage, complete: false, is_done: false, fault: None, unreadable: None }
+impl Events {
+    /// No events yet. With `text_parts`, how the events divide the texts is kept.
+    pub fn new(record: Record, text_parts: bool) -> Events {
+        Events {
+            record,
+            texts: if text_parts { Texts::with_parts() } else { Texts::default() },
+            chunk_read: 0,
+            usage: UsageFold::default(),
+            is_complete: false,
+            is_done: false,
+            fault: None,
+            unreadable: None,
+        }
     }
 
-    /// Takes an event in, whose last bytes arrived at `stamp`.
-    pub fn event(&mut self, event: Event<'_>, stamp: ReceiveStamp) {
+    /// Adds an event, whose last bytes arrived at `stamp`.
+    pub fn add(&mut self, event: Event<'_>, stamp: ReceiveStamp) {
         self.record.first_event.get_or_insert(stamp.at);
         match event {
             Event::Output { kind, choice, text } => {
@@ -51,12 +58,12 @@ impl Notes {
             }
             Event::Empty => {}
             Event::Finish { choice, reason } => {
-                self.complete = true;
+                self.is_complete = true;
                 self.usage.end(choice);
                 self.record.finish.get_or_insert_with(|| reason.to_owned());
             }
             Event::Usage { usage, alone } => self.usage.add(usage, alone),
-            Event::Done => (self.complete, self.is_done) = (true, true),
+            Event::Done => (self.is_complete, self.is_done) = (true, true),
             Event::Error { message } => self.fail(FailureClass::InBand, message),
             Event::Unreadable { message, may_be_output } => {
                 self.record.unreadable.add(may_be_output);
@@ -66,9 +73,9 @@ impl Notes {
         }
     }
 
-    /// Whether an answer without output is one of length zero: the model ended it, having made no token but the one that ends
-    /// it, or the only one it was to make and that shows no text.
-    pub fn is_empty_reply(&self) -> bool {
+    /// Whether an answer without output is a valid answer of length zero: the model ended it and made no token except the one that
+    /// ends it, or the only token that it was to make shows no text.
+    pub fn is_empty_answer(&self) -> bool {
         let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
         match self.record.finish.as_deref() {
             Some(reason) if ENDED_BY_THE_MODEL.iter().any(|known| reason.eq_ignore_ascii_case(known)) => {
@@ -79,7 +86,7 @@ impl Notes {
         }
     }
 
-    /// What is wrong with an answer without output, for people.
+    /// The message for an answer without output.
     pub fn without_output(&self) -> String {
         let reason = self.record.finish.as_ref().map(|reason| format!("finish reason `{reason}`"));
         let tokens = self.usage.total().and_then(|usage| usage.completion_tokens);
@@ -89,7 +96,7 @@ impl Notes {
         format!("the answer holds no output{known}")
     }
 
-    /// The request has failed; the first reason stays.
+    /// The request has failed. The first reason is kept.
     pub fn fail(&mut self, class: FailureClass, message: &str) {
         self.fault.get_or_insert_with(|| (class, message.to_owned()));
     }
