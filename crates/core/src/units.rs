@@ -48,21 +48,11 @@ pub fn percent(share: f64) -> String {
     format!("{} %", format!("{percent:.9e}").parse().unwrap_or(percent))
 }
 
-/// The moment so many seconds after 1970 began, in UTC: `2026-11-22T06:30:00Z`.
+/// The moment `seconds` after the beginning of 1970, in UTC: `2026-11-22T06:30:00Z`. A moment beyond the years that the calendar
+/// covers (-9999 to 9999) is written as its number of seconds.
 pub fn utc(seconds: i64) -> String {
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Days to a date by eras of 400 years that begin in March, so that a leap day ends its year (H. Hinnant,
-    // "chrono-Compatible Low-Level Date Algorithms").
-    let shifted = days + 719_468;
-    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| format!("{seconds} s after 1970"), |moment| moment.to_string())
 }
 
 #[cfg(test)]
@@ -82,6 +72,7 @@ mod tests {
         assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(utc(1_795_329_061), "2026-11-22T06:31:01Z");
         assert_eq!(utc(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(utc(i64::MAX), "9223372036854775807 s after 1970");
     }
 
     #[test]
