@@ -1,6 +1,6 @@
 //! The ground floor: what a run is (`plan`), what one request left behind (`record`, `received`, `stamp`), what a codec may say (`event`),
 //! how load is offered (`load`, `arrival`, `schedule`, `curve`) and when it ends (`stop`), the things everything else measures with
-//! (`clock`, `seed`, `units`), and what may be shown to people (`text`, `secrets`).
+//! (`clock`, `seed`, `units`), and what may be shown to people (`text`, `setting`, `secrets`).
 //!
 //! Nothing here does input or output, waits, or knows a protocol.
 
@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod secrets;
 pub mod seed;
 pub mod sequence;
+pub mod setting;
 pub mod stamp;
 pub mod stop;
 pub mod tensor;
@@ -34,5 +35,6 @@ pub use plan::RunPlan;
 pub use prompt::Prompt;
 pub use received::Received;
 pub use record::{Chunk, Failure, FailureClass, Outcome, Phase, Record, Stage};
+pub use setting::{Message, Setting, Wording};
 pub use stamp::ReceiveStamp;
 pub use tensor::{Datatype, Tensor, TensorSpec};
