@@ -283,6 +283,18 @@ fn wrong(fault: &'static str, problem: String) -> FaultError {
     FaultError::Value { fault, problem }
 }
 
+/// Whether a fault strikes in the middle of a stream.
+pub(crate) fn is_midway(fault: FaultKind) -> bool {
+    matches!(
+        fault,
+        FaultKind::Stall(Place::Middle, _)
+            | FaultKind::Reset(Place::Middle)
+            | FaultKind::Truncate
+            | FaultKind::Malformed
+            | FaultKind::ErrorEvent
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

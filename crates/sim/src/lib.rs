@@ -5,31 +5,32 @@
 //! accuracy of our own figures is held against: it knows from the kernel when each request came, and from its own clock
 //! when each event left.
 //!
-//! One thread serves everything. [`model`] says how long things take, `engine` makes them take that long, `request` and
-//! `reply` know the shapes, `http` and `answer` put them on the wire, and [`log`] keeps what truly happened. `kserve` has Triton's
-//! models and calls; what comes over HTTP/2 goes through `channel`, and its bytes through `carrier`, which knows when they went.
+//! One thread serves everything. [`model`] says how long things take, `engine` makes them take that long, and [`log`] keeps what truly
+//! happened. `state` is what all connections share. `http` reads and writes the protocols, `openai` and `kserve` answer requests, and
+//! `front` accepts connections and sends each request to the one that answers it.
 
-mod answer;
-mod carrier;
-mod channel;
 mod engine;
 pub mod faults;
+mod front;
 mod http;
 mod kserve;
 pub mod log;
 pub mod model;
+mod openai;
 pub mod process;
-mod reply;
-mod request;
-mod server;
+mod refusal;
+mod state;
+mod tokens;
+mod words;
+mod writes;
 
 pub use faults::{Fault, FaultError, FaultKind, Place, When};
 pub use log::{LogLine, LogPlan, RequestLog, Write};
 pub use model::{ConfigError, Lengths, Service, SimConfig};
+pub use openai::TEMPLATE_TOKENS;
 pub use process::SimProcess;
-pub use request::TEMPLATE_TOKENS;
 
-use server::Server;
+use state::Server;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -149,11 +150,11 @@ fn run(
         log::Log::open(&config.log, clock).map_err(|error| named("the log file cannot be made", &error))?;
     let server = runtime.block_on(async {
         let timer = Timer::new(clock)?;
-        let listener = server::listen(bind).map_err(|error| named(&format!("cannot listen on {bind}"), &error))?;
+        let listener = front::listen(bind).map_err(|error| named(&format!("cannot listen on {bind}"), &error))?;
         let addr = listener.local_addr()?;
         let server = Rc::new(Server::new(config, clock, timer.clone(), log));
         let ticking = tokio::task::spawn_local(timer.run());
-        tokio::task::spawn_local(server.clone().accept(listener));
+        tokio::task::spawn_local(front::accept(server.clone(), listener));
         if ready.send(addr).is_ok() {
             tokio::select! {
                 () = obey(&server, orders) => {}

@@ -1,14 +1,14 @@
 //! Calls over gRPC: requests taken from their streams, answers queued on them.
 
-use super::Problem;
 use super::grpc;
+use super::problem::Problem;
 use super::repository::Ask;
 use super::session::{Over, Response, Session, Sink};
-use crate::answer::{SPLIT_PAUSE, WRITE, cuts};
-use crate::carrier::{Logged, Traffic};
 use crate::faults::{FaultKind, Place};
+use crate::http::carrier::{Logged, Traffic};
 use crate::log::RequestLog;
-use crate::server::Server;
+use crate::state::Server;
+use crate::writes::{SPLIT_PAUSE, WRITE, cuts};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};

@@ -1,11 +1,11 @@
 //! What the LLM models answer: the words of the OpenAI front in tensors, a token or so a response.
 
-use super::Problem;
+use super::problem::Problem;
 use super::repository::{Ask, Kind, Model};
 use crate::faults::FaultKind;
 use crate::model::{LengthAsked, Lengths};
-use crate::reply::{Form, Reply, Word};
-use crate::server::Server;
+use crate::state::Server;
+use crate::words::{Form, Reply, Word};
 use rand::{Rng, RngExt};
 use serde_json::Value;
 use streamgauge_core::tensor::{Datatype, Tensor};
@@ -85,8 +85,8 @@ impl<'a> Generation<'a> {
         };
         let mut rows = Vec::new();
         for (text, length) in texts.iter().zip(lengths) {
-            let tokens = server.reader.count(&String::from_utf8_lossy(text));
-            let context = server.reader.context;
+            let tokens = server.tokens.count(&String::from_utf8_lossy(text));
+            let context = server.tokens.context;
             if tokens >= context {
                 let message = format!("Prompt length ({tokens}) exceeds maximum input length ({})", context - 1);
                 return Err(Problem::of_model(500, message));

@@ -1,11 +1,12 @@
 //! Messages of gRPC: requests read, answers written, and the calls that are no requests for output.
 
+use super::config;
 use super::memory::{Memory, Region};
+use super::problem::Problem;
 use super::repository::{Ask, MemoryPlace, SequenceAsk, Wanted};
 use super::session::{Output, Response};
 use super::statistics::Counted;
-use super::{Problem, config};
-use crate::server::Server;
+use crate::state::Server;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;

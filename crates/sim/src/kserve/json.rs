@@ -1,7 +1,7 @@
 //! Requests and answers as JSON, with tensors as numbers and strings or as bytes behind it, and those of the generate extension.
 
-use super::Problem;
 use super::memory::Memory;
+use super::problem::Problem;
 use super::repository::{Ask, MemoryPlace, Model, SequenceAsk, Wanted};
 use super::session::{Output, Response};
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! System shared memory: regions that clients register, which are files of the system's shared memory directory. They are read and
 //! written as files; whoever has one mapped sees the same bytes.
 
-use super::Problem;
+use super::problem::Problem;
 use super::repository::MemoryPlace;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -1,6 +1,6 @@
 //! What the ordinary models answer: pure but for the sums that `sequence_sum` keeps between requests.
 
-use super::Problem;
+use super::problem::Problem;
 use super::repository::{Ask, Kind, Model};
 use std::cell::RefCell;
 use std::collections::HashMap;

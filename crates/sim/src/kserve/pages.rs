@@ -2,12 +2,14 @@
 
 use super::grpc::counted;
 use super::memory::Region;
+use super::problem::Problem;
 use super::session::{Over, Response, Session, Sink};
-use super::{Problem, config, json};
-use crate::answer::{Exchange, is_midway};
+use super::{config, json};
+use crate::faults::is_midway;
 use crate::faults::{FaultKind, Place};
+use crate::http::Exchange;
 use crate::http::{End, JSON, document, document_with};
-use crate::server::Server;
+use crate::state::Server;
 use rand::Rng;
 use serde_json::{Value, json};
 use std::io;
@@ -230,9 +232,9 @@ impl<R: Rng> Exchange<'_, R> {
                 Over::Reset => Ok(End::Reset),
                 Over::Truncated => Ok(End::Close),
                 Over::Failed(problem) if begun => {
-                    self.room.payload.extend_from_slice(b"data: ");
-                    self.room.payload.extend_from_slice(&problem.body());
-                    self.room.payload.extend_from_slice(b"\n\n");
+                    self.buffers.payload.extend_from_slice(b"data: ");
+                    self.buffers.payload.extend_from_slice(&problem.body());
+                    self.buffers.payload.extend_from_slice(b"\n\n");
                     self.send_chunk(true, 0).await?;
                     Ok(self.end())
                 }
@@ -272,7 +274,7 @@ impl<R: Rng> Exchange<'_, R> {
         if let Some(span) = self.stall(Place::Start).filter(|_| !problem.ran) {
             self.server.engine.sleep_until(received + span).await?;
         }
-        self.room.frame.extend_from_slice(&document_with(
+        self.buffers.frame.extend_from_slice(&document_with(
             problem.status,
             content_type,
             "",
@@ -327,7 +329,7 @@ impl<R: Rng> Sink for Events<'_, '_, R> {
         if !std::mem::replace(&mut self.begun, true) {
             self.exchange.begin_stream();
         }
-        self.exchange.room.payload.append(&mut self.payload);
+        self.exchange.buffers.payload.append(&mut self.payload);
         self.exchange.send_chunk(last, std::mem::take(&mut self.events)).await
     }
 }

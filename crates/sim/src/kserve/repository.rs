@@ -1,7 +1,7 @@
 //! The models that the server has, and which requests fit them. Signatures are those of the models they stand for; refusals are in
 //! Triton's words.
 
-use super::Problem;
+use super::problem::Problem;
 use streamgauge_core::tensor::{Datatype, Tensor, TensorSpec};
 
 /// The parts of every ensemble, in the order in which they work.

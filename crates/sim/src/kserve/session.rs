@@ -1,14 +1,15 @@
 //! One request on its way through the engine: checked, admitted, answered response by response when each is due, counted, and
 //! hit by faults. Where the responses go is the sink's business.
 
-use super::Problem;
 use super::generation::Generation;
 use super::models;
+use super::problem::Problem;
 use super::repository::{Ask, Kind, Model, PARTS, Place};
 use super::statistics::Passage;
-use crate::answer::{WRITE, is_midway};
+use crate::faults::is_midway;
 use crate::faults::{self, FaultKind};
-use crate::server::Server;
+use crate::state::Server;
+use crate::writes::WRITE;
 use rand::Rng;
 use std::io;
 use streamgauge_core::clock::{Clock, Nanos};

@@ -1,16 +1,10 @@
-//! HTTP/1.1, as much of it as a benchmark's client speaks: kept connections, bodies with a length, answers in chunks.
-//! Written by hand over stamped streams, because the instants at which bytes come and go are what this server is for.
+//! Requests of HTTP/1.1, as they arrive: as much of the protocol as a benchmark's client speaks. Written by hand over stamped streams, because
+//! this server must know when the last byte of a request arrived.
 
-use crate::answer::{Room, Wish, answer};
-use crate::carrier::PREFACE;
-use crate::channel;
-use crate::faults::FaultKind;
-use crate::kserve::Target;
-use crate::request::{Refusal, Shape};
-use crate::server::Server;
+use super::carrier::PREFACE;
+use crate::refusal::Refusal;
 use std::io;
 use std::ops::Range;
-use std::rc::Rc;
 use streamgauge_core::clock::Nanos;
 use streamgauge_net::{Receipt, StampedStream};
 
@@ -33,182 +27,23 @@ pub(crate) struct Message {
     pub(crate) close: bool,
     /// Of the body, the bytes that are JSON, where others follow.
     pub(crate) json: Option<usize>,
-    method: Method,
-    route: Route,
+    pub(crate) method: Method,
+    /// The path, without its query.
+    pub(crate) path: Box<str>,
     /// Where in the connection's buffer the body lies; it is followed by the next request.
-    body: Range<usize>,
-}
-
-/// What becomes of a connection after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Close,
-    /// It speaks another protocol from here on.
-    Http2,
-    Keep,
-    Reset,
+    pub(crate) body: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Method {
+pub(crate) enum Method {
     Get,
     Other,
     Post,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Route {
-    Health,
-    Kserve(Target),
-    Metrics,
-    Models,
-    Output(Shape),
-    Unknown,
-}
-
-/// One connection.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    server: Rc<Server>,
-    io: StampedStream,
-    number: u64,
-    inbox: Inbox,
-    room: Room,
-}
-
-impl Connection {
-    pub(crate) fn new(server: Rc<Server>, io: StampedStream, number: u64) -> Connection {
-        Connection { server, io, number, inbox: Inbox::default(), room: Room::default() }
-    }
-
-    /// Answers requests until either side has had enough. Errors of the socket end it: the client is gone.
-    pub(crate) async fn serve(mut self) {
-        let faults = self.server.connection_faults(self.number);
-        let close_idle = faults.iter().find_map(|fault| match fault {
-            FaultKind::CloseIdle(span) => Some(*span),
-            _ => None,
-        });
-        let close_after = faults.iter().find_map(|fault| match fault {
-            FaultKind::CloseAfter(requests) => Some(*requests),
-            _ => None,
-        });
-        let mut served = 0;
-        loop {
-            let end = self.exchange(close_idle).await.unwrap_or(End::Close);
-            if end == End::Http2 {
-                let Inbox { mut bytes, filled, receipt } = self.inbox;
-                bytes.truncate(filled);
-                return channel::serve(self.server, self.io, self.number, bytes, receipt, &faults).await;
-            }
-            served += 1;
-            match end {
-                End::Keep if close_after.is_none_or(|most| served < most) => {}
-                End::Reset => {
-                    let _ = self.io.reset();
-                    return;
-                }
-                End::Close | End::Keep | End::Http2 => return,
-            }
-        }
-    }
-
-    async fn exchange(&mut self, close_idle: Option<Nanos>) -> io::Result<End> {
-        let message = match self.inbox.next(&mut self.io, close_idle).await? {
-            Incoming::Closed => return Ok(End::Close),
-            Incoming::Http2 => return Ok(End::Http2),
-            Incoming::Refused(refusal) => {
-                self.io.send_all(&document(refusal.status, JSON, &refusal.body(), true)).await?;
-                return Ok(End::Close);
-            }
-            Incoming::Whole(message) => message,
-        };
-        let body = &self.inbox.bytes[message.body.clone()];
-        let wish = match (&message.route, message.method) {
-            (Route::Output(shape), Method::Post) => Some(Wish::Output(*shape)),
-            (Route::Kserve(Target::Infer(path)), Method::Post) => Some(Wish::Infer(path)),
-            _ => None,
-        };
-        let end = match wish {
-            Some(wish) => answer(&self.server, &mut self.io, &mut self.room, self.number, wish, &message, body).await?,
-            None => {
-                let page = self.page(&message, body);
-                self.io.send_all(&page).await?;
-                if message.close { End::Close } else { End::Keep }
-            }
-        };
-        self.inbox.drop_to(message.body.end);
-        Ok(end)
-    }
-
-    /// The answer to anything that is not a request for output.
-    fn page(&self, message: &Message, body: &[u8]) -> Vec<u8> {
-        let close = message.close;
-        let refused = |status, class, message: String| {
-            document(status, JSON, &Refusal { status, class, message, param: None }.body(), close)
-        };
-        match (&message.route, message.method) {
-            (Route::Kserve(Target::Page(page)), Method::Get) => page.answer(&self.server, None, close),
-            (Route::Kserve(Target::Page(page)), Method::Post) => page.answer(&self.server, Some(body), close),
-            (Route::Kserve(Target::Unknown), _) => document(404, "text/plain", br#"{"error":"Not Found"}"#, close),
-            (Route::Kserve(_), _) => document(405, JSON, br#"{"error":"Method Not Allowed"}"#, close),
-            (Route::Health, Method::Get) => document(200, JSON, b"", close),
-            (Route::Metrics, Method::Get) => document(200, "text/plain; version=0.0.4", &self.server.metrics(), close),
-            (Route::Models, Method::Get) => document(200, JSON, &self.server.models(), close),
-            (Route::Unknown, _) => refused(404, "NotFoundError", "there is nothing at this path".to_owned()),
-            (Route::Output(_), _) => refused(405, "MethodNotAllowed", "this path takes POST only".to_owned()),
-            (Route::Health | Route::Metrics | Route::Models, _) => {
-                refused(405, "MethodNotAllowed", "this path takes GET only".to_owned())
-            }
-        }
-    }
-}
-
-pub(crate) const JSON: &str = "application/json";
-
-/// A whole answer with a known length.
-pub(crate) fn document(status: u16, content_type: &str, body: &[u8], close: bool) -> Vec<u8> {
-    document_with(status, content_type, "", body, close)
-}
-
-/// The same with more fields in its head, each with its end of line.
-pub(crate) fn document_with(status: u16, content_type: &str, fields: &str, body: &[u8], close: bool) -> Vec<u8> {
-    let (first, close, len) = (status_line(status), close_line(close), body.len());
-    let head = format!("{first}content-type: {content_type}\r\n{fields}content-length: {len}\r\n{close}\r\n");
-    let mut out = head.into_bytes();
-    out.extend_from_slice(body);
-    out
-}
-
-/// The status line, and the line that says who answers.
-pub(crate) fn status_line(status: u16) -> String {
-    let reason = match status {
-        200 => "OK",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        _ => "Error",
-    };
-    format!("HTTP/1.1 {status} {reason}\r\nserver: streamgauge-sim\r\n")
-}
-
-/// The line that announces the end of the connection, where it ends.
-pub(crate) fn close_line(close: bool) -> &'static str {
-    if close { "connection: close\r\n" } else { "" }
-}
-
 /// What a connection brought.
 #[derive(Debug)]
-enum Incoming {
+pub(crate) enum Incoming {
     Closed,
     Http2,
     Refused(Refusal),
@@ -217,12 +52,12 @@ enum Incoming {
 
 /// Bytes that have come and are not yet dealt with.
 #[derive(Debug)]
-struct Inbox {
+pub(crate) struct Inbox {
     /// The buffer: `filled` bytes of it have come, the rest is room.
-    bytes: Vec<u8>,
-    filled: usize,
-    /// The newest.
-    receipt: Receipt,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) filled: usize,
+    /// The newest read.
+    pub(crate) receipt: Receipt,
 }
 
 impl Default for Inbox {
@@ -233,7 +68,7 @@ impl Default for Inbox {
 
 impl Inbox {
     /// Waits for the next request; gives up when nothing comes for `close_idle`.
-    async fn next(&mut self, io: &mut StampedStream, close_idle: Option<Nanos>) -> io::Result<Incoming> {
+    pub(crate) async fn next(&mut self, io: &mut StampedStream, close_idle: Option<Nanos>) -> io::Result<Incoming> {
         let head = loop {
             let bytes = &self.bytes[..self.filled];
             let preface = PREFACE.iter().zip(bytes).all(|(a, b)| a == b);
@@ -274,7 +109,7 @@ impl Inbox {
             close: head.close,
             json: head.json,
             method: head.method,
-            route: head.route,
+            path: head.path,
             body: head.len..end,
         }))
     }
@@ -295,7 +130,7 @@ impl Inbox {
     }
 
     /// Forgets the first `end` bytes.
-    fn drop_to(&mut self, end: usize) {
+    pub(crate) fn drop_to(&mut self, end: usize) {
         self.bytes.copy_within(end..self.filled, 0);
         self.filled -= end;
         if self.bytes.len() > 64 * INBOX && self.filled <= INBOX {
@@ -312,7 +147,7 @@ struct Head {
     body: usize,
     json: Option<usize>,
     method: Method,
-    route: Route,
+    path: Box<str>,
     close: bool,
     wants_continue: bool,
 }
@@ -338,8 +173,9 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
         Some("POST") => Method::Post,
         _ => Method::Other,
     };
-    let mut head =
-        Head { len, body: 0, json: None, method, route: route(request.path), close: false, wants_continue: false };
+    let target = request.path.unwrap_or_default();
+    let path = target.split_once('?').map_or(target, |(path, _)| path).into();
+    let mut head = Head { len, body: 0, json: None, method, path, close: false, wants_continue: false };
     for field in request.headers.iter() {
         if field.name.eq_ignore_ascii_case("content-length") {
             head.body = body_len(field.value)?;
@@ -354,19 +190,6 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
         }
     }
     Ok(Some(head))
-}
-
-fn route(path: Option<&str>) -> Route {
-    let path = path.unwrap_or_default();
-    match path.split_once('?').map_or(path, |(path, _)| path) {
-        "/health" => Route::Health,
-        "/metrics" => Route::Metrics,
-        "/v1/chat/completions" => Route::Output(Shape::Chat),
-        "/v1/completions" => Route::Output(Shape::Completions),
-        "/v1/models" => Route::Models,
-        path if path == "/v2" || path.starts_with("/v2/") => Route::Kserve(Target::of(path)),
-        _ => Route::Unknown,
-    }
 }
 
 fn body_len(value: &[u8]) -> Result<usize, Refusal> {
@@ -409,7 +232,7 @@ mod tests {
             body: 12,
             json: None,
             method: Method::Post,
-            route: Route::Output(Shape::Completions),
+            path: "/v1/completions".into(),
             close: true,
             wants_continue: true,
         };

@@ -1,41 +1,32 @@
-//! The server: what all its connections share on its one thread, and the loop that accepts them.
+//! What all connections of the server share on its one thread.
 
 use crate::engine::Engine;
 use crate::faults::{Fault, FaultKind};
-use crate::http::Connection;
 use crate::kserve::Kserve;
 use crate::log::{Log, RequestLog};
 use crate::model::{Lengths, SimConfig};
-use crate::reply::{Word, Words};
-use crate::request::Reader;
+use crate::tokens::Tokens;
+use crate::words::{Word, Words};
 use rand::Rng;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
-use std::net::SocketAddr;
-use std::rc::Rc;
-use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::Stamps;
 use streamgauge_core::seed::Seed;
-use streamgauge_net::{StampedStream, Timer};
-use tokio::net::{TcpListener, TcpSocket};
-
-/// Connections that may wait to be accepted: a benchmark opens all of its own at once.
-const BACKLOG: u32 = 8192;
+use streamgauge_net::Timer;
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) engine: Engine,
-    pub(crate) reader: Reader,
+    pub(crate) tokens: Tokens,
     pub(crate) lengths: Lengths,
     pub(crate) log: Log,
     pub(crate) kserve: Kserve,
     words: Words,
     faults: Vec<Fault>,
-    stamps: Stamps,
+    pub(crate) stamps: Stamps,
     /// Two chances from one seed: what requests draw, what connections draw.
     requests: u64,
     connections: u64,
@@ -60,7 +51,7 @@ impl Server {
             engine: Engine::new(config.service, clock, timer),
             kserve: Kserve::new(&config.models, config.gpus),
             words: Words::of(&config.tokenizer),
-            reader: Reader::new(config.models, config.lengths.context, config.tokenizer),
+            tokens: Tokens::new(config.models, config.lengths.context, config.tokenizer),
             lengths: config.lengths,
             log,
             faults: config.faults,
@@ -73,23 +64,14 @@ impl Server {
         }
     }
 
-    /// Accepts connections for ever.
-    pub(crate) async fn accept(self: Rc<Server>, listener: TcpListener) {
-        loop {
-            let connection = listener.accept().await.and_then(|(tcp, _)| {
-                let io = StampedStream::new(tcp, self.engine.clock, self.stamps)?;
-                Ok(Connection::new(self.clone(), io, taken(&self.next_connection)))
-            });
-            match connection {
-                Ok(connection) => drop(tokio::task::spawn_local(connection.serve())),
-                // Out of descriptors, most likely: some will come back.
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    }
-
+    /// The number of the next request.
     pub(crate) fn next_request(&self) -> u64 {
         taken(&self.next_request)
+    }
+
+    /// The number of the next connection.
+    pub(crate) fn next_connection(&self) -> u64 {
+        taken(&self.next_connection)
     }
 
     /// What request `number` draws from.
@@ -152,23 +134,14 @@ impl Server {
     /// The list of models.
     pub(crate) fn models(&self) -> Vec<u8> {
         let created = self.engine.clock.wall(Nanos::ZERO) / 1_000_000_000;
-        let models = self.reader.models.iter().map(|model| {
+        let models = self.tokens.models.iter().map(|model| {
             serde_json::json!({
                 "id": model, "object": "model", "created": created, "owned_by": "streamgauge-sim", "root": model,
-                "parent": null, "max_model_len": self.reader.context, "permission": [],
+                "parent": null, "max_model_len": self.tokens.context, "permission": [],
             })
         });
         serde_json::json!({"object": "list", "data": models.collect::<Vec<_>>()}).to_string().into_bytes()
     }
-}
-
-/// A listening socket of the current runtime.
-pub(crate) fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Else a restarted server would have to wait out its predecessor's connections.
-    socket.set_reuseaddr(true)?;
-    socket.bind(bind)?;
-    socket.listen(BACKLOG)
 }
 
 fn taken(next: &Cell<u64>) -> u64 {

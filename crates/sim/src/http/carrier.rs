@@ -6,7 +6,7 @@
 //! that byte; a request's last byte is looked up among the reads.
 
 use crate::log::{RequestLog, Write};
-use crate::server::Server;
+use crate::state::Server;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};

@@ -1,9 +1,9 @@
 //! One HTTP/2 connection: its calls are taken up as they come, each a task of its own, until either side has had enough.
 
-use crate::carrier::{Carrier, Traffic};
 use crate::faults::FaultKind;
+use crate::http::carrier::{Carrier, Traffic};
 use crate::kserve::{Call, serve_call};
-use crate::server::Server;
+use crate::state::Server;
 use std::rc::Rc;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_net::{Receipt, StampedStream};

@@ -1,0 +1,61 @@
+//! Why a call failed.
+
+/// Why a call failed, in Triton's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// As HTTP says it; [`Problem::code`] is gRPC's.
+    pub(crate) status: u16,
+    pub(crate) message: String,
+    /// The model failed. Else the request did not reach it.
+    pub(crate) ran: bool,
+}
+
+impl Problem {
+    pub(super) fn new(status: u16, message: impl Into<String>) -> Problem {
+        Problem { status, message: message.into(), ran: false }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Problem {
+        Problem::new(400, message)
+    }
+
+    pub(super) fn missing(message: impl Into<String>) -> Problem {
+        Problem::new(404, message)
+    }
+
+    pub(super) fn internal(message: impl Into<String>) -> Problem {
+        Problem::new(500, message)
+    }
+
+    /// Of a model that was asked and failed.
+    pub(super) fn of_model(status: u16, message: impl Into<String>) -> Problem {
+        Problem { ran: true, ..Problem::new(status, message) }
+    }
+
+    /// What a fault wants.
+    pub(super) fn simulated(status: u16) -> Problem {
+        Problem::new(status, format!("simulated fault: status {status}"))
+    }
+
+    /// The code of gRPC.
+    pub(super) fn code(&self) -> u32 {
+        match self.status {
+            400 => 3,
+            401 => 16,
+            403 => 7,
+            404 => 5,
+            409 => 6,
+            429 => 8,
+            500 => 13,
+            501 => 12,
+            502 | 503 => 14,
+            504 => 4,
+            _ => 2,
+        }
+    }
+
+    /// The body over HTTP.
+    pub(super) fn body(&self) -> Vec<u8> {
+        serde_json::json!({"error": self.message}).to_string().into_bytes()
+    }
+}

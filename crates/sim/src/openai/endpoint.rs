@@ -1,0 +1,52 @@
+//! What the server knows of one OpenAI endpoint.
+
+use super::body::Body;
+use crate::model::Finish;
+use crate::refusal::Refusal;
+use crate::tokens::Tokens;
+use streamgauge_core::plan::EndpointKind;
+
+/// One endpoint: where it is, what it reads, and how it spells what it answers.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Its path.
+    pub(crate) path: &'static str,
+    /// Its kind in the log.
+    pub(crate) kind: EndpointKind,
+    /// The tokens of each prompt of a request; each prompt has a reply of its own.
+    pub(super) prompts: fn(&Tokens, &Body<'_>) -> Result<Vec<u32>, Refusal>,
+    /// How its answers are spelled.
+    pub(super) spelling: &'static Spelling,
+}
+
+impl PartialEq for Endpoint {
+    /// No two endpoints have the same path.
+    fn eq(&self, other: &Endpoint) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for Endpoint {}
+
+/// How an endpoint spells generated text, after vLLM. What stands between these parts is the same for all endpoints.
+#[derive(Debug)]
+pub(super) struct Spelling {
+    /// The `object` of an event.
+    pub(super) event: &'static str,
+    /// The `object` of an answer that is not streamed.
+    pub(super) whole: &'static str,
+    /// The event before any text, without its usage: what stands in the choice, and what stands behind the choices.
+    pub(super) first: Option<(&'static str, &'static str)>,
+    /// What stands before the text of an event.
+    pub(super) before_delta: &'static str,
+    /// What stands behind the text of any event but the last.
+    pub(super) after_delta: &'static str,
+    /// What stands behind the text of the last event: for a finish reason, and a stop reason as JSON.
+    pub(super) after_last_delta: fn(Finish, &str) -> String,
+    /// What stands before the text of an answer that is not streamed.
+    pub(super) before_text: &'static str,
+    /// What stands behind that text: for a finish reason, and a stop reason as JSON.
+    pub(super) after_text: fn(Finish, &str) -> String,
+    /// Further members of an answer that is not streamed.
+    pub(super) members: &'static str,
+}

@@ -1,0 +1,20 @@
+//! The OpenAI front, as vLLM answers it: one file for each endpoint, which is a value in [`ENDPOINTS`].
+
+mod ask;
+mod body;
+mod chat;
+mod completions;
+mod endpoint;
+mod serve;
+mod text;
+
+pub use chat::TEMPLATE_TOKENS;
+pub(crate) use endpoint::Endpoint;
+
+/// All endpoints.
+static ENDPOINTS: [&Endpoint; 2] = [&chat::ENDPOINT, &completions::ENDPOINT];
+
+/// The endpoint at `path`.
+pub(crate) fn endpoint(path: &str) -> Option<&'static Endpoint> {
+    ENDPOINTS.into_iter().find(|endpoint| endpoint.path == path)
+}
