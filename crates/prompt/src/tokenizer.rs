@@ -118,6 +118,17 @@ impl Tokenizer {
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
+    /// Tokens of `text` with those that the tokenizer puts around each text, such as one at its beginning. The embedded vocabulary
+    /// puts none.
+    pub fn count_with_special(&self, text: &str) -> u32 {
+        let around = match &self.engine {
+            Engine::Embedded(_) => 0,
+            // Of an empty text nothing but them is left.
+            Engine::File(inner) => inner.encode_fast("", true).map_or(0, |encoding| encoding.len()),
+        };
+        self.count(text).saturating_add(u32::try_from(around).unwrap_or(u32::MAX))
+    }
+
     /// The token ids of `text`, none added.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         match &self.engine {
@@ -211,6 +222,22 @@ mod tests {
         assert_eq!(file.decode(&euro).as_deref(), Some("\u{10FFFF}"));
         assert_eq!(file.decode(&euro[..1]), None);
         assert_eq!(file.decode(&[u32::MAX]), None);
+    }
+
+    #[test]
+    fn the_tokens_around_a_text_are_counted_where_they_are_asked_for() {
+        let (_dir, path) = changed(|json| {
+            json["post_processor"] = serde_json::json!({
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+            });
+        });
+        let tokenizer = Tokenizer::from_file(&path).unwrap();
+        assert_eq!((tokenizer.count("ab"), tokenizer.count_with_special("ab")), (2, 3));
+        assert_eq!((tokenizer.count(""), tokenizer.count_with_special("")), (0, 1));
+        assert_eq!(Tokenizer::embedded().count_with_special("hello world"), 2);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A face is a folder here and a line of [`FACES`]. It turns the tool's arguments into runs and what they measured into the tool's
 //! own output; it knows no other face.
 
+mod llm_perf;
 mod perf_analyzer;
 
 use crate::args::Stop;
@@ -13,7 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// The faces, in the order in which the help lists them.
-pub const FACES: &[Face] = &[perf_analyzer::FACE];
+pub const FACES: &[Face] = &[perf_analyzer::FACE, llm_perf::FACE];
 
 /// The command line of another tool.
 pub struct Face {

@@ -59,6 +59,13 @@ fn every_command_for_a_triton_server_works_as_written() {
 }
 
 #[test]
+fn every_command_of_llm_perfs_face_works_as_written() {
+    let (commands, wrong) = run_blocks("llm-perf.md");
+    assert!(commands >= 2, "only {commands} commands were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
 fn every_command_of_perf_analyzers_face_works_as_written() {
     let (commands, wrong) = run_blocks("perf-analyzer.md");
     assert!(commands >= 9, "only {commands} commands were found");

@@ -18,6 +18,7 @@ mod figures;
 mod files;
 mod flags;
 mod levels;
+mod llm_perf;
 mod machine;
 mod modes;
 mod open_loop;

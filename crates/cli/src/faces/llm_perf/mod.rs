@@ -1,0 +1,49 @@
+//! `llm-perf`: the command line, the report and the file of `llm_perf.py`, which sends real prompts to TensorRT-LLM behind Triton.
+//!
+//! Arguments ([`args`]) and a file of prompts ([`prompts`]) become one run for each concurrency ([`session`]), whose requests are
+//! folded by that tool's arithmetic ([`figures`]) and shown in its lines ([`report`]).
+
+mod args;
+mod figures;
+mod plan;
+mod prompts;
+mod report;
+mod session;
+
+use super::{Face, typed};
+use crate::args::Stop;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use args::LlmPerfArgs;
+use clap::Args;
+use session::Interrupted;
+use streamgauge_run::Usage;
+
+/// `llm_perf.py`.
+pub const FACE: Face = Face {
+    command: "llm-perf",
+    links: &["llm_perf", "llm-perf"],
+    about: "Send the prompts of a file to TensorRT-LLM behind Triton by the flags of llm_perf.py, with its report",
+    arguments: LlmPerfArgs::augment_args,
+    // The exit code of Python's argparse.
+    usage: Exit::Usage,
+    refuse: Stop::explain,
+    run: |arguments, printer| Ok(run(&typed(arguments)?, printer)),
+};
+
+/// Measures what `args` say. A failure ends the process as an exception ends a Python program, by 1.
+fn run(args: &LlmPerfArgs, printer: &Printer) -> Exit {
+    match session::run(args, printer) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            printer.error(&format!("{error:#}"));
+            if error.is::<Usage>() {
+                Exit::Usage
+            } else if error.is::<Interrupted>() {
+                Exit::Interrupted
+            } else {
+                Exit::Nothing
+            }
+        }
+    }
+}
