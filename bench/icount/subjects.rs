@@ -5,20 +5,20 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use std::hint::black_box;
 use std::io;
-use streamgauge_core::Nanos;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::event::{Event, OutputKind, Usage};
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{EndpointKind, RunPlan};
-use streamgauge_core::record::{Chunk, Record};
+use streamgauge_core::record::{Chunk, Outcome, Record};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
+use streamgauge_core::{Nanos, ReceiveStamp};
 use streamgauge_report::perf_analyzer::export::request_inputs;
 use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::distribution::EXACT_VALUES;
 use streamgauge_stats::{Metric, Sampler};
-use streamgauge_wire::{AnswerTo, Codec, SseEvent, SseParser};
+use streamgauge_wire::{AnswerHead, AnswerTo, Codec, Keep, SseEvent, SseParser, Transcript};
 
 /// Something to count.
 pub struct Subject {
@@ -51,6 +51,7 @@ pub const SUBJECTS: &[Subject] = &[
     Subject { name: "sse_cut", item: "event", items: EVENTS, rounds: 20, work: |rounds| sse(rounds, 100) },
     Subject { name: "chunk_template", item: "event", items: EVENTS, rounds: 50, work: |rounds| decode(rounds, PLAIN) },
     Subject { name: "chunk_general", item: "event", items: EVENTS, rounds: 10, work: |rounds| decode(rounds, ESCAPED) },
+    Subject { name: "transcript", item: "event", items: EVENTS, rounds: 50, work: transcribe },
     Subject { name: "sampler_exact", item: "value", items: 20_000, rounds: 2, work: |rounds| sample(rounds, 20_000) },
     Subject { name: "sampler_histogram", item: "value", items: SPILLING, rounds: 1, work: |n| sample(n, SPILLING) },
     Subject { name: "record_line", item: "record", items: RECORDS, rounds: 20, work: record_lines },
@@ -123,6 +124,25 @@ fn decode(rounds: u64, texts: &[&str]) -> Result<u64> {
                 seen += u64::from(matches!(black_box(event), Event::Output { .. }));
             });
         }
+    }
+    Ok(seen)
+}
+
+/// Answers from the bytes of their events to their records, each event as a piece of its own.
+fn transcribe(rounds: u64) -> Result<u64> {
+    let events = events(PLAIN);
+    let codec = Codec::new(&plan().endpoint, false);
+    let mut seen = 0;
+    for _ in 0..rounds {
+        let keep = Keep { raw: false, text_parts: true, longest_answer: u64::MAX };
+        let mut transcript = Transcript::new(streamgauge_testing::record(), keep);
+        let head = AnswerHead { status: 200, unpacker: Ok(None), advice: String::new() };
+        transcript.begin(head, codec.decoder(Some("text/event-stream"), AnswerTo::default()));
+        for (read, event) in (1..).zip(&events) {
+            let stamp = ReceiveStamp { at: Nanos(1_000 * read as i64), lag: Some(Nanos(20_000)), read };
+            transcript.piece(black_box(event.as_bytes()), stamp);
+        }
+        seen += black_box(transcript.finish(Outcome::Ok, Nanos::ZERO)).0.chunks.len() as u64;
     }
     Ok(seen)
 }
