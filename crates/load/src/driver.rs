@@ -3,7 +3,7 @@
 use crate::control::Control;
 use crate::job::{Batch, Job};
 use crate::phase::Part;
-use crate::preflight::descriptors;
+use crate::preflight::descriptors::{self, Budget};
 use crate::thread::{self, Common, Live, ShardFacts};
 use std::io;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
         gate: Barrier::new(threads as usize),
         threads,
         slots: AtomicU32::new(slots),
-        room,
+        budget: Arc::new(Budget::new(room, slots)),
         phases,
     });
     let (tell, done) = channel();

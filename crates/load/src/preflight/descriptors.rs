@@ -1,6 +1,8 @@
 //! File descriptors: one at each end of a connection that is in this process, what the rest of the process needs, and the
 //! system's limit on them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use streamgauge_core::plan::RunPlan;
 
 /// What the program has open beside its load threads: 17 were counted in a run (standard streams, artifacts, the threads that
@@ -61,6 +63,49 @@ pub(crate) fn room_within(limit: u64, others: u64, each: u64) -> u32 {
     u32::try_from(limit.saturating_sub(others) / each.max(1)).unwrap_or(u32::MAX)
 }
 
+/// How many streams the limit on open files leaves room for, and how many are taken. All load threads share it: slots take a stream each, and
+/// so do connections that are read to their end beside the slots.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    most: u32,
+    taken: AtomicU32,
+}
+
+/// One stream of a budget, which is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken(Arc<Budget>);
+
+impl Default for Budget {
+    /// Room for any number of streams.
+    fn default() -> Budget {
+        Budget::new(u32::MAX, 0)
+    }
+}
+
+impl Budget {
+    /// Room for `most` streams, of which `taken` are in use for as long as the budget exists.
+    pub(crate) fn new(most: u32, taken: u32) -> Budget {
+        Budget { most, taken: AtomicU32::new(taken) }
+    }
+
+    /// Takes one more stream for as long as the budget exists. Returns whether there was room for it.
+    pub(crate) fn take_for_good(&self) -> bool {
+        let one_more = |taken: u32| (taken < self.most).then(|| taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Takes one more stream for a while; `None` if there is no room for it.
+    pub(crate) fn take(self: &Arc<Budget>) -> Option<Taken> {
+        self.take_for_good().then(|| Taken(self.clone()))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Has the kernel make the process's table of descriptors large enough for `wanted` of them, and for [`TABLE`] at least. Linux
 /// makes it twice as large when it is full, and in a process of several threads whoever opened that descriptor then waits for
 /// some 10 to 20 ms (`synchronize_rcu`): a load thread would send late by as much at 64 connections, 128, 256 and so on.
@@ -93,6 +138,18 @@ mod tests {
         assert_eq!(room_beside_64(u64::MAX, 1), u32::MAX);
         let limit = raise_limit().unwrap();
         assert_eq!(room(64, 2), room_within(limit, 64, 2));
+    }
+
+    #[test]
+    fn a_budget_gives_no_more_than_it_has() {
+        let budget = Arc::new(Budget::new(3, 1));
+        let (first, second) = (budget.take().unwrap(), budget.take().unwrap());
+        assert!(budget.take().is_none());
+        drop(first);
+        assert!(budget.take_for_good());
+        assert!(budget.take().is_none());
+        drop(second);
+        assert!(budget.take().is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! late and at once in turn do: the probe is the first of them.
 
 use super::probe::ProbeError;
+use super::waiter::Waiter;
 use crate::connection::Acks;
 use crate::job::Job;
 use crate::pacing::Ticket;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::{DelayedAcks, Phase, Record};
-use tokio::task::LocalSet;
 
 /// The shortest time from the head to the first event that a delayed acknowledgement explains: Linux waits at least 40 ms, counted
 /// in ticks of the kernel, of which the first may be nearly over. The longest tick is 10 ms.
@@ -98,8 +98,7 @@ fn may_be_held(time: &Nanos) -> bool {
 
 /// One request to the first server that ends at its first output, as the probe does.
 pub(crate) fn trial(job: &Arc<Job>, acks: Acks) -> Result<Record, ProbeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(LocalSet::new().block_on(&runtime, async {
+    Ok(Waiter::new()?.wait(async {
         // Number 0 goes to the first server by either rule.
         let ticket = Ticket::at_once(0, job.clock.now());
         let mut slot = Slot::new(job.clone(), 0, 0, Rc::default(), Rc::default(), Rc::default());

@@ -1,13 +1,13 @@
 //! Questions to a KServe v2 server beside the load, in no figure: what it is, what its models are, what it has counted.
 
 use super::probe::{ProbeError, whole_body};
+use super::waiter::Waiter;
 use crate::connection::{Connection, State};
 use crate::failure;
 use crate::request::{Head, Outgoing};
 use crate::routes::Routes;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use std::time::Duration;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{ModelInfo, ModelStatistics, ServerInfo};
 use streamgauge_core::plan::{Endpoint, EndpointKind};
@@ -18,19 +18,16 @@ use streamgauge_wire::grpc::{Messages, framed};
 use streamgauge_wire::kserve::{self, Call, KserveError, Protocol};
 use streamgauge_wire::server_message;
 use thiserror::Error;
-use tokio::runtime::Runtime;
-use tokio::task::LocalSet;
 
 /// How servers refuse a call that they do not have: by HTTP's status, or by gRPC's.
 const NO_SUCH_CALL: [&str; 4] = ["404", "405", "501", "UNIMPLEMENTED"];
 
-/// Asks the first server of an endpoint, and waits for its answers. It has a runtime and a connection of its own; a connection that
-/// has died meanwhile is opened again.
+/// Asks the first server of an endpoint, and waits for its answers. It has a runtime and a connection of its own, and opens a new connection
+/// when that one was lost.
 pub struct Client {
-    // Before the runtime that it lives on.
+    // Dropped before the runtime that it needs.
     connection: Option<Connection>,
-    local: LocalSet,
-    runtime: Runtime,
+    waiter: Waiter,
     protocol: Protocol,
     routes: Routes,
     head: Head,
@@ -77,8 +74,7 @@ impl Client {
         };
         Ok(Client {
             connection: None,
-            local: LocalSet::new(),
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            waiter: Waiter::new()?,
             protocol,
             routes: routes.clone(),
             head: Head::new(endpoint, &endpoint.target, content_type)?,
@@ -161,8 +157,7 @@ impl Client {
             }
         };
         let uri = self.head.uri(&path);
-        let limit = Duration::from_nanos(u64::try_from(self.limit.0).unwrap_or(0));
-        let Client { connection: kept, local, runtime, protocol, routes, head, clock, .. } = self;
+        let Client { connection: kept, waiter, protocol, routes, head, clock, limit, .. } = self;
         let exchange = async {
             loop {
                 let mut connection = kept.take();
@@ -192,8 +187,7 @@ impl Client {
                 }
             }
         };
-        let answered = local.block_on(runtime, async { tokio::time::timeout(limit, exchange).await });
-        let answered = answered.unwrap_or_else(|_| Err(failure::timeout(Stage::FirstByte, self.limit, "the answer")));
+        let answered = waiter.answer(*limit, exchange);
         let answered = answered.map_err(|failure| Failure { message: self.shown(failure.message), ..failure });
         answered.map_err(|failure| match failure.message.split_once(": ") {
             Some((status, message)) if failure.class == FailureClass::Status => {

@@ -4,6 +4,7 @@ mod acknowledgements;
 mod diagnosis;
 mod kserve;
 mod probe;
+mod waiter;
 
 pub use acknowledgements::delayed_acks;
 pub use diagnosis::{Spoken, spoken};

@@ -1,8 +1,8 @@
 //! Questions asked before load, in no figure: which models there are, and whether a request is answered at all.
 
+use super::waiter::Waiter;
 use crate::connection::{Acks, BodyStep, Connection, Piece};
 use crate::control::{Control, End, LocalEnd};
-use crate::failure;
 use crate::job::{Finished, Job};
 use crate::pacing::Ticket;
 use crate::request::{Head, HeaderError, Outgoing};
@@ -17,7 +17,6 @@ use streamgauge_core::plan::Endpoint;
 use streamgauge_core::record::{Failure, FailureClass, Phase, Stage};
 use streamgauge_wire::Unpacker;
 use thiserror::Error;
-use tokio::task::LocalSet;
 
 /// Bytes of an answer to [`fetch`] that are read at most.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
@@ -68,8 +67,7 @@ const SHOWN_EVERY: Nanos = Nanos::from_millis(60_000);
 /// # Errors
 /// When this machine cannot even try. What the server did with the request is in the record.
 pub fn probe(job: Arc<Job>, control: &Control, mut on_wait: impl FnMut(Waiting)) -> Result<Probed, ProbeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(LocalSet::new().block_on(&runtime, async {
+    Ok(Waiter::new()?.wait(async {
         let clock = job.clock;
         let begun = clock.now();
         // Number 0 goes to the first server by either rule.
@@ -125,10 +123,8 @@ pub fn fetch(
     path: &str,
     limit: Nanos,
 ) -> Result<Fetched, ProbeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let head = Head::new(endpoint, &endpoint.target, "application/json")?;
     let uri = head.uri(path);
-    let deadline = clock.instant(clock.now() + limit).into();
     let asked = async {
         let mut connection = routes.to(0).open(clock).await?;
         let outgoing = Outgoing { head: &head, method: http::Method::GET, uri: &uri, body: Bytes::new(), json: None };
@@ -136,10 +132,7 @@ pub fn fetch(
         let (status, location, unpacker) = (answer.status.as_u16(), answer.location(), answer.unpacker());
         Ok(Fetched { status, location, body: whole_body(&mut connection, unpacker).await? })
     };
-    let answered = LocalSet::new().block_on(&runtime, async { tokio::time::timeout_at(deadline, asked).await });
-    answered
-        .unwrap_or_else(|_| Err(failure::timeout(Stage::FirstByte, limit, "the answer")))
-        .map_err(ProbeError::Failed)
+    Waiter::new()?.answer(limit, asked).map_err(ProbeError::Failed)
 }
 
 /// All of the answer under way, whose head said that it is compressed so.

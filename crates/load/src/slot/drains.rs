@@ -2,9 +2,11 @@
 //! then serve again.
 
 use crate::connection::{BodyStep, Connection, State};
+use crate::preflight::descriptors::{Budget, Taken};
 use crate::tasks;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 
@@ -12,7 +14,7 @@ use streamgauge_core::record::{Failure, FailureClass, Stage};
 /// within seconds, and a connection that does not end is of no more use.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections of one load thread that are read beside the load at once. Each takes a descriptor beside those of the slots.
+/// Connections of one load thread that are read beside the load at once. Each takes descriptors that no slot uses, if there are any.
 const MOST_AT_ONCE: usize = 256;
 
 /// Bytes behind a complete answer that are read at most: nothing that a server has left to say is so long.
@@ -22,25 +24,41 @@ const MOST_BYTES: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct Drains {
     at_work: Cell<usize>,
-    /// Those whose bodies have ended, with their servers' indices.
-    spare: RefCell<Vec<(usize, Connection)>>,
+    /// Where their descriptors come from.
+    budget: Arc<Budget>,
+    /// The connections whose bodies have ended.
+    spare: RefCell<Vec<Spare>>,
     abandoned: Cell<u64>,
 }
 
+/// A connection whose body has ended.
+struct Spare {
+    /// The index of its server.
+    target: usize,
+    connection: Connection,
+    _descriptors: Taken,
+}
+
 impl Drains {
+    /// No connections yet; each will take a stream of `budget`.
+    pub fn new(budget: Arc<Budget>) -> Drains {
+        Drains { budget, ..Drains::default() }
+    }
+
     /// Reads what is left of the body on `connection`, to server number `target`, in a task of this thread. A connection that
     /// `serves_again` is there for whoever needs one next; any other is closed.
     pub fn take(self: &Rc<Drains>, target: usize, mut connection: Connection, serves_again: bool) {
-        if self.at_work.get() >= MOST_AT_ONCE {
-            return self.abandon();
-        }
+        let descriptors = if self.at_work.get() < MOST_AT_ONCE { self.budget.take() } else { None };
+        let Some(descriptors) = descriptors else { return self.abandon() };
         self.at_work.update(|count| count + 1);
         let drains = self.clone();
         tasks::spawn(async move {
             let ended = tokio::time::timeout(PATIENCE, rest_of_body(&mut connection)).await;
             drains.at_work.update(|count| count - 1);
             match ended {
-                Ok(Ok(())) if serves_again => drains.spare.borrow_mut().push((target, connection)),
+                Ok(Ok(())) if serves_again => {
+                    drains.spare.borrow_mut().push(Spare { target, connection, _descriptors: descriptors });
+                }
                 Ok(Ok(())) => connection.close().await,
                 // Closed by the server, without the last piece of its body.
                 Ok(Err(failure)) if failure.class != FailureClass::Malformed => {}
@@ -52,8 +70,8 @@ impl Drains {
     /// A connection to server number `target` that can serve again, if there is one.
     pub async fn spare(&self, target: usize) -> Option<Connection> {
         loop {
-            let place = self.spare.borrow().iter().rposition(|(of, _)| *of == target)?;
-            let (_, mut connection) = self.spare.borrow_mut().swap_remove(place);
+            let newest = self.spare.borrow().iter().rposition(|spare| spare.target == target)?;
+            let Spare { mut connection, .. } = self.spare.borrow_mut().swap_remove(newest);
             if matches!(connection.state().await, State::Usable | State::Renewed) {
                 return Some(connection);
             }

@@ -10,6 +10,7 @@ use crate::control::LocalEnd;
 use crate::failure::{self, Ended};
 use crate::job::{Finished, Job, Prepared};
 use crate::pacing::Ticket;
+use crate::preflight::descriptors::Budget;
 use drains::Drains;
 use in_flight::InFlight;
 use std::cell::Cell;
@@ -19,6 +20,13 @@ use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::plan::Acknowledge;
 use streamgauge_core::record::{Failure, Outcome, Phase};
 use watchdog::{Limit, Watchdog};
+
+impl Tally {
+    /// Nothing counted yet; connections that are read beside the load take streams of `budget`.
+    pub fn new(budget: &Arc<Budget>) -> Tally {
+        Tally { drains: Rc::new(Drains::new(budget.clone())), ..Tally::default() }
+    }
+}
 
 /// What a slot's first request allocates besides its connection's buffers, about. The memory is taken from the system before load,
 /// and given back to the allocator as the slot begins: the first events of many streams come together, and each would have

@@ -8,6 +8,7 @@ use crate::control::{Control, End, LocalEnd};
 use crate::job::{Batch, Finished, Job};
 use crate::pacing::{Pacer, Ticket, User, Waits};
 use crate::phase::{GrowthPlace, Part, Sequences, SharedPlaces};
+use crate::preflight::descriptors::Budget;
 use crate::slot::{Slot, Tally, never_sent};
 use crate::tasks::{self, Tasks};
 use lobby::Lobby;
@@ -59,8 +60,8 @@ pub(crate) struct Common {
     pub threads: u32,
     /// Slots so far, over all threads: the next one's number.
     pub slots: AtomicU32,
-    /// Slots that the system has descriptors for.
-    pub room: u32,
+    /// Streams that the system has descriptors for.
+    pub budget: Arc<Budget>,
     /// In their order; the last is the measured one.
     pub phases: Vec<Part>,
 }
@@ -113,11 +114,11 @@ async fn run_tasks(
         pacers: (common.phases.iter().enumerate())
             .map(|(index, part)| pacer(&common, thread, &part.plan, waits.in_phase(index)))
             .collect(),
+        tally: Rc::new(Tally::new(&common.budget)),
         common,
         live,
         lobby: Lobby::new(end),
         waits,
-        tally: Rc::default(),
         channels: Rc::default(),
         outbox: Outbox { batch: RefCell::default(), left: Cell::new(Nanos::ZERO), sink },
         cpu_at_start: Cell::new(None),
@@ -261,10 +262,11 @@ impl Shard {
         if most.is_some_and(|most| self.lobby.expected() >= most) {
             return None;
         }
-        let (slots, room) = (&self.common.slots, self.common.room);
-        let number = slots
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slots| (slots < room).then_some(slots + 1))
-            .ok()?;
+        // A slot stays until the end of the run.
+        if !self.common.budget.take_for_good() {
+            return None;
+        }
+        let number = self.common.slots.fetch_add(1, Ordering::Relaxed);
         self.start_slot(number, phase);
         Some(number)
     }
