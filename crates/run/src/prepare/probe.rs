@@ -15,7 +15,7 @@ use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, LengthField, RunPlan, Timeouts};
 use streamgauge_core::prompt::Prompt;
-use streamgauge_core::record::{Failure, FailureClass, Outcome, Record};
+use streamgauge_core::record::{Failure, FailureClass, Outcome};
 use streamgauge_core::secrets::{Secrets, shown_url};
 use streamgauge_core::text::clip;
 use streamgauge_load::{Control, Finished, Job, Probed, Routes, Waiting, delayed_acks, probe, spoken};
@@ -49,19 +49,19 @@ pub fn settle(
     let Some(last) = prompts.last() else { return Ok(()) };
     let free = Free::of(plan, spec, last);
     let asked = Wording::of(&plan.endpoint);
-    let mut refusal: Option<(Failure, Record)> = None;
+    let mut refusal: Option<Refusal> = None;
     let mut others = VecDeque::new();
     let mut hops = 0;
     loop {
         let (job, Probed { finished, location }) = send(plan, last, shared, control, clock, listener)?;
-        let failure = match &finished.record.outcome {
+        let refused = match &finished.record.outcome {
             Outcome::CutOff => return Err(Interrupted.into()),
             // An answer of no length is an answer; what is neither is none.
             Outcome::Failed(failure) if failure.class == FailureClass::Empty => {
                 is_an_answer(plan, &finished)?;
                 break;
             }
-            Outcome::Failed(failure) => failure.clone(),
+            Outcome::Failed(failure) => Refusal::new(failure, &finished),
             Outcome::Ok | Outcome::Cancelled => {
                 shared.delayed_acks = delayed_acks(&job, &finished.record)?;
                 break;
@@ -81,27 +81,27 @@ pub fn settle(
             continue;
         }
         if refusal.is_none() {
-            others = variants(asked, free, finished.record.status, &failure).into();
-            refusal = Some((failure, finished.record));
-        } else if !is_refusal(finished.record.status, &failure) {
+            others = variants(asked, free, &refused).into();
+            refusal = Some(refused);
+        } else if !refused.is_about_the_body() {
             // What is refused now is something else, which says more than the first refusal.
-            refusal = Some((failure, finished.record));
+            refusal = Some(refused);
             others.clear();
         }
         match others.pop_front() {
             Some(wording) => wording.apply(&mut plan.endpoint),
             None => {
                 asked.apply(&mut plan.endpoint);
-                let Some((failure, record)) = refusal else { return Ok(()) };
-                return Err(failed(plan, &failure, record.status, shared));
+                let Some(refusal) = refusal else { return Ok(()) };
+                return Err(failed(plan, &refusal, shared));
             }
         }
     }
     if control.is_interrupted() {
         return Err(Interrupted.into());
     }
-    if let Some((failure, _)) = refusal {
-        tell(asked, Wording::of(&plan.endpoint), &hints::words(&failure), listener);
+    if let Some(refusal) = refusal {
+        tell(asked, Wording::of(&plan.endpoint), &hints::words(&refusal.failure), listener);
     }
     Ok(())
 }
@@ -158,23 +158,50 @@ fn waits(endpoint: &Endpoint, timeouts: &Timeouts, waiting: Waiting) -> String {
     )
 }
 
-/// Whether the server refused the request for what is in it, so that another body may be taken: a status for that (400 and 422),
-/// or any other error that names a member which servers differ in.
-fn is_refusal(status: Option<u16>, failure: &Failure) -> bool {
-    let names = |field: &str| names_field(failure.message.as_bytes(), field);
-    match failure.class {
-        FailureClass::Status if matches!(status, Some(400 | 422)) => true,
-        FailureClass::Status | FailureClass::InBand => {
-            ["stream_options", "max_tokens", "max_completion_tokens"].into_iter().any(names)
+/// A test request that failed.
+#[derive(Clone, Debug)]
+struct Refusal {
+    failure: Failure,
+    /// HTTP's status, if there was an answer.
+    status: Option<u16>,
+    /// What the server itself said of the error: the body of the answer, or the message of an error inside an answer.
+    said: Vec<u8>,
+}
+
+impl Refusal {
+    fn new(failure: &Failure, finished: &Finished) -> Refusal {
+        let said = match failure.class {
+            FailureClass::Status => {
+                finished.received.raw.iter().flat_map(|piece| piece.bytes.iter().copied()).collect()
+            }
+            FailureClass::InBand => failure.message.clone().into_bytes(),
+            _ => Vec::new(),
+        };
+        Refusal { failure: failure.clone(), status: finished.record.status, said }
+    }
+
+    /// Whether the server named this member of the body.
+    fn names(&self, member: &str) -> bool {
+        names_field(&self.said, member)
+    }
+
+    /// Whether the server refused the request for what is in it, so that another body may be taken: a status for that (400 and
+    /// 422), or any other error that names a member which servers differ in.
+    fn is_about_the_body(&self) -> bool {
+        match self.failure.class {
+            FailureClass::Status if matches!(self.status, Some(400 | 422)) => true,
+            FailureClass::Status | FailureClass::InBand => {
+                ["stream_options", "max_tokens", "max_completion_tokens"].iter().any(|member| self.names(member))
+            }
+            _ => false,
         }
-        _ => false,
     }
 }
 
 /// The other wordings to try after a refusal, in their order: without `stream_options`; with the other member for the output
 /// length; without the one and with the other. A refusal that names the output length's member has that one replaced first.
-fn variants(asked: Wording, free: Free, status: Option<u16>, failure: &Failure) -> Vec<Wording> {
-    if !is_refusal(status, failure) {
+fn variants(asked: Wording, free: Free, refusal: &Refusal) -> Vec<Wording> {
+    if !refusal.is_about_the_body() {
         return Vec::new();
     }
     let other = match asked.length_field {
@@ -184,7 +211,7 @@ fn variants(asked: Wording, free: Free, status: Option<u16>, failure: &Failure) 
     let without_usage = free.usage.then_some(Wording { ask_usage: false, ..asked });
     let other_length = free.length.then_some(Wording { length_field: other, ..asked });
     let both = (free.usage && free.length).then_some(Wording { ask_usage: false, length_field: other });
-    let names_length = names_field(failure.message.as_bytes(), asked.length_field.name());
+    let names_length = refusal.names(asked.length_field.name());
     let order = if names_length { [other_length, without_usage, both] } else { [without_usage, other_length, both] };
     order.into_iter().flatten().collect()
 }
@@ -251,10 +278,10 @@ fn is_an_answer(plan: &RunPlan, finished: &Finished) -> Result<()> {
 }
 
 /// The end of a run whose probe failed.
-fn failed(plan: &RunPlan, failure: &Failure, status: Option<u16>, shared: &Preparation) -> anyhow::Error {
-    let endpoint = &plan.endpoint;
+fn failed(plan: &RunPlan, refusal: &Refusal, shared: &Preparation) -> anyhow::Error {
+    let (endpoint, Refusal { failure, status, .. }) = (&plan.endpoint, refusal);
     let spoken = hints::may_be_another_protocol(failure).then(|| spoken(&shared.routes)).flatten();
-    let hint = hints::hint(&Mishap { failure, status, endpoint, spoken });
+    let hint = hints::hint(&Mishap { failure, status: *status, endpoint, spoken });
     let hint = match (hint, failure.class) {
         (Some(hint), _) => format!(": {hint}"),
         (None, FailureClass::Status | FailureClass::InBand) => " (--no-probe skips the test request)".to_owned(),
@@ -271,32 +298,37 @@ mod tests {
 
     const ASKED: Wording = Wording { ask_usage: true, length_field: LengthField::MaxTokens };
 
-    fn refused(message: &str, class: FailureClass) -> Failure {
-        Failure { stage: Stage::Body, class, message: message.to_owned() }
+    /// A refusal in which the server said `said`.
+    fn refused(said: &str, status: Option<u16>, class: FailureClass) -> Refusal {
+        let failure = Failure { stage: Stage::Body, class, message: "in words for people".to_owned() };
+        Refusal { failure, status, said: said.as_bytes().to_vec() }
     }
 
     #[test]
     fn variants_are_tried_in_a_fixed_order() {
         use LengthField::{MaxCompletionTokens, MaxTokens};
         let all = Free { usage: true, length: true };
-        let tried = |message: &str, status, free| {
-            variants(ASKED, free, Some(status), &refused(message, FailureClass::Status))
+        let tried = |said: &str, status, free| {
+            variants(ASKED, free, &refused(said, Some(status), FailureClass::Status))
                 .into_iter()
                 .map(|wording| (wording.ask_usage, wording.length_field))
                 .collect::<Vec<_>>()
         };
         let without_usage = (false, MaxTokens);
         let (other, both) = ((true, MaxCompletionTokens), (false, MaxCompletionTokens));
-        assert_eq!(tried("400: bad request", 400, all), [without_usage, other, both]);
-        assert_eq!(tried("422: max_tokens: extra fields not permitted", 422, all), [other, without_usage, both]);
-        assert_eq!(tried("500: stream_options", 500, all), [without_usage, other, both]);
-        assert_eq!(tried("400: x", 400, Free { usage: false, length: true }), [other]);
-        assert_eq!(tried("400: x", 400, Free { usage: true, length: false }), [without_usage]);
-        assert_eq!(tried("400: x", 400, Free { usage: false, length: false }), []);
+        assert_eq!(tried("bad request", 400, all), [without_usage, other, both]);
+        assert_eq!(tried("max_tokens: extra fields not permitted", 422, all), [other, without_usage, both]);
+        assert_eq!(tried("stream_options", 500, all), [without_usage, other, both]);
+        assert_eq!(tried("x", 400, Free { usage: false, length: true }), [other]);
+        assert_eq!(tried("x", 400, Free { usage: true, length: false }), [without_usage]);
+        assert_eq!(tried("x", 400, Free { usage: false, length: false }), []);
+        // A server may name the member beside its message, as vLLM does.
+        let param = r#"{"error":{"message":"Extra inputs are not permitted","param":"max_tokens","code":400}}"#;
+        assert_eq!(tried(param, 400, all), [other, without_usage, both]);
         // Not about what is in the body.
-        assert_eq!(tried("500: oops", 500, all), []);
-        assert_eq!(tried("401: no key", 401, all), []);
-        assert_eq!(variants(ASKED, all, None, &refused("x", FailureClass::Refused)), []);
-        assert_eq!(variants(ASKED, all, Some(200), &refused("stream_options?", FailureClass::InBand)).len(), 3);
+        assert_eq!(tried("oops", 500, all), []);
+        assert_eq!(tried("no key", 401, all), []);
+        assert_eq!(variants(ASKED, all, &refused("x", None, FailureClass::Refused)), []);
+        assert_eq!(variants(ASKED, all, &refused("stream_options?", Some(200), FailureClass::InBand)).len(), 3);
     }
 }
