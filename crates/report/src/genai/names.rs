@@ -10,6 +10,13 @@ use streamgauge_core::text::file_name;
 /// `{model}[_multi]-openai-{kind}-{stimulus}`, or `{model}[_multi]-triton-{backend}-{stimulus}` where tensors are sent. The model may
 /// be one that a server named: its slashes, and characters that no name of a file should have, stand as `_`.
 pub fn directory_name(plan: &RunPlan) -> String {
+    let stimulus: String =
+        stimulus(&plan.load.mode).into_iter().map(|(name, level)| name.to_owned() + &level).collect();
+    subject(plan) + &stimulus
+}
+
+/// What stands before the load in the name of a run's directory: the model and how it is asked.
+pub(crate) fn subject(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
     let model = endpoint.models.first().map_or(String::new(), |model| file_name(model));
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
@@ -18,7 +25,7 @@ pub fn directory_name(plan: &RunPlan) -> String {
         Some(backend) if endpoint.kind.has_tensors() => self::backend(backend),
         _ => endpoint.kind.name(),
     };
-    format!("{model}{multi}-{service}-{shape}-{}", stimulus(&plan.load.mode))
+    format!("{model}{multi}-{service}-{shape}-")
 }
 
 /// The name of the summary in a format, made from the name of the export as GenAI-Perf makes it.
@@ -27,21 +34,27 @@ pub(crate) fn summary_file(export_file: &str, extension: &str) -> String {
     format!("{stem}_genai_perf.{extension}")
 }
 
-/// `concurrency{n}`, `request_rate{r}` or the like; a rate with a cap has both, as AIPerf writes it, so that two caps have
-/// two directories.
-fn stimulus(load: &Load) -> String {
+/// The load in the name of a run's directory, as names each followed by its level: `concurrency` and 4, `request_rate` and 10.0, or
+/// the like. The level is empty where a file says what the load is. A rate with a cap has both, as AIPerf writes it, so that two caps
+/// have two directories.
+pub(crate) fn stimulus(load: &Load) -> Vec<(&'static str, String)> {
     match load {
-        Load::Concurrency(places) => format!("concurrency{}", places.most),
-        Load::Growing(Growth { start, end, step, .. }) => format!("periodic_concurrency{start}-{end}-{step}"),
-        Load::Users { users, rate } => format!("users{users}-request_rate{rate}"),
+        Load::Concurrency(places) => vec![("concurrency", places.most.to_string())],
+        Load::Growing(Growth { start, end, step, .. }) => {
+            vec![("periodic_concurrency", format!("{start}-{end}-{step}"))]
+        }
+        Load::Users { users, rate } => vec![("users", users.to_string()), ("-request_rate", rate.to_string())],
         Load::Open { arrivals, cap } => {
-            let arrivals = match arrivals {
-                Arrivals::Intervals { .. } => "request_intervals".to_owned(),
-                Arrivals::Rate { rate, .. } => format!("request_rate{rate}"),
-                Arrivals::Series { .. } => "request_rate_series".to_owned(),
-                Arrivals::Trace { .. } => "fixed_schedule".to_owned(),
+            let (alone, capped, level) = match arrivals {
+                Arrivals::Intervals { .. } => ("request_intervals", "-request_intervals", String::new()),
+                Arrivals::Rate { rate, .. } => ("request_rate", "-request_rate", rate.to_string()),
+                Arrivals::Series { .. } => ("request_rate_series", "-request_rate_series", String::new()),
+                Arrivals::Trace { .. } => ("fixed_schedule", "-fixed_schedule", String::new()),
             };
-            cap.map_or_else(|| arrivals.clone(), |cap| format!("concurrency{}-{arrivals}", cap.most))
+            match cap {
+                Some(cap) => vec![("concurrency", cap.most.to_string()), (capped, level)],
+                None => vec![(alone, level)],
+            }
         }
     }
 }

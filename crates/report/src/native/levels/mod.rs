@@ -4,7 +4,7 @@
 pub mod console;
 pub mod files;
 
-use crate::genai::names::directory_name;
+use crate::genai::names::{stimulus, subject};
 use std::fmt;
 use std::path::PathBuf;
 use streamgauge_core::load::{Arrivals, Load};
@@ -86,26 +86,37 @@ impl LevelRuns {
 /// Most levels that stand one by one in the names of a series' files.
 const NAMED_LEVELS: usize = 12;
 
-/// What the names of a series' files begin with: the levels' directories with every level's number in the place of the one
-/// (`m-openai-chat-concurrency1,4,8`), or the first and the last and how many there are (`concurrency1-64x20`), and
-/// `-repeat3` where each is run so often. So two series in one directory have two pairs of files.
+/// What the names of a series' files begin with: the name of a level's directory with every level in the place of the one
+/// (`m-openai-chat-concurrency1,4,8`), or the first, the last and the number of levels (`concurrency1-64x20`), and `-repeat3` if
+/// each level is run that often. So two series in one directory have two pairs of files.
 pub fn file_stem(plans: &[RunPlan], repeat: u32) -> String {
-    let names: Vec<String> = plans.iter().map(directory_name).collect();
-    let (first, last) = (names.first().map_or("", String::as_str), names.last().map_or("", String::as_str));
-    let number = |c: char| c.is_ascii_digit() || c == '.';
-    let shared: usize = first.chars().zip(last.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
-    // Numbers are not cut in two.
-    let head = if names.len() > 1 { first[..shared].trim_end_matches(number) } else { first };
-    let tails: Vec<&str> = names.iter().map(|name| name.get(head.len()..).unwrap_or_default()).collect();
-    // What follows the number is the same for all.
-    let tail = tails.first().map_or("", |tail| tail.trim_start_matches(number));
-    let numbers: Vec<&str> = tails.iter().map(|text| text.strip_suffix(tail).unwrap_or(text)).collect();
-    let levels = match numbers.as_slice() {
-        [first, .., last] if numbers.len() > NAMED_LEVELS => format!("{first}-{last}x{}", numbers.len()),
-        numbers => numbers.join(","),
-    };
-    let repeats = if repeat > 1 { format!("-repeat{repeat}") } else { String::new() };
-    format!("{head}{levels}{tail}{repeats}")
+    let loads: Vec<Vec<(&str, String)>> = plans.iter().map(|plan| stimulus(&plan.load.mode)).collect();
+    let first = loads.first().map_or(&[][..], Vec::as_slice);
+    let levels = |index: usize| loads.iter().map(move |load| load.get(index).map_or("", |(_, level)| level.as_str()));
+    let differs = |index: &usize| levels(*index).any(|level| level != first[*index].1);
+    // Levels that are all the same are listed too.
+    let listed = (0..first.len()).find(differs).unwrap_or(first.len().saturating_sub(1));
+    let mut stem = plans.first().map_or(String::new(), subject);
+    for (index, (name, level)) in first.iter().enumerate() {
+        stem.push_str(name);
+        if index == listed || differs(&index) {
+            stem.push_str(&list(&levels(index).collect::<Vec<_>>()));
+        } else {
+            stem.push_str(level);
+        }
+    }
+    if repeat > 1 {
+        stem.push_str(&format!("-repeat{repeat}"));
+    }
+    stem
+}
+
+/// Levels as they stand in a file's name.
+fn list(levels: &[&str]) -> String {
+    match levels {
+        [first, .., last] if levels.len() > NAMED_LEVELS => format!("{first}-{last}x{}", levels.len()),
+        levels => levels.join(","),
+    }
 }
 
 /// What the first column of the tables is called, and each level in it: the number alone where nothing else differs.
@@ -229,6 +240,9 @@ pub(crate) mod tests {
         let caps = vec![open("10", Some(8)), open("10", Some(80))];
         assert_eq!(stem(caps, 1), "tinychat-openai-chat-concurrency8,80-request_rate10.0");
         assert_eq!(stem(vec![open("10", None), open("inf", None)], 1), "tinychat-openai-chat-request_rate10.0,inf");
+        assert_eq!(stem(streams(&[4, 4]), 1), "tinychat-openai-chat-concurrency4,4");
+        assert_eq!(stem(vec![open("10", Some(8)); 2], 1), "tinychat-openai-chat-concurrency8-request_rate10.0,10.0");
+        assert_eq!(stem(streams(&[1, 4, 1]), 1), "tinychat-openai-chat-concurrency1,4,1");
     }
 
     #[test]
