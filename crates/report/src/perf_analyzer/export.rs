@@ -21,6 +21,25 @@ use values::{push_outputs, push_responses};
 
 pub use values::request_inputs;
 
+/// What the file begins with, before its first experiment.
+pub const OPENING: &[u8] = br#"{"experiments":["#;
+
+/// What follows the last experiment of the export of a run of `plan`.
+pub fn closing(plan: &RunPlan) -> Vec<u8> {
+    // That tool knows the path of an OpenAI endpoint only.
+    let (service, endpoint) = match plan.endpoint.kind.has_tensors() {
+        true => ("triton", String::new()),
+        false => ("openai", plan.endpoint.shown_path().trim_start_matches('/').to_owned()),
+    };
+    // The version is what Perf Analyzer's released builds write.
+    let mut text = b"],\"version\":\"0.0.0\",\"service_kind\":".to_vec();
+    push_string(&mut text, service);
+    text.extend_from_slice(b",\"endpoint\":");
+    push_string(&mut text, &endpoint);
+    text.push(b'}');
+    text
+}
+
 /// Writes the export, one request after the other. Its memory is one request's line.
 pub struct ExportWriter<W> {
     out: W,
@@ -32,8 +51,8 @@ pub struct ExportWriter<W> {
     /// Whether answers are event streams of chunks with choices.
     has_choices: bool,
     stamps: WallStamps,
-    service: &'static str,
-    endpoint: String,
+    /// What follows the experiment.
+    closing: Vec<u8>,
     line: Vec<u8>,
     /// The experiment has no windows.
     windowless: bool,
@@ -57,7 +76,7 @@ impl<W: Write> ExportWriter<W> {
     /// # Errors
     /// When `out` cannot be written.
     pub fn new(mut out: W, plan: &RunPlan, anchor_wall: i64) -> io::Result<ExportWriter<W>> {
-        out.write_all(br#"{"experiments":["#)?;
+        out.write_all(OPENING)?;
         let mut writer = ExportWriter {
             out,
             raw: false,
@@ -65,8 +84,7 @@ impl<W: Write> ExportWriter<W> {
             responses_left: MOST_RESPONSES,
             has_choices: matches!(plan.endpoint.kind, EndpointKind::Chat | EndpointKind::Completions),
             stamps: WallStamps::new(anchor_wall),
-            service: "",
-            endpoint: String::new(),
+            closing: closing(plan),
             line: Vec::new(),
             windowless: false,
             undecodable: 0,
@@ -80,11 +98,6 @@ impl<W: Write> ExportWriter<W> {
         self.raw = plan.output.export == ExportLevel::Raw;
         self.first = true;
         self.windowless = matches!(plan.load.mode, Load::Growing(_));
-        // That tool knows the path of an OpenAI endpoint only.
-        (self.service, self.endpoint) = match plan.endpoint.kind.has_tensors() {
-            true => ("triton", String::new()),
-            false => ("openai", plan.endpoint.shown_path().trim_start_matches('/').to_owned()),
-        };
         // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
         let rate = |rate: f64| {
             let mut text = Vec::new();
@@ -204,14 +217,7 @@ impl<W: Write> ExportWriter<W> {
     /// When the output cannot be written.
     pub fn finish(mut self, boundaries: &[Nanos]) -> io::Result<u64> {
         self.end(boundaries)?;
-        self.line.clear();
-        // The version is what Perf Analyzer's released builds write.
-        self.line.extend_from_slice(b"],\"version\":\"0.0.0\",\"service_kind\":");
-        push_string(&mut self.line, self.service);
-        self.line.extend_from_slice(b",\"endpoint\":");
-        push_string(&mut self.line, &self.endpoint);
-        self.line.push(b'}');
-        self.out.write_all(&self.line)?;
+        self.out.write_all(&self.closing)?;
         self.out.flush()?;
         Ok(self.undecodable)
     }

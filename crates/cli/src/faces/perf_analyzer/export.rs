@@ -4,21 +4,17 @@ use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use streamgauge_core::RunPlan;
 use streamgauge_report::artifacts::create_temporary;
-
-/// What stands before a run's experiment, and what comes after it first.
-const BEFORE: &[u8] = br#"{"experiments":["#;
-const AFTER: &[u8] = br#"],"version":"#;
-/// What comes after an experiment is no longer than this.
-const TAIL: u64 = 64 * 1024;
+use streamgauge_report::perf_analyzer::export::{OPENING, closing};
 
 /// The file, as far as it is written: it gets its name when it is whole.
 pub struct Export {
     file: PathBuf,
     temporary: PathBuf,
     out: BufWriter<File>,
-    /// What comes after the experiments.
-    tail: Vec<u8>,
+    /// What follows the experiments; empty before the first one.
+    closing: Vec<u8>,
 }
 
 impl Export {
@@ -30,34 +26,38 @@ impl Export {
         let named = || format!("--profile-export-file {}: it cannot be written", file.display());
         let (temporary, out) = create_temporary(file).with_context(named)?;
         // From here on the temporary file is removed whatever comes.
-        let mut export = Export { file: file.to_owned(), temporary, out: BufWriter::new(out), tail: Vec::new() };
-        export.out.write_all(BEFORE).with_context(named)?;
+        let mut export = Export { file: file.to_owned(), temporary, out: BufWriter::new(out), closing: Vec::new() };
+        export.out.write_all(OPENING).with_context(named)?;
         Ok(export)
     }
 
-    /// Adds the experiment in the export of one run, number `number` of them, from 0.
+    /// Adds the experiment in the export of a run of `plan`: all of that file but its opening and its closing.
     ///
     /// # Errors
-    /// When that is not such a file, or one of the two cannot be read or written.
-    pub fn add(&mut self, run: &Path, number: usize) -> Result<()> {
-        let named = || format!("{}: the requests cannot be read", run.display());
-        let mut from = BufReader::new(File::open(run).with_context(named)?);
-        let mut before = vec![0; BEFORE.len()];
-        from.read_exact(&mut before).with_context(named)?;
+    /// When the file is not the export of such a run, or one of the two files cannot be read or written.
+    pub fn add(&mut self, file: &Path, plan: &RunPlan) -> Result<()> {
+        let named = || format!("{}: the requests cannot be read", file.display());
+        let mut from = BufReader::new(File::open(file).with_context(named)?);
+        let closing = closing(plan);
         let length = from.seek(SeekFrom::End(0)).with_context(named)?;
-        let start = length.saturating_sub(TAIL).max(BEFORE.len() as u64);
-        from.seek(SeekFrom::Start(start)).with_context(named)?;
-        let mut end = Vec::new();
-        from.read_to_end(&mut end).with_context(named)?;
-        let Some(after) = end.windows(AFTER.len()).rposition(|part| part == AFTER).filter(|_| before == BEFORE) else {
-            bail!("{}: this is no file of requests", run.display());
+        let Some(experiment) = length.checked_sub((OPENING.len() + closing.len()) as u64) else {
+            bail!("{}: this is not a file of requests", file.display());
         };
-        self.tail = end.split_off(after);
-        from.seek(SeekFrom::Start(BEFORE.len() as u64)).with_context(named)?;
-        let experiment = start + after as u64 - BEFORE.len() as u64;
-        let written = if number > 0 { self.out.write_all(b",") } else { Ok(()) };
-        let copied = written.and_then(|()| io::copy(&mut from.take(experiment), &mut self.out));
+        let mut holds = |at: u64, expected: &[u8]| -> io::Result<bool> {
+            let mut found = vec![0; expected.len()];
+            from.seek(SeekFrom::Start(at))?;
+            from.read_exact(&mut found)?;
+            Ok(found == expected)
+        };
+        let start = OPENING.len() as u64;
+        if !(holds(start + experiment, &closing).with_context(named)? && holds(0, OPENING).with_context(named)?) {
+            bail!("{}: this is not a file of requests", file.display());
+        }
+        // The opening was read last, so the experiment comes next.
+        let separated = if self.closing.is_empty() { Ok(()) } else { self.out.write_all(b",") };
+        let copied = separated.and_then(|()| io::copy(&mut from.take(experiment), &mut self.out));
         copied.with_context(|| format!("--profile-export-file {}: it cannot be written", self.file.display()))?;
+        self.closing = closing;
         Ok(())
     }
 
@@ -66,10 +66,10 @@ impl Export {
     /// # Errors
     /// When it cannot be written.
     pub fn finish(mut self) -> Result<()> {
-        if self.tail.is_empty() {
+        if self.closing.is_empty() {
             return Ok(());
         }
-        let ended = self.out.write_all(&self.tail).and_then(|()| self.out.flush());
+        let ended = self.out.write_all(&self.closing).and_then(|()| self.out.flush());
         let named = ended.and_then(|()| fs::rename(&self.temporary, &self.file));
         named.with_context(|| format!("--profile-export-file {}: it cannot be written", self.file.display()))
     }
@@ -85,20 +85,28 @@ impl Drop for Export {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamgauge_core::plan::EndpointKind;
+
+    fn plan() -> RunPlan {
+        let mut plan = streamgauge_testing::plan();
+        plan.endpoint.kind = EndpointKind::KserveGrpc;
+        plan
+    }
 
     #[test]
     fn experiments_of_all_runs_are_in_one_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         // A payload may look like the end of the file.
-        let experiment =
-            |value: u32| format!(r#"{{"experiment":{{"value":{value}}},"requests":[{{"payload":"],\"version\":"}}]}}"#);
-        let tail = r#"],"version":"0.1","service_kind":"triton"}"#;
-        let whole = |experiments: &str| format!(r#"{{"experiments":[{experiments}{tail}"#);
+        let experiment = |value: u32| {
+            format!(r#"{{"experiment":{{"value":{value}}},"requests":[{{"payload":"],\"version\":\"0.0.0\""}}]}}"#)
+        };
+        let end = r#"],"version":"0.0.0","service_kind":"triton","endpoint":""}"#;
+        let whole = |experiments: &str| format!(r#"{{"experiments":[{experiments}{end}"#);
         let mut export = Export::begin(&path("all.json")).unwrap();
-        for (number, value) in [7, 8].into_iter().enumerate() {
+        for value in [7, 8] {
             fs::write(path("one"), whole(&experiment(value))).unwrap();
-            export.add(&path("one"), number).unwrap();
+            export.add(&path("one"), &plan()).unwrap();
         }
         assert!(!path("all.json").exists(), "it has its name when it is whole");
         export.finish().unwrap();
@@ -110,8 +118,12 @@ mod tests {
     fn without_an_experiment_there_is_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let mut export = Export::begin(&dir.path().join("all.json")).unwrap();
-        fs::write(dir.path().join("other"), "{}  a file of some other kind").unwrap();
-        assert!(export.add(&dir.path().join("other"), 0).is_err());
+        for other in
+            ["{}", "{}  a file of some other kind, which is as long as one with experiments or longer than that"]
+        {
+            fs::write(dir.path().join("other"), other).unwrap();
+            assert!(export.add(&dir.path().join("other"), &plan()).is_err());
+        }
         export.finish().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -316,7 +316,7 @@ impl Session<'_> {
         let cap = self.task.cap(self.known.calls);
         let (mut ended, mut passed) = (Vec::new(), true);
         while let Some(level) = levels.next(passed, cap) {
-            let result = match self.level(&level, ended.len()) {
+            let result = match self.level(&level) {
                 // What earlier levels came to is worth more than this one's failure.
                 Err(error) if !self.levels.is_empty() => {
                     self.fail(format!("{error:#}"));
@@ -339,7 +339,7 @@ impl Session<'_> {
     }
 
     /// Runs one level and reports it.
-    fn level(&mut self, level: &Level, number: usize) -> Result<Ended> {
+    fn level(&mut self, level: &Level) -> Result<Ended> {
         let task = &self.task;
         let mut plan = task.plan(&task.settings.spec.plan, level, task.measure.requests);
         plan.output.artifacts = self.files.join(directory_name(&plan));
@@ -355,7 +355,7 @@ impl Session<'_> {
             bail!("no request was sent");
         }
         if let Some(export) = &mut self.export {
-            export.add(&plan.output.artifacts.join(&plan.output.export_file), number)?;
+            export.add(&plan.output.artifacts.join(&plan.output.export_file), &plan)?;
         }
         if let Load::Growing(_) = level.load {
             return self.exported(summary, &recorded.counts, &facts);
