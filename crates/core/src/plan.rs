@@ -94,6 +94,13 @@ pub struct Output {
     pub record_formats: Vec<String>,
 }
 
+impl Output {
+    /// Whether a file that is written has the text of each output event: the export does, unless it has the bytes of the answers instead.
+    pub fn needs_event_texts(&self) -> bool {
+        self.export == ExportLevel::Records && self.record_formats.iter().any(|format| format == PERF_ANALYZER)
+    }
+}
+
 /// The format of `records.jsonl`, from which all other files can be made.
 pub const JSONL: &str = "jsonl";
 

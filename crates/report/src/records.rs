@@ -16,7 +16,7 @@
 
 mod reader;
 mod salvage;
-mod writer;
+pub(crate) mod writer;
 
 pub use reader::{Header, ReadError, RecordReader};
 pub use salvage::Salvage;

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use streamgauge_core::Received;
-use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
+use streamgauge_core::plan::{EndpointKind, ExportLevel, PERF_ANALYZER, RunPlan};
 use streamgauge_core::record::RunFacts;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial, write_whole};
 use streamgauge_report::genai::inputs;
@@ -95,6 +95,9 @@ fn enter(
 
 /// The bodies that were sent, where the export can be made again.
 fn bodies(plan: &RunPlan, source: &Source, printer: &Printer) -> Option<Vec<Value>> {
+    if !plan.output.record_formats.iter().any(|format| format == PERF_ANALYZER) {
+        return None;
+    }
     let why = match plan.output.export {
         ExportLevel::Summary => return None,
         ExportLevel::Raw => "the bytes of the replies are not in the records".to_owned(),

@@ -58,6 +58,16 @@ fn row(summary: &Value, key: &str) -> Value {
 }
 
 #[test]
+fn files_of_formats_that_a_run_left_out_are_not_made_again() {
+    let context = TestContext::new();
+    let run = context.profile(&format!("{SMALL} --request-count 6 --record-formats jsonl")).expect(0);
+    assert_eq!(files(&run.dir()).iter().filter(|name| *name == "profile_export.json").count(), 0);
+    comes_out_again(&context, &run);
+    let again = report(&context, DIR);
+    assert_eq!((again.code, again.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_whole_run_comes_out_the_same_to_the_last_byte() {
     for (faults, args) in [
         (&[][..], "--request-count 12 --warmup-request-count 2 --goodput request_latency:0.3 time_to_first_token:1e6"),

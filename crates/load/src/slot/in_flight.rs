@@ -70,11 +70,10 @@ impl<'a> InFlight<'a> {
             sequence,
             outcome: Outcome::CutOff,
         };
-        let export = job.plan.output.export;
+        let output = &job.plan.output;
         let keep = Keep {
-            raw: export == ExportLevel::Raw,
-            // Only the export of that level has a response for each event.
-            text_parts: export == ExportLevel::Records,
+            raw: output.export == ExportLevel::Raw,
+            text_parts: output.needs_event_texts(),
             longest_answer: job.longest_reply,
         };
         InFlight {

@@ -2,7 +2,7 @@
 
 use super::origin;
 use crate::text::compact::{push_int, push_string, push_value};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::ops::Range;
 use streamgauge_core::kserve::SequenceTag;
@@ -22,13 +22,7 @@ impl<W: Write> RecordWriter<W> {
     /// # Errors
     /// When `out` cannot be written.
     pub fn new(mut out: W, plan: &RunPlan, anchor_wall: i64) -> io::Result<RecordWriter<W>> {
-        let header = json!({
-            "streamgauge": env!("CARGO_PKG_VERSION"),
-            "schema": SCHEMA,
-            "anchor_wall_ns": anchor_wall,
-            "plan": serde_json::to_value(plan)?,
-        });
-        writeln!(out, "{header}")?;
+        writeln!(out, "{}", header(plan, anchor_wall)?)?;
         Ok(RecordWriter { out, line: Vec::new() })
     }
 
@@ -59,6 +53,16 @@ impl<W: Write> RecordWriter<W> {
         writeln!(self.out, "{}", json!({"run": serde_json::to_value(facts)?}))?;
         self.out.flush()
     }
+}
+
+/// What a file of records says of itself before the first one.
+pub(crate) fn header(plan: &RunPlan, anchor_wall: i64) -> io::Result<Value> {
+    Ok(json!({
+        "streamgauge": env!("CARGO_PKG_VERSION"),
+        "schema": SCHEMA,
+        "anchor_wall_ns": anchor_wall,
+        "plan": serde_json::to_value(plan)?,
+    }))
 }
 
 pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
@@ -135,13 +139,18 @@ fn push_chunks(line: &mut Vec<u8>, chunks: &[Chunk], origin: i64) {
     if chunks.iter().any(|chunk| chunk.kind != OutputKind::Text) {
         key(line, "kinds");
         line.push(b'"');
-        line.extend(chunks.iter().map(|chunk| match chunk.kind {
-            OutputKind::Text => b't',
-            OutputKind::Reasoning => b'r',
-            OutputKind::ToolCall => b'c',
-            OutputKind::Tensors => b'o',
-        }));
+        line.extend(chunks.iter().map(|chunk| letter(chunk.kind)));
         line.push(b'"');
+    }
+}
+
+/// The letter of a kind of output.
+pub(crate) fn letter(kind: OutputKind) -> u8 {
+    match kind {
+        OutputKind::Text => b't',
+        OutputKind::Reasoning => b'r',
+        OutputKind::ToolCall => b'c',
+        OutputKind::Tensors => b'o',
     }
 }
 
