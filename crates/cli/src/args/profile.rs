@@ -159,8 +159,7 @@ pub struct ProfileArgs {
         help_heading = "Output"
     )]
     pub export_level: Export,
-    /// Formats of the files with an entry for each request, separated by commas: jsonl (records.jsonl, always needed), perf-analyzer (profile_export.json)
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "jsonl,perf-analyzer", value_parser = record_format, help_heading = "Output")]
+    #[arg(long, help = record_formats_help(), value_name = "FORMATS", value_delimiter = ',', default_value = "jsonl,perf-analyzer", value_parser = record_format, help_heading = "Output")]
     pub record_formats: Vec<String>,
     /// Layout of the console's table
     #[arg(long, value_enum, default_value = "native", help_heading = "Output")]
@@ -285,6 +284,14 @@ fn service_kind(text: &str) -> Result<String, String> {
         "openai" | "triton" => Ok(text.to_owned()),
         _ => Err("this service kind is not available; accepted: openai, triton".to_owned()),
     }
+}
+
+fn record_formats_help() -> String {
+    let names: Vec<&str> = sinks::formats().map(|format| format.name).collect();
+    format!(
+        "Formats of the files with an entry for each request, separated by commas; jsonl is always needed [possible values: {}]",
+        names.join(", ")
+    )
 }
 
 fn record_format(text: &str) -> Result<String, String> {
