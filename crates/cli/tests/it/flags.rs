@@ -427,7 +427,7 @@ fn nonsense_is_refused_with_the_flag_and_what_is_accepted() {
         ("--tokenizer ./nowhere/tokenizer.json", &["--tokenizer ./nowhere/tokenizer.json", "no such file"]),
         ("--token-count some", &["--token-count", "auto, usage, tokenizer, chunks"]),
         ("--export-level some", &["--export-level", "summary, records, raw"]),
-        ("--record-formats some", &["--record-formats", "accepted: jsonl, perf-analyzer"]),
+        ("--record-formats some", &["--record-formats", "accepted: jsonl, perf-analyzer, parquet"]),
         ("--record-formats perf-analyzer", &["--record-formats perf-analyzer", "give jsonl too", "records.jsonl"]),
         ("--record-formats jsonl --export-level summary", &["--record-formats jsonl", "--export-level summary"]),
         ("--report some", &["--report", "genai-perf-2024"]),

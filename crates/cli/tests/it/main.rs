@@ -22,6 +22,7 @@ mod llm_perf;
 mod machine;
 mod modes;
 mod open_loop;
+mod parquet;
 mod parts;
 mod perf_analyzer;
 mod perf_analyzer_flags;

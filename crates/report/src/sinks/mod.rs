@@ -4,6 +4,7 @@
 //! file is opened, its temporary name, what an older run may have left under its name, and whether `report` makes it again from records.
 
 mod inputs;
+mod parquet;
 mod perf_analyzer;
 mod records;
 
@@ -15,7 +16,7 @@ use streamgauge_core::{Received, Record};
 
 /// Every kind of file that is written while a run goes on. They get their final names in this order: those that others are made from come
 /// first.
-pub static SINKS: [&SinkKind; 3] = [&records::SINK, &perf_analyzer::SINK, &inputs::SINK];
+pub static SINKS: [&SinkKind; 4] = [&records::SINK, &perf_analyzer::SINK, &parquet::SINK, &inputs::SINK];
 
 /// What is written to one file while a run goes on.
 pub trait RecordSink {
@@ -87,6 +88,8 @@ pub fn formats() -> impl Iterator<Item = Format> {
 pub enum Source {
     /// Nothing: other files are made from this one.
     Itself,
+    /// The records of the run.
+    Records,
     /// The records of the run, and its inputs.
     RecordsAndInputs,
 }
@@ -102,6 +105,11 @@ impl SinkKind {
 
     /// Whether the file of a run with such output can be made again, where the run's inputs are known or not.
     pub fn can_be_remade(&self, output: &Output, has_inputs: bool) -> bool {
-        self.is_wanted(output) && self.source == Source::RecordsAndInputs && has_inputs
+        let has_source = match self.source {
+            Source::Itself => false,
+            Source::Records => true,
+            Source::RecordsAndInputs => has_inputs,
+        };
+        self.is_wanted(output) && has_source
     }
 }
