@@ -1,12 +1,11 @@
 //! The fold over records: what a run's records come to.
 
-use crate::answer::Answer;
 use crate::answer::tokens::{TokenSources, TokensPerEvent};
+use crate::answer::{Answer, Lateness, lateness};
 use crate::awaited::Wanted;
 use crate::config::AccumulatorConfig;
 use crate::counts::{Counts, LengthAsked, TargetCounts};
-use crate::distribution::{Distribution, Sampler};
-use crate::failures::{FailureKinds, Unfinished, WAITS, WithFailures};
+use crate::failures::{FailureKinds, Unfinished, WithFailures};
 use crate::fidelity::body_ends::BodyEnds;
 use crate::fidelity::cached::CachedTokens;
 use crate::fidelity::hidden::HiddenTokens;
@@ -17,35 +16,15 @@ use crate::fidelity::sharing::Sharing;
 use crate::fidelity::unreadable::UnreadableParts;
 use crate::fidelity::{Evidence, Fidelity};
 use crate::intervals::{Estimate, Interval};
-use crate::metrics::Metric;
+use crate::metrics::{Collected, Kind, Metric, Seen};
 use crate::scope::{Scope, SlotTimes, Span};
 use crate::server::{GpuFold, ServerFigures};
 use crate::summary::Summary;
 use crate::thresholds::SEND_LATENESS_GOOD;
-use crate::throughput::{Bins, Tally};
+use crate::throughput::{Bins, Flow, Tally};
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, Stage};
-
-/// The metrics that each successful request has at most one value of.
-const PER_REQUEST: [Metric; 16] = [
-    Metric::TimeToFirstToken,
-    Metric::TimeToFirstTokenFromDue,
-    Metric::TimeToSecondToken,
-    Metric::RequestLatency,
-    Metric::RequestLatencyFromDue,
-    Metric::InterTokenLatency,
-    Metric::OutputTokenThroughputPerUser,
-    Metric::OutputSequenceLength,
-    Metric::InputSequenceLength,
-    Metric::TimeToFirstByte,
-    Metric::TimeToFirstAnswer,
-    Metric::PromptTokensByServer,
-    Metric::TemplateTokens,
-    Metric::CachedPromptTokens,
-    Metric::Turnaround,
-    Metric::ConnectTime,
-];
 
 /// Takes records in, in any order. Its memory is bounded, and nothing is allocated for a chunk.
 #[derive(Debug)]
@@ -55,12 +34,8 @@ pub struct Accumulator {
     counts: Counts,
     targets: Vec<TargetCounts>,
     tokens: TokenSources,
-    samplers: [Sampler; PER_REQUEST.len()],
-    gaps: Sampler,
-    lags: Sampler,
-    times_to_failure: Sampler,
-    lateness: Sampler,
-    unfinished: [Unfinished; WAITS.len()],
+    collected: Collected,
+    unfinished: Vec<Unfinished>,
     bins: Bins,
     failures: FailureKinds,
     sharing: Sharing,
@@ -99,12 +74,8 @@ impl Accumulator {
             counts: Counts::default(),
             targets: Vec::new(),
             tokens: TokenSources::default(),
-            samplers: PER_REQUEST.map(Sampler::of),
-            gaps: Sampler::of(Metric::InterChunkLatency),
-            lags: Sampler::of(Metric::ClientLag),
-            times_to_failure: Sampler::of(Metric::TimeToFailure),
-            lateness: Sampler::of(Metric::SendLateness),
-            unfinished: WAITS.map(Unfinished::of),
+            collected: Collected::new(),
+            unfinished: Unfinished::all(),
             bins: Bins::new(),
             failures: FailureKinds::default(),
             sharing: Sharing::default(),
@@ -146,7 +117,10 @@ impl Accumulator {
         self.counts.requests += 1;
         self.counts.retried += u64::from(record.retries > 0);
         self.body_ends.add(record);
-        self.add_lateness(record);
+        if let Some(Lateness { late, never, .. }) = lateness(record) {
+            self.counts.sent_late += u64::from(late > SEND_LATENESS_GOOD);
+            self.counts.never_sent += u64::from(never);
+        }
         match (&record.outcome, &answer) {
             (Outcome::Cancelled, _) => {
                 self.counts.cancelled += 1;
@@ -166,6 +140,7 @@ impl Accumulator {
             Outcome::CutOff | Outcome::Cancelled => false,
         };
         self.add_target(record.target, answer.is_some(), failed);
+        self.collected.add(&Seen { record, answer: answer.as_ref(), failed });
     }
 
     fn add_target(&mut self, target: u16, ok: bool, failed: bool) {
@@ -184,23 +159,9 @@ impl Accumulator {
         self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));
     }
 
-    /// A request that was due and not sent before the run was over is as late as it could be seen to be; one that failed
-    /// before it was sent is a failure and nothing else.
-    fn add_lateness(&mut self, record: &Record) {
-        let never = record.sent.is_none() && record.outcome == Outcome::CutOff;
-        let left = if never { Some(record.end) } else { record.sent };
-        if let (Some(due), Some(left)) = (record.due, left) {
-            self.lateness.add_nanos_at(left - due, due);
-            self.counts.sent_late += u64::from(left - due > SEND_LATENESS_GOOD);
-            self.counts.never_sent += u64::from(never);
-        }
-    }
-
     fn add_failure(&mut self, record: &Record, failure: &Failure) {
         self.counts.failed += 1;
         self.unfinished.iter_mut().for_each(|wait| wait.add_failed(record));
-        let time = record.end - record.issued;
-        self.times_to_failure.add_nanos_at(time, record.issued);
         self.failures.add(record, failure);
     }
 
@@ -209,21 +170,11 @@ impl Accumulator {
         self.unreadable.add(record);
         self.empty += u64::from(record.is_empty_reply());
         self.tokens.add(record, answer.output.map(|(_, source)| source));
-        for (metric, sampler) in PER_REQUEST.into_iter().zip(&mut self.samplers) {
-            if let Some(value) = answer.value(metric) {
-                sampler.add_at(value, answer.sent);
-            }
-        }
-        if let (Some(opening), Some(ttft)) = (&mut self.opening, answer.value(Metric::TimeToFirstToken)) {
+        if let (Some(opening), Some(ttft)) = (&mut self.opening, Metric::TimeToFirstToken.value(answer)) {
             opening.add(record, ttft);
         }
-        let mut backward = answer.first.is_some_and(|first| first < answer.sent);
-        for (gap, at) in answer.gaps() {
-            backward |= gap < Nanos::ZERO;
-            self.gaps.add_nanos_at(gap, at);
-        }
-        self.backward += u64::from(backward);
-        answer.lags().for_each(|(lag, at)| self.lags.add_nanos_at(lag, at));
+        let backward = answer.first.is_some_and(|first| first < answer.sent);
+        self.backward += u64::from(backward || answer.gaps().any(|(gap, _)| gap < Nanos::ZERO));
         if self.config.streaming && !record.chunks.is_empty() {
             self.sharing.add(&record.chunks, answer.sent);
             self.tokens_per_event.add(record, answer.shown.zip(answer.output.map(|(_, source)| source)));
@@ -265,21 +216,17 @@ impl Accumulator {
     /// if nothing else comes, without ending anything.
     pub(crate) fn figure(&self, metric: Metric, percentile: Option<u8>) -> Option<Estimate> {
         if !metric.is_system() {
-            return self.sampler(metric)?.look(percentile);
+            return self.collected.sampler(metric)?.look(percentile);
         }
         let span = self.rate_span();
         let duration = span.map_or(Nanos::ZERO, |span| span.length());
         let scalars = self.scalars(duration);
         let &(_, value) = scalars.iter().find(|(known, _)| *known == metric)?;
-        let latency = self.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|avg| avg.value);
+        let latency =
+            self.collected.sampler(Metric::RequestLatency).and_then(|sampler| sampler.look(None)).map(|avg| avg.value);
         let intervals = rate_intervals(&self.bins, span, latency, &scalars, self.config.seed);
         let interval = intervals.into_iter().find(|(known, _)| *known == metric).map(|(_, interval)| interval);
         Some(Estimate { value, interval, needed: None })
-    }
-
-    fn sampler(&self, metric: Metric) -> Option<&Sampler> {
-        let mut samplers = PER_REQUEST.iter().zip(&self.samplers);
-        samplers.find(|(known, _)| **known == metric).map(|(_, sampler)| sampler)
     }
 
     /// The summary of what was taken in, with the rest of the evidence about the run.
@@ -291,19 +238,7 @@ impl Accumulator {
         let awaited = wanted.and_then(|wanted| self.figure(wanted.metric, wanted.percentile));
         let with_failures = self.with_failures();
         let late_tails = self.late_tails();
-        let pooled = [
-            (Metric::SendLateness, self.lateness),
-            (Metric::InterChunkLatency, self.gaps),
-            (Metric::ClientLag, self.lags),
-            (Metric::TimeToFailure, self.times_to_failure),
-        ];
-        let mut distributions: Vec<(Metric, Distribution)> = PER_REQUEST
-            .into_iter()
-            .zip(self.samplers)
-            .chain(pooled)
-            .filter_map(|(metric, sampler)| Some((metric, sampler.close()?)))
-            .collect();
-        distributions.sort_by_key(|&(metric, _)| metric);
+        let distributions = self.collected.close();
         let latency = distributions.iter().find(|(metric, _)| *metric == Metric::RequestLatency).map(|(_, d)| d.avg);
         let rate_intervals = rate_intervals(&self.bins, span, latency, &scalars, self.config.seed);
         let fidelity = Fidelity::judge(&Evidence {
@@ -359,10 +294,9 @@ impl Accumulator {
     /// What late reads may have done to the times between events and to the first tokens.
     fn late_tails(&self) -> Vec<LateTail> {
         let (late, late_firsts) = (self.sharing.all_late(), self.sharing.all_late_firsts());
-        let gaps = LateTail::of(Metric::InterChunkLatency, &self.gaps, late);
-        let firsts = PER_REQUEST.iter().zip(&self.samplers).find(|(known, _)| **known == Metric::TimeToFirstToken);
-        let firsts = firsts.and_then(|(&metric, values)| LateTail::of(metric, values, late_firsts));
-        gaps.into_iter().chain(firsts).collect()
+        let tails = [(Metric::InterChunkLatency, late), (Metric::TimeToFirstToken, late_firsts)];
+        let tail = |(metric, late)| LateTail::of(metric, self.collected.sampler(metric)?, late);
+        tails.into_iter().filter_map(tail).collect()
     }
 
     /// The waiting times with failures counted in, if there were any.
@@ -370,26 +304,27 @@ impl Accumulator {
         if self.counts.failed == 0 {
             return Vec::new();
         }
-        let unfinished = std::mem::replace(&mut self.unfinished, WAITS.map(Unfinished::of));
-        let close =
-            |(metric, unfinished): (Metric, Unfinished)| Some((metric, unfinished.close(self.sampler(metric)?)?));
-        WAITS.into_iter().zip(unfinished).filter_map(close).collect()
+        let close = |unfinished: Unfinished| {
+            let metric = unfinished.metric;
+            Some((metric, unfinished.close(self.collected.sampler(metric)?)?))
+        };
+        std::mem::take(&mut self.unfinished).into_iter().filter_map(close).collect()
     }
 
     /// The figures of the whole run. A run without duration has no rates.
     fn scalars(&self, duration: Nanos) -> Vec<(Metric, f64)> {
-        let rate = |count: u64| (duration > Nanos::ZERO).then(|| count as f64 / duration.as_secs_f64());
-        let tokens = self.counted.then_some(self.flow.tokens);
-        let good = (!self.config.goodput.is_empty()).then_some(self.flow.good);
-        [
-            (Metric::OutputTokenThroughput, tokens.and_then(rate)),
-            (Metric::RequestThroughput, rate(self.flow.requests)),
-            (Metric::RequestGoodput, good.and_then(rate)),
-            (Metric::RequestCount, Some(self.counts.ok as f64)),
-        ]
-        .into_iter()
-        .filter_map(|(metric, value)| Some((metric, value?)))
-        .collect()
+        let seconds = Some(duration.as_secs_f64()).filter(|&seconds| seconds > 0.0);
+        let known = |flow: Flow| match flow {
+            Flow::Tokens => self.counted,
+            Flow::Good => !self.config.goodput.is_empty(),
+            Flow::Requests => true,
+        };
+        let value = |metric: Metric| match metric.kind() {
+            Kind::Rate(flow) => seconds.filter(|_| known(flow)).map(|seconds| self.flow.amount(flow) as f64 / seconds),
+            Kind::Count(count) => Some(count(&self.counts) as f64),
+            Kind::PerRequest(_) | Kind::Pooled(_) => None,
+        };
+        Metric::ALL.into_iter().filter_map(|metric| Some((metric, value(metric)?))).collect()
     }
 }
 
@@ -405,10 +340,15 @@ fn rate_intervals(
     let intervals = span
         .zip(latency)
         .and_then(|(span, latency)| bins.intervals(span.from, span.to, Nanos::from_secs_f64(latency / 1e3), seed));
-    let Some([requests, good, tokens]) = intervals else { return Vec::new() };
-    [(Metric::OutputTokenThroughput, tokens), (Metric::RequestThroughput, requests), (Metric::RequestGoodput, good)]
-        .into_iter()
-        .filter(|(metric, interval)| interval.low < interval.high && scalars.iter().any(|(known, _)| known == metric))
+    let Some(intervals) = intervals else { return Vec::new() };
+    let interval = |metric: Metric| match metric.kind() {
+        Kind::Rate(flow) => Flow::ALL.iter().position(|&known| known == flow).map(|index| intervals[index]),
+        Kind::Count(_) | Kind::PerRequest(_) | Kind::Pooled(_) => None,
+    };
+    scalars
+        .iter()
+        .filter_map(|&(metric, _)| Some((metric, interval(metric)?)))
+        .filter(|(_, interval)| interval.low < interval.high)
         .collect()
 }
 

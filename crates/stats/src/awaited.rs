@@ -1,27 +1,11 @@
 //! The figure that a run waits for, and how well it is to be known.
 
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Need, Use};
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::stop::ConfidenceRule;
 use streamgauge_core::units::percent;
 use thiserror::Error;
-
-/// The metrics of one request. Those pooled from within requests have so many values that a look at them takes too long.
-const OF_REQUESTS: [Metric; 9] = [
-    Metric::TimeToFirstToken,
-    Metric::TimeToFirstTokenFromDue,
-    Metric::TimeToSecondToken,
-    Metric::RequestLatency,
-    Metric::RequestLatencyFromDue,
-    Metric::InterTokenLatency,
-    Metric::OutputTokenThroughputPerUser,
-    Metric::OutputSequenceLength,
-    Metric::TimeToFirstByte,
-];
-
-/// The rates of the whole run.
-const OF_THE_RUN: [Metric; 3] = [Metric::OutputTokenThroughput, Metric::RequestThroughput, Metric::RequestGoodput];
 
 /// A rule that no run can meet.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -59,8 +43,7 @@ pub enum ConfidenceError {
 }
 
 fn accepted() -> String {
-    let keys: Vec<&str> = OF_REQUESTS.iter().chain(&OF_THE_RUN).map(|metric| metric.key()).collect();
-    keys.join(", ")
+    Metric::with_use(Use::Await).map(Metric::key).collect::<Vec<_>>().join(", ")
 }
 
 fn percentiles(rate: bool) -> &'static str {
@@ -79,9 +62,9 @@ impl Wanted {
     /// The rule's figure, whatever the run is like.
     pub fn of(rule: &ConfidenceRule) -> Result<Wanted, ConfidenceError> {
         let metric = Metric::from_key(&rule.metric)
-            .filter(|metric| OF_REQUESTS.contains(metric) || OF_THE_RUN.contains(metric))
+            .filter(|metric| metric.has_use(Use::Await))
             .ok_or_else(|| ConfidenceError::Metric { key: rule.metric.clone() })?;
-        let rate = OF_THE_RUN.contains(&metric);
+        let rate = metric.is_system();
         if let Some(percentile) = rule.percentile.filter(|p| rate || !(1..=99).contains(p)) {
             return Err(ConfidenceError::Percentile { key: metric.key(), percentile, rate });
         }
@@ -95,28 +78,19 @@ impl Wanted {
     pub fn name(&self) -> String {
         match self.percentile {
             Some(p) => format!("{} p{p}", self.metric),
-            None if OF_THE_RUN.contains(&self.metric) => self.metric.to_string(),
+            None if self.metric.is_system() => self.metric.to_string(),
             None => format!("mean {}", self.metric),
         }
     }
 
     /// What of the plan would have to be otherwise for a run to have this metric at all.
     pub fn lacks(&self, plan: &RunPlan) -> Option<&'static str> {
-        let stream = matches!(
-            self.metric,
-            Metric::TimeToFirstToken
-                | Metric::TimeToFirstTokenFromDue
-                | Metric::TimeToSecondToken
-                | Metric::InterTokenLatency
-                | Metric::OutputTokenThroughputPerUser
-        );
-        if stream && !plan.endpoint.streaming {
+        if self.metric.needs(Need::Stream) && !plan.endpoint.streaming {
             return Some("streams (--streaming)");
         }
-        if self.metric.is_from_due() && matches!(plan.load.mode, Load::Concurrency(_) | Load::Growing(_)) {
+        if self.metric.needs(Need::Schedule) && matches!(plan.load.mode, Load::Concurrency(_) | Load::Growing(_)) {
             return Some("runs with a schedule (--request-rate)");
         }
-        (self.metric == Metric::RequestGoodput && plan.measure.goodput.is_empty())
-            .then_some("runs with limits (--goodput)")
+        (self.metric.needs(Need::Limits) && plan.measure.goodput.is_empty()).then_some("runs with limits (--goodput)")
     }
 }

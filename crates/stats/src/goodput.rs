@@ -1,20 +1,9 @@
 //! Goodput: the limits that a request must keep to count as good.
 
 use crate::answer::Answer;
-use crate::metrics::Metric;
+use crate::metrics::{Better, Metric, Use};
 use serde::Serialize;
 use thiserror::Error;
-
-/// The metrics that can be limited: those of one request that have a better direction.
-const LIMITABLE: [Metric; 7] = [
-    Metric::TimeToFirstToken,
-    Metric::TimeToSecondToken,
-    Metric::InterTokenLatency,
-    Metric::RequestLatency,
-    Metric::OutputTokenThroughputPerUser,
-    Metric::TimeToFirstByte,
-    Metric::TimeToFirstAnswer,
-];
 
 /// The limits that a good request keeps. Empty when none were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -51,7 +40,7 @@ pub enum GoodputError {
 }
 
 fn accepted() -> String {
-    LIMITABLE.map(Metric::key).join(", ")
+    Metric::with_use(Use::Limit).map(Metric::key).collect::<Vec<_>>().join(", ")
 }
 
 impl Goodput {
@@ -63,7 +52,7 @@ impl Goodput {
         let mut goodput = Goodput::default();
         for (key, limit) in limits {
             let metric = Metric::from_key(key)
-                .filter(|metric| LIMITABLE.contains(metric))
+                .filter(|metric| metric.has_use(Use::Limit))
                 .ok_or_else(|| GoodputError::UnknownMetric { key: key.clone() })?;
             if !(limit.is_finite() && *limit >= 0.0) {
                 return Err(GoodputError::Value { key: key.clone(), limit: *limit, unit: metric.unit() });
@@ -83,8 +72,8 @@ impl Goodput {
 
     /// Whether the answer keeps every limit. Without a value that a limit needs it does not.
     pub(crate) fn holds(&self, answer: &Answer<'_>) -> bool {
-        self.limits.iter().all(|&(metric, limit)| match answer.value(metric) {
-            Some(value) if metric == Metric::OutputTokenThroughputPerUser => value >= limit,
+        self.limits.iter().all(|&(metric, limit)| match metric.value(answer) {
+            Some(value) if metric.better() == Better::Higher => value >= limit,
             Some(value) => value <= limit,
             None => false,
         })
@@ -112,7 +101,7 @@ mod tests {
         assert_eq!(
             parse(&[("ttft", 40.0)]).unwrap_err(),
             "--goodput: `ttft` cannot be limited; the metrics that can are time_to_first_token, time_to_second_token, \
-             inter_token_latency, request_latency, output_token_throughput_per_user, time_to_first_byte, \
+             request_latency, inter_token_latency, output_token_throughput_per_user, time_to_first_byte, \
              time_to_first_answer"
         );
         assert!(parse(&[("output_sequence_length", 1.0)]).unwrap_err().contains("cannot be limited"));

@@ -28,6 +28,22 @@ const FEWEST_BLOCKS: i64 = 8;
 /// Draws of the whole run. Its 25th and 975th value differ by a few percent of the interval from one seed to the next.
 const DRAWS: usize = 1_000;
 
+/// What flows in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Successful requests.
+    Requests,
+    /// Those among them that kept every limit.
+    Good,
+    /// Output tokens.
+    Tokens,
+}
+
+impl Flow {
+    /// Every flow, in the order of [`Bins::intervals`].
+    pub const ALL: [Flow; 3] = [Flow::Requests, Flow::Good, Flow::Tokens];
+}
+
 /// What a stretch of time brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -37,6 +53,17 @@ pub(crate) struct Tally {
     pub good: u64,
     /// Output tokens.
     pub tokens: u64,
+}
+
+impl Tally {
+    /// How much of a flow it was.
+    pub fn amount(self, flow: Flow) -> u64 {
+        match flow {
+            Flow::Requests => self.requests,
+            Flow::Good => self.good,
+            Flow::Tokens => self.tokens,
+        }
+    }
 }
 
 impl AddAssign for Tally {
@@ -145,7 +172,7 @@ impl Bins {
         Some(blocks)
     }
 
-    /// The intervals of the rates of requests, good ones and tokens over the run from `start` to `end`. None when the run
+    /// The intervals of the rates of [`Flow::ALL`] over the run from `start` to `end`. None when the run
     /// is too short for enough blocks of a mean `latency` each: within that time a slot's requests are no chance.
     pub fn intervals(&self, start: Nanos, end: Nanos, latency: Nanos, seed: Seed) -> Option<[Interval; 3]> {
         let seconds = (end - start).as_secs_f64();
@@ -177,7 +204,7 @@ impl Bins {
 }
 
 fn counts(tally: Tally) -> [u64; 3] {
-    [tally.requests, tally.good, tally.tokens]
+    Flow::ALL.map(|flow| tally.amount(flow))
 }
 
 #[cfg(test)]

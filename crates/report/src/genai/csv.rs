@@ -1,12 +1,11 @@
 //! `profile_export_genai_perf.csv`: one block of distributions, a blank line, one block of single numbers. Ours follow
 //! theirs in each block.
 
-use crate::genai::json::OURS;
 use crate::text::label;
 use crate::text::numbers::grouped;
 use csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 use std::io::{self, Write};
-use streamgauge_stats::{Distribution, Metric, Summary};
+use streamgauge_stats::{Distribution, Metric, Summary, Use, Wait};
 
 /// Writes the summary of a run. `streaming` says whether answers came as a stream: without one the first token is the
 /// whole answer, and GenAI-Perf leaves its row out.
@@ -18,8 +17,11 @@ pub fn write(mut out: impl Write, streaming: bool, summary: &Summary) -> io::Res
     let head: Vec<String> =
         ["Metric", "avg", "min", "max"].map(String::from).into_iter().chain(percentile_names()).collect();
     block.write_record(head)?;
-    for metric in THEIR_DISTRIBUTIONS.into_iter().chain(OURS) {
-        let first = matches!(metric, Metric::TimeToFirstToken | Metric::TimeToFirstTokenFromDue);
+    let mut theirs = Metric::of_genai_perf();
+    // This file has them in the order of reports, and not in that of the JSON file.
+    theirs.sort();
+    for &metric in theirs.iter().chain(&Metric::beyond_genai_perf()) {
+        let first = metric.has_use(Use::WithFailures(Wait::FirstEvent));
         if let Some(d) = summary.distribution(metric).filter(|_| streaming || !first) {
             block.write_record(distribution_row(metric, d))?;
         }
@@ -29,7 +31,7 @@ pub fn write(mut out: impl Write, streaming: bool, summary: &Summary) -> io::Res
     out.write_all(b"\r\n")?;
     let mut block = writer(&mut out);
     block.write_record(["Metric", "Value"])?;
-    for metric in THEIR_NUMBERS {
+    for metric in theirs {
         if let Some(value) = summary.scalar(metric) {
             block.write_record([label(metric), grouped(value)])?;
         }
@@ -52,19 +54,6 @@ pub fn write(mut out: impl Write, streaming: bool, summary: &Summary) -> io::Res
     drop(block);
     out.flush()
 }
-
-const THEIR_DISTRIBUTIONS: [Metric; 7] = [
-    Metric::TimeToFirstToken,
-    Metric::TimeToSecondToken,
-    Metric::RequestLatency,
-    Metric::InterTokenLatency,
-    Metric::OutputTokenThroughputPerUser,
-    Metric::OutputSequenceLength,
-    Metric::InputSequenceLength,
-];
-
-const THEIR_NUMBERS: [Metric; 4] =
-    [Metric::OutputTokenThroughput, Metric::RequestThroughput, Metric::RequestGoodput, Metric::RequestCount];
 
 /// Percentiles in that tool's order of columns.
 const COLUMNS: [u8; 9] = [99, 95, 90, 75, 50, 25, 10, 5, 1];

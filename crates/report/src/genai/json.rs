@@ -19,43 +19,11 @@ pub fn write(out: impl Write, plan: &RunPlan, facts: &RunFacts, summary: &Summar
     indented::write(out, &build(plan, facts, summary)?)
 }
 
-/// GenAI-Perf's metrics in its order.
-pub(crate) const THEIRS: [Metric; 11] = [
-    Metric::RequestThroughput,
-    Metric::RequestLatency,
-    Metric::RequestGoodput,
-    Metric::RequestCount,
-    Metric::TimeToFirstToken,
-    Metric::TimeToSecondToken,
-    Metric::InterTokenLatency,
-    Metric::OutputTokenThroughput,
-    Metric::OutputTokenThroughputPerUser,
-    Metric::OutputSequenceLength,
-    Metric::InputSequenceLength,
-];
-
-/// Metrics that only we have.
-pub(crate) const OURS: [Metric; 13] = [
-    Metric::InterChunkLatency,
-    Metric::TimeToFirstTokenFromDue,
-    Metric::RequestLatencyFromDue,
-    Metric::SendLateness,
-    Metric::TimeToFirstByte,
-    Metric::TimeToFirstAnswer,
-    Metric::PromptTokensByServer,
-    Metric::TemplateTokens,
-    Metric::CachedPromptTokens,
-    Metric::ClientLag,
-    Metric::Turnaround,
-    Metric::ConnectTime,
-    Metric::TimeToFailure,
-];
-
 fn build(plan: &RunPlan, facts: &RunFacts, summary: &Summary) -> io::Result<Value> {
     let mut document = Map::new();
-    put_metrics(&mut document, &THEIRS, summary);
+    put_metrics(&mut document, &Metric::of_genai_perf(), summary);
     document.insert("input_config".into(), input_config::build(plan));
-    put_metrics(&mut document, &OURS, summary);
+    put_metrics(&mut document, &Metric::beyond_genai_perf(), summary);
     document.insert("samples".into(), samples(summary));
     document.insert("intervals".into(), intervals(summary));
     if !summary.with_failures.is_empty() {
@@ -212,8 +180,8 @@ fn steady_state(facts: &RunFacts, steady: &Summary) -> Value {
     }
     members.insert("duration_s".into(), json!(steady.duration.as_secs_f64()));
     members.insert("requests".into(), requests(steady));
-    put_metrics(&mut members, &THEIRS, steady);
-    put_metrics(&mut members, &OURS, steady);
+    put_metrics(&mut members, &Metric::of_genai_perf(), steady);
+    put_metrics(&mut members, &Metric::beyond_genai_perf(), steady);
     members.insert("samples".into(), samples(steady));
     members.insert("intervals".into(), intervals(steady));
     if !steady.with_failures.is_empty() {

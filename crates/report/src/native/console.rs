@@ -11,7 +11,7 @@ use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
 use crate::text::table::Table;
 use crate::text::{label, put};
 use streamgauge_core::RunPlan;
-use streamgauge_stats::{Distribution, Interval, Metric, Summary};
+use streamgauge_stats::{Distribution, Interval, Metric, Need, Summary, Use};
 
 /// A layout of the console report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,14 +33,14 @@ pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> 
         Style::Native => native(plan, summary, width),
         Style::GenaiPerf2024 => {
             let mut table = table_of_2024("NVIDIA GenAI-Perf | LLM Metrics", streaming, summary);
-            for (name, metric) in THROUGHPUTS_OF_2024 {
+            for (metric, name) in Metric::throughputs_of_2024() {
                 table.row(&format!("{name} (per sec)"), system_cells(summary.scalar(metric), COLUMNS.len()));
             }
             table.render()
         }
         Style::GenaiPerf2024Early => {
             let mut text = table_of_2024("LLM Metrics", streaming, summary).render();
-            for (name, metric) in THROUGHPUTS_OF_2024 {
+            for (metric, name) in Metric::throughputs_of_2024() {
                 // That tool grouped thousands inside the table only.
                 let value = summary.scalar(metric).map_or(NOT_AVAILABLE.into(), |value| format!("{value:.2}"));
                 put(&mut text, format_args!("{name} (per sec): {value}\n"));
@@ -49,37 +49,6 @@ pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> 
         }
     }
 }
-
-/// Rows with a distribution, in GenAI-Perf's order; those from due and the inter-chunk latency are ours.
-const REQUEST_ROWS: [Metric; 11] = [
-    Metric::TimeToFirstToken,
-    Metric::TimeToFirstTokenFromDue,
-    Metric::TimeToSecondToken,
-    Metric::RequestLatency,
-    Metric::RequestLatencyFromDue,
-    Metric::SendLateness,
-    Metric::InterTokenLatency,
-    Metric::InterChunkLatency,
-    Metric::OutputTokenThroughputPerUser,
-    Metric::OutputSequenceLength,
-    Metric::InputSequenceLength,
-];
-
-/// Rows with one number.
-const SYSTEM_ROWS: [Metric; 4] =
-    [Metric::OutputTokenThroughput, Metric::RequestThroughput, Metric::RequestGoodput, Metric::RequestCount];
-
-/// Rows of 2024 in their order and under their names.
-const ROWS_OF_2024: [(&str, Metric); 5] = [
-    ("Time to first token (ms)", Metric::TimeToFirstToken),
-    ("Inter token latency (ms)", Metric::InterTokenLatency),
-    ("Request latency (ms)", Metric::RequestLatency),
-    ("Output sequence length", Metric::OutputSequenceLength),
-    ("Input sequence length", Metric::InputSequenceLength),
-];
-
-const THROUGHPUTS_OF_2024: [(&str, Metric); 2] =
-    [("Output token throughput", Metric::OutputTokenThroughput), ("Request throughput", Metric::RequestThroughput)];
 
 /// Columns that every style has.
 const COLUMNS: [&str; 6] = ["avg", "min", "max", "p99", "p90", "p75"];
@@ -96,23 +65,10 @@ const LEFT_OUT: [&str; 7] = ["±p99", "std", "p75", "min", "±avg", "p90", "max"
 /// Width of labels where the table does not fit otherwise.
 const NARROW_LABELS: usize = 24;
 
-/// What a reply in one piece cannot show, although it has a first token like any other.
-pub(crate) fn needs_stream(metric: Metric) -> bool {
-    matches!(
-        metric,
-        Metric::TimeToFirstToken
-            | Metric::TimeToFirstTokenFromDue
-            | Metric::TimeToSecondToken
-            | Metric::InterTokenLatency
-            | Metric::InterChunkLatency
-            | Metric::OutputTokenThroughputPerUser
-    )
-}
-
 fn table_of_2024(title: &'static str, streaming: bool, summary: &Summary) -> Table {
     let mut table = Table::new(title, [&["Statistic"], &COLUMNS[..]].concat());
-    for (name, metric) in ROWS_OF_2024 {
-        if streaming || !needs_stream(metric) {
+    for (metric, name) in Metric::rows_of_2024() {
+        if streaming || !metric.needs(Need::Stream) {
             table.row(name, cells(summary.distribution(metric), grouped_percentile));
         }
     }
@@ -144,10 +100,12 @@ fn system_cells(value: Option<f64>, columns: usize) -> Vec<String> {
 }
 
 fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
-    let shown = |metric: Metric| plan.endpoint.streaming || !needs_stream(metric);
+    let shown = |metric: Metric| plan.endpoint.streaming || !metric.needs(Need::Stream);
     // A closed loop has no schedule, and so no rows from due.
-    let scheduled = |metric: Metric| !metric.is_from_due() || summary.distribution(metric).is_some();
-    let rows: Vec<Metric> = REQUEST_ROWS.into_iter().filter(|&metric| shown(metric) && scheduled(metric)).collect();
+    let scheduled = |metric: Metric| !metric.needs(Need::Schedule) || summary.distribution(metric).is_some();
+    let rows: Vec<Metric> = Metric::with_use(Use::Console)
+        .filter(|&metric| !metric.is_system() && shown(metric) && scheduled(metric))
+        .collect();
     let mut text = String::new();
     below::verdict(&mut text, &summary.fidelity, width);
     let (table, left_out) = fitting_table("Streamgauge | LLM Metrics", &rows, summary, width);
@@ -212,10 +170,10 @@ fn filled(mut table: Table, rows: &[Metric], summary: &Summary) -> Table {
         });
         table.row(&label(metric), cells);
     }
-    for metric in SYSTEM_ROWS {
+    for metric in Metric::with_use(Use::Console).filter(|metric| metric.is_system()) {
         let value = summary.scalar(metric);
         // Goodput has a row only when limits were given.
-        if value.is_some() || metric != Metric::RequestGoodput {
+        if value.is_some() || !metric.needs(Need::Limits) {
             let mut cells = system_cells(value, COLUMNS.len() + OUR_COLUMNS.len());
             cells[COLUMNS.len() + 2] = reach(summary.interval(metric), value.unwrap_or(f64::NAN));
             table.row(&label(metric), cells);

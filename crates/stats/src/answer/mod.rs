@@ -1,16 +1,15 @@
-//! The formulas: what one successful request measured, one function a metric. Names, units and sources stand in
-//! [`Metric`].
+//! One successful request with all that its figures rest on. What each metric takes of it is said in [`crate::metrics`].
 
 pub(crate) mod shown;
 pub mod tokens;
 
-use crate::metrics::Metric;
 use shown::shown_tokens;
 use streamgauge_core::plan::TokenCount;
-use streamgauge_core::{Nanos, OutputKind, Record};
+use streamgauge_core::{Nanos, Outcome, OutputKind, Record};
 use tokens::{TokenSource, output_tokens};
 
 /// A successful request with all that its figures rest on.
+#[derive(Debug)]
 pub(crate) struct Answer<'a> {
     record: &'a Record,
     streaming: bool,
@@ -29,6 +28,25 @@ pub(crate) struct Answer<'a> {
 /// When a request ended: a successful one with its last output event, any other when it was given up.
 pub(crate) fn ended(record: &Record) -> Nanos {
     record.chunks.last().filter(|_| record.is_ok()).map_or(record.end, |chunk| chunk.at)
+}
+
+/// How late a request was sent.
+pub(crate) struct Lateness {
+    /// When the schedule wanted it sent.
+    pub due: Nanos,
+    /// How much later it was sent, or by the end of the run had not been.
+    pub late: Nanos,
+    /// Whether it was never sent.
+    pub never: bool,
+}
+
+/// How late a request was sent; `None` without a schedule. One that was due and not sent before the run was over is as late as it
+/// could be seen to be; one that failed before it was sent is a failure and nothing else.
+pub(crate) fn lateness(record: &Record) -> Option<Lateness> {
+    let never = record.sent.is_none() && record.outcome == Outcome::CutOff;
+    let left = if never { record.end } else { record.sent? };
+    let due = record.due?;
+    Some(Lateness { due, late: left - due, never })
 }
 
 impl<'a> Answer<'a> {
@@ -50,41 +68,6 @@ impl<'a> Answer<'a> {
             output,
             shown: output.map(|(count, source)| shown_tokens(record, count, source)),
         })
-    }
-
-    /// The request's value of a metric, in the metric's unit. None for pooled metrics and those of the whole run.
-    pub fn value(&self, metric: Metric) -> Option<f64> {
-        match metric {
-            Metric::TimeToFirstToken => Some((self.first? - self.sent).as_millis_f64()),
-            Metric::TimeToFirstTokenFromDue => Some((self.first? - self.record.due?).as_millis_f64()),
-            Metric::TimeToSecondToken => self.time_to_second_token().map(Nanos::as_millis_f64),
-            Metric::RequestLatency => Some((self.last - self.sent).as_millis_f64()),
-            Metric::RequestLatencyFromDue => Some((self.last - self.record.due?).as_millis_f64()),
-            Metric::InterTokenLatency => self.inter_token_latency().map(Nanos::as_millis_f64),
-            Metric::OutputTokenThroughputPerUser => self.throughput_per_user(),
-            Metric::OutputSequenceLength => self.output.map(|(count, _)| count as f64),
-            Metric::InputSequenceLength => Some(f64::from(self.record.input_tokens)),
-            Metric::TimeToFirstByte => self.record.first_byte.map(|at| (at - self.sent).as_millis_f64()),
-            Metric::TimeToFirstAnswer => self.time_to_first_answer().map(Nanos::as_millis_f64),
-            Metric::PromptTokensByServer => self.prompt_tokens().map(|count| count as f64),
-            Metric::TemplateTokens => {
-                self.prompt_tokens().map(|count| count as f64 - f64::from(self.record.input_tokens))
-            }
-            Metric::CachedPromptTokens => self.cached_tokens().map(|count| count as f64),
-            // A slot of an open loop waits for its next request to be due: that is no time of the client's own.
-            Metric::Turnaround => {
-                self.record.turnaround.filter(|_| self.record.due.is_none()).map(Nanos::as_millis_f64)
-            }
-            Metric::ConnectTime => self.record.connect.map(Nanos::as_millis_f64),
-            Metric::SendLateness
-            | Metric::InterChunkLatency
-            | Metric::ClientLag
-            | Metric::TimeToFailure
-            | Metric::OutputTokenThroughput
-            | Metric::RequestThroughput
-            | Metric::RequestGoodput
-            | Metric::RequestCount => None,
-        }
     }
 
     /// When output came: all at once where it was not a stream.
@@ -120,26 +103,55 @@ impl<'a> Answer<'a> {
         Some((count - 1, self.last - first))
     }
 
-    fn time_to_second_token(&self) -> Option<Nanos> {
+    /// r2 - r1.
+    pub fn time_to_second_token(&self) -> Option<Nanos> {
         self.gaps().next().map(|(gap, _)| gap)
     }
 
-    /// Over the tokens that were shown: those that were not came with none of the events between which it is measured. Rounded half to
+    /// The mean time between two tokens that were shown: those that were not came with none of the events between which it is measured. Rounded half to
     /// even, as Python does and with it GenAI-Perf.
-    fn inter_token_latency(&self) -> Option<Nanos> {
+    pub fn inter_token_latency(&self) -> Option<Nanos> {
         let (tokens, time) = self.pace()?;
         Some(Nanos((time.0 as f64 / tokens as f64).round_ties_even() as i64))
     }
 
-    fn throughput_per_user(&self) -> Option<f64> {
+    /// The inverse of the inter token latency, in tokens per second.
+    pub fn throughput_per_user(&self) -> Option<f64> {
         self.inter_token_latency().filter(|latency| latency.0 > 0).map(|latency| 1e9 / latency.0 as f64)
     }
 
-    fn time_to_first_answer(&self) -> Option<Nanos> {
+    /// From t0 to the first text that is not reasoning, where reasoning came before it.
+    pub fn time_to_first_answer(&self) -> Option<Nanos> {
         let chunks = if self.streaming { self.record.chunks.as_slice() } else { &[] };
         let text = chunks.iter().position(|chunk| chunk.kind == OutputKind::Text)?;
         let reasoned = chunks[..text].iter().any(|chunk| chunk.kind == OutputKind::Reasoning);
         reasoned.then(|| chunks[text].at - self.sent)
+    }
+
+    /// When the schedule wanted the request sent, where there was one.
+    pub fn due(&self) -> Option<Nanos> {
+        self.record.due
+    }
+
+    /// Tokens of the prompt by our tokenizer.
+    pub fn input_tokens(&self) -> f64 {
+        f64::from(self.record.input_tokens)
+    }
+
+    /// From t0 to the first byte of the answer.
+    pub fn time_to_first_byte(&self) -> Option<Nanos> {
+        self.record.first_byte.map(|at| at - self.sent)
+    }
+
+    /// From the end of the slot's previous answer to t0. A slot of an open loop waits for its next request to be due, which is no
+    /// time of the client's own.
+    pub fn turnaround(&self) -> Option<Nanos> {
+        self.record.turnaround.filter(|_| self.record.due.is_none())
+    }
+
+    /// How long opening the connection took, where the request had to.
+    pub fn connect_time(&self) -> Option<Nanos> {
+        self.record.connect
     }
 
     /// Tokens of the prompt that the server had in its cache.

@@ -4,7 +4,6 @@ use crate::distribution::{Distribution, PERCENTILES, Rank, interpolate};
 use crate::intervals::dependence::{Timeline, scramble};
 use crate::intervals::widened::{Ground, Lack};
 use crate::intervals::{Estimate, Interval, Intervals, Needed};
-use crate::metrics::Metric;
 use hdrhistogram::Histogram;
 use streamgauge_core::Nanos;
 
@@ -32,14 +31,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler for that metric's values.
-    pub fn of(metric: Metric) -> Sampler {
-        let pooled = metric == Metric::InterChunkLatency;
-        let whole = metric.unit() == "tokens";
-        Sampler::new(if pooled { EXACT_POOLED_VALUES } else { EXACT_VALUES }, if whole { 1.0 } else { 1e6 })
-    }
-
-    fn new(exact_bound: usize, steps_per_unit: f64) -> Sampler {
+    /// No values yet. `exact_bound` values are kept exactly; a histogram beyond has `steps_per_unit` steps in a unit of the metric.
+    pub(crate) fn new(exact_bound: usize, steps_per_unit: f64) -> Sampler {
         Sampler { exact_bound, steps_per_unit, values: Vec::new(), times: Vec::new(), spill: None }
     }
 
@@ -396,6 +389,7 @@ fn empty_histogram() -> Option<Histogram<u64>> {
 mod tests {
     use super::*;
     use crate::distribution::supports;
+    use crate::metrics::Metric;
 
     fn of(metric: Metric, values: impl Iterator<Item = f64>) -> Option<Distribution> {
         let mut sampler = Sampler::of(metric);

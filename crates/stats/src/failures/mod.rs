@@ -2,8 +2,8 @@
 
 mod with_failures;
 
+pub(crate) use with_failures::Unfinished;
 pub use with_failures::WithFailures;
-pub(crate) use with_failures::{Unfinished, WAITS};
 
 use crate::distribution::{Distribution, Sampler};
 use crate::metrics::Metric;

@@ -2,7 +2,7 @@
 //! being fast.
 
 use crate::distribution::{PERCENTILES, Sampler};
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Wait};
 use serde::Serialize;
 use streamgauge_core::{Nanos, Record};
 
@@ -31,14 +31,12 @@ impl WithFailures {
     }
 }
 
-/// The waiting times that a failure makes endless, in the order of reports.
-pub(crate) const WAITS: [Metric; 4] =
-    [Metric::TimeToFirstToken, Metric::TimeToFirstTokenFromDue, Metric::RequestLatency, Metric::RequestLatencyFromDue];
-
 /// What the requests that did not succeed add to a waiting time.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
-    metric: Metric,
+    /// The metric.
+    pub metric: Metric,
+    wait: Wait,
     failed: u64,
     /// Values of requests that were cut off after what is waited for had come.
     known: Sampler,
@@ -47,9 +45,13 @@ pub(crate) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Of one of [`WAITS`].
-    pub fn of(metric: Metric) -> Unfinished {
-        Unfinished { metric, failed: 0, known: Sampler::of(metric), open: Sampler::of(metric) }
+    /// Of every waiting time, in the order of reports.
+    pub fn all() -> Vec<Unfinished> {
+        Metric::waits().map(|(metric, wait)| Unfinished::new(metric, wait)).collect()
+    }
+
+    fn new(metric: Metric, wait: Wait) -> Unfinished {
+        Unfinished { metric, wait, failed: 0, known: Sampler::of(metric), open: Sampler::of(metric) }
     }
 
     /// A request that failed, wherever it had come to.
@@ -60,7 +62,7 @@ impl Unfinished {
     /// A request that was cut off or cancelled. One that had not begun to wait is left out.
     pub fn add_cut_off(&mut self, record: &Record, streaming: bool) {
         let Some(start) = (if self.metric.is_from_due() { record.due } else { record.sent }) else { return };
-        let first = matches!(self.metric, Metric::TimeToFirstToken | Metric::TimeToFirstTokenFromDue);
+        let first = self.wait == Wait::FirstEvent;
         match record.chunks.first().filter(|_| first && streaming) {
             Some(chunk) => self.known.add_nanos(chunk.at - start),
             None => self.open.add_nanos((record.end - start).max(Nanos::ZERO)),

@@ -3,7 +3,7 @@
 use crate::awaited::Wanted;
 use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, share_row, text_row};
 use crate::intervals::Needed;
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Use};
 use crate::thresholds::WINDOW_LATENCY_GOOD;
 use crate::windows::AGREE;
 use streamgauge_core::stop::Window;
@@ -54,18 +54,9 @@ pub(crate) fn window_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 /// Metrics whose intervals a reader looks for, and those that a run is too short for. That lowers no verdict: a figure without its
 /// interval says nothing wrong, and the reports mark it.
 pub(crate) fn too_short(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    let printed = [
-        Metric::TimeToFirstToken,
-        Metric::TimeToFirstTokenFromDue,
-        Metric::RequestLatency,
-        Metric::RequestLatencyFromDue,
-        Metric::InterTokenLatency,
-        Metric::InterChunkLatency,
-    ];
     // The mean, and with it the whole metric, or only its p99, which few of the values decide.
     let of = |needed: fn(&Needed) -> Option<f64>| -> Option<(String, f64)> {
-        let lacking: Vec<(&str, f64)> = printed
-            .into_iter()
+        let lacking: Vec<(&str, f64)> = Metric::with_use(Use::Intervals)
             .filter_map(|metric| Some((metric.title(), needed(&evidence.distribution(metric)?.intervals.needed)?)))
             .collect();
         let longest = lacking.iter().map(|(_, needed)| *needed).reduce(f64::max)?;

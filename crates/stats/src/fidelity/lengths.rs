@@ -3,7 +3,7 @@
 use crate::answer::tokens::{TokenSources, TokensPerEvent};
 use crate::distribution::{PERCENTILES, supports};
 use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, hundredths, share, share_row, text_row};
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Use};
 use crate::thresholds as limit;
 use streamgauge_core::plan::TokenCount;
 
@@ -81,8 +81,8 @@ pub(super) fn uncounted(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 
 /// Says which percentiles too few values are behind. The reports mark those, so this lowers no verdict.
 pub(super) fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    let printed = [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency];
-    let least = printed.iter().filter_map(|&metric| evidence.distribution(metric)).map(|known| known.count).min()?;
+    let printed = Metric::with_use(Use::Samples);
+    let least = printed.filter_map(|metric| evidence.distribution(metric)).map(|known| known.count).min()?;
     let short: Vec<String> = PERCENTILES.iter().filter(|&&p| !supports(least, p)).map(|p| format!("p{p}")).collect();
     let value = match short.is_empty() {
         true => format!("{least}, enough for every percentile"),

@@ -1,106 +1,112 @@
-//! The names of all figures: key, title, unit and formula of each. The formulas themselves are in `answer`.
+//! The metrics: one list of them, and an entry for each that says what it is, how it is computed and where it is used.
+//!
+//! A new metric is an entry in one of the files here, or in a new one, and a line of the list below. Nothing else names it: what
+//! is computed of every request, what reports show, what can be limited or waited for are filters over the entries.
+//!
+//! The field's abbreviations can be searched for: TTFT ([`Metric::TimeToFirstToken`]), ITL ([`Metric::InterTokenLatency`]), ISL
+//! ([`Metric::InputSequenceLength`]), OSL ([`Metric::OutputSequenceLength`]).
 
-use serde::{Serialize, Serializer};
+mod client;
+mod collected;
+mod entry;
+mod figure;
+mod run;
+mod times;
+mod tokens;
+
+pub(crate) use collected::Collected;
+pub use entry::{Better, Need, Use, Wait};
+pub(crate) use entry::{Kind, Seen};
+pub use figure::{Figure, Statistic, main_figures};
+
+use crate::answer::Answer;
+use crate::distribution::{EXACT_POOLED_VALUES, EXACT_VALUES, Sampler};
+use entry::Entry;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
-/// A figure that a run yields. The order is the order in which reports show them.
-///
-/// In the formulas t0 is `sent`, r1 to rk are the stamps of the output events, and O is the number of output tokens
-/// by the chosen count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Metric {
-    /// r1 - t0.
-    #[doc(alias = "TTFT")]
-    TimeToFirstToken,
-    /// r1 - due, of an open loop.
-    TimeToFirstTokenFromDue,
-    /// r2 - r1.
-    #[doc(alias = "TTST")]
-    TimeToSecondToken,
-    /// rk - t0.
-    RequestLatency,
-    /// rk - due, of an open loop.
-    RequestLatencyFromDue,
-    /// t0 - due, of an open loop, whatever became of the request; until the run was over where it was never sent.
-    SendLateness,
-    /// (rk - r1) / (O - 1), one value a request.
-    #[doc(alias = "ITL")]
-    InterTokenLatency,
-    /// Every gap between neighbouring output events, pooled over requests.
-    InterChunkLatency,
-    /// The inverse of the same request's inter token latency.
-    OutputTokenThroughputPerUser,
-    /// O.
-    #[doc(alias = "OSL")]
-    OutputSequenceLength,
-    /// Tokens of the prompt by our tokenizer.
-    #[doc(alias = "ISL")]
-    InputSequenceLength,
-    /// First byte of the answer, headers included, - t0.
-    TimeToFirstByte,
-    /// First text that is not reasoning - t0, where reasoning came before it.
-    TimeToFirstAnswer,
-    /// Tokens of the prompt as the server reports them.
-    PromptTokensByServer,
-    /// The server's count of the prompt less ours: the chat template.
-    TemplateTokens,
-    /// Tokens of the prompt that the server had in its cache, as it reports them.
-    CachedPromptTokens,
-    /// How much later than the kernel this client read an output event, pooled over requests.
-    ClientLag,
-    /// From the end of a slot's previous reply to t0 in a closed loop: what the client itself took.
-    Turnaround,
-    /// How long opening a connection took, for the requests that had to.
-    ConnectTime,
-    /// How long a failed request took to fail, from when it was issued.
-    TimeToFailure,
-    /// Sum of O over the duration of the run.
-    OutputTokenThroughput,
-    /// Successful requests over the duration of the run.
-    RequestThroughput,
-    /// Requests that kept every limit over the duration of the run.
-    RequestGoodput,
-    /// Successful requests.
-    RequestCount,
+/// Declares [`Metric`] from one list of variants and entries.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $metric:ident = $entry:expr,)+) => {
+        /// A figure that a run yields. The order is the order in which reports show them.
+        ///
+        /// In the formulas t0 is `sent`, r1 to rk are the stamps of the output events, and O is the number of output tokens
+        /// by the chosen count.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Metric {
+            $($(#[$doc])* $metric,)+
+        }
+
+        impl Metric {
+            /// Every metric, in the order of reports.
+            pub const ALL: [Metric; [$(Metric::$metric),+].len()] = [$(Metric::$metric),+];
+
+            const fn entry(self) -> &'static Entry {
+                match self {
+                    $(Metric::$metric => &$entry,)+
+                }
+            }
+        }
+    };
 }
 
-/// What is fixed about a metric.
-struct Entry {
-    key: &'static str,
-    title: &'static str,
-    unit: &'static str,
-    definition: &'static str,
+metrics! {
+    /// r1 - t0.
+    #[doc(alias = "TTFT")]
+    TimeToFirstToken = times::TIME_TO_FIRST_TOKEN,
+    /// r1 - due, of an open loop.
+    TimeToFirstTokenFromDue = times::TIME_TO_FIRST_TOKEN_FROM_DUE,
+    /// r2 - r1.
+    #[doc(alias = "TTST")]
+    TimeToSecondToken = times::TIME_TO_SECOND_TOKEN,
+    /// rk - t0.
+    RequestLatency = times::REQUEST_LATENCY,
+    /// rk - due, of an open loop.
+    RequestLatencyFromDue = times::REQUEST_LATENCY_FROM_DUE,
+    /// t0 - due, of an open loop, whatever became of the request; until the run was over where it was never sent.
+    SendLateness = client::SEND_LATENESS,
+    /// (rk - r1) / (O - 1), one value a request.
+    #[doc(alias = "ITL")]
+    InterTokenLatency = times::INTER_TOKEN_LATENCY,
+    /// Every gap between neighbouring output events, pooled over requests.
+    InterChunkLatency = times::INTER_CHUNK_LATENCY,
+    /// The inverse of the same request's inter token latency.
+    OutputTokenThroughputPerUser = times::OUTPUT_TOKEN_THROUGHPUT_PER_USER,
+    /// O.
+    #[doc(alias = "OSL")]
+    OutputSequenceLength = tokens::OUTPUT_SEQUENCE_LENGTH,
+    /// Tokens of the prompt by our tokenizer.
+    #[doc(alias = "ISL")]
+    InputSequenceLength = tokens::INPUT_SEQUENCE_LENGTH,
+    /// First byte of the answer, headers included, - t0.
+    TimeToFirstByte = times::TIME_TO_FIRST_BYTE,
+    /// First text that is not reasoning - t0, where reasoning came before it.
+    TimeToFirstAnswer = times::TIME_TO_FIRST_ANSWER,
+    /// Tokens of the prompt as the server reports them.
+    PromptTokensByServer = tokens::PROMPT_TOKENS_BY_SERVER,
+    /// The server's count of the prompt less ours: the chat template.
+    TemplateTokens = tokens::TEMPLATE_TOKENS,
+    /// Tokens of the prompt that the server had in its cache, as it reports them.
+    CachedPromptTokens = tokens::CACHED_PROMPT_TOKENS,
+    /// How much later than the kernel this client read an output event, pooled over requests.
+    ClientLag = client::CLIENT_LAG,
+    /// From the end of a slot's previous reply to t0 in a closed loop: what the client itself took.
+    Turnaround = client::TURNAROUND,
+    /// How long opening a connection took, for the requests that had to.
+    ConnectTime = client::CONNECT_TIME,
+    /// How long a failed request took to fail, from when it was issued.
+    TimeToFailure = client::TIME_TO_FAILURE,
+    /// Sum of O over the duration of the run.
+    OutputTokenThroughput = run::OUTPUT_TOKEN_THROUGHPUT,
+    /// Successful requests over the duration of the run.
+    RequestThroughput = run::REQUEST_THROUGHPUT,
+    /// Requests that kept every limit over the duration of the run.
+    RequestGoodput = run::REQUEST_GOODPUT,
+    /// Successful requests.
+    RequestCount = run::REQUEST_COUNT,
 }
 
 impl Metric {
-    /// Every metric, in the order of reports.
-    pub const ALL: [Metric; 24] = [
-        Metric::TimeToFirstToken,
-        Metric::TimeToFirstTokenFromDue,
-        Metric::TimeToSecondToken,
-        Metric::RequestLatency,
-        Metric::RequestLatencyFromDue,
-        Metric::SendLateness,
-        Metric::InterTokenLatency,
-        Metric::InterChunkLatency,
-        Metric::OutputTokenThroughputPerUser,
-        Metric::OutputSequenceLength,
-        Metric::InputSequenceLength,
-        Metric::TimeToFirstByte,
-        Metric::TimeToFirstAnswer,
-        Metric::PromptTokensByServer,
-        Metric::TemplateTokens,
-        Metric::CachedPromptTokens,
-        Metric::ClientLag,
-        Metric::Turnaround,
-        Metric::ConnectTime,
-        Metric::TimeToFailure,
-        Metric::OutputTokenThroughput,
-        Metric::RequestThroughput,
-        Metric::RequestGoodput,
-        Metric::RequestCount,
-    ];
-
     /// The name in files and on the command line: `time_to_first_token`.
     pub const fn key(self) -> &'static str {
         self.entry().key
@@ -117,10 +123,10 @@ impl Metric {
     }
 
     /// The unit in tables, where GenAI-Perf writes `per sec` for rates of requests.
-    pub const fn row_unit(self) -> &'static str {
-        match self {
-            Metric::RequestThroughput | Metric::RequestGoodput => "per sec",
-            _ => self.unit(),
+    pub fn row_unit(self) -> &'static str {
+        match self.unit() {
+            "requests/sec" => "per sec",
+            unit => unit,
         }
     }
 
@@ -129,178 +135,114 @@ impl Metric {
         self.entry().definition
     }
 
+    /// Which direction is better.
+    pub const fn better(self) -> Better {
+        self.entry().better
+    }
+
     /// Whether it is one number for the whole run rather than a distribution.
     pub const fn is_system(self) -> bool {
-        matches!(
-            self,
-            Metric::OutputTokenThroughput | Metric::RequestThroughput | Metric::RequestGoodput | Metric::RequestCount
-        )
+        matches!(self.entry().kind, Kind::Rate(_) | Kind::Count(_))
     }
 
     /// Whether it counts from when the schedule wanted the request sent rather than from when it was.
-    pub const fn is_from_due(self) -> bool {
-        matches!(self, Metric::TimeToFirstTokenFromDue | Metric::RequestLatencyFromDue | Metric::SendLateness)
+    pub fn is_from_due(self) -> bool {
+        self.needs(Need::Schedule)
+    }
+
+    /// Whether a run without this has no value of the metric.
+    pub fn needs(self, need: Need) -> bool {
+        self.entry().needs.contains(&need)
+    }
+
+    /// Whether the metric is used in this way.
+    pub fn has_use(self, wanted: Use) -> bool {
+        self.entry().uses.contains(&wanted)
+    }
+
+    /// The metrics that are used in this way, in the order of reports.
+    pub fn with_use(wanted: Use) -> impl Iterator<Item = Metric> {
+        Metric::ALL.into_iter().filter(move |metric| metric.has_use(wanted))
+    }
+
+    /// The metrics for which `position` finds a position, in the order of positions.
+    fn by_position<T: Copy>(position: impl Fn(Use) -> Option<(u8, T)>) -> Vec<(Metric, T)> {
+        let find =
+            |metric: Metric| metric.entry().uses.iter().find_map(|&known| position(known)).map(|found| (metric, found));
+        let mut found: Vec<(Metric, (u8, T))> = Metric::ALL.into_iter().filter_map(find).collect();
+        found.sort_by_key(|&(_, (position, _))| position);
+        found.into_iter().map(|(metric, (_, value))| (metric, value)).collect()
+    }
+
+    /// GenAI-Perf's metrics, in the order of its JSON file.
+    pub fn of_genai_perf() -> Vec<Metric> {
+        let found = Metric::by_position(|known| match known {
+            Use::GenaiPerf(position) => Some((position, ())),
+            _ => None,
+        });
+        found.into_iter().map(|(metric, ())| metric).collect()
+    }
+
+    /// The distributions that GenAI-Perf does not have, in the order of files.
+    pub fn beyond_genai_perf() -> Vec<Metric> {
+        let theirs = |metric: Metric| metric.entry().uses.iter().any(|known| matches!(known, Use::GenaiPerf(_)));
+        let mut ours: Vec<Metric> =
+            Metric::ALL.into_iter().filter(|&metric| !theirs(metric) && !metric.is_system()).collect();
+        ours.sort_by_key(|metric| !metric.has_use(Use::FirstOfOurs));
+        ours
+    }
+
+    /// The rows of GenAI-Perf's table of 2024 and what that tool called them, in its order.
+    pub fn rows_of_2024() -> Vec<(Metric, &'static str)> {
+        Metric::by_position(|known| match known {
+            Use::GenaiPerf2024(position, name) => Some((position, name)),
+            _ => None,
+        })
+    }
+
+    /// The throughputs below GenAI-Perf's table of 2024 and what that tool called them, in its order.
+    pub fn throughputs_of_2024() -> Vec<(Metric, &'static str)> {
+        Metric::by_position(|known| match known {
+            Use::Throughput2024(position, name) => Some((position, name)),
+            _ => None,
+        })
+    }
+
+    /// The metrics in which a failed request counts as one that took for ever, with what each waits for.
+    pub(crate) fn waits() -> impl Iterator<Item = (Metric, Wait)> {
+        Metric::ALL.into_iter().filter_map(|metric| {
+            metric.entry().uses.iter().find_map(|known| match known {
+                Use::WithFailures(wait) => Some((metric, *wait)),
+                _ => None,
+            })
+        })
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        self.entry().kind
+    }
+
+    /// The request's value of a metric, in the metric's unit. `None` for pooled metrics and those of the whole run.
+    pub(crate) fn value(self, answer: &Answer<'_>) -> Option<f64> {
+        match self.kind() {
+            Kind::PerRequest(value) => value(answer),
+            Kind::Pooled(_) | Kind::Rate(_) | Kind::Count(_) => None,
+        }
     }
 
     /// The metric of that key.
     pub fn from_key(key: &str) -> Option<Metric> {
         Metric::ALL.into_iter().find(|metric| metric.key() == key)
     }
+}
 
-    const fn entry(self) -> Entry {
-        match self {
-            Metric::TimeToFirstToken => Entry {
-                key: "time_to_first_token",
-                title: "Time To First Token",
-                unit: "ms",
-                definition: "first output event - sent; reasoning and tool calls are output (GenAI-Perf, AIPerf)",
-            },
-            Metric::TimeToFirstTokenFromDue => Entry {
-                key: "time_to_first_token_from_due",
-                title: "Time To First Token From Due",
-                unit: "ms",
-                definition: "first output event - when the schedule wanted the request sent (wrk2)",
-            },
-            Metric::TimeToSecondToken => Entry {
-                key: "time_to_second_token",
-                title: "Time To Second Token",
-                unit: "ms",
-                definition: "second output event - first, of streams with two or more (GenAI-Perf)",
-            },
-            Metric::RequestLatency => Entry {
-                key: "request_latency",
-                title: "Request Latency",
-                unit: "ms",
-                definition: "last output event - sent (GenAI-Perf)",
-            },
-            Metric::RequestLatencyFromDue => Entry {
-                key: "request_latency_from_due",
-                title: "Request Latency From Due",
-                unit: "ms",
-                definition: "last output event - when the schedule wanted the request sent (wrk2)",
-            },
-            Metric::SendLateness => Entry {
-                key: "send_lateness",
-                title: "Send Lateness",
-                unit: "ms",
-                definition: "sent, or the run's end for one never sent, - when the schedule wanted it sent; of all requests, \
-                             failed ones too (Streamgauge)",
-            },
-            Metric::InterTokenLatency => Entry {
-                key: "inter_token_latency",
-                title: "Inter Token Latency",
-                unit: "ms",
-                definition: "(last output event - first) / (output tokens that were shown - 1), to the nanosecond, one value a \
-                             request (GenAI-Perf since 2025, of the tokens in the text)",
-            },
-            Metric::InterChunkLatency => Entry {
-                key: "inter_chunk_latency",
-                title: "Inter Chunk Latency",
-                unit: "ms",
-                definition: "every gap between neighbouring output events of a stream, pooled over requests (AIPerf)",
-            },
-            Metric::OutputTokenThroughputPerUser => Entry {
-                key: "output_token_throughput_per_user",
-                title: "Output Token Throughput Per User",
-                unit: "tokens/sec/user",
-                definition: "1 / inter token latency of the same request (GenAI-Perf since 2025)",
-            },
-            Metric::OutputSequenceLength => Entry {
-                key: "output_sequence_length",
-                title: "Output Sequence Length",
-                unit: "tokens",
-                definition: "output tokens, reasoning and tool calls included, by the count chosen (GenAI-Perf)",
-            },
-            Metric::InputSequenceLength => Entry {
-                key: "input_sequence_length",
-                title: "Input Sequence Length",
-                unit: "tokens",
-                definition: "tokens of the prompt's text by our tokenizer, no special or template tokens (GenAI-Perf)",
-            },
-            Metric::TimeToFirstByte => Entry {
-                key: "time_to_first_byte",
-                title: "Time To First Byte",
-                unit: "ms",
-                definition: "first byte of the answer, headers included, - sent (Streamgauge)",
-            },
-            Metric::TimeToFirstAnswer => Entry {
-                key: "time_to_first_answer",
-                title: "Time To First Answer",
-                unit: "ms",
-                definition: "first text after the reasoning - sent, of streams that began with reasoning \
-                             (AIPerf time_to_first_output_token)",
-            },
-            Metric::PromptTokensByServer => Entry {
-                key: "prompt_tokens_by_server",
-                title: "Prompt Tokens By Server",
-                unit: "tokens",
-                definition: "prompt_tokens of the server's usage (AIPerf usage_prompt_tokens)",
-            },
-            Metric::TemplateTokens => Entry {
-                key: "template_tokens",
-                title: "Template Tokens",
-                unit: "tokens",
-                definition: "prompt tokens by the server - input sequence length (Streamgauge)",
-            },
-            Metric::CachedPromptTokens => Entry {
-                key: "cached_prompt_tokens",
-                title: "Cached Prompt Tokens",
-                unit: "tokens",
-                definition: "tokens of the prompt that the server had in its cache, by its usage \
-                             (AIPerf usage_prompt_cache_read_tokens)",
-            },
-            Metric::ClientLag => Entry {
-                key: "client_lag",
-                title: "Client Lag",
-                unit: "ms",
-                definition: "this client's read of an output event - its receipt by the kernel, pooled over requests; \
-                             in no other figure (Streamgauge)",
-            },
-            Metric::Turnaround => Entry {
-                key: "turnaround",
-                title: "Turnaround",
-                unit: "ms",
-                definition: "sent - end of the slot's previous reply, in a closed loop (Streamgauge)",
-            },
-            Metric::ConnectTime => Entry {
-                key: "connect_time",
-                title: "Connect Time",
-                unit: "ms",
-                definition: "address, TCP and TLS, of the requests that opened a connection; before sent, so in no latency \
-                             but those from due (Streamgauge)",
-            },
-            Metric::TimeToFailure => Entry {
-                key: "time_to_failure",
-                title: "Time To Failure",
-                unit: "ms",
-                definition: "when a failed request was given up - when it was issued (Streamgauge)",
-            },
-            Metric::OutputTokenThroughput => Entry {
-                key: "output_token_throughput",
-                title: "Output Token Throughput",
-                unit: "tokens/sec",
-                definition: "sum of output tokens / (last output event - first sent), successful requests (GenAI-Perf)",
-            },
-            Metric::RequestThroughput => Entry {
-                key: "request_throughput",
-                title: "Request Throughput",
-                unit: "requests/sec",
-                definition: "successful requests / (last output event - first sent) (GenAI-Perf)",
-            },
-            Metric::RequestGoodput => Entry {
-                key: "request_goodput",
-                title: "Request Goodput",
-                unit: "requests/sec",
-                definition: "successful requests that keep every limit / (last output event - first sent); a request \
-                             that lacks a limited metric is not good (AIPerf)",
-            },
-            Metric::RequestCount => Entry {
-                key: "request_count",
-                title: "Request Count",
-                unit: "count",
-                definition: "successful requests (GenAI-Perf)",
-            },
-        }
+impl Sampler {
+    /// A sampler for that metric's values.
+    pub fn of(metric: Metric) -> Sampler {
+        // Of the gaps within a stream there are many more than of anything else.
+        let many = metric.has_use(Use::ManyValues);
+        let whole = metric.unit() == "tokens";
+        Sampler::new(if many { EXACT_POOLED_VALUES } else { EXACT_VALUES }, if whole { 1.0 } else { 1e6 })
     }
 }
 
@@ -316,6 +258,13 @@ impl Serialize for Metric {
     }
 }
 
+impl<'de> Deserialize<'de> for Metric {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Metric, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        Metric::from_key(&key).ok_or_else(|| de::Error::custom(format_args!("`{key}` is no metric")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,7 +272,7 @@ mod tests {
     #[test]
     fn all_lists_each_metric_once_in_its_order() {
         assert!(Metric::ALL.windows(2).all(|pair| pair[0] < pair[1]));
-        assert_eq!(Metric::ALL[23], Metric::RequestCount);
+        assert_eq!(Metric::ALL.last(), Some(&Metric::RequestCount));
     }
 
     #[test]

@@ -5,44 +5,10 @@ use super::spread::{Spread, spread};
 use crate::counts::Counts;
 use crate::fidelity::Grade;
 use crate::intervals::{Interval, NORMAL};
-use crate::metrics::Metric;
+use crate::metrics::{Figure, Metric, Statistic, main_figures};
 use crate::summary::Summary;
 
-/// One number of a summary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figure {
-    /// Of which metric.
-    pub metric: Metric,
-    /// Which statistic of it.
-    pub statistic: Statistic,
-}
-
-/// Which number of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistic {
-    /// The mean, or the one number of the whole run.
-    Avg,
-    /// One of [`crate::PERCENTILES`].
-    Percentile(u8),
-}
-
 impl Figure {
-    const fn avg(metric: Metric) -> Figure {
-        Figure { metric, statistic: Statistic::Avg }
-    }
-
-    const fn percentile(metric: Metric, p: u8) -> Figure {
-        Figure { metric, statistic: Statistic::Percentile(p) }
-    }
-
-    /// The statistic's name in files: `avg`, `p50`.
-    pub fn name(self) -> String {
-        match self.statistic {
-            Statistic::Avg => "avg".into(),
-            Statistic::Percentile(p) => format!("p{p}"),
-        }
-    }
-
     /// The number, in the metric's unit, when the run has it.
     pub fn of(self, summary: &Summary) -> Option<f64> {
         match (self.statistic, summary.distribution(self.metric)) {
@@ -69,27 +35,6 @@ impl Figure {
         }
     }
 }
-
-/// The figures by which levels and runs are compared, in the order of reports.
-pub const MAIN_FIGURES: [Figure; 15] = [
-    Figure::avg(Metric::RequestThroughput),
-    Figure::avg(Metric::RequestGoodput),
-    Figure::avg(Metric::OutputTokenThroughput),
-    // The mean is kept for readers of the files, which have always had it; tables show the median, since one stream that was
-    // read in one go can give the mean any size.
-    Figure::avg(Metric::OutputTokenThroughputPerUser),
-    Figure::percentile(Metric::OutputTokenThroughputPerUser, 50),
-    Figure::percentile(Metric::TimeToFirstToken, 50),
-    Figure::percentile(Metric::TimeToFirstToken, 99),
-    Figure::percentile(Metric::TimeToFirstTokenFromDue, 50),
-    Figure::percentile(Metric::TimeToFirstTokenFromDue, 99),
-    Figure::percentile(Metric::InterTokenLatency, 50),
-    Figure::percentile(Metric::InterTokenLatency, 99),
-    Figure::percentile(Metric::RequestLatency, 50),
-    Figure::percentile(Metric::RequestLatency, 99),
-    Figure::percentile(Metric::RequestLatencyFromDue, 50),
-    Figure::percentile(Metric::RequestLatencyFromDue, 99),
-];
 
 /// How rare a difference between runs must be, were the runs alike, to be told: one in a hundred, since a series has many
 /// figures that chance may move. As the normal distribution's 99th percentile.
@@ -121,7 +66,7 @@ pub struct Across {
     pub counts: Counts,
     /// The worst of their verdicts.
     pub verdict: Grade,
-    /// Those of [`MAIN_FIGURES`] that a run has.
+    /// Those of [`main_figures`] that a run has.
     pub figures: Vec<FigureAcross>,
 }
 
@@ -144,7 +89,7 @@ impl Across {
                 outside: sum(|counts| counts.outside),
             },
             verdict: runs.iter().map(|run| run.fidelity.verdict).max().unwrap_or(Grade::Good),
-            figures: MAIN_FIGURES.into_iter().filter_map(|figure| FigureAcross::of(figure, runs)).collect(),
+            figures: main_figures().filter_map(|figure| FigureAcross::of(figure, runs)).collect(),
         }
     }
 

@@ -7,7 +7,7 @@ use streamgauge_core::RunPlan;
 use streamgauge_core::plan::TokenCount;
 use streamgauge_core::text::{LONGEST_MESSAGE, clip, one_line};
 use streamgauge_stats::{
-    Distribution, FailureGroup, Fidelity, Grade, Metric, Scope, Summary, TargetCounts, TokenSources, WithFailures,
+    Distribution, FailureGroup, Fidelity, Grade, Metric, Scope, Summary, TargetCounts, TokenSources, Use, WithFailures,
 };
 
 /// The verdict ahead of all figures, and the worst of its reasons on one line.
@@ -63,16 +63,13 @@ pub(super) fn targets(text: &mut String, plan: &RunPlan, targets: &[TargetCounts
     }
 }
 
-/// Rows of the steady time: those most often compared.
-const STEADY_ROWS: [Metric; 3] = [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency];
-
 /// The figures of the time in which all slots were busy, or why there are none.
 pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&Summary>, width: usize) {
     let Some(steady) = steady else {
         text.push_str("\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n");
         return;
     };
-    let rows: Vec<Metric> = STEADY_ROWS.into_iter().filter(|metric| rows.contains(metric)).collect();
+    let rows: Vec<Metric> = Metric::with_use(Use::SteadyState).filter(|metric| rows.contains(metric)).collect();
     text.push('\n');
     text.push_str(&fitting_table("Steady state: all slots busy", &rows, steady, width).0.render());
     let (ok, seconds) = (requests_of(steady.counts.ok), steady.duration.as_secs_f64());

@@ -27,14 +27,14 @@ fn summary_of_2024(golden: &str) -> Summary {
     let mut summary = empty_summary();
     for row in body(golden) {
         let name = row[0].trim_end_matches(" (per sec)");
-        if let Some((_, metric)) = THROUGHPUTS_OF_2024.iter().find(|(known, _)| *known == name) {
+        if let Some((metric, _)) = Metric::throughputs_of_2024().iter().find(|(_, known)| *known == name) {
             summary.scalars.push((*metric, number(row[1])));
         } else {
-            let (_, metric) = ROWS_OF_2024.iter().find(|(known, _)| *known == name).unwrap();
+            let (metric, _) = *Metric::rows_of_2024().iter().find(|(_, known)| *known == name).unwrap();
             let cell = |column: usize| number(row[column]);
             let shown = |p| COLUMNS.iter().position(|name| *name == format!("p{p}")).map(|at| cell(at + 1));
             let d = distribution([cell(1), cell(2), cell(3), 0.0], |p| shown(p).unwrap_or(0.0));
-            summary.distributions.push((*metric, d));
+            summary.distributions.push((metric, d));
         }
     }
     summary

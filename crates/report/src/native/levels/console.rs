@@ -1,11 +1,10 @@
 //! The tables over a series: the levels side by side, and how much the runs of one differ.
 
 use super::{LevelRuns, Series, latencies, names};
-use crate::native::console::needs_stream;
 use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
 use crate::text::table::Table;
 use crate::text::{label, put};
-use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Statistic};
+use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Need, Statistic};
 
 /// What stands above a run's report.
 pub fn heading(name: &str, level: (usize, usize), run: (u32, u32)) -> String {
@@ -26,7 +25,7 @@ pub fn between_runs(level: &LevelRuns, streaming: bool) -> String {
     }
     let title = format!("{} | {} Runs", level.load, across.runs);
     let mut table = Table::new(title, vec!["Statistic", "mean", "std", "CV %", "min", "max", "±mean", "± of\none run"]);
-    let shown = |figure: &&FigureAcross| streaming || !needs_stream(figure.figure.metric);
+    let shown = |figure: &&FigureAcross| streaming || !figure.figure.metric.needs(Need::Stream);
     for FigureAcross { figure, spread, within, .. } in across.figures.iter().filter(shown) {
         let reach = spread.interval.map(|interval| interval.reach(spread.mean));
         let numbers = [spread.mean, spread.std, 100.0 * spread.cv, spread.min, spread.max];
@@ -141,7 +140,7 @@ fn times(head: &'static str, levels: &[(String, Across)], streaming: bool, sched
         ],
     });
     let columns: Vec<((Metric, Statistic), &str)> =
-        columns.filter(|((metric, _), _)| streaming || !needs_stream(*metric)).collect();
+        columns.filter(|((metric, _), _)| streaming || !metric.needs(Need::Stream)).collect();
     let names = std::iter::once(head).chain(columns.iter().map(|(_, name)| *name)).collect();
     let mut table = Table::new("Times (ms)", names);
     for (name, across) in levels {

@@ -1,16 +1,12 @@
 //! The files of a series: everything as JSON, and a row a level as CSV. Their numbers are plain, for programs.
 
 use super::{LevelRuns, OneRun, Series};
-use crate::genai::json::{THEIRS, put_metrics};
+use crate::genai::json::put_metrics;
 use crate::text::indented;
 use crate::text::numbers::python_repr;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
-use streamgauge_stats::series::across::MAIN_FIGURES;
-use streamgauge_stats::{Across, Counts, Figure, FigureAcross, Metric, Statistic};
-
-/// Metrics of a run that stand in the file of its series, beside those of GenAI-Perf: what a user waited under a schedule.
-const OURS: [Metric; 3] = [Metric::TimeToFirstTokenFromDue, Metric::RequestLatencyFromDue, Metric::SendLateness];
+use streamgauge_stats::{Across, Counts, Figure, FigureAcross, Metric, Need, Statistic, Use, main_figures};
 
 /// Writes a series as JSON.
 ///
@@ -73,8 +69,9 @@ fn between(across: &FigureAcross) -> Value {
 fn run(run: &OneRun) -> io::Result<Value> {
     let summary = &run.summary;
     let mut metrics = Map::new();
-    put_metrics(&mut metrics, &THEIRS, summary);
-    put_metrics(&mut metrics, &OURS, summary);
+    put_metrics(&mut metrics, &Metric::of_genai_perf(), summary);
+    // What a user waited under a schedule.
+    put_metrics(&mut metrics, &Metric::with_use(Use::Levels).collect::<Vec<_>>(), summary);
     Ok(json!({
         "directory": run.directory,
         "seed": run.seed,
@@ -108,11 +105,11 @@ fn requests(counts: &Counts) -> Value {
 /// When `out` cannot be written.
 pub fn write_csv(out: impl Write, series: &Series) -> io::Result<()> {
     let repeated = series.repeat > 1;
-    let shown = |figure: &Figure| series.streaming || !crate::native::console::needs_stream(figure.metric);
+    let shown = |figure: &Figure| series.streaming || !figure.metric.needs(Need::Stream);
     let levels: Vec<(&LevelRuns, Across)> = series.levels.iter().map(|level| (level, level.across())).collect();
     let has =
         |figure: &Figure| levels.iter().any(|(_, across)| across.figures.iter().any(|known| known.figure == *figure));
-    let figures: Vec<Figure> = MAIN_FIGURES.into_iter().filter(shown).filter(has).collect();
+    let figures: Vec<Figure> = main_figures().filter(shown).filter(has).collect();
     let mut rows = csv::Writer::from_writer(out);
     let mut head =
         ["Level", "Directory", "Runs", "Requests", "Ok", "Failed", "Cut Off", "Cancelled"].map(String::from).to_vec();
