@@ -4,8 +4,8 @@
 //! count is exact. Nothing is taken on trust from the costs.
 
 use crate::lexicon::{Lexicon, survives};
+use crate::sources::{Conversation, Turn};
 use crate::tokenizer::Tokenizer;
-use crate::trace::TraceRow;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 use std::collections::HashSet;
@@ -80,13 +80,14 @@ pub enum SynthesisError {
 /// prefixes it is one of them, a space, and words; the whole then has the prefix's tokens more. The same plan, models
 /// and tokenizer give the same prompts.
 ///
-/// With `rows` there is one prompt for each of them: of its text, or of its lengths as far as it has them.
+/// With `conversations` there is one prompt for each of their turns, one conversation after the other: of the turn's content, or of its
+/// lengths as far as it has them.
 ///
 /// # Errors
 /// When a length is no number or no text of that length exists, or `models` is empty.
 pub fn synthesize(
     plan: &PromptPlan,
-    rows: &[TraceRow],
+    conversations: &[Conversation],
     models: &[String],
     selection: ModelSelection,
     tokenizer: &Tokenizer,
@@ -97,7 +98,7 @@ pub fn synthesize(
     let input = Lengths::of("--isl", plan.input)?;
     let output = plan.output.map(|length| Lengths::of("--osl", length)).transpose()?;
     Lengths::of(PREFIX_FLAG, Length { mean: f64::from(plan.prefix_tokens), stddev: 0.0 })?;
-    bounded(plan, rows)?;
+    bounded(plan, conversations)?;
     let mut writer = Writer { tokenizer, lexicon: Lexicon::of(tokenizer), seen: HashSet::new() };
     let mut lengths = plan.seed.stream("prompt lengths");
     let mut words = plan.seed.stream("prompt words");
@@ -106,49 +107,61 @@ pub fn synthesize(
     let mut outputs = plan.seed.stream("output lengths");
 
     let prefixes = prefixes(plan, &mut writer, &mut prefix_choice)?;
+    // A text whose length is drawn, or as long as `known` says, after one of the prefixes; and its tokens.
+    let mut make = |known: Option<u32>| {
+        let own = known.unwrap_or_else(|| input.draw(&mut lengths)).min(LONGEST);
+        let (prefix, whole) = match prefixes.len() {
+            0 => ("", own),
+            n => (prefixes[prefix_choice.random_range(0..n)].as_str(), plan.prefix_tokens + own),
+        };
+        let text = writer.new_text(prefix, whole, &mut words).ok_or_else(|| impossible("--isl", own, tokenizer))?;
+        Ok((text, whole))
+    };
+    let open = Conversation::from(Turn::default());
+    let conversations = match conversations {
+        [] => std::slice::from_ref(&open).iter().cycle().take(plan.count as usize).collect::<Vec<_>>(),
+        conversations => conversations.iter().collect(),
+    };
     let mut prompts = Vec::new();
-    let count = if rows.is_empty() { plan.count as usize } else { rows.len() };
-    for i in 0..count {
-        let row = rows.get(i);
-        let mut texts: Vec<String> = Vec::new();
-        let mut tokens = 0u32;
-        if let Some(text) = row.and_then(|row| row.text.as_ref()) {
-            tokens = tokenizer.count(text);
-            texts.push(text.clone());
-        }
-        for _ in texts.len()..plan.batch as usize {
-            let known = row.and_then(|row| row.input_length);
-            let own = known.unwrap_or_else(|| input.draw(&mut lengths)).min(LONGEST);
-            let (prefix, whole) = match prefixes.len() {
-                0 => ("", own),
-                n => (prefixes[prefix_choice.random_range(0..n)].as_str(), plan.prefix_tokens + own),
+    for (number, conversation) in conversations.into_iter().enumerate() {
+        let mut chosen = None;
+        for turn in &conversation.turns {
+            let (content, tokens) = match &turn.content {
+                Some(content) => (content.clone(), None),
+                None => {
+                    let made = (0..plan.batch).map(|_| make(turn.input_tokens)).collect::<Result<Vec<_>, _>>()?;
+                    let (texts, tokens): (Vec<_>, Vec<_>) = made.into_iter().unzip();
+                    (Content::Texts(texts), Some(tokens.into_iter().fold(0, u32::saturating_add)))
+                }
             };
-            texts.push(writer.new_text(prefix, whole, &mut words).ok_or_else(|| impossible("--isl", own, tokenizer))?);
-            tokens = tokens.saturating_add(whole);
+            // A conversation is held with one model.
+            let model = *chosen.get_or_insert_with(|| match selection {
+                ModelSelection::Random => model_choice.random_range(0..models.len()),
+                ModelSelection::RoundRobin => number % models.len(),
+            });
+            let drawn = || output.as_ref().map(|lengths| lengths.draw(&mut outputs));
+            let payload = match turn.members.is_empty() {
+                true => Payload::FromContent,
+                false => Payload::Members(turn.members.clone()),
+            };
+            let mut prompt = Prompt {
+                content,
+                tokens: 0,
+                requested_output_tokens: turn.requested_output_tokens.or_else(drawn),
+                model: turn.model.as_ref().unwrap_or(&models[model]).clone(),
+                payload,
+            };
+            prompt.tokens = tokens.unwrap_or_else(|| {
+                prompt.texts().iter().map(|text| tokenizer.count(text)).fold(0, u32::saturating_add)
+            });
+            prompts.push(prompt);
         }
-        let model = match selection {
-            ModelSelection::Random => model_choice.random_range(0..models.len()),
-            ModelSelection::RoundRobin => i % models.len(),
-        };
-        let asked = row.and_then(|row| row.output_length);
-        let requested_output_tokens = asked.or_else(|| output.as_ref().map(|lengths| lengths.draw(&mut outputs)));
-        let payload = match row.map(|row| &row.members) {
-            Some(members) if !members.is_empty() => Payload::Members(members.clone()),
-            _ => Payload::FromContent,
-        };
-        prompts.push(Prompt {
-            content: Content::Texts(texts),
-            tokens,
-            requested_output_tokens,
-            model: models[model].clone(),
-            payload,
-        });
     }
     Ok(prompts)
 }
 
 /// Refuses what would not fit into memory, before any of it is made.
-fn bounded(plan: &PromptPlan, rows: &[TraceRow]) -> Result<(), SynthesisError> {
+fn bounded(plan: &PromptPlan, conversations: &[Conversation]) -> Result<(), SynthesisError> {
     let refuse = |flags, count: u64, all: u64| match all > MOST_TEXT {
         true => Err(SynthesisError::TooMuch { flags, count, tokens: all / count.max(1) }),
         false => Ok(()),
@@ -157,18 +170,20 @@ fn bounded(plan: &PromptPlan, rows: &[TraceRow]) -> Result<(), SynthesisError> {
     refuse("--num-prefix-prompts and --prefix-prompt-length", prefixes, prefixes.saturating_mul(prefix_tokens))?;
     let (mean, batch) = (plan.input.mean as u64, u64::from(plan.batch));
     let prefix = if plan.prefixes > 0 { prefix_tokens } else { 0 };
-    let text = |row: Option<&TraceRow>| {
-        let length = row.and_then(|row| row.input_length).map_or(mean, u64::from);
-        if row.is_some_and(|row| row.text.is_some()) { 0 } else { (length + prefix).saturating_mul(batch) }
+    let text = |length: u64| (length + prefix).saturating_mul(batch);
+    let made = |turn: &Turn| match (&turn.content, turn.input_tokens) {
+        (Some(_), _) => 0,
+        (None, length) => text(length.map_or(mean, u64::from)),
     };
-    match rows {
+    match conversations {
         [] => {
             let count = u64::from(plan.count);
-            refuse("--num-prompts and --isl", count.saturating_mul(batch), count.saturating_mul(text(None)))
+            refuse("--num-prompts and --isl", count.saturating_mul(batch), count.saturating_mul(text(mean)))
         }
-        rows => {
-            let all = rows.iter().map(|row| text(Some(row))).fold(0, u64::saturating_add);
-            refuse("--input-file", rows.len() as u64, all)
+        conversations => {
+            let turns = || conversations.iter().flat_map(|conversation| &conversation.turns);
+            let all = turns().map(made).fold(0, u64::saturating_add);
+            refuse("--input-file", turns().count() as u64, all)
         }
     }
 }
@@ -320,7 +335,7 @@ fn hash(text: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::fixture;
-    use crate::trace::{Timing, Trace};
+    use crate::sources::{Timing, read_text};
     use streamgauge_core::seed::Seed;
 
     fn plan() -> PromptPlan {
@@ -469,7 +484,7 @@ mod tests {
         let error = refused(PromptPlan { count: 101, input, ..plan() }, &models);
         assert!(error.starts_with("--num-prompts and --isl: 101 texts of 10000000 tokens"), "{error}");
         let line = r#"{"timestamp": 0, "input_length": 10000000}"#;
-        let rows = Trace::parse(&[line; 101].join("\n"), Timing::Timed).unwrap().rows;
+        let rows = read_text(&[line; 101].join("\n"), Timing::Timed).unwrap().conversations;
         let refused_rows = synthesize(&plan(), &rows, &models, ModelSelection::Random, &Tokenizer::embedded());
         assert!(refused_rows.unwrap_err().to_string().starts_with("--input-file: 101 texts"));
         assert_eq!(refused(plan(), &[]), "-m: at least one model is needed");

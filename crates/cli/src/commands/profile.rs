@@ -43,7 +43,7 @@ pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
         notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
         advice::say(&plan.load.mode, settings.verbose, printer);
     }
-    if levels.are_several() && shared.rows.iter().all(|row| row.text.is_none()) {
+    if levels.are_several() && shared.makes_texts() {
         printer.note(
             "note: each run draws prompts of its own, so that none meets what another left in the server's cache",
         );

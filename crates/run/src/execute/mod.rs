@@ -92,7 +92,7 @@ fn prompts(plan: &RunPlan, shared: &Preparation) -> Result<Vec<Prompt>> {
     }
     let endpoint = &plan.endpoint;
     let prompts =
-        synthesize(&plan.prompts, &shared.rows, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
+        synthesize(&plan.prompts, &shared.conversations, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
             .map_err(usage)?;
     match &shared.triton {
         Some(triton) => prompts.into_iter().map(|prompt| triton.complete(plan, prompt)).collect(),

@@ -32,7 +32,7 @@ use triton::Triton;
 /// When the server cannot be found or asked, or a file or a tokenizer cannot be read.
 pub fn prepare(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Preparation> {
     spec.notes.iter().for_each(|note| listener.note(&format!("note: {note}")));
-    let rows = schedules::read(spec, listener).map_err(usage)?;
+    let conversations = schedules::read(spec, listener).map_err(usage)?;
     let sim = start_sim(spec)?;
     let routes = find_routes(&spec.plan)?;
     let mut routes = if spec.sim { routes.served_here() } else { routes };
@@ -49,7 +49,7 @@ pub fn prepare(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Prepa
     Ok(Preparation {
         routes,
         tokenizer,
-        rows,
+        conversations,
         triton,
         given: None,
         memory: None,

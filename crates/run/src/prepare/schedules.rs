@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load};
-use streamgauge_prompt::{Timing, Trace, TraceRow};
+use streamgauge_prompt::{Contents, Conversation, Timing};
 
 /// Reads the files that the schedule and the prompts come from, where they come from files, and completes the plan of each level
-/// with them; what the rows of a file say of their prompts.
+/// with them; the conversations that a file holds.
 ///
 /// # Errors
 /// A sentence that names the flag, the file and the line.
-pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<TraceRow>> {
+pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
     let prompts = prompts(spec, listener)?;
     let Load::Open { arrivals, .. } = &spec.plan.load.mode else { return Ok(prompts) };
     let mut arrivals = arrivals.clone();
@@ -28,8 +28,8 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Trac
         }
         Arrivals::Trace { file, speedup, dues } => {
             let named = || format!("--input-file {}", file.display());
-            let rows = trace(&text(file).with_context(named)?, spec.trace_part, *speedup, &named, listener)?;
-            *dues = rows.iter().map(|row| row.at).collect();
+            let rows = trace(file, spec.trace_part, *speedup, &named, listener)?;
+            *dues = rows.iter().map(Conversation::begins).collect();
             rows
         }
     };
@@ -61,36 +61,46 @@ fn with_arrivals(spec: &mut RunSpec, arrivals: &Arrivals) -> Result<()> {
     Ok(())
 }
 
-/// The rows of a file whose prompts are sent at the plan's own times; none where there is no such file.
-fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<TraceRow>> {
+/// The conversations of a file that are held at the plan's own times; none where there is no such file.
+fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
     let Some(file) = &spec.prompt_file else { return Ok(Vec::new()) };
     let named = || format!("--input-file {}", file.display());
-    let Trace { rows, notes } = Trace::parse(&text(file).with_context(named)?, Timing::Untimed).with_context(named)?;
-    notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
-    spec.plan.prompts.count = count(&rows)?;
-    Ok(rows)
+    let contents = Contents::read(file, Timing::Untimed).with_context(named)?;
+    say(&contents, &named, listener);
+    spec.plan.prompts.count = count(&contents.conversations)?;
+    Ok(contents.conversations)
 }
 
-fn count(rows: &[TraceRow]) -> Result<u32> {
-    u32::try_from(rows.len()).map_err(|_| anyhow!("--input-file: the file has too many requests"))
+/// Says what was read.
+fn say(contents: &Contents, named: &dyn Fn() -> String, listener: &Arc<dyn Listener>) {
+    listener.detail(&format!("{}: {}", named(), contents.counts));
+    contents.notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
 }
 
+/// How many requests the conversations have.
+fn count(conversations: &[Conversation]) -> Result<u32> {
+    let turns = conversations.iter().map(|conversation| conversation.turns.len()).sum::<usize>();
+    u32::try_from(turns).map_err(|_| anyhow!("--input-file: the file has too many requests"))
+}
+
+/// The conversations of a file that are held at its own times.
 fn trace(
-    text: &str,
+    file: &Path,
     part: TracePart,
     speedup: f64,
     named: &dyn Fn() -> String,
     listener: &Arc<dyn Listener>,
-) -> Result<Vec<TraceRow>> {
-    let mut trace = Trace::parse(text, Timing::Timed).with_context(named)?;
-    trace.notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
-    let epoch = trace.rows.first().and_then(|row| epoch(row.at));
-    let first = trace.rows.first().map(|row| row.at).filter(|_| part.from_first);
-    trace.part(first.or(part.from).unwrap_or_default(), part.to, speedup);
-    if trace.rows.is_empty() {
+) -> Result<Vec<Conversation>> {
+    let mut trace = Contents::read(file, Timing::Timed).with_context(named)?;
+    say(&trace, named, listener);
+    let first = trace.conversations.first().map(Conversation::begins);
+    let epoch = first.and_then(epoch);
+    let first = first.filter(|_| part.from_first);
+    trace.keep(first.or(part.from).unwrap_or_default(), part.to, speedup);
+    if trace.conversations.is_empty() {
         bail!("{}: no request lies between the offsets", named());
     }
-    let lead = trace.rows[0].at;
+    let lead = trace.conversations[0].begins();
     if lead > LONGEST_LEAD {
         let since = epoch.map(|unit| format!("; its times look like {unit} since 1970")).unwrap_or_default();
         bail!(
@@ -111,7 +121,7 @@ fn trace(
             lead.as_secs_f64()
         ));
     }
-    Ok(trace.rows)
+    Ok(trace.conversations)
 }
 
 /// A first request later than this after the start is a mistake: nobody waits a day for a benchmark to begin.

@@ -6,7 +6,7 @@ use crate::prepare::triton::Triton;
 use streamgauge_core::Prompt;
 use streamgauge_core::record::DelayedAcks;
 use streamgauge_load::Routes;
-use streamgauge_prompt::{Tokenizer, TraceRow};
+use streamgauge_prompt::{Conversation, Tokenizer};
 use streamgauge_sim::Sim;
 
 /// What all runs of a command share.
@@ -15,8 +15,8 @@ pub struct Preparation {
     pub routes: Routes,
     /// Counts tokens.
     pub tokenizer: Tokenizer,
-    /// What a trace says of its requests' prompts.
-    pub rows: Vec<TraceRow>,
+    /// The conversations of the file that was named; none where prompts are synthetic.
+    pub conversations: Vec<Conversation>,
     /// What a Triton server says of its model, where it is one.
     pub triton: Option<Triton>,
     /// What is sent, where the user gave it.
@@ -29,6 +29,13 @@ pub struct Preparation {
     pub delayed_acks: Option<DelayedAcks>,
     /// The simulated server of this process, which ends with this.
     pub(crate) _sim: Option<Sim>,
+}
+
+impl Preparation {
+    /// Whether all texts are made, so that each run has prompts of its own.
+    pub fn makes_texts(&self) -> bool {
+        self.conversations.iter().flat_map(|conversation| &conversation.turns).all(|turn| turn.content.is_none())
+    }
 }
 
 /// What the user gave to be sent.

@@ -1,0 +1,250 @@
+//! Sources of conversations: what the requests of a run are made from. Each format of files is one module and one line in [`FORMATS`].
+//!
+//! A source reads its file as it is asked for conversations, and keeps no more of it than the one that it is reading. What a source
+//! leaves open (a text of which only the length is known, the model, the requested output length) is completed by
+//! [`synthesize`](crate::synthesize()).
+
+mod lines;
+pub mod trace;
+
+pub use lines::Lines;
+
+use crate::synthetic::LONGEST;
+use serde_json::{Map, Number, Value};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+use streamgauge_core::Nanos;
+use streamgauge_core::prompt::Content;
+
+/// The formats of files, in the order in which they are asked whether a file is theirs. The last one takes whatever no other knows.
+pub const FORMATS: &[&Format] = &[&trace::FORMAT];
+
+/// A format of files.
+pub struct Format {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether its rows may say when a request is sent.
+    pub has_times: bool,
+    /// Whether a file whose first row has these members is of this format. `None` where the first row is no JSON object.
+    pub recognises: fn(Option<&Map<String, Value>>) -> bool,
+    /// Begins to read a file.
+    pub open: fn(Lines, Timing) -> Box<dyn Source>,
+}
+
+/// Whether the times in a file are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// Each row has a time, and conversations begin at the times of their first rows.
+    Timed,
+    /// Times are left alone, and conversations come in the order of the file.
+    Untimed,
+}
+
+/// A source of conversations.
+pub trait Source: Send {
+    /// The next conversation; `None` at the end.
+    ///
+    /// # Errors
+    /// When what is read is not of the source's format.
+    fn next_conversation(&mut self) -> Result<Option<Conversation>, SourceError>;
+
+    /// What the part that was read holds and is not followed, or followed otherwise than one may think: sentences for people.
+    fn notes(&self) -> Vec<String>;
+
+    /// How many rows were read.
+    fn rows(&self) -> usize;
+}
+
+/// Requests that follow each other: each is sent when the one before it has been answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conversation {
+    /// The requests, at least one.
+    pub turns: Vec<Turn>,
+}
+
+/// One request of a conversation, as far as its source knows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    /// When it was made, from the source's own zero; `None` where times are not followed.
+    pub at: Option<Nanos>,
+    /// How long after the answer before it this turn is sent.
+    pub delay: Nanos,
+    /// What it says beyond the turns before it; `None` has a text made of `input_tokens`.
+    pub content: Option<Content>,
+    /// The number of tokens of the text that is made; `None` draws it as for a synthetic prompt.
+    pub input_tokens: Option<u32>,
+    /// The output length to ask for, in tokens.
+    pub requested_output_tokens: Option<u32>,
+    /// The model to ask.
+    pub model: Option<String>,
+    /// Members that are added to the body of the request.
+    pub members: Map<String, Value>,
+}
+
+/// Everything that a source has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// The conversations, at least one; with times in the order of their beginnings.
+    pub conversations: Vec<Conversation>,
+    /// See [`Source::notes`].
+    pub notes: Vec<String>,
+    /// How much was read.
+    pub counts: Counts,
+}
+
+/// How much a source has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows of the file.
+    pub rows: usize,
+    /// Conversations.
+    pub conversations: usize,
+    /// Requests of all conversations.
+    pub turns: usize,
+    /// Tokens of the texts of which the source says the length.
+    pub input_tokens: u64,
+    /// Tokens that the source asks for.
+    pub requested_output_tokens: u64,
+}
+
+/// Why a source cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// A line is not a request.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is nothing in it.
+    #[error(
+        "there is no request in it; give a line of JSON for each, such as {{\"timestamp\": 0, \"input_length\": 100}}"
+    )]
+    Empty,
+}
+
+/// Opens `file` in the format that its first row shows.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn open(file: &Path, timing: Timing) -> Result<Box<dyn Source>, SourceError> {
+    source(Lines::new(BufReader::new(File::open(file)?)), timing)
+}
+
+fn source(mut lines: Lines, timing: Timing) -> Result<Box<dyn Source>, SourceError> {
+    let first: Option<Map<String, Value>> = lines.peek()?.and_then(|line| serde_json::from_str(line).ok());
+    let fits = |format: &&&Format| format.has_times || timing == Timing::Untimed;
+    let format = FORMATS.iter().filter(fits).find(|format| (format.recognises)(first.as_ref()));
+    Ok((format.unwrap_or(&&trace::FORMAT).open)(lines, timing))
+}
+
+impl Contents {
+    /// Reads `file` to its end, in the format that its first row shows.
+    ///
+    /// # Errors
+    /// When the file cannot be read, a row is not of its format, or there is no row.
+    pub fn read(file: &Path, timing: Timing) -> Result<Contents, SourceError> {
+        Contents::of(open(file, timing)?)
+    }
+
+    /// Reads `source` to its end.
+    fn of(mut source: Box<dyn Source>) -> Result<Contents, SourceError> {
+        let (mut conversations, mut counts) = (Vec::new(), Counts::default());
+        while let Some(conversation) = source.next_conversation()? {
+            counts.add(&conversation);
+            conversations.push(conversation);
+        }
+        if conversations.is_empty() {
+            return Err(SourceError::Empty);
+        }
+        counts.rows = source.rows();
+        // Conversations without times, and those of equal times, stay in the order of the file.
+        conversations.sort_by_key(Conversation::begins);
+        Ok(Contents { conversations, notes: source.notes(), counts })
+    }
+
+    /// Keeps the conversations that begin from `from` to `to`, both included, and counts their times from `from`, `speedup` times as
+    /// fast.
+    pub fn keep(&mut self, from: Nanos, to: Option<Nanos>, speedup: f64) {
+        self.conversations.retain(|conversation| {
+            let begins = conversation.begins();
+            begins >= from && to.is_none_or(|to| begins <= to)
+        });
+        for turn in self.conversations.iter_mut().flat_map(|conversation| &mut conversation.turns) {
+            turn.at = turn.at.map(|at| Nanos::from_secs_f64((at - from).as_secs_f64() / speedup));
+        }
+    }
+
+    /// The requests of all conversations.
+    pub fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.conversations.iter().flat_map(|conversation| &conversation.turns)
+    }
+}
+
+impl Conversation {
+    /// When its first request was made; zero where times are not followed.
+    pub fn begins(&self) -> Nanos {
+        self.turns.first().and_then(|turn| turn.at).unwrap_or_default()
+    }
+}
+
+impl From<Turn> for Conversation {
+    fn from(turn: Turn) -> Conversation {
+        Conversation { turns: vec![turn] }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, conversation: &Conversation) {
+        self.conversations += 1;
+        self.turns += conversation.turns.len();
+        for turn in &conversation.turns {
+            self.input_tokens += u64::from(turn.input_tokens.unwrap_or(0));
+            self.requested_output_tokens += u64::from(turn.requested_output_tokens.unwrap_or(0));
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { rows, conversations, turns, input_tokens, requested_output_tokens } = self;
+        write!(f, "{rows} row(s): {conversations} conversation(s) of {turns} turn(s)")?;
+        if *input_tokens > 0 {
+            write!(f, ", {input_tokens} input tokens in texts to be made")?;
+        }
+        if *requested_output_tokens > 0 {
+            write!(f, ", {requested_output_tokens} output tokens asked for")?;
+        }
+        Ok(())
+    }
+}
+
+/// A number of tokens that can be asked for, which a row gives as `name`.
+fn tokens(name: &str, length: &Number) -> Result<u32, String> {
+    match length.as_u64().map(u32::try_from) {
+        Some(Ok(0)) => Err(format!("{name} 0: a length of 0 tokens cannot be asked for")),
+        Some(Ok(tokens)) if tokens <= LONGEST => Ok(tokens),
+        Some(_) => Err(format!("{name} {length}: longer than any prompt or answer; give at most {LONGEST} tokens")),
+        None => Err(format!("{name} {length}: not a whole number of tokens")),
+    }
+}
+
+/// What JSON's reader says of a line, without its own "at line 1", which would stand beside the line's number in the file.
+fn json_fault(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    format!("{text} (column {column})")
+}
+
+/// Reads `text` to its end; for tests.
+#[cfg(test)]
+pub(crate) fn read_text(text: &str, timing: Timing) -> Result<Contents, SourceError> {
+    Contents::of(source(Lines::new(io::Cursor::new(text.to_owned())), timing)?)
+}
