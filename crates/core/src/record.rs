@@ -80,9 +80,26 @@ pub struct Record {
     /// The sequence it belonged to, of a stateful model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceTag>,
+    /// Its turn in a conversation, where conversations have several turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationTurn>,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// The place of a request in a conversation whose requests are made from the answers before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationTurn {
+    /// The number of the conversation in its phase, from 0, in the order in which they begin.
+    pub number: u64,
+    /// The number of the turn in the conversation, from 0.
+    pub turn: u32,
+    /// How many turns the conversation has when each is answered.
+    pub turns: u32,
+    /// Tokens of the prompts and answers before it, which are part of its prompt, by our tokenizer. Absent until they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_tokens: Option<u64>,
 }
 
 impl Record {
@@ -143,7 +160,7 @@ pub struct RawPiece {
 }
 
 /// Which part of the run a request belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// In the figures.

@@ -1,12 +1,14 @@
 //! What the load threads are given, and what they give back.
 
 use crate::balance::{Balancer, Seat};
+use crate::conversations::{Conversations, DialogueTurn};
 use crate::failure::CLOSING_RACE;
 use crate::request::{Head, HeaderError, Outgoing};
 use crate::routes::Routes;
 use bytes::Bytes;
 use http::{Method, Uri};
 use std::sync::Arc;
+use streamgauge_core::Prompt;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::{EndpointKind, RunPlan, Target};
@@ -31,8 +33,10 @@ pub struct Job {
     pub codec: Codec,
     /// The requests; the run goes round them in order.
     inputs: Vec<Prepared>,
-    /// How many of them, one after another, each stream of inputs has; none where they are no streams.
-    streams: Vec<u32>,
+    /// The streams of inputs that sequences of KServe models take their inputs from, where there are any.
+    streams: Option<Conversations>,
+    /// The conversations whose turns are released by the answers before them, where there are any.
+    conversations: Option<Conversations>,
     /// Where connections go.
     pub routes: Routes,
     /// The run's clock.
@@ -60,6 +64,8 @@ pub struct Input {
     pub tokens: u32,
     /// Output length that it asks for.
     pub requested_output_tokens: Option<u32>,
+    /// Of a turn of a conversation with several turns: what the later turns need to know of it.
+    pub dialogue: Option<DialogueTurn>,
 }
 
 /// One request, ready for its sendings.
@@ -69,6 +75,7 @@ pub(crate) struct Prepared {
     pub expected: Vec<Tensor>,
     pub tokens: u32,
     pub requested_output_tokens: Option<u32>,
+    pub dialogue: Option<Box<DialogueTurn>>,
 }
 
 #[derive(Debug)]
@@ -139,7 +146,8 @@ impl Job {
             plan,
             codec,
             inputs,
-            streams: Vec::new(),
+            streams: None,
+            conversations: None,
             routes,
             clock,
             closing_race: CLOSING_RACE,
@@ -153,7 +161,15 @@ impl Job {
     /// The inputs are streams, one after another, of so many inputs each: where requests belong to sequences, a sequence sends those of
     /// one stream in their order.
     pub fn in_streams(self, streams: Vec<u32>) -> Job {
-        Job { streams, ..self }
+        Job { streams: Conversations::new(&streams), ..self }
+    }
+
+    /// The inputs are conversations, one after another, of so many turns each: a turn is sent when the turn before it has been answered,
+    /// and after everything that was said before it.
+    pub fn in_conversations(self, turns: &[u32]) -> Job {
+        // Conversations of one turn are requests by themselves.
+        let conversations = Conversations::new(turns).filter(|_| turns.iter().any(|turns| *turns > 1));
+        Job { conversations, ..self }
     }
 
     /// Takes the loss of a kept connection for a race with its closing when it comes so long after the write of a request, instead of
@@ -167,9 +183,24 @@ impl Job {
         Job { longest_reply, ..self }
     }
 
-    /// Lengths of the streams of inputs.
-    pub(crate) fn streams(&self) -> &[u32] {
-        &self.streams
+    /// Lengths of the streams of inputs; none where there are no streams.
+    pub(crate) fn streams(&self) -> Vec<u32> {
+        self.streams.iter().flat_map(Conversations::all_turns).collect()
+    }
+
+    /// The conversations whose turns are released by the answers before them.
+    pub(crate) fn conversations(&self) -> Option<&Conversations> {
+        self.conversations.as_ref()
+    }
+
+    /// How many conversations begin with the first `requests` requests of a phase.
+    pub(crate) fn begun_by(&self, requests: u64) -> u64 {
+        self.conversations.as_ref().map_or(requests, |conversations| conversations.begun_by(requests))
+    }
+
+    /// The number of the request that begins conversation number `number`. Without conversations each request is one by itself.
+    pub(crate) fn first_request(&self, number: u64) -> u64 {
+        self.conversations.as_ref().map_or(number, |conversations| conversations.first_request(number))
     }
 
     /// `message` without the plan's secrets, which a server may repeat in what it says, and no longer than a record keeps it. It is cut
@@ -180,12 +211,8 @@ impl Job {
 
     /// The input of request number `seq`, which is this turn of a sequence if it belongs to one, and its index.
     pub(crate) fn input(&self, seq: u64, turn: Option<Turn>) -> (u32, &Prepared) {
-        let of_stream = turn.filter(|_| !self.streams.is_empty()).map(|turn| {
-            let stream = (turn.sequence % self.streams.len() as u64) as usize;
-            let before: u64 = self.streams[..stream].iter().map(|length| u64::from(*length)).sum();
-            // The request that closes a sequence early has the input that would have come.
-            before + u64::from(turn.step % self.streams[stream].max(1))
-        });
+        // The request that closes a sequence early has the input that would have come.
+        let of_stream = turn.zip(self.streams.as_ref()).map(|(turn, streams)| streams.input(turn.sequence, turn.step));
         // The remainder is smaller than the number of inputs, which is a u32.
         let index = (of_stream.unwrap_or(seq) % self.inputs.len() as u64) as u32;
         (index, &self.inputs[index as usize])
@@ -219,11 +246,24 @@ impl Job {
 impl Prepared {
     /// `any` is like the tags that its sendings will have.
     fn new(input: Input, codec: &Codec, any: &Tag) -> Prepared {
-        let Input { encoded, expected, tokens, requested_output_tokens } = input;
+        let Input { encoded, expected, tokens, requested_output_tokens, dialogue } = input;
         let body = match codec.dress(&encoded, any) {
             None => Body::Whole(encoded.body.into(), encoded.json),
             Some(_) => Body::Dressed(encoded),
         };
-        Prepared { body, expected, tokens, requested_output_tokens }
+        Prepared { body, expected, tokens, requested_output_tokens, dialogue: dialogue.map(Box::new) }
+    }
+
+    /// This request with `prompt`, which holds what was said before it. `None` where the endpoint cannot be sent it, which is found out before
+    /// load: a turn without its history was encoded then.
+    pub(crate) fn made_from(&self, prompt: &Prompt, job: &Job) -> Option<Prepared> {
+        let Encoded { body, json } = job.codec.encode(prompt).ok()?;
+        Some(Prepared {
+            body: Body::Whole(body.into(), json),
+            expected: self.expected.clone(),
+            tokens: self.tokens,
+            requested_output_tokens: self.requested_output_tokens,
+            dialogue: None,
+        })
     }
 }

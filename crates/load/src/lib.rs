@@ -10,6 +10,7 @@
 mod balance;
 mod connection;
 mod control;
+mod conversations;
 mod driver;
 mod failure;
 mod job;
@@ -24,6 +25,7 @@ mod tasks;
 mod thread;
 
 pub use control::Control;
+pub use conversations::DialogueTurn;
 pub use driver::{Progress, Run, run};
 pub use job::{Batch, Finished, Input, Job, JobError};
 pub use preflight::{Limits, Refusal, forecast};

@@ -119,6 +119,7 @@ pub fn record() -> Record {
         bytes: 0,
         unreadable: Default::default(),
         body_end: None,
+        conversation: None,
         sequence: None,
         outcome: Outcome::Ok,
     }

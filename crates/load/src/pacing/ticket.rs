@@ -1,8 +1,11 @@
 //! A request that may be sent now, with the places that it holds.
 
+use crate::conversations::NextTurn;
+use crate::job::Prepared;
 use crate::phase::GrowthPlace;
 use std::cell::Cell;
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::record::ConversationTurn;
 use streamgauge_core::sequence::Turn;
 use tokio::sync::SemaphorePermit;
 
@@ -16,6 +19,10 @@ pub(crate) struct Ticket<'a> {
     pub issued: Nanos,
     /// Its part in a sequence, where requests have one.
     pub turn: Option<Turn>,
+    /// Its place in a conversation, where that has several turns.
+    pub conversation: Option<ConversationTurn>,
+    /// What is sent, where that was made from an answer.
+    pub made: Option<Box<Prepared>>,
     /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
     pub waited: bool,
     /// Its place under the cap, given back when this is dropped.
@@ -32,7 +39,8 @@ impl<'a> Ticket<'a> {
     /// A request that holds no place.
     pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
         let (prefill, growth) = (Cell::new(None), Cell::new(None));
-        Ticket { seq, due, issued, turn: None, waited: false, _cap: None, prefill, growth, _gate: None }
+        let (turn, conversation, made) = (None, None, None);
+        Ticket { seq, due, issued, turn, conversation, made, waited: false, _cap: None, prefill, growth, _gate: None }
     }
 
     /// A request of a closed loop: nothing but the slot itself was waited for.
@@ -53,6 +61,19 @@ impl<'a> Ticket<'a> {
     /// This request as a part of a sequence, with the place there that it got; `issued` is when, where it had to wait.
     pub fn in_sequence(self, turn: Turn, gate: Option<SemaphorePermit<'a>>, issued: Nanos) -> Ticket<'a> {
         Ticket { turn: Some(turn), _gate: gate, issued, ..self }
+    }
+
+    /// This request, which begins a conversation, as number `seq` of the requests.
+    pub fn beginning(self, seq: u64, conversation: Option<ConversationTurn>) -> Ticket<'a> {
+        Ticket { seq, conversation, ..self }
+    }
+
+    /// The next turn of a conversation, taken up at `issued`. `due` is when it was due where the load has a schedule; `paused` says whether
+    /// its slot stood still until then.
+    pub fn follow_up(next: NextTurn, due: Option<Nanos>, issued: Nanos, paused: bool, held: Held<'a>) -> Ticket<'a> {
+        let ticket = Ticket::free(next.seq, due, issued).with(held);
+        let waited = ticket.waited || paused;
+        Ticket { conversation: Some(next.turn), made: Some(next.input), waited, ..ticket }
     }
 
     /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.

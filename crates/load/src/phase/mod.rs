@@ -64,7 +64,7 @@ impl Part {
             Load::Concurrency(_) | Load::Open { .. } | Load::Users { .. } => None,
         };
         Part {
-            tickets: Tickets::new(plan.requests, plan.duration),
+            tickets: Tickets::new(plan.requests.map(|requests| job.begun_by(requests)), plan.duration),
             cap: cap.map(SharedPlaces::new),
             prefill: plan.prefill.map(|places| Arc::new(SharedPlaces::new(places))),
             growth,
@@ -84,6 +84,12 @@ impl Part {
         if let Some(begun) = &self.handed_over {
             begun.notify_waiters();
         }
+    }
+
+    /// Whether request number `seq`, which goes on with a conversation and is due at `at`, is still a part of the phase.
+    pub fn has_follow_up(&self, seq: u64, at: Nanos) -> bool {
+        self.plan.requests.is_none_or(|requests| seq < requests)
+            && self.tickets.deadline().is_none_or(|deadline| at < deadline)
     }
 
     /// Whether slots go on to it from the phase before one by one, each as it has done with that.
@@ -122,7 +128,7 @@ impl Part {
     }
 }
 
-/// The requests of one phase: their numbers, handed out until the count or the time is up.
+/// The conversations of one phase, most of them of one request: their numbers, handed out until the count or the time is up.
 #[derive(Debug)]
 pub(crate) struct Tickets {
     next: AtomicU64,

@@ -36,7 +36,7 @@ impl Sequences {
         let by_slot = !matches!(phase.load, Load::Open { .. });
         let places = if by_slot { phase.load.slots() } else { rule.live }.max(1);
         let gates = if rule.serial && !by_slot { places } else { 0 };
-        let mut sequencer = sequencer(rule, places, job.streams().to_vec(), job.plan.prompts.seed);
+        let mut sequencer = sequencer(rule, places, job.streams(), job.plan.prompts.seed);
         Some(Sequences {
             turns: Mutex::new(Box::new(move |place, wanted| match wanted {
                 Wanted::Next => Some(sequencer.next(place)),

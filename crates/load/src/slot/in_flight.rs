@@ -68,6 +68,7 @@ impl<'a> InFlight<'a> {
             unreadable: Default::default(),
             body_end: None,
             sequence,
+            conversation: ticket.conversation,
             outcome: Outcome::CutOff,
         };
         let output = &job.plan.output;

@@ -160,7 +160,8 @@ impl Slot {
         let cancel = job.plan.load.cancel.filter(|_| phase == Phase::Profiling);
         request.cancel =
             cancel.filter(|cancel| cancel.picks(job.plan.prompts.seed, ticket.seq)).map(|cancel| cancel.delay);
-        let outcome = match self.attempts(job.input(ticket.seq, ticket.turn).1, &mut request).await {
+        let input = ticket.made.as_deref().unwrap_or_else(|| job.input(ticket.seq, ticket.turn).1);
+        let outcome = match self.attempts(input, &mut request).await {
             Outcome::Failed(failure) => {
                 if phase == Phase::Profiling {
                     job.balancer.note_failure(seat.target);

@@ -5,6 +5,7 @@ mod lobby;
 
 use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
+use crate::conversations::{Dialogue, NextTurn};
 use crate::job::{Batch, Finished, Job};
 use crate::pacing::{Pacer, Ticket, User, Waits};
 use crate::phase::{GrowthPlace, Part, Sequences, SharedPlaces};
@@ -288,13 +289,23 @@ impl Shard {
             part.sequences.iter().for_each(Sequences::enter);
             while let Some(ticket) = self.ticket(&waits, slot.number(), &mut source).await {
                 let Some(ticket) = self.in_sequence(&waits, slot.number(), ticket).await else { continue };
-                let finished = slot.request(&ticket, part.plan.phase).await;
-                // What waits for its place under a cap may be overdue.
-                tasks::first(|| drop(ticket));
-                let pause = could_not_connect(&finished, &self.common.job);
-                self.hand_over(finished);
-                if pause && !waits.is_cut() {
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                let mut dialogue = Dialogue::begin(&self.common.job, ticket.seq);
+                let seq = self.common.job.first_request(ticket.seq);
+                let mut next = Some(ticket.beginning(seq, dialogue.as_ref().map(|dialogue| dialogue.turn())));
+                while let Some(ticket) = next.take() {
+                    let is_scheduled = ticket.due.is_some();
+                    let finished = slot.request(&ticket, part.plan.phase).await;
+                    // What waits for its place under a cap may be overdue.
+                    tasks::first(|| drop(ticket));
+                    let pause = could_not_connect(&finished, &self.common.job);
+                    let end = finished.record.end;
+                    let answered = dialogue.as_mut().and_then(|open| open.answered(&self.common.job, &finished));
+                    self.hand_over(finished);
+                    if let Some(turn) = answered {
+                        next = self.follow_up(&waits, turn, end, is_scheduled).await;
+                    } else if pause && !waits.is_cut() {
+                        tokio::time::sleep(RECONNECT_PAUSE).await;
+                    }
                 }
             }
             self.close_sequences(&waits, &mut slot).await;
@@ -392,6 +403,30 @@ impl Shard {
         Some(ticket.in_sequence(turn, gate, issued))
     }
 
+    /// The next turn of a conversation, once it is to be sent: after its delay from `answered` on, and with its places. `None` when it lies
+    /// beyond the phase, or the phase is over before.
+    async fn follow_up(
+        &self,
+        waits: &Waits,
+        next: NextTurn,
+        answered: Nanos,
+        is_scheduled: bool,
+    ) -> Option<Ticket<'_>> {
+        let part = &self.common.phases[waits.phase];
+        let (due, paused) = (answered + next.delay, next.delay > Nanos::ZERO);
+        if waits.is_over() || !part.has_follow_up(next.seq, due.max(waits.clock.now())) {
+            return None;
+        }
+        if paused && !self.sound(waits.until(due).await.map(Some))? {
+            return None;
+        }
+        let held = waits.places(part).await?;
+        if waits.is_over() {
+            return None;
+        }
+        Some(Ticket::follow_up(next, is_scheduled.then_some(due), waits.clock.now(), paused, held))
+    }
+
     /// Tells the server that the sequences end which the phase left open. These requests are in no figure and no record.
     async fn close_sequences(&self, waits: &Waits, slot: &mut Slot) {
         let Some(sequences) = &self.common.phases[waits.phase].sequences else { return };
@@ -441,7 +476,7 @@ impl Shard {
     }
 
     fn put_down(&self, part: &Part, due: Due, over: Nanos) {
-        let ticket = Ticket::free(due.seq, Some(due.at), over);
+        let ticket = Ticket::free(self.common.job.first_request(due.seq), Some(due.at), over);
         self.hand_over(never_sent(&self.common.job, self.thread, &ticket, part.plan.phase));
     }
 

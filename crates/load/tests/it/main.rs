@@ -11,6 +11,7 @@ mod body_ends;
 mod cancel;
 mod clock_steps;
 mod connections;
+mod conversations;
 mod endings;
 mod failures;
 mod growing;

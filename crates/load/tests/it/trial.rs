@@ -13,7 +13,7 @@ use streamgauge_core::plan::{
 use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
 use streamgauge_core::stop::StopRule;
-use streamgauge_load::{Control, Finished, Input, Job, NoRoute, Routes};
+use streamgauge_load::{Control, DialogueTurn, Finished, Input, Job, NoRoute, Routes};
 use streamgauge_wire::Codec;
 
 /// A run before it starts. Without further words: one streamed chat request in one slot on one thread.
@@ -212,10 +212,26 @@ impl Trial {
             },
             tokens: prompt.tokens,
             requested_output_tokens: prompt.requested_output_tokens,
+            dialogue: None,
         };
         let inputs = self.prompts.iter().map(input).collect();
         let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.routes().unwrap(), self.clock);
         job.unwrap()
+    }
+
+    /// A run whose prompts are the turns of conversations, one after another, of so many turns each.
+    pub fn run_in_conversations(self, turns: &[u32], delay: Nanos) -> Ended {
+        let codec = Codec::new(&self.plan.endpoint, false);
+        let input = |prompt: &Prompt| Input {
+            encoded: codec.encode(prompt).unwrap(),
+            expected: Vec::new(),
+            tokens: prompt.tokens,
+            requested_output_tokens: prompt.requested_output_tokens,
+            dialogue: Some(DialogueTurn { prompt: prompt.clone(), delay }),
+        };
+        let inputs = self.prompts.iter().map(input).collect();
+        let job = Job::new(Arc::new(self.plan.clone()), codec.clone(), inputs, self.routes().unwrap(), self.clock);
+        run_into(job.unwrap().in_conversations(turns), self.control, 4, || {})
     }
 
     pub fn run(self) -> Ended {

@@ -74,7 +74,8 @@ mod tests {
         assert_eq!(lines.peek().unwrap(), Some("a"));
         assert_eq!(lines.next_line().unwrap(), Some((1, "a")));
         assert_eq!(lines.next_line().unwrap(), Some((4, " b")));
-        assert_eq!((lines.peek().unwrap(), lines.next_line().unwrap()), (None, None));
+        assert_eq!(lines.peek().unwrap(), None);
+        assert_eq!(lines.next_line().unwrap(), None);
         assert!(Lines::new(&b"\xff\n"[..]).next_line().is_err());
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::io::{self, BufRead};
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{BodyEnd, RunFacts, SCHEMA, Unreadable};
+use streamgauge_core::record::{BodyEnd, ConversationTurn, RunFacts, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Nanos, Outcome, OutputKind, Phase, Record, Usage};
 
 /// Why a file of records cannot be read on.
@@ -186,6 +186,7 @@ struct Flat {
     unreadable: Unreadable,
     body_end: Option<BodyEnd>,
     sequence: Option<SequenceTag>,
+    conversation: Option<ConversationTurn>,
     #[serde(flatten)]
     outcome: Outcome,
 }
@@ -220,6 +221,7 @@ impl Flat {
             unreadable: self.unreadable,
             body_end: self.body_end,
             sequence: self.sequence,
+            conversation: self.conversation,
             outcome: self.outcome,
         })
     }

@@ -8,7 +8,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::EndpointKind;
-use streamgauge_core::record::{BodyEnd, SCHEMA, Unreadable};
+use streamgauge_core::record::{BodyEnd, ConversationTurn, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Failure, FailureClass, Outcome, OutputKind, Phase, Record, Stage, Usage};
 
 fn written(records: &[Record]) -> Vec<u8> {
@@ -58,6 +58,7 @@ prop_compose! {
         usage in of(any::<[Option<u64>; 4]>()),
         chunks in vec(chunks(), 0..6),
         (written, sequence, unreadable) in (of(any::<i64>()), of(any::<(u64, bool, bool)>()), any::<(u32, u32)>()),
+        conversation in of(any::<(u64, u32, u32, Option<u64>)>()),
         body_end in of(prop_oneof![Just(BodyEnd::Cut), Just(BodyEnd::Late)]),
         outcome in outcomes(),
     ) -> Record {
@@ -69,6 +70,9 @@ prop_compose! {
             unreadable: Unreadable { output: unreadable.0, other: unreadable.1 },
             written: written.map(Nanos),
             sequence: sequence.map(|(id, start, end)| SequenceTag { id, start, end }),
+            conversation: conversation.map(|(number, turn, turns, history_tokens)| ConversationTurn {
+                number, turn, turns, history_tokens,
+            }),
             end: Nanos(end),
             usage: usage.map(|[prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens]| Usage {
                 prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens,

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{BodyEnd, RunFacts, SCHEMA, Unreadable};
+use streamgauge_core::record::{BodyEnd, ConversationTurn, RunFacts, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Outcome, OutputKind, Phase, Record, Usage};
 
 /// Writes records, one after the other. Its memory is one line.
@@ -114,6 +114,14 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     if let Some(SequenceTag { id, start, end }) = record.sequence {
         // Into memory, which takes all of it.
         let _ = write!(line, r#","sequence":{{"id":{id},"start":{start},"end":{end}}}"#);
+    }
+    if let Some(ConversationTurn { number, turn, turns, history_tokens }) = record.conversation {
+        // Into memory, which takes all of it.
+        let _ = write!(line, r#","conversation":{{"number":{number},"turn":{turn},"turns":{turns}"#);
+        if let Some(tokens) = history_tokens {
+            let _ = write!(line, r#","history_tokens":{tokens}"#);
+        }
+        line.push(b'}');
     }
     push_outcome(line, &record.outcome);
     line.push(b'}');

@@ -7,7 +7,7 @@ mod rules;
 
 use crate::error::usage;
 use crate::execute::books::{Books, Recorded};
-use crate::execute::recorder::Recorder;
+use crate::execute::recorder::{Histories, Recorder};
 use crate::execute::rules::Rules;
 use crate::listener::Listener;
 use crate::observe::{self, Observers};
@@ -111,7 +111,14 @@ fn load(
 ) -> Result<(Recorded, RunFacts)> {
     let rules = Rules::of(&job.plan, spec.lenience, listener.clone())?;
     let tokenizer = shared.tokenizer.clone();
-    let recorder = Recorder { books, tokenizer, clock: job.clock, rules, control: control.clone() };
+    let recorder = Recorder {
+        books,
+        tokenizer,
+        clock: job.clock,
+        rules,
+        control: control.clone(),
+        histories: Histories::default(),
+    };
     let observers = Observers::start(&observe::Context {
         plan: &job.plan,
         asked: &spec.observe,

@@ -3,9 +3,10 @@
 
 use crate::execute::books::{Books, Recorded};
 use crate::execute::rules::Rules;
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_core::record::{Outcome, RunFacts};
+use streamgauge_core::record::{Outcome, Phase, Record, RunFacts};
 use streamgauge_load::{Batch, Control, Finished};
 use streamgauge_prompt::Tokenizer;
 
@@ -32,6 +33,30 @@ pub struct Recorder<'a> {
     pub rules: Rules,
     /// Ends it.
     pub control: Control,
+    /// What was said so far in the conversations that are open.
+    pub histories: Histories,
+}
+
+/// Tokens of the prompts and answers of open conversations, by phase and number of the conversation.
+#[derive(Debug, Default)]
+pub struct Histories(HashMap<(Phase, u64), u64>);
+
+impl Histories {
+    /// Adds to the record of a turn what was said before it, which is a part of its prompt. Records of a conversation come in the order of
+    /// its turns, with the tokens of their answers counted; where they are not, the server's own count stands for them.
+    fn complete(&mut self, record: &mut Record) {
+        let Some(conversation) = &mut record.conversation else { return };
+        let key = (record.phase, conversation.number);
+        let history = self.0.remove(&key).unwrap_or(0);
+        conversation.history_tokens = Some(history);
+        let input = u64::from(record.input_tokens) + history;
+        record.input_tokens = u32::try_from(input).unwrap_or(u32::MAX);
+        if conversation.turn + 1 < conversation.turns && record.outcome == Outcome::Ok {
+            let server = record.usage.and_then(|usage| usage.completion_tokens);
+            let answer = record.text_tokens.map(u64::from).or(server).unwrap_or(0);
+            self.0.insert(key, input.saturating_add(answer));
+        }
+    }
 }
 
 impl Recorder<'_> {
@@ -57,6 +82,7 @@ impl Recorder<'_> {
             };
             for mut finished in batch {
                 self.count(&mut finished);
+                self.histories.complete(&mut finished.record);
                 self.rules.add(&finished.record);
                 let Finished { record, received } = finished;
                 self.books.enter(&record, received);
@@ -105,6 +131,26 @@ fn is_counted(outcome: &Outcome, control: &Control) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamgauge_core::record::ConversationTurn;
+
+    #[test]
+    fn a_turn_has_what_was_said_before_it_in_its_prompt() {
+        let mut histories = Histories::default();
+        let mut turn = |number, turn, outcome| {
+            let conversation = Some(ConversationTurn { number, turn, turns: 3, history_tokens: None });
+            let tokens = (10, Some(4));
+            let mut record = Record { conversation, outcome, ..streamgauge_testing::record() };
+            (record.input_tokens, record.text_tokens) = tokens;
+            histories.complete(&mut record);
+            (record.input_tokens, record.conversation.unwrap().history_tokens)
+        };
+        assert_eq!(turn(0, 0, Outcome::Ok), (10, Some(0)));
+        assert_eq!(turn(1, 0, Outcome::Ok), (10, Some(0)));
+        assert_eq!(turn(0, 1, Outcome::Ok), (24, Some(14)));
+        assert_eq!(turn(0, 2, Outcome::Ok), (38, Some(28)));
+        assert_eq!(turn(1, 1, Outcome::CutOff), (24, Some(14)));
+        assert!(histories.0.is_empty(), "both conversations are over");
+    }
 
     #[test]
     fn tokens_of_cut_off_replies_are_not_counted_after_a_second_interrupt() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::{Payload, Prompt};
-use streamgauge_load::{Input, Job};
+use streamgauge_load::{DialogueTurn, Input, Job};
 use streamgauge_report::genai::inputs;
 use streamgauge_wire::{Codec, EncodeError, SharedPlace};
 
@@ -33,9 +33,10 @@ pub fn job(
         .collect();
     let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));
     let inputs = prompts.iter().enumerate().map(|(index, prompt)| input(&codec, prompt, place(index)));
-    let inputs = inputs.collect::<Result<_, _>>().map_err(usage)?;
+    let mut inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(usage)?;
+    let turns = conversations(&mut inputs, prompts, shared);
     let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
-    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams);
+    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams).in_conversations(&turns);
     Ok((Arc::new(job), bodies))
 }
 
@@ -47,5 +48,22 @@ fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<
         Some(place) => codec.encode_shared(prompt, place)?,
         None => codec.encode(prompt)?,
     };
-    Ok(Input { encoded, expected: prompt.payload.expected().to_vec(), tokens: prompt.tokens, requested_output_tokens })
+    let expected = prompt.payload.expected().to_vec();
+    Ok(Input { encoded, expected, tokens: prompt.tokens, requested_output_tokens, dialogue: None })
+}
+
+/// Notes in the inputs that are turns of a conversation with several turns what later turns need to know of them. Returns the number of turns
+/// of each conversation.
+fn conversations(inputs: &mut [Input], prompts: &[Prompt], shared: &Preparation) -> Vec<u32> {
+    let mut inputs = inputs.iter_mut().zip(prompts);
+    let mut lengths = Vec::new();
+    for conversation in &shared.conversations {
+        lengths.push(u32::try_from(conversation.turns.len()).unwrap_or(u32::MAX));
+        for (turn, (input, prompt)) in conversation.turns.iter().zip(inputs.by_ref()) {
+            if conversation.turns.len() > 1 {
+                input.dialogue = Some(DialogueTurn { prompt: prompt.clone(), delay: turn.delay });
+            }
+        }
+    }
+    lengths
 }

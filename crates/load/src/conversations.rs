@@ -1,0 +1,182 @@
+//! How the requests of a run divide into conversations, and the conversation that a slot holds.
+//!
+//! A conversation begins when the load says so: as soon as a slot is free, or when it is due. Its later turns are released by the answers
+//! to the turns before them, on the same slot. The requests of a run are numbered conversation by conversation, so that the number of a
+//! request says which input it sends, whatever happens at run time.
+
+use crate::job::{Finished, Job, Prepared};
+use streamgauge_core::clock::Nanos;
+use streamgauge_core::event::OutputKind;
+use streamgauge_core::prompt::{Content, Message, Prompt};
+use streamgauge_core::received::Received;
+use streamgauge_core::record::ConversationTurn;
+
+/// Conversations, one after another, each of some of the inputs of a run; after the last one the first follows again.
+#[derive(Debug)]
+pub(crate) struct Conversations {
+    /// The index of the first input of each, and at the end the number of all inputs.
+    firsts: Vec<u64>,
+}
+
+impl Conversations {
+    /// Conversations of so many turns each; `None` where there are none, or one is empty.
+    pub fn new(turns: &[u32]) -> Option<Conversations> {
+        let sum = |sum: &mut u64, turns: &u32| {
+            *sum += u64::from(*turns);
+            Some(*sum)
+        };
+        let firsts = std::iter::once(0).chain(turns.iter().scan(0, sum)).collect();
+        (!turns.is_empty() && !turns.contains(&0)).then_some(Conversations { firsts })
+    }
+
+    /// The number of the request that begins conversation number `number`.
+    pub fn first_request(&self, number: u64) -> u64 {
+        let (round, index) = self.index(number);
+        round.saturating_mul(self.inputs()).saturating_add(self.firsts[index])
+    }
+
+    /// The index of the input that turn number `turn` of conversation number `number` sends. Turns go round the inputs of their
+    /// conversation.
+    pub fn input(&self, number: u64, turn: u32) -> u64 {
+        self.firsts[self.index(number).1] + u64::from(turn % self.turns(number).max(1))
+    }
+
+    /// How many turns conversation number `number` has.
+    pub fn turns(&self, number: u64) -> u32 {
+        let index = self.index(number).1;
+        // Made from numbers of this type.
+        (self.firsts[index + 1] - self.firsts[index]) as u32
+    }
+
+    /// The turns of each conversation.
+    pub fn all_turns(&self) -> impl Iterator<Item = u32> {
+        self.firsts.windows(2).map(|pair| (pair[1] - pair[0]) as u32)
+    }
+
+    /// How many conversations begin with the first `requests` requests.
+    pub fn begun_by(&self, requests: u64) -> u64 {
+        let (round, rest) = (requests / self.inputs(), requests % self.inputs());
+        let conversations = self.firsts.len() as u64 - 1;
+        let begun = self.firsts.partition_point(|first| *first < rest) as u64;
+        round.saturating_mul(conversations).saturating_add(begun)
+    }
+
+    /// The number of inputs, at least 1.
+    fn inputs(&self) -> u64 {
+        self.firsts.last().copied().unwrap_or(1).max(1)
+    }
+
+    /// How often all conversations came before this one, and its index.
+    fn index(&self, number: u64) -> (u64, usize) {
+        let conversations = self.firsts.len() as u64 - 1;
+        (number / conversations, (number % conversations) as usize)
+    }
+}
+
+/// What later turns of a conversation need to know of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DialogueTurn {
+    /// What the turn says beyond the turns before it.
+    pub prompt: Prompt,
+    /// How long after the answer before it the turn is sent.
+    pub delay: Nanos,
+}
+
+/// A conversation that a slot holds, from its first request to its last.
+pub(crate) struct Dialogue {
+    /// The number of the request that is under way.
+    seq: u64,
+    turn: ConversationTurn,
+    /// What was said so far, the answers included.
+    messages: Vec<Message>,
+}
+
+/// The next turn of a conversation, ready to be sent.
+pub(crate) struct NextTurn {
+    /// The number of its request.
+    pub seq: u64,
+    /// Its place in the conversation.
+    pub turn: ConversationTurn,
+    /// How long after the end of the answer before it it is sent.
+    pub delay: Nanos,
+    /// What is sent.
+    pub input: Box<Prepared>,
+}
+
+impl Dialogue {
+    /// Conversation number `number`, of which the first request is under way; `None` where it has no other.
+    pub fn begin(job: &Job, number: u64) -> Option<Box<Dialogue>> {
+        let conversations = job.conversations()?;
+        let (seq, turns) = (conversations.first_request(number), conversations.turns(number));
+        let turn = ConversationTurn { number, turn: 0, turns, history_tokens: None };
+        (turns > 1).then(|| Box::new(Dialogue { seq, turn, messages: Vec::new() }))
+    }
+
+    /// The turn that is under way.
+    pub fn turn(&self) -> ConversationTurn {
+        self.turn
+    }
+
+    /// Takes the answer to the request under way, and makes the next request from it. `None` where it is not answered well, or was the last
+    /// one: then the conversation is over.
+    pub fn answered(&mut self, job: &Job, finished: &Finished) -> Option<NextTurn> {
+        if !finished.record.is_ok() || self.turn.turn + 1 >= self.turn.turns {
+            return None;
+        }
+        let said = job.input(self.seq, None).1.dialogue.as_deref()?;
+        self.messages.extend(said.prompt.messages().iter().cloned());
+        self.messages.push(Message::text("assistant", answer(&finished.received)));
+        self.seq += 1;
+        self.turn.turn += 1;
+        let prepared = job.input(self.seq, None).1;
+        let next = prepared.dialogue.as_deref()?;
+        let messages = self.messages.iter().chain(next.prompt.messages().iter()).cloned().collect();
+        let prompt = Prompt { content: Content::Messages(messages), ..next.prompt.clone() };
+        let input = Box::new(prepared.made_from(&prompt, job)?);
+        Some(NextTurn { seq: self.seq, turn: self.turn, delay: next.delay, input })
+    }
+}
+
+/// The text that goes into the history: that of the first answer, without its reasoning, as chat templates leave it out.
+fn answer(received: &Received) -> &str {
+    let is_answer = |kind: OutputKind| kind == OutputKind::Text;
+    let text = received.texts.iter().find(|output| output.choice == 0 && is_answer(output.kind));
+    text.map_or("", |output| output.text.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn requests_are_numbered_conversation_by_conversation() {
+        let conversations = Conversations::new(&[1, 3, 2]).unwrap();
+        let firsts: Vec<_> = (0..7).map(|number| conversations.first_request(number)).collect();
+        assert_eq!(firsts, [0, 1, 4, 6, 7, 10, 12]);
+        let begun: Vec<_> = (0..9).map(|requests| conversations.begun_by(requests)).collect();
+        assert_eq!(begun, [0, 1, 2, 2, 2, 3, 3, 4, 5]);
+        assert_eq!(conversations.turns(4), 3);
+        assert_eq!([conversations.input(4, 2), conversations.input(4, 3)], [3, 1]);
+        assert!(Conversations::new(&[]).is_none() && Conversations::new(&[1, 0]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_conversation_begins_with_its_first_request(turns in prop::collection::vec(1..9_u32, 1..9), number in 0..1_000_u64) {
+            let conversations = Conversations::new(&turns).unwrap();
+            let first = conversations.first_request(number);
+            prop_assert_eq!(conversations.begun_by(first), number);
+            prop_assert_eq!(conversations.begun_by(first + 1), number + 1);
+            prop_assert_eq!(conversations.first_request(number + 1) - first, u64::from(conversations.turns(number)));
+        }
+
+        #[test]
+        fn no_number_makes_it_panic(number: u64, turn: u32) {
+            let conversations = Conversations::new(&[1, 2]).unwrap();
+            conversations.first_request(number);
+            conversations.begun_by(number);
+            conversations.input(number, turn);
+        }
+    }
+}
