@@ -5,18 +5,13 @@
 use libfuzzer_sys::fuzz_target;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_wire::endpoints::spec;
 use streamgauge_wire::{AnswerTo, Codec, Unpacker};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, cut, body @ ..] = data else { return };
     let content_type = if choice & 1 == 0 { "text/event-stream" } else { "application/json" };
-    let kind = match choice >> 1 & 7 {
-        0 => EndpointKind::Chat,
-        1 => EndpointKind::Completions,
-        2 => EndpointKind::Generate,
-        3 => EndpointKind::KserveHttp,
-        _ => EndpointKind::KserveGrpc,
-    };
+    let kind = EndpointKind::ALL[usize::from(choice >> 1 & 7) % EndpointKind::ALL.len()];
     let codec = Codec::new(&endpoint(kind, choice >> 4 & 1 == 0), false);
     let cut = usize::from(*cut).min(body.len());
     assert_eq!(events(&codec, content_type, &[body]), events(&codec, content_type, &[&body[..cut], &body[cut..]]));
@@ -48,7 +43,7 @@ fn unpacked(encoding: &str, pieces: &[&[u8]]) -> Option<(Vec<u8>, bool)> {
 fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     Endpoint {
         kind,
-        path: kind.default_path("m", None, streaming),
+        path: spec(kind).default_path("m", None, streaming),
         streaming,
         kserve: Some(Box::new(Kserve { text_output: Some("text_output".into()), ..Kserve::default() })),
         ..streamgauge_testing::endpoint()

@@ -120,7 +120,7 @@ fn are_usual_formats(formats: &[String]) -> bool {
 /// Where requests go and in what form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// The protocol's shape.
+    /// Which endpoint it is.
     pub kind: EndpointKind,
     /// Server: the first where there are several, which is asked before load and named in reports.
     pub target: Target,
@@ -280,13 +280,6 @@ impl Endpoint {
         shown_url(&self.path)
     }
 
-    /// Whether requests go over `ModelStreamInfer`, one stream a slot: where answers are to come as streams, and where the model
-    /// takes no other call.
-    pub fn calls_stream(&self) -> bool {
-        let decoupled = self.kserve.as_ref().is_some_and(|kserve| kserve.decoupled);
-        self.kind == EndpointKind::KserveGrpc && (self.streaming || decoupled)
-    }
-
     /// All servers; a record's `target` is an index here.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         std::iter::once(&self.target).chain(&self.others)
@@ -335,7 +328,7 @@ pub enum Trust {
     System,
 }
 
-/// The shape of requests and answers.
+/// The name of an endpoint in a plan. What it can do and how it is spoken to is known to the crate of codecs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointKind {
@@ -352,6 +345,15 @@ pub enum EndpointKind {
 }
 
 impl EndpointKind {
+    /// All kinds, in the order in which they are listed for people.
+    pub const ALL: [EndpointKind; 5] = [
+        EndpointKind::Chat,
+        EndpointKind::Completions,
+        EndpointKind::KserveGrpc,
+        EndpointKind::KserveHttp,
+        EndpointKind::Generate,
+    ];
+
     /// Its name on the command line and in directory names.
     pub fn name(self) -> &'static str {
         match self {
@@ -360,33 +362,6 @@ impl EndpointKind {
             EndpointKind::Generate => "generate",
             EndpointKind::KserveGrpc => "kserve",
             EndpointKind::KserveHttp => "kserve_http",
-        }
-    }
-
-    /// Whether requests are of Triton's kind: tensors of a model, or its generate extension.
-    pub fn is_kserve(self) -> bool {
-        matches!(self, EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp)
-    }
-
-    /// Whether a request and its answer are a model's tensors by name; else they are bodies.
-    pub fn has_tensors(self) -> bool {
-        matches!(self, EndpointKind::KserveGrpc | EndpointKind::KserveHttp)
-    }
-
-    /// Where servers offer it, for the model of that name, whose version is only of KServe's paths.
-    pub fn default_path(self, model: &str, version: Option<&str>, streaming: bool) -> String {
-        let of_model = || {
-            let version = version.map(|version| format!("/versions/{version}")).unwrap_or_default();
-            format!("/v2/models/{model}{version}")
-        };
-        match (self, streaming) {
-            (EndpointKind::Chat, _) => "/v1/chat/completions".to_owned(),
-            (EndpointKind::Completions, _) => "/v1/completions".to_owned(),
-            (EndpointKind::Generate, false) => format!("{}/generate", of_model()),
-            (EndpointKind::Generate, true) => format!("{}/generate_stream", of_model()),
-            (EndpointKind::KserveGrpc, false) => "/inference.GRPCInferenceService/ModelInfer".to_owned(),
-            (EndpointKind::KserveGrpc, true) => "/inference.GRPCInferenceService/ModelStreamInfer".to_owned(),
-            (EndpointKind::KserveHttp, _) => format!("{}/infer", of_model()),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use streamgauge_core::Prompt;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::SequenceTag;
-use streamgauge_core::plan::{EndpointKind, RunPlan, Target};
+use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::received::Received;
 use streamgauge_core::record::Record;
 use streamgauge_core::secrets::Secrets;
@@ -228,7 +228,7 @@ impl Job {
                 None => (Bytes::copy_from_slice(&encoded.body), encoded.json),
             },
         };
-        let json = (self.plan.endpoint.kind == EndpointKind::KserveHttp && json < body.len()).then_some(json);
+        let json = (!self.codec.spec().is_grpc() && json < body.len()).then_some(json);
         Outgoing { head, method: Method::POST, uri, body, json }
     }
 

@@ -6,7 +6,8 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Version};
 use http_body_util::Full;
 use streamgauge_core::kserve::Compression;
-use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
+use streamgauge_core::plan::{Endpoint, Target};
+use streamgauge_wire::endpoints::spec;
 use streamgauge_wire::grpc::encoding_name;
 use thiserror::Error;
 
@@ -59,7 +60,7 @@ const NOT_IN_HTTP2: [&str; 6] = ["connection", "keep-alive", "proxy-connection",
 impl Head {
     /// `content_type` is that of the requests' bodies.
     pub(crate) fn new(endpoint: &Endpoint, target: &Target, content_type: &'static str) -> Result<Head, HeaderError> {
-        let grpc = endpoint.kind == EndpointKind::KserveGrpc;
+        let grpc = spec(endpoint.kind).is_grpc();
         let mut headers = HeaderMap::new();
         headers.insert(HOST, value("Host", &target.authority())?);
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION"))));

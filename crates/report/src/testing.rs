@@ -11,6 +11,7 @@ use streamgauge_stats::calibration::{Agreement, Calibration, Compared, Errors, M
 use streamgauge_stats::{
     Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Scope, Summary, TokenSources,
 };
+use streamgauge_wire::endpoints::spec;
 
 /// The plan of the golden run of that kind.
 pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
@@ -23,7 +24,7 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
     let mut plan = streamgauge_testing::plan();
     plan.endpoint.kind = kind;
     plan.endpoint.target.port = 18700;
-    plan.endpoint.path = kind.default_path("", None, false);
+    plan.endpoint.path = spec(kind).default_path("", None, false);
     plan.endpoint.models = vec!["tinychat".into()];
     plan.endpoint.streaming = streaming;
     plan.prompts.count = 4;
@@ -43,7 +44,7 @@ fn triton_plan(kind: EndpointKind) -> RunPlan {
     endpoint.kind = kind;
     endpoint.models = vec!["ensemble".into()];
     endpoint.target.port = 18621;
-    endpoint.path = kind.default_path("ensemble", None, true);
+    endpoint.path = spec(kind).default_path("ensemble", None, true);
     endpoint.kserve =
         Some(Box::new(Kserve { decoupled: true, backend: Some(Backend::TensorrtLlm), ..Kserve::default() }));
     plan.prompts.output = Some(Length { mean: 6.0, stddev: 0.0 });

@@ -10,7 +10,11 @@ pub fn endpoint(scheme: &str, host: &str, port: u16) -> Endpoint {
     Endpoint {
         kind,
         target: Target { tls: scheme == "https", host: host.to_owned(), port },
-        path: if is_grpc { String::new() } else { kind.default_path("m", None, false) },
+        path: if is_grpc {
+            String::new()
+        } else {
+            streamgauge_wire::endpoints::spec(kind).default_path("m", None, false)
+        },
         models: vec!["m".to_owned()],
         streaming: false,
         ask_usage: false,

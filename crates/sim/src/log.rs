@@ -71,7 +71,7 @@ pub(crate) fn answer_id(kind: EndpointKind, number: u64) -> String {
     let family = match kind {
         EndpointKind::Chat => "chatcmpl",
         EndpointKind::Completions => "cmpl",
-        EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => "infer",
+        _ => "infer",
     };
     format!("{family}-{number:016x}")
 }

@@ -59,7 +59,7 @@ pub fn endpoint() -> Endpoint {
         target: Target { tls: false, host: "localhost".into(), port: 8000 },
         others: Vec::new(),
         balance: Balance::RoundRobin,
-        path: EndpointKind::Chat.default_path("", None, true),
+        path: "/v1/chat/completions".to_owned(),
         models: vec!["model".into()],
         model_selection: ModelSelection::RoundRobin,
         streaming: true,

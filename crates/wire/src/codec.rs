@@ -4,25 +4,21 @@ use crate::body::opening::Opening;
 use crate::body::sse::SseParser;
 use crate::decoder::{AnswerTo, Body, Decoder, Reader};
 use crate::encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
+use crate::endpoints::{self, EndpointSpec, JsonProtocol, Protocol};
 use crate::kserve::framing::Messages;
-use crate::kserve::generate;
 use crate::kserve::infer::request;
-use crate::openai::{chat, completions};
-use serde_json::{Map, Value, json};
+use crate::options::{BodyOptions, TextForm};
+use serde_json::{Map, Value};
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Kserve, TensorFormat};
-use streamgauge_core::plan::{Endpoint, EndpointKind, LengthField};
-use streamgauge_core::prompt::Payload;
+use streamgauge_core::plan::Endpoint;
+use streamgauge_core::prompt::{Content, Part, Payload};
 
 /// How an endpoint is spoken to.
 #[derive(Clone, Debug)]
 pub struct Codec {
-    kind: EndpointKind,
-    streaming: bool,
-    ask_usage: bool,
-    continuous_usage: bool,
-    length_field: LengthField,
-    output_exact: bool,
+    spec: &'static EndpointSpec,
+    options: BodyOptions,
     extra: Map<String, Value>,
     kserve: Box<Kserve>,
 }
@@ -30,17 +26,26 @@ pub struct Codec {
 impl Codec {
     /// The codec of `endpoint`. With `output_exact`, a request that asks for an output length asks for exactly that.
     pub fn new(endpoint: &Endpoint, output_exact: bool) -> Codec {
+        let kserve = endpoint.kserve.clone().unwrap_or_default();
         Codec {
-            kind: endpoint.kind,
-            // A decoupled model is called over a stream whether or not one was asked for.
-            streaming: endpoint.streaming || endpoint.calls_stream(),
-            ask_usage: endpoint.ask_usage,
-            continuous_usage: endpoint.continuous_usage,
-            length_field: endpoint.length_field,
-            output_exact,
+            spec: endpoints::spec(endpoint.kind),
+            options: BodyOptions {
+                // A decoupled model is called over a stream whether or not one was asked for.
+                streaming: endpoint.streaming || endpoints::calls_stream(endpoint),
+                ask_usage: endpoint.ask_usage,
+                continuous_usage: endpoint.continuous_usage,
+                length_field: endpoint.length_field,
+                output_exact,
+                backend: kserve.backend,
+            },
             extra: endpoint.extra.clone(),
-            kserve: endpoint.kserve.clone().unwrap_or_default(),
+            kserve,
         }
+    }
+
+    /// The endpoint that it is for.
+    pub fn spec(&self) -> &'static EndpointSpec {
+        self.spec
     }
 
     /// What the request for `prompt` says, as GenAI-Perf's files show it; what is sent is [`Codec::encode`]'s.
@@ -49,23 +54,21 @@ impl Codec {
     /// added come last, or in the place of the one they replace. The prompt of a completion is a list, as GenAI-Perf's parser
     /// wants it, also where it is sent as a plain text. Of tensors it is the model and the inputs, in their order.
     pub fn shown(&self, prompt: &Prompt) -> Value {
-        if matches!(self.kind, EndpointKind::KserveGrpc | EndpointKind::KserveHttp) {
-            return Value::Object(request::shown(prompt));
+        match &self.spec.protocol {
+            Protocol::Json(json) => self.body(json, prompt, TextForm::Listed),
+            Protocol::InferMessages | Protocol::InferDocuments => Value::Object(request::shown(prompt)),
         }
-        self.body(prompt, completions::listed)
     }
 
-    /// The JSON body of the request for `prompt`, whose texts `texts` makes the prompt of a completion.
-    fn body(&self, prompt: &Prompt, texts: fn(&[String]) -> Value) -> Value {
-        let mut body = match (&prompt.payload, self.kind) {
-            (Payload::Body(Value::Object(body)), _) => body.clone(),
-            // No object has room for added members.
-            (Payload::Body(body), _) => return body.clone(),
-            (_, EndpointKind::Generate) => {
-                generate::body(prompt, self.kserve.backend, self.streaming, self.output_exact)
+    /// The JSON body of the request for `prompt`.
+    fn body(&self, json: &JsonProtocol, prompt: &Prompt, form: TextForm) -> Value {
+        let mut body = match &prompt.payload {
+            Payload::Body(Value::Object(body)) => body.clone(),
+            // A body that is not an object has no room for added members.
+            Payload::Body(body) => return body.clone(),
+            Payload::FromContent | Payload::Members(_) | Payload::Tensors { .. } => {
+                (json.body)(&self.options, prompt, form)
             }
-            (_, EndpointKind::Chat) => self.with_wishes(chat::opening(prompt), prompt),
-            (_, _) => self.with_wishes(completions::opening(prompt, texts), prompt),
         };
         body.extend(self.extra.clone());
         // What belongs to one request says more than what belongs to all.
@@ -73,28 +76,6 @@ impl Codec {
             body.extend(members.clone());
         }
         Value::Object(body)
-    }
-
-    /// What requests of all OpenAI-style endpoints ask for.
-    fn with_wishes(&self, mut body: Map<String, Value>, prompt: &Prompt) -> Map<String, Value> {
-        if self.streaming {
-            body.insert("stream".into(), true.into());
-        }
-        if let Some(length) = prompt.requested_output_tokens {
-            body.insert(self.length_field.name().into(), length.into());
-            if self.output_exact {
-                body.insert("min_tokens".into(), length.into());
-                body.insert("ignore_eos".into(), true.into());
-            }
-        }
-        if self.streaming && self.ask_usage {
-            let mut options = json!({"include_usage": true});
-            if self.continuous_usage {
-                options["continuous_usage_stats"] = true.into();
-            }
-            body.insert("stream_options".into(), options);
-        }
-        body
     }
 
     /// The request for `prompt`.
@@ -115,11 +96,14 @@ impl Codec {
     }
 
     fn encode_at(&self, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<Encoded, EncodeError> {
-        match self.kind {
-            EndpointKind::KserveGrpc => request::message(prompt, &self.kserve, self.streaming, place),
-            EndpointKind::KserveHttp => request::document(prompt, &self.kserve, place),
-            EndpointKind::Chat | EndpointKind::Completions | EndpointKind::Generate => {
-                let body = self.body(prompt, completions::sole).to_string().into_bytes();
+        if !self.spec.capabilities.media && has_media(prompt) {
+            return Err(EncodeError::NoMedia(self.spec.name()));
+        }
+        match &self.spec.protocol {
+            Protocol::InferMessages => request::message(prompt, &self.kserve, self.options.streaming, place),
+            Protocol::InferDocuments => request::document(prompt, &self.kserve, place),
+            Protocol::Json(json) => {
+                let body = self.body(json, prompt, TextForm::Sent).to_string().into_bytes();
                 let json = body.len();
                 Ok(Encoded { body, json })
             }
@@ -128,19 +112,19 @@ impl Codec {
 
     /// The bytes of one sending; none where they are the encoded body as it is.
     pub fn dress(&self, encoded: &Encoded, tag: &Tag) -> Option<Dressed> {
-        match self.kind {
-            EndpointKind::KserveGrpc => Some(request::dressed_message(&encoded.body, self.kserve.compression, tag)),
-            EndpointKind::KserveHttp => tag.sequence.map(|sequence| request::dressed_document(encoded, sequence)),
-            EndpointKind::Chat | EndpointKind::Completions | EndpointKind::Generate => None,
+        match self.spec.protocol {
+            Protocol::InferMessages => Some(request::dressed_message(&encoded.body, self.kserve.compression, tag)),
+            Protocol::InferDocuments => tag.sequence.map(|sequence| request::dressed_document(encoded, sequence)),
+            Protocol::Json(_) => None,
         }
     }
 
     /// The `Content-Type` of requests.
     pub fn content_type(&self) -> &'static str {
-        match self.kind {
-            EndpointKind::KserveGrpc => "application/grpc",
-            EndpointKind::KserveHttp if self.kserve.input_format == TensorFormat::Binary => "application/octet-stream",
-            _ => "application/json",
+        match self.spec.protocol {
+            Protocol::InferMessages => "application/grpc",
+            Protocol::InferDocuments if self.kserve.input_format == TensorFormat::Binary => "application/octet-stream",
+            Protocol::InferDocuments | Protocol::Json(_) => "application/json",
         }
     }
 
@@ -152,15 +136,22 @@ impl Codec {
     pub fn decoder(&self, content_type: Option<&str>, answer: AnswerTo<'_>) -> Decoder {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let is_promised = media_type.eq_ignore_ascii_case("text/event-stream");
-        let body = match self.kind {
-            EndpointKind::KserveGrpc => Body::Messages(Messages::new(answer.encoding)),
-            EndpointKind::KserveHttp if is_promised => Body::Events(SseParser::default()),
-            EndpointKind::KserveHttp => Body::Whole(Vec::new()),
-            _ if is_promised || self.streaming => Body::Unknown(Opening::new(is_promised)),
-            _ => Body::Whole(Vec::new()),
+        let streaming = self.options.streaming;
+        let body = match self.spec.protocol {
+            Protocol::InferMessages => Body::Messages(Messages::new(answer.encoding)),
+            Protocol::InferDocuments if is_promised => Body::Events(SseParser::default()),
+            Protocol::Json(_) if is_promised || streaming => Body::Unknown(Opening::new(is_promised)),
+            Protocol::InferDocuments | Protocol::Json(_) => Body::Whole(Vec::new()),
         };
-        Decoder::new(body, Reader::new(self.kind, self.streaming, &self.kserve, &answer))
+        Decoder::new(body, Reader::new(self.spec, streaming, &self.kserve, &answer))
     }
+}
+
+/// Whether a prompt has parts that are not text. A body that was given as a whole is sent as it is.
+fn has_media(prompt: &Prompt) -> bool {
+    let Content::Messages(messages) = &prompt.content else { return false };
+    let is_whole = matches!(prompt.payload, Payload::Body(_));
+    !is_whole && messages.iter().flat_map(|message| &message.parts).any(|part| matches!(part, Part::Other(_)))
 }
 
 #[cfg(test)]

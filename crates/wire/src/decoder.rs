@@ -2,17 +2,17 @@
 
 use crate::body::opening::{Opening, Shape};
 use crate::body::sse::{MAX_EVENT, SseEvent, SseParser};
+use crate::endpoints::{EndpointSpec, Protocol};
 use crate::kserve::framing::Messages;
 use crate::kserve::generate;
 use crate::kserve::infer::document::Document;
 use crate::kserve::infer::message::{InferMessage, StreamMessage};
 use crate::kserve::infer::outputs::OutputReader;
 use crate::limits::MAX_BODY;
-use crate::objects::{Objects, excerpt};
+use crate::objects::{ObjectForm, Objects, excerpt};
 use crate::openai::choices::failure_message;
 use streamgauge_core::Event;
 use streamgauge_core::kserve::Kserve;
-use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::tensor::Tensor;
 
 /// What is wrong with any bytes behind the last response.
@@ -57,8 +57,8 @@ impl Decoder {
     /// complete when its framing is; so are the streams of Triton's generate extension.
     pub fn says_when_complete(&self) -> bool {
         match &self.body {
-            Body::Unknown(opening) => opening.is_promised() && self.reader.kind != EndpointKind::Generate,
-            Body::Events(_) => self.reader.kind != EndpointKind::Generate,
+            Body::Unknown(opening) => opening.is_promised() && self.reader.says_done,
+            Body::Events(_) => self.reader.says_done,
             Body::Messages(_) => self.reader.streaming,
             Body::Whole(_) => false,
         }
@@ -146,8 +146,10 @@ impl From<Shape> for Body {
 /// Reads the data of events, messages, and whole bodies.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    kind: EndpointKind,
+    spec: &'static EndpointSpec,
     streaming: bool,
+    /// A stream says that it is complete.
+    says_done: bool,
     objects: Objects,
     outputs: OutputReader,
     /// The request's id, which gRPC's answers repeat.
@@ -165,17 +167,21 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(kind: EndpointKind, streaming: bool, kserve: &Kserve, answer: &AnswerTo<'_>) -> Reader {
-        let text = match (kind, &kserve.text_output) {
-            (EndpointKind::Generate, None) => Some(generate::TEXT_OUTPUT.to_owned()),
-            (_, text) => text.clone(),
+    pub(crate) fn new(spec: &'static EndpointSpec, streaming: bool, kserve: &Kserve, answer: &AnswerTo<'_>) -> Reader {
+        let (form, says_done) = match &spec.protocol {
+            Protocol::Json(json) => (json.objects, json.says_done),
+            // There are no such objects.
+            Protocol::InferMessages | Protocol::InferDocuments => (ObjectForm::Generated, true),
         };
+        let text = kserve.text_output.clone();
+        let member = text.clone().unwrap_or_else(|| generate::TEXT_OUTPUT.to_owned());
         Reader {
-            kind,
+            spec,
             streaming,
-            objects: Objects::new(kind, text.clone().unwrap_or_default()),
+            says_done,
+            objects: Objects::new(spec.name(), form, says_done, member),
             outputs: OutputReader { text, expected: answer.expected.to_vec(), shared: kserve.shared_memory.is_some() },
-            id: if kind == EndpointKind::KserveGrpc { answer.id.to_string() } else { String::new() },
+            id: if spec.is_grpc() { answer.id.to_string() } else { String::new() },
             final_by_default: !kserve.decoupled || !streaming,
             header: answer.header_length,
             over: false,
@@ -205,14 +211,14 @@ impl Reader {
     }
 
     fn data(&mut self, data: &[u8], on: &mut impl FnMut(Event<'_>)) {
-        let read = match self.kind {
+        let read = match self.spec.protocol {
             // No such answer is a stream of objects; one that is may still be a document each.
-            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => match data.trim_ascii() {
+            Protocol::InferMessages | Protocol::InferDocuments => match data.trim_ascii() {
                 b"" => return on(Event::Empty),
                 b"[DONE]" => return on(Event::Done),
                 _ => return self.document(data, None, on),
             },
-            _ => self.objects.data(data, self.ending, on),
+            Protocol::Json(_) => self.objects.data(data, self.ending, on),
         };
         if let Err(why) = read {
             self.stop(&why, on);
@@ -221,9 +227,9 @@ impl Reader {
 
     /// Reads a whole body.
     fn whole(&mut self, body: &[u8], on: &mut impl FnMut(Event<'_>)) {
-        let read = match self.kind {
-            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => return self.document(body, self.header, on),
-            _ => self.objects.whole(body, on),
+        let read = match self.spec.protocol {
+            Protocol::InferMessages | Protocol::InferDocuments => return self.document(body, self.header, on),
+            Protocol::Json(_) => self.objects.whole(body, on),
         };
         if let Err(why) = read {
             self.stop(&why, on);
@@ -288,8 +294,8 @@ impl Reader {
     }
 
     fn refuse(&mut self, why: &str, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) {
-        let what = if self.kind == EndpointKind::KserveGrpc { "response" } else { "answer" };
-        self.stop(&format!("not a {} {what}: {why}: {}", self.kind.name(), excerpt(bytes)), on);
+        let what = if self.spec.is_grpc() { "response" } else { "answer" };
+        self.stop(&format!("not a {} {what}: {why}: {}", self.spec.name(), excerpt(bytes)), on);
     }
 
     fn stop(&mut self, message: &str, on: &mut impl FnMut(Event<'_>)) {

@@ -48,6 +48,9 @@ pub enum EncodeError {
     /// KServe v2 sends tensors, and there are none.
     #[error("the prompt has no tensors, and {0} sends nothing else")]
     NoTensors(&'static str),
+    /// A prompt with parts that are not text, for an endpoint that takes text alone.
+    #[error("the prompt has a part that is not text, such as an image, and {0} takes text only")]
+    NoMedia(&'static str),
     /// A tensor whose data are not what its shape and type say.
     #[error("input {name}: {reason}")]
     Data {

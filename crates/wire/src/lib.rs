@@ -12,12 +12,14 @@ mod body;
 mod codec;
 mod decoder;
 mod encoded;
+pub mod endpoints;
 mod error_body;
 mod json;
 pub mod kserve;
 mod limits;
 mod objects;
 mod openai;
+mod options;
 mod transcript;
 
 pub use body::sse::{MAX_EVENT, SseEvent, SseParser};

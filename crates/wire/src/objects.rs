@@ -12,7 +12,6 @@ use crate::openai::choices::{Answer, Odd, report};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use streamgauge_core::Event;
-use streamgauge_core::plan::EndpointKind;
 
 /// How much of bytes that cannot be read is handed on, in characters: more than is shown, since secrets are hidden before it is cut.
 const EXCERPT: usize = 4_096;
@@ -20,10 +19,26 @@ const EXCERPT: usize = 4_096;
 /// Reads the objects of one answer.
 #[derive(Debug)]
 pub(crate) struct Objects {
-    kind: EndpointKind,
+    /// The name of the endpoint, for messages.
+    name: &'static str,
+    form: ObjectForm,
+    /// The end of a stream is an event of its own, which shows whether the answer was cut off.
+    says_done: bool,
     template: Template,
-    /// The member that is the text, of Triton's generate extension.
+    /// The member that is the text, of [`ObjectForm::Generated`].
     text: String,
+}
+
+/// What the objects of an answer look like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ObjectForm {
+    /// OpenAI's `choices`.
+    Choices {
+        /// `text` is read before `delta` and `message`.
+        texts_first: bool,
+    },
+    /// The outputs of a model by name, one of them its text.
+    Generated,
 }
 
 /// Whether an object is a part of an answer or all of it.
@@ -37,8 +52,9 @@ enum Extent {
 }
 
 impl Objects {
-    pub(crate) fn new(kind: EndpointKind, text: String) -> Objects {
-        Objects { kind, template: Template::default(), text }
+    /// For an endpoint of that name. `text` is the name of the member that is the text, of [`ObjectForm::Generated`].
+    pub(crate) fn new(name: &'static str, form: ObjectForm, says_done: bool, text: String) -> Objects {
+        Objects { name, form, says_done, template: Template::default(), text }
     }
 
     /// Reads the data of an event. `is_cut` says that the event ended with the body and not as an event does.
@@ -57,7 +73,7 @@ impl Objects {
             word if is_done(word) => on(Event::Done),
             [b'{' | b'[', ..] => match self.objects(data, on) {
                 Ok(()) => {}
-                Err(why) if is_cut && self.kind == EndpointKind::Generate => {
+                Err(why) if is_cut && !self.says_done => {
                     return Err(self.not_a("chunk", &why, data));
                 }
                 Err(why) => on(Event::Unreadable { message: &self.not_a("chunk", &why, data), may_be_output: true }),
@@ -136,13 +152,13 @@ impl Objects {
     /// Why it cannot be read. Nothing has been reported then.
     fn object(&mut self, text: &str, extent: Extent, on: &mut impl FnMut(Event<'_>)) -> Result<usize, String> {
         let mut json = serde_json::Deserializer::from_str(text);
-        if self.kind == EndpointKind::Generate {
+        let ObjectForm::Choices { texts_first } = self.form else {
             let said = generate::read(&mut json, &self.text).map_err(|error| not_json(&error))?;
             let end = end(json, text, extent)?;
             let template = (extent == Extent::Chunk && end == text.len()).then_some(&mut self.template);
             said.report(&text[..end], template, on);
             return Ok(end);
-        }
+        };
         let answer = Member::<Answer<'_>>::deserialize(&mut json).map_err(|error| not_json(&error))?;
         let end = end(json, text, extent)?;
         let answer = match answer {
@@ -155,7 +171,6 @@ impl Objects {
             Member::Absent | Member::Odd => return Err("not a JSON object".to_owned()),
         };
         let template = (extent == Extent::Chunk && end == text.len()).then_some(&mut self.template);
-        let texts_first = self.kind == EndpointKind::Completions;
         let odd = report(&answer, texts_first, &text[..end], template, extent == Extent::Whole, on);
         self.report_odd(odd, &text[..end], on);
         Ok(end)
@@ -176,7 +191,7 @@ impl Objects {
     }
 
     fn not_a(&self, what: &str, why: &str, bytes: &[u8]) -> String {
-        format!("not a {} {what}: {why}: {}", self.kind.name(), excerpt(bytes))
+        format!("not a {} {what}: {why}: {}", self.name, excerpt(bytes))
     }
 }
 
@@ -230,9 +245,9 @@ mod tests {
 
     #[test]
     fn a_steady_stream_is_read_by_the_template() {
-        for (kind, before, after, more) in [
+        for (form, before, after, more) in [
             (
-                EndpointKind::Chat,
+                ObjectForm::Choices { texts_first: false },
                 r#"{"id":"a","choices":[{"index":0,"delta":{"content":"#,
                 r#"},"finish_reason":null}]}"#,
                 [
@@ -241,13 +256,13 @@ mod tests {
                 ],
             ),
             (
-                EndpointKind::Generate,
+                ObjectForm::Generated,
                 r#"{"model_name":"m","text_output":"#,
                 r#","sequence_length":1}"#,
                 [r#"{"text_output":"x","finish_reason":"stop"}"#, r#"{"text_output":"x"}"#],
             ),
         ] {
-            let mut objects = Objects::new(kind, generate::TEXT_OUTPUT.to_owned());
+            let mut objects = Objects::new("chat", form, true, generate::TEXT_OUTPUT.to_owned());
             let chunk = |text: &str| format!("{before}\"{text}\"{after}").into_bytes();
             let read = |objects: &mut Objects, data: &[u8]| objects.data(data, false, &mut |_| {}).unwrap();
             read(&mut objects, &chunk("one"));

@@ -6,8 +6,9 @@ use crate::args::values::{at_least_one, at_least_zero, limit, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::{ConnectionPolicy, LengthField};
+use streamgauge_core::plan::{ConnectionPolicy, EndpointKind, LengthField};
 use streamgauge_report::sinks::{self, Format};
+use streamgauge_wire::endpoints::{self, EndpointSpec};
 
 /// Arguments of `profile`.
 #[derive(Args, Debug)]
@@ -18,9 +19,9 @@ pub struct ProfileArgs {
     /// How a prompt gets its model when there are several
     #[arg(long, value_enum, default_value = "round_robin", help_heading = "Endpoint")]
     pub model_selection_strategy: Selection,
-    /// Shape of requests and answers: chat, completions, kserve (gRPC) or generate [default: chat, or kserve with --service-kind triton]
-    #[arg(long, value_name = "TYPE", value_parser = endpoint_type, help_heading = "Endpoint")]
-    pub endpoint_type: Option<streamgauge_core::plan::EndpointKind>,
+    #[arg(long, value_name = "TYPE", value_parser = endpoint_type, help = endpoint_types(), help_heading = "Endpoint")]
+    #[allow(missing_docs)] // The help is made from the list of endpoints.
+    pub endpoint_type: Option<EndpointKind>,
     /// Path of the endpoint, where it is not the usual one
     #[arg(long, visible_alias = "custom-endpoint", value_name = "PATH", help_heading = "Endpoint")]
     pub endpoint: Option<String>,
@@ -261,15 +262,23 @@ fn connections(text: &str) -> Result<ConnectionPolicy, String> {
     }
 }
 
-fn endpoint_type(text: &str) -> Result<streamgauge_core::plan::EndpointKind, String> {
-    use streamgauge_core::plan::EndpointKind::{Chat, Completions, Generate, KserveGrpc};
-    match text {
-        "chat" => Ok(Chat),
-        "completions" => Ok(Completions),
-        "kserve" => Ok(KserveGrpc),
-        "generate" => Ok(Generate),
-        _ => Err("this endpoint type is not available; accepted: chat, completions, kserve, generate".to_owned()),
-    }
+/// The endpoints that have a name on the command line.
+fn public_endpoints() -> impl Iterator<Item = &'static EndpointSpec> {
+    endpoints::all().filter(|spec| spec.has_public_name)
+}
+
+fn endpoint_type(text: &str) -> Result<EndpointKind, String> {
+    let has_name = |spec: &&EndpointSpec| spec.name() == text || spec.aliases.contains(&text);
+    public_endpoints().find(has_name).map(|spec| spec.kind).ok_or_else(|| {
+        let accepted: Vec<_> = public_endpoints().map(EndpointSpec::name).collect();
+        format!("this endpoint type is not available; accepted: {}", accepted.join(", "))
+    })
+}
+
+/// The help of `--endpoint-type`, with the name of each endpoint and what it is.
+fn endpoint_types() -> String {
+    let listed: Vec<_> = public_endpoints().map(|spec| format!("{} ({})", spec.name(), spec.summary)).collect();
+    format!("Kind of endpoint: {} [default: chat, or kserve with --service-kind triton]", listed.join(", "))
 }
 
 fn length_field(text: &str) -> Result<LengthField, String> {

@@ -10,6 +10,7 @@ use streamgauge_core::plan::{
     Balance, Endpoint, EndpointKind, Header, HeaderValue, Identity, ModelSelection, Target, Trust,
 };
 use streamgauge_core::secrets::{is_harmless, shown_url};
+use streamgauge_wire::endpoints::{self, OutputLength, spec};
 
 /// Where servers are looked for.
 const DEFAULT_URL: &str = "http://localhost:8000";
@@ -31,11 +32,15 @@ pub fn endpoint(
     let kind = kserve::kind(args)?;
     let kserve = kserve::kserve(args, kind)?;
     let (target, others, path) = destinations(args, kind)?;
-    let streaming = args.streaming || args.sim;
+    let capabilities = spec(kind).capabilities;
+    if args.streaming && !capabilities.streams {
+        bail!("--streaming: {} answers in one piece; leave it out", kind.name());
+    }
+    let streaming = capabilities.streams && (args.streaming || args.sim);
     if args.model.iter().any(|name| name.trim().is_empty()) {
         bail!("--model: a name is empty; give names that the server knows, or leave it out");
     }
-    if kind.is_kserve() && !args.sim && args.model.len() != 1 {
+    if capabilities.describes_models && !args.sim && args.model.len() != 1 {
         bail!("--model: a request of Triton's kind needs its model's name; give one");
     }
     useless(args, kind, streaming)?;
@@ -55,13 +60,16 @@ pub fn endpoint(
             Some(UrlStrategy::LeastInFlight) => Balance::LeastInFlight,
         },
         path,
-        models: if kind.is_kserve() && args.model.is_empty() { vec![SIM_MODEL.to_owned()] } else { args.model.clone() },
+        models: match args.model.is_empty() && capabilities.describes_models {
+            true => vec![SIM_MODEL.to_owned()],
+            false => args.model.clone(),
+        },
         model_selection: match args.model_selection_strategy {
             Selection::RoundRobin => ModelSelection::RoundRobin,
             Selection::Random => ModelSelection::Random,
         },
         streaming,
-        ask_usage: streaming && !kind.is_kserve() && !args.no_usage,
+        ask_usage: streaming && capabilities.usage && !args.no_usage,
         continuous_usage: args.continuous_usage,
         length_field: args.max_tokens_field.unwrap_or_default(),
         headers: headers(args, env, notes)?,
@@ -81,13 +89,18 @@ pub fn endpoint(
 
 /// Refuses flags about members that the bodies of such an endpoint do not have.
 fn useless(args: &ProfileArgs, kind: EndpointKind, streaming: bool) -> Result<()> {
+    let capabilities = spec(kind).capabilities;
+    let has_length_field = capabilities.output_length.has_member();
     let flags = [
-        ("--no-usage", args.no_usage),
-        ("--continuous-usage", args.continuous_usage),
-        ("--max-tokens-field", args.max_tokens_field.is_some()),
+        ("--no-usage", args.no_usage, capabilities.usage),
+        ("--continuous-usage", args.continuous_usage, capabilities.usage),
+        ("--max-tokens-field", args.max_tokens_field.is_some(), has_length_field),
     ];
-    match flags.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) if kind.is_kserve() => {
+    if args.osl.is_some() && capabilities.output_length == OutputLength::Never {
+        bail!("--osl: a request to {} has no output length to ask for; leave it out", kind.name());
+    }
+    match flags.into_iter().find(|(_, given, _)| *given).map(|(flag, _, belongs)| (flag, belongs)) {
+        Some((flag, false)) => {
             bail!("{flag} belongs to chat and completions; leave it out, or measure one of those")
         }
         Some((flag @ ("--no-usage" | "--continuous-usage"), _)) if !streaming => {
@@ -104,7 +117,7 @@ fn useless(args: &ProfileArgs, kind: EndpointKind, streaming: bool) -> Result<()
 
 /// Servers and their path: of each `--url`, which may have a path in front of the endpoint's, and of `--endpoint`.
 fn destinations(args: &ProfileArgs, kind: EndpointKind) -> Result<(Target, Vec<Target>, String)> {
-    let usual = if kind == EndpointKind::KserveGrpc { DEFAULT_GRPC_URL } else { DEFAULT_URL };
+    let usual = if spec(kind).is_grpc() { DEFAULT_GRPC_URL } else { DEFAULT_URL };
     let (first, path) = destination(args, kind, args.url.first().map_or(usual, String::as_str))?;
     let mut others = Vec::new();
     for url in args.url.iter().skip(1) {
@@ -128,7 +141,8 @@ fn destinations(args: &ProfileArgs, kind: EndpointKind) -> Result<(Target, Vec<T
 fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Target, String)> {
     let Location { target, path: base, query } = url::location("--url", url)?;
     let base = base.trim_end_matches('/');
-    if kind == EndpointKind::KserveGrpc {
+    let spec = spec(kind);
+    if spec.is_grpc() {
         // The path is the call's, which the model decides.
         if let Some(path) = args.endpoint.as_deref().or((!base.is_empty()).then_some(base)) {
             bail!("`{path}`: gRPC has no path to choose; leave out --endpoint, and give --url as HOST:PORT");
@@ -137,34 +151,29 @@ fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Tar
     }
     let usual = match &args.endpoint {
         Some(path) => format!("/{}", path.trim_start_matches([' ', '/'])),
-        None => kind.default_path(
+        None => spec.default_path(
             args.model.first().map_or(SIM_MODEL, String::as_str),
             args.triton.model_version.as_deref(),
-            args.streaming || args.sim,
+            spec.capabilities.streams && (args.streaming || args.sim),
         ),
     };
-    let path = match url::behind(base, &usual) {
-        Some(_) if args.endpoint.is_none() && is_of_another(kind, base) => {
-            let other = if kind == EndpointKind::Chat { "completions" } else { "chat" };
+    let other = another(kind, base);
+    let behind = url::behind(base, &usual);
+    let path = match (behind, other) {
+        (behind, Some(other)) if behind.is_none() || args.endpoint.is_none() => {
             bail!(
                 "--url {}: this is the path of {other}; give --endpoint-type {other}, or the URL without it",
                 shown_url(url)
             )
         }
-        None if is_of_another(kind, base) => {
-            bail!(
-                "--url {}: this is the path of chat; give --endpoint-type chat, or the URL without it",
-                shown_url(url)
-            )
-        }
-        None => query.as_ref().map_or(base.to_owned(), |query| format!("{base}?{query}")),
-        Some(_) if query.is_some() => {
+        (None, _) => query.as_ref().map_or(base.to_owned(), |query| format!("{base}?{query}")),
+        (Some(_), _) if query.is_some() => {
             bail!(
                 "--url {}: a query is not taken here; put it into --endpoint, such as --endpoint '{usual}?NAME=VALUE'",
                 shown_url(url)
             )
         }
-        Some(path) => path,
+        (Some(path), _) => path,
     };
     match path.parse::<http::Uri>() {
         Ok(_) => Ok((target, path)),
@@ -172,14 +181,14 @@ fn destination(args: &ProfileArgs, kind: EndpointKind, url: &str) -> Result<(Tar
     }
 }
 
-/// Whether `base` is the whole path of the other OpenAI kind.
-fn is_of_another(kind: EndpointKind, base: &str) -> bool {
-    let is_chat = base.ends_with("/chat/completions");
-    match kind {
-        EndpointKind::Chat => base.ends_with("/completions") && !is_chat,
-        EndpointKind::Completions => is_chat,
-        EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => false,
-    }
+/// The other OpenAI endpoint whose whole path `base` is: of several, the one with the longest path.
+fn another(kind: EndpointKind, base: &str) -> Option<&'static str> {
+    spec(kind).path_behind_version()?;
+    endpoints::all()
+        .filter_map(|spec| Some((spec, spec.path_behind_version().filter(|path| base.ends_with(path))?)))
+        .max_by_key(|(_, path)| path.len())
+        .filter(|(spec, _)| spec.kind != kind)
+        .map(|(spec, _)| spec.name())
 }
 
 fn headers(args: &ProfileArgs, env: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Result<Vec<Header>> {

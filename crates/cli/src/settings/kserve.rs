@@ -7,6 +7,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Backend, KeepAlive, Kserve};
 use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
 use streamgauge_run::{Metrics, Observe};
+use streamgauge_wire::endpoints::spec;
 
 /// The output that holds the text, in both LLM backends and in the generate extension.
 pub const TEXT_OUTPUT: &str = "text_output";
@@ -29,13 +30,14 @@ pub fn kind(args: &ProfileArgs) -> Result<EndpointKind> {
         None if triton || args.triton.backend.is_some() => EndpointKind::KserveGrpc,
         None => EndpointKind::Chat,
     };
-    match (kind.is_kserve(), args.service_kind.as_deref()) {
+    let spec = spec(kind);
+    match (spec.capabilities.describes_models, args.service_kind.as_deref()) {
         (false, Some("triton")) => bail!(
             "--endpoint-type {}: --service-kind triton has kserve and generate; leave out one of the two",
             kind.name()
         ),
         // GenAI-Perf reaches the generate extension as it reaches an OpenAI server.
-        (true, Some("openai")) if kind != EndpointKind::Generate => {
+        (true, Some("openai")) if spec.genai.service_kind != "openai" => {
             bail!("--endpoint-type {}: this is --service-kind triton's; leave out one of the two", kind.name())
         }
         _ => Ok(kind),
@@ -48,11 +50,12 @@ pub fn kind(args: &ProfileArgs) -> Result<EndpointKind> {
 /// A sentence that names a flag which would do nothing.
 pub fn kserve(args: &ProfileArgs, kind: EndpointKind) -> Result<Option<Box<Kserve>>> {
     useless(args, kind)?;
-    if !kind.is_kserve() {
+    let capabilities = spec(kind).capabilities;
+    if !capabilities.describes_models {
         return Ok(None);
     }
     let triton = &args.triton;
-    let backend = (kind != EndpointKind::Generate).then(|| triton.backend.unwrap_or(Backend::TensorrtLlm));
+    let backend = capabilities.tensors.then(|| triton.backend.unwrap_or(Backend::TensorrtLlm));
     Ok(Some(Box::new(Kserve {
         version: triton.model_version.clone(),
         text_output: Some(triton.text_output.clone().unwrap_or_else(|| TEXT_OUTPUT.to_owned())),
@@ -82,7 +85,7 @@ pub fn observe(args: &ProfileArgs, endpoint: &Endpoint) -> Result<Observe> {
         Ok(Metrics { target, path, every })
     });
     Ok(Observe {
-        statistics: endpoint.kind.is_kserve() && !triton.no_server_statistics,
+        statistics: spec(endpoint.kind).capabilities.describes_models && !triton.no_server_statistics,
         composing: triton.bls_composing_models.clone(),
         metrics: metrics.transpose()?,
     })
@@ -93,7 +96,7 @@ fn useless(args: &ProfileArgs, kind: EndpointKind) -> Result<()> {
     let triton = &args.triton;
     let grpc = "gRPC (--service-kind triton)";
     let any = "Triton (--service-kind triton, or --endpoint-type generate)";
-    let is_grpc = kind == EndpointKind::KserveGrpc;
+    let (is_grpc, is_any) = (spec(kind).is_grpc(), spec(kind).capabilities.describes_models);
     let flags = [
         ("--backend", triton.backend.is_some(), is_grpc, grpc),
         ("--request-parameter", !triton.request_parameter.is_empty(), is_grpc, grpc),
@@ -101,10 +104,10 @@ fn useless(args: &ProfileArgs, kind: EndpointKind) -> Result<()> {
         ("--streams-per-channel", triton.streams_per_channel.is_some(), is_grpc, grpc),
         ("--grpc-keepalive-time", triton.grpc_keepalive_time.is_some(), is_grpc, grpc),
         ("--text-output", triton.text_output.is_some(), is_grpc, grpc),
-        ("--model-version", triton.model_version.is_some(), kind.is_kserve(), any),
-        ("--bls-composing-models", !triton.bls_composing_models.is_empty(), kind.is_kserve(), any),
-        ("--no-server-statistics", triton.no_server_statistics, kind.is_kserve(), any),
-        ("--collect-metrics", triton.collect_metrics, kind.is_kserve(), any),
+        ("--model-version", triton.model_version.is_some(), is_any, any),
+        ("--bls-composing-models", !triton.bls_composing_models.is_empty(), is_any, any),
+        ("--no-server-statistics", triton.no_server_statistics, is_any, any),
+        ("--collect-metrics", triton.collect_metrics, is_any, any),
     ];
     match flags.into_iter().find(|(_, given, belongs, _)| *given && !belongs) {
         Some((flag, _, _, what)) => bail!("{flag} belongs to {what}; leave it out, or measure that"),

@@ -14,14 +14,15 @@ use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
-    Acknowledge, Endpoint, EndpointKind, ExportLevel, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Stamps,
-    Timeouts, TokenCount, Transport, Warmup,
+    Acknowledge, Endpoint, ExportLevel, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Stamps, Timeouts,
+    TokenCount, Transport, Warmup,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_report::Style;
 use streamgauge_run::{Level, RunSpec, TENSORRT_LLM_OUTPUT};
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Confidence, Goodput, Grade};
+use streamgauge_wire::endpoints::{self, EndpointSpec, spec};
 
 /// Different prompts, unless told otherwise.
 const PROMPTS: u32 = 100;
@@ -62,16 +63,20 @@ impl Settings {
         }
         checks::flags(&args)?;
         let endpoint = endpoint::endpoint(&args, env, &mut notes)?;
-        if endpoint.kind != EndpointKind::Completions && args.batch_size > 1 {
+        let capabilities = spec(endpoint.kind).capabilities;
+        if !capabilities.batches && args.batch_size > 1 {
+            let others: Vec<_> =
+                endpoints::all().filter(|spec| spec.capabilities.batches).map(EndpointSpec::name).collect();
             bail!(
-                "--batch-size {}: {} takes one text a request; give 1, or --endpoint-type completions",
+                "--batch-size {}: {} takes one text a request; give 1, or --endpoint-type {}",
                 args.batch_size,
-                endpoint.kind.name()
+                endpoint.kind.name(),
+                others.join(" or ")
             );
         }
         let observe = kserve::observe(&args, &endpoint)?;
         let goodput = goodput(&args.goodput, endpoint.streaming)?;
-        if !endpoint.streaming && !endpoint.kind.is_kserve() {
+        if !endpoint.streaming && capabilities.streams && !capabilities.describes_models {
             notes.push("without --streaming an answer comes in one piece: TTFT and ITL are not measured".to_owned());
         }
         if !args.sim {

@@ -16,8 +16,9 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::kserve::{KeepAlive, Kserve};
-use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_core::plan::Endpoint;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_wire::endpoints::{calls_stream, spec};
 use tokio::sync::Mutex;
 use tokio::time::Sleep;
 
@@ -40,8 +41,8 @@ impl Rule {
     /// That of `endpoint`, where it speaks gRPC.
     pub fn of(endpoint: &Endpoint) -> Option<Rule> {
         let kserve = endpoint.kserve.as_deref();
-        (endpoint.kind == EndpointKind::KserveGrpc).then(|| Rule {
-            streaming: endpoint.calls_stream(),
+        spec(endpoint.kind).is_grpc().then(|| Rule {
+            streaming: calls_stream(endpoint),
             slots: kserve.map_or(1, |kserve: &Kserve| kserve.streams_per_channel.max(1)),
             keep_alive: kserve.and_then(|kserve| kserve.keep_alive),
         })

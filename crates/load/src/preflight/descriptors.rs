@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use streamgauge_core::plan::RunPlan;
+use streamgauge_wire::endpoints::spec;
 
 /// What the program has open beside its load threads: 17 were counted in a run (standard streams, artifacts, the threads that
 /// watch signals), and some are opened for a moment (the files that are read at the end, a look-up of a name).
@@ -20,7 +21,7 @@ const TABLE: u64 = 16 * 1024;
 
 /// Descriptors that a run of `plan` needs beside its streams, whose connections have so many ends in this process.
 pub(crate) fn others(plan: &RunPlan, ends: u64) -> u64 {
-    let observers = if plan.endpoint.kind.is_kserve() { OBSERVERS } else { 0 };
+    let observers = if spec(plan.endpoint.kind).capabilities.describes_models { OBSERVERS } else { 0 };
     let simulated = if ends > 1 { SIMULATED } else { 0 };
     PROGRAM + u64::from(plan.transport.threads) * THREAD + observers + simulated
 }

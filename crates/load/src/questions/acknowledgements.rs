@@ -14,7 +14,6 @@ use crate::slot::Slot;
 use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
-use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::{DelayedAcks, Phase, Record};
 
 /// The shortest time from the head to the first event that a delayed acknowledgement explains: Linux waits at least 40 ms, counted
@@ -38,7 +37,7 @@ const STRAYS: usize = 1;
 /// # Errors
 /// When this machine cannot even try.
 pub fn delayed_acks(job: &Arc<Job>, probe: &Record) -> Result<Option<DelayedAcks>, ProbeError> {
-    if job.plan.endpoint.kind == EndpointKind::KserveGrpc {
+    if job.codec.spec().is_grpc() {
         // A record of gRPC does not tell the head from the first message.
         return Ok(None);
     }
@@ -103,7 +102,7 @@ pub(crate) fn trial(job: &Arc<Job>, acks: Acks) -> Result<Record, ProbeError> {
         let ticket = Ticket::at_once(0, job.clock.now());
         let mut slot = Slot::new(job.clone(), 0, 0, Rc::default(), Rc::default(), Rc::default());
         // A server that counts requests must be done with them before its counters are read.
-        if !job.plan.endpoint.kind.is_kserve() {
+        if !job.codec.spec().capabilities.describes_models {
             slot.stop_at_first_output();
         }
         slot.set_acks(acks);

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{ModelInfo, ModelStatistics, ServerInfo};
-use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_core::plan::Endpoint;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::text::{LONGEST_MESSAGE, clip, one_line};
+use streamgauge_wire::endpoints::{TransportKind, spec};
 use streamgauge_wire::grpc::{Messages, framed};
 use streamgauge_wire::kserve::{self, Call, KserveError, Protocol};
 use streamgauge_wire::server_message;
@@ -68,9 +69,9 @@ impl Client {
     /// # Errors
     /// When this machine cannot ask, or a header of the endpoint cannot be sent.
     pub fn new(endpoint: &Endpoint, routes: &Routes, clock: SystemClock, limit: Nanos) -> Result<Client, ProbeError> {
-        let (protocol, content_type) = match endpoint.kind {
-            EndpointKind::KserveGrpc => (Protocol::Grpc, "application/grpc"),
-            _ => (Protocol::Http, "application/json"),
+        let (protocol, content_type) = match spec(endpoint.kind).transport {
+            TransportKind::Grpc => (Protocol::Grpc, "application/grpc"),
+            TransportKind::Http1 => (Protocol::Http, "application/json"),
         };
         Ok(Client {
             connection: None,

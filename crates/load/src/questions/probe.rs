@@ -73,7 +73,7 @@ pub fn probe(job: Arc<Job>, control: &Control, mut on_wait: impl FnMut(Waiting))
         // Number 0 goes to the first server by either rule.
         let ticket = Ticket::at_once(0, begun);
         let (end, tally) = (Rc::new(LocalEnd::default()), Rc::new(Tally::default()));
-        let is_counted = job.plan.endpoint.kind.is_kserve();
+        let is_counted = job.codec.spec().capabilities.describes_models;
         let mut slot = Slot::new(job, 0, 0, end.clone(), tally.clone(), Rc::default());
         if !is_counted {
             slot.stop_at_first_output();

@@ -9,7 +9,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::Path;
 use std::sync::Arc;
-use streamgauge_core::plan::{Endpoint, EndpointKind, Identity, Trust};
+use streamgauge_core::plan::{Endpoint, Identity, Trust};
+use streamgauge_wire::endpoints::spec;
 use thiserror::Error;
 
 /// Why no TLS configuration could be made.
@@ -75,7 +76,7 @@ pub fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TlsError>
             builder.with_client_auth_cert(chain, key).map_err(|error| no_key(identity, error.to_string()))?
         }
     };
-    if endpoint.kind == EndpointKind::KserveGrpc {
+    if spec(endpoint.kind).is_grpc() {
         config.alpn_protocols = vec![b"h2".to_vec()];
     }
     Ok(Arc::new(config))

@@ -12,6 +12,7 @@ use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::prompt::{Content, Payload, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Stage};
 use streamgauge_core::tensor::{Datatype, Tensor};
+use streamgauge_wire::endpoints::spec;
 use streamgauge_wire::proto::{ModelInferResponse, ModelStreamInferResponse};
 
 /// A request with one input of text.
@@ -37,7 +38,7 @@ pub fn streams(server: &GrpcServer) -> Trial {
         ..Kserve::default()
     };
     let mut trial = Trial::at(server.addr()).kind(EndpointKind::KserveGrpc).prompts(vec![prompt("two words")]);
-    trial.plan.endpoint.path = EndpointKind::KserveGrpc.default_path("", None, true);
+    trial.plan.endpoint.path = spec(EndpointKind::KserveGrpc).default_path("", None, true);
     trial.plan.endpoint.kserve = Some(Box::new(kserve));
     trial
 }
@@ -45,7 +46,7 @@ pub fn streams(server: &GrpcServer) -> Trial {
 /// A run of calls, each with one answer.
 pub fn calls(server: &GrpcServer) -> Trial {
     let mut trial = streams(server).streaming(false);
-    trial.plan.endpoint.path = EndpointKind::KserveGrpc.default_path("", None, false);
+    trial.plan.endpoint.path = spec(EndpointKind::KserveGrpc).default_path("", None, false);
     change(&mut trial, |kserve| kserve.decoupled = false);
     trial
 }

@@ -14,6 +14,7 @@ use streamgauge_core::record::{FailureClass, Stage};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_load::{AskError, Client};
 use streamgauge_sim::{Service, Sim};
+use streamgauge_wire::endpoints::spec;
 use streamgauge_wire::kserve::Call;
 use streamgauge_wire::proto::ModelMetadataResponse;
 use streamgauge_wire::proto::model_metadata_response::TensorMetadata;
@@ -45,7 +46,7 @@ fn sum() -> Prompt {
 
 fn at(server: &Sim, kind: EndpointKind, streaming: bool, prompt: Prompt) -> Trial {
     let mut trial = Trial::at(server.addr()).kind(kind).streaming(streaming);
-    trial.plan.endpoint.path = kind.default_path(&prompt.model, None, streaming);
+    trial.plan.endpoint.path = spec(kind).default_path(&prompt.model, None, streaming);
     let kserve = Kserve {
         decoupled: prompt.model == "ensemble",
         text_output: (prompt.model == "ensemble").then(|| "text_output".to_owned()),

@@ -15,6 +15,7 @@ use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, S
 use streamgauge_core::stop::StopRule;
 use streamgauge_load::{Control, DialogueTurn, Finished, Input, Job, NoRoute, Routes};
 use streamgauge_wire::Codec;
+use streamgauge_wire::endpoints::spec;
 
 /// A run before it starts. Without further words: one streamed chat request in one slot on one thread.
 #[derive(Clone)]
@@ -52,7 +53,7 @@ impl Trial {
 
     pub fn kind(mut self, kind: EndpointKind) -> Trial {
         self.plan.endpoint.kind = kind;
-        self.plan.endpoint.path = kind.default_path("", None, false);
+        self.plan.endpoint.path = spec(kind).default_path("", None, false);
         self
     }
 

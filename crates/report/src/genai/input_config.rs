@@ -5,8 +5,9 @@ use super::names;
 use serde_json::{Map, Value, json};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Arrivals, Growth, Load};
-use streamgauge_core::plan::{Endpoint, EndpointKind, Length, ModelSelection, PromptPlan, RunPlan};
+use streamgauge_core::plan::{Endpoint, Length, ModelSelection, PromptPlan, RunPlan};
 use streamgauge_core::stop::{StopRule, Window};
+use streamgauge_wire::endpoints::spec;
 
 /// The whole block.
 pub(crate) fn build(plan: &RunPlan) -> Value {
@@ -44,7 +45,8 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    let (target, tensors) = (&endpoint.target, endpoint.kind.has_tensors());
+    let spec = spec(endpoint.kind);
+    let (target, tensors) = (&endpoint.target, spec.capabilities.tensors);
     // Its default, also where none is meant.
     let asked = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
     let backend = names::backend(asked.unwrap_or(Backend::TensorrtLlm));
@@ -62,13 +64,8 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         // That tool shows what was typed; a scheme is worth showing only where it is not the usual one.
         "url": if target.tls { target.to_string() } else { target.authority() },
         "grpc_method": "",
-        "service_kind": if tensors { "triton" } else { "openai" },
-        "output_format": match endpoint.kind {
-            EndpointKind::Chat => "openai_chat_completions",
-            EndpointKind::Completions => "openai_completions",
-            EndpointKind::Generate => "triton_generate",
-            EndpointKind::KserveGrpc | EndpointKind::KserveHttp => backend,
-        },
+        "service_kind": spec.genai.service_kind,
+        "output_format": spec.genai.output_format.unwrap_or(backend),
     })
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{self, BufRead, Write};
 use streamgauge_core::plan::EndpointKind;
+use streamgauge_wire::endpoints::spec;
 
 /// The name of the file.
 pub const INPUTS: &str = "inputs.json";
@@ -14,7 +15,7 @@ pub const INPUTS: &str = "inputs.json";
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(out: impl Write, kind: EndpointKind, inputs: &[Value]) -> io::Result<()> {
-    match kind.has_tensors() {
+    match spec(kind).capabilities.tensors {
         true => indented::write(out, &Inputs { data: inputs.iter().collect() }),
         false => indented::write(out, &Inputs { data: inputs.iter().map(|body| Entry { payload: [body] }).collect() }),
     }
@@ -23,11 +24,7 @@ pub fn write(out: impl Write, kind: EndpointKind, inputs: &[Value]) -> io::Resul
 /// A body as GenAI-Perf writes it into its files, where one text is a list of one: its parser joins the list's texts with blanks,
 /// and would do that with the letters of a text.
 pub fn listed(kind: EndpointKind, mut body: Value) -> Value {
-    let member = match kind {
-        EndpointKind::Completions => "prompt",
-        EndpointKind::Generate => "text_input",
-        _ => return body,
-    };
+    let Some(member) = spec(kind).genai.listed_member else { return body };
     if let Some(text) = body.get_mut(member).filter(|text| text.is_string()) {
         *text = Value::Array(vec![text.take()]);
     }
@@ -39,7 +36,7 @@ pub fn listed(kind: EndpointKind, mut body: Value) -> Value {
 /// # Errors
 /// When `input` cannot be read or is no such file.
 pub fn read(input: impl BufRead, kind: EndpointKind) -> io::Result<Vec<Value>> {
-    if kind.has_tensors() {
+    if spec(kind).capabilities.tensors {
         let inputs: Inputs<Value> = serde_json::from_reader(input)?;
         return Ok(inputs.data);
     }

@@ -5,6 +5,7 @@ use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::text::file_name;
+use streamgauge_wire::endpoints::spec;
 
 /// The directory that GenAI-Perf would make for this run inside the artifact directory:
 /// `{model}[_multi]-openai-{kind}-{stimulus}`, or `{model}[_multi]-triton-{backend}-{stimulus}` where tensors are sent. The model may
@@ -20,10 +21,11 @@ pub(crate) fn subject(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
     let model = endpoint.models.first().map_or(String::new(), |model| file_name(model));
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
-    let service = if endpoint.kind.has_tensors() { "triton" } else { "openai" };
+    let spec = spec(endpoint.kind);
+    let service = spec.genai.service_kind;
     let shape = match endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) {
-        Some(backend) if endpoint.kind.has_tensors() => self::backend(backend),
-        _ => endpoint.kind.name(),
+        Some(backend) if spec.capabilities.tensors => self::backend(backend),
+        _ => spec.name(),
     };
     format!("{model}{multi}-{service}-{shape}-")
 }

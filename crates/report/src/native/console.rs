@@ -12,6 +12,7 @@ use crate::text::table::Table;
 use crate::text::{label, put};
 use streamgauge_core::RunPlan;
 use streamgauge_stats::{Distribution, Interval, Metric, Need, Summary, Use};
+use streamgauge_wire::endpoints::spec;
 
 /// A layout of the console report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,17 +30,18 @@ pub enum Style {
 /// does not fit is left out, and named below it. The styles of 2024 are as wide as they were.
 pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> String {
     let streaming = plan.endpoint.streaming;
+    let title = spec(plan.endpoint.kind).genai.title;
     match style {
         Style::Native => native(plan, summary, width),
         Style::GenaiPerf2024 => {
-            let mut table = table_of_2024("NVIDIA GenAI-Perf | LLM Metrics", streaming, summary);
+            let mut table = table_of_2024(&format!("NVIDIA GenAI-Perf | {title}"), streaming, summary);
             for (metric, name) in Metric::throughputs_of_2024() {
                 table.row(&format!("{name} (per sec)"), system_cells(summary.scalar(metric), COLUMNS.len()));
             }
             table.render()
         }
         Style::GenaiPerf2024Early => {
-            let mut text = table_of_2024("LLM Metrics", streaming, summary).render();
+            let mut text = table_of_2024(title, streaming, summary).render();
             for (metric, name) in Metric::throughputs_of_2024() {
                 // That tool grouped thousands inside the table only.
                 let value = summary.scalar(metric).map_or(NOT_AVAILABLE.into(), |value| format!("{value:.2}"));
@@ -65,7 +67,7 @@ const LEFT_OUT: [&str; 7] = ["±p99", "std", "p75", "min", "±avg", "p90", "max"
 /// Width of labels where the table does not fit otherwise.
 const NARROW_LABELS: usize = 24;
 
-fn table_of_2024(title: &'static str, streaming: bool, summary: &Summary) -> Table {
+fn table_of_2024(title: &str, streaming: bool, summary: &Summary) -> Table {
     let mut table = Table::new(title, [&["Statistic"], &COLUMNS[..]].concat());
     for (metric, name) in Metric::rows_of_2024() {
         if streaming || !metric.needs(Need::Stream) {
@@ -108,7 +110,8 @@ fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
         .collect();
     let mut text = String::new();
     below::verdict(&mut text, &summary.fidelity, width);
-    let (table, left_out) = fitting_table("Streamgauge | LLM Metrics", &rows, summary, width);
+    let title = format!("Streamgauge | {}", spec(plan.endpoint.kind).genai.title);
+    let (table, left_out) = fitting_table(&title, &rows, summary, width);
     text.push_str(&table.render());
     if !left_out.is_empty() {
         put(&mut text, format_args!("left out for want of room: {}; they are in the JSON\n", left_out.join(", ")));
@@ -137,7 +140,7 @@ fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
 }
 
 /// The native table in a width, and the columns that are left out for it: labels are wrapped earlier first.
-fn fitting_table(title: &'static str, rows: &[Metric], summary: &Summary, width: usize) -> (Table, Vec<&'static str>) {
+fn fitting_table(title: &str, rows: &[Metric], summary: &Summary, width: usize) -> (Table, Vec<&'static str>) {
     let new = || Table::new(title, [&["Statistic"], &COLUMNS[..], &OUR_COLUMNS[..]].concat());
     let mut table = filled(new(), rows, summary);
     if table.width() > width {

@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use stamps::WallStamps;
 use std::io::{self, Write};
 use streamgauge_core::load::{Arrivals, Load};
-use streamgauge_core::plan::{EndpointKind, ExportLevel, RunPlan};
+use streamgauge_core::plan::{ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
 use streamgauge_core::{Nanos, Phase, Received, Record};
+use streamgauge_wire::endpoints::spec;
 use values::{push_outputs, push_responses};
 
 pub use values::request_inputs;
@@ -27,13 +28,14 @@ pub const OPENING: &[u8] = br#"{"experiments":["#;
 /// What follows the last experiment of the export of a run of `plan`.
 pub fn closing(plan: &RunPlan) -> Vec<u8> {
     // That tool knows the path of an OpenAI endpoint only.
-    let (service, endpoint) = match plan.endpoint.kind.has_tensors() {
-        true => ("triton", String::new()),
-        false => ("openai", plan.endpoint.shown_path().trim_start_matches('/').to_owned()),
+    let spec = spec(plan.endpoint.kind);
+    let endpoint = match spec.capabilities.tensors {
+        true => String::new(),
+        false => plan.endpoint.shown_path().trim_start_matches('/').to_owned(),
     };
     // The version is what Perf Analyzer's released builds write.
     let mut text = b"],\"version\":\"0.0.0\",\"service_kind\":".to_vec();
-    push_string(&mut text, service);
+    push_string(&mut text, spec.genai.service_kind);
     text.extend_from_slice(b",\"endpoint\":");
     push_string(&mut text, &endpoint);
     text.push(b'}');
@@ -82,7 +84,7 @@ impl<W: Write> ExportWriter<W> {
             raw: false,
             form: Form::new(&plan.endpoint),
             responses_left: MOST_RESPONSES,
-            has_choices: matches!(plan.endpoint.kind, EndpointKind::Chat | EndpointKind::Completions),
+            has_choices: spec(plan.endpoint.kind).capabilities.usage,
             stamps: WallStamps::new(anchor_wall),
             closing: closing(plan),
             line: Vec::new(),

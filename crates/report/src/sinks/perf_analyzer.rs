@@ -7,6 +7,7 @@ use streamgauge_core::plan::{Endpoint, ExportLevel, PERF_ANALYZER};
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_core::stop::Window;
 use streamgauge_core::{Nanos, Received, Record};
+use streamgauge_wire::endpoints::spec;
 use streamgauge_wire::infer_responses;
 
 pub(super) static SINK: SinkKind = SinkKind {
@@ -35,7 +36,7 @@ impl<'a> Export<'a> {
             writer: ExportWriter::new(out, plan, anchor_wall)?,
             inputs: inputs.iter().map(|input| request_inputs(plan.endpoint.kind, input)).collect(),
             is_raw: plan.output.export == ExportLevel::Raw,
-            tensors: plan.endpoint.kind.has_tensors().then(|| plan.endpoint.clone()),
+            tensors: spec(plan.endpoint.kind).capabilities.tensors.then(|| plan.endpoint.clone()),
             window: plan.load.stop.stability.map(|rule| rule.window),
         })
     }

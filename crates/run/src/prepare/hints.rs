@@ -1,8 +1,9 @@
 //! The likely cause of a failure before load, and the flag that mends it: what people are told who made a mistake.
 
-use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
+use streamgauge_core::plan::{Endpoint, Target};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_load::Spoken;
+use streamgauge_wire::endpoints::spec;
 
 /// A failure before load, with what is known of its circumstances.
 pub struct Mishap<'a> {
@@ -28,7 +29,7 @@ pub fn may_be_another_protocol(failure: &Failure) -> bool {
 /// A server with its port, by the scheme of the endpoint's protocol.
 pub fn server(endpoint: &Endpoint) -> String {
     let Target { tls, host, port } = &endpoint.target;
-    let scheme = match (endpoint.kind == EndpointKind::KserveGrpc, tls) {
+    let scheme = match (spec(endpoint.kind).is_grpc(), tls) {
         (true, false) => "grpc",
         (true, true) => "grpcs",
         (false, false) => "http",
@@ -82,7 +83,7 @@ pub fn hint(mishap: &Mishap<'_>) -> Option<String> {
 fn another_protocol(mishap: &Mishap<'_>) -> Option<String> {
     let Target { tls, host, port } = &mishap.endpoint.target;
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let grpc = mishap.endpoint.kind == EndpointKind::KserveGrpc;
+    let grpc = spec(mishap.endpoint.kind).is_grpc();
     // What servers of HTTP with TLS say to HTTP without (nginx, Apache, Go).
     let message = mishap.failure.message.to_ascii_lowercase();
     let says_tls =

@@ -24,6 +24,7 @@ use streamgauge_core::plan::Target;
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve};
 use streamgauge_sim::{Sim, SimConfig};
+use streamgauge_wire::endpoints;
 use triton::Triton;
 
 /// Finds out what is missing in the plan of `spec`, completes it, and returns what all runs of it share.
@@ -40,7 +41,7 @@ pub fn prepare(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Prepa
         let model = only_model(&mut spec.plan, &mut routes, listener)?;
         spec.plan.endpoint.models = vec![model];
     }
-    let triton = match spec.plan.endpoint.kind.is_kserve() {
+    let triton = match endpoints::spec(spec.plan.endpoint.kind).capabilities.describes_models {
         true => Some(Triton::ask(&mut spec.plan, &routes, &spec.observe, listener)?),
         false => None,
     };

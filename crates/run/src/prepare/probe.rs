@@ -13,12 +13,13 @@ use anyhow::{Result, anyhow, bail};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
-use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, LengthField, RunPlan, Timeouts};
+use streamgauge_core::plan::{Endpoint, ExportLevel, LengthField, RunPlan, Timeouts};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, FailureClass, Outcome};
 use streamgauge_core::secrets::{Secrets, shown_url};
 use streamgauge_core::text::clip;
 use streamgauge_load::{Control, Finished, Job, Probed, Routes, Waiting, delayed_acks, probe, spoken};
+use streamgauge_wire::endpoints::{OutputLength, spec};
 use streamgauge_wire::names_field;
 
 /// Characters of an answer that is shown because it is none.
@@ -107,15 +108,15 @@ pub fn settle(
 }
 
 impl Free {
-    fn of(plan: &RunPlan, spec: &RunSpec, prompt: &Prompt) -> Free {
+    fn of(plan: &RunPlan, asked: &RunSpec, prompt: &Prompt) -> Free {
         let endpoint = &plan.endpoint;
         let added = |name: &str| endpoint.extra.contains_key(name);
         let lengths = [LengthField::MaxTokens, LengthField::MaxCompletionTokens].map(LengthField::name);
-        let is_chat = endpoint.kind == EndpointKind::Chat;
+        let servers_differ = spec(endpoint.kind).capabilities.output_length == OutputLength::MemberOfEitherName;
         Free {
             usage: endpoint.ask_usage && !endpoint.continuous_usage && !added("stream_options"),
-            length: is_chat
-                && !spec.chosen_length_field
+            length: servers_differ
+                && !asked.chosen_length_field
                 && prompt.requested_output_tokens.is_some()
                 && !lengths.into_iter().any(added),
         }
@@ -261,7 +262,7 @@ fn move_to(
 /// Refuses an answer without output that has none of what ends an answer either: it is of something else.
 fn is_an_answer(plan: &RunPlan, finished: &Finished) -> Result<()> {
     let record = &finished.record;
-    if record.finish.is_some() || record.usage.is_some() || plan.endpoint.kind.is_kserve() {
+    if record.finish.is_some() || record.usage.is_some() || spec(plan.endpoint.kind).capabilities.describes_models {
         return Ok(());
     }
     let bytes: Vec<u8> =

@@ -8,11 +8,12 @@ use crate::prepare::waiting::Waiting;
 use anyhow::{Error, Result, anyhow, bail};
 use std::sync::Arc;
 use streamgauge_core::clock::{Nanos, SystemClock};
-use streamgauge_core::plan::{EndpointKind, RunPlan};
+use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_core::secrets::{Secrets, shown_url};
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
 use streamgauge_load::{Fetched, ProbeError, Routes, fetch, spoken};
+use streamgauge_wire::endpoints::{self, EndpointSpec};
 use streamgauge_wire::model_ids;
 
 /// How long the list of models may take.
@@ -95,11 +96,11 @@ fn unanswered(plan: &RunPlan, routes: &Routes, error: ProbeError) -> Error {
 /// Where the server of an OpenAI-style endpoint at `path` lists its models.
 fn models_path(path: &str) -> String {
     let path = path.split_once('?').map_or(path, |(path, _)| path).trim_end_matches('/');
-    let of_kind = [EndpointKind::Chat, EndpointKind::Completions]
-        .into_iter()
-        .map(|kind| kind.default_path("", None, false))
-        .find_map(|usual| path.strip_suffix(usual.strip_prefix("/v1").unwrap_or(&usual)));
-    match (of_kind, path.split_once("/v1/")) {
+    // The longest first: the path of chat ends as that of completions does.
+    let mut usual: Vec<&str> = endpoints::all().filter_map(EndpointSpec::path_behind_version).collect();
+    usual.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    let base = usual.into_iter().find_map(|usual| path.strip_suffix(usual));
+    match (base, path.split_once("/v1/")) {
         (Some(base), _) => format!("{base}/models"),
         (None, Some((base, _))) => format!("{base}/v1/models"),
         (None, None) => "/v1/models".to_owned(),

@@ -9,11 +9,12 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use std::sync::Arc;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{Backend, ModelInfo, ServerInfo, TensorFormat, Watched};
-use streamgauge_core::plan::{Endpoint, EndpointKind, Length, RunPlan};
+use streamgauge_core::plan::{Endpoint, Length, RunPlan};
 use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_load::{AskError, Client, Routes, spoken};
 use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
+use streamgauge_wire::endpoints::{calls_stream, spec};
 use streamgauge_wire::kserve::Call;
 
 /// The output tokens that TensorRT-LLM is asked for where nothing else is said, as GenAI-Perf does.
@@ -63,11 +64,11 @@ impl Triton {
         for named in &observe.composing {
             watched.composing.push(by_name(&mut client, named)?);
         }
-        let kind = plan.endpoint.kind;
+        let spec = spec(plan.endpoint.kind);
         if let Some(kserve) = &mut plan.endpoint.kserve {
             kserve.decoupled = model.decoupled;
             if let Some(output) = kserve.text_output.take_if(|output| !has_text(&model, output))
-                && kind != EndpointKind::Generate
+                && spec.capabilities.tensors
             {
                 let outputs: Vec<_> = model.outputs.iter().map(|output| output.name.as_str()).collect();
                 listener.note(&format!(
@@ -76,14 +77,14 @@ impl Triton {
                 ));
             }
         }
-        if kind == EndpointKind::KserveHttp && model.decoupled {
+        if !spec.capabilities.streams && model.decoupled {
             return Err(usage(anyhow!("model {name} is decoupled, which takes gRPC: give -i grpc --streaming")));
         }
         let endpoint = &mut plan.endpoint;
         if endpoint.path.is_empty() {
-            endpoint.path = kind.default_path(&name, version.as_deref(), endpoint.calls_stream());
+            endpoint.path = spec.default_path(&name, version.as_deref(), calls_stream(endpoint));
         }
-        if kind == EndpointKind::Generate {
+        if !spec.capabilities.tensors {
             generate(plan, &model, listener)?;
         }
         let statistics = observe.statistics && server.extensions.iter().any(|extension| extension == "statistics");
@@ -98,7 +99,7 @@ impl Triton {
         let endpoint = &plan.endpoint;
         let backend = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
         // The generate extension takes texts, which the codec words for the backend.
-        let Some(backend) = backend.filter(|_| endpoint.kind != EndpointKind::Generate) else { return Ok(prompt) };
+        let Some(backend) = backend.filter(|_| spec(endpoint.kind).capabilities.tensors) else { return Ok(prompt) };
         if let Payload::Members(members) = &prompt.payload {
             let names: Vec<_> = members.keys().map(String::as_str).collect();
             return Err(usage(anyhow!(
@@ -149,9 +150,10 @@ fn without_extensions(
     listener: &Arc<dyn Listener>,
 ) -> Result<()> {
     let endpoint = &mut plan.endpoint;
+    let spec = spec(endpoint.kind);
     let has = |extension: &str| server.extensions.iter().any(|known| known == extension);
     if model.without_config {
-        if endpoint.kind == EndpointKind::KserveGrpc && endpoint.streaming {
+        if spec.is_grpc() && endpoint.streaming {
             return Err(usage(anyhow!(
                 "the server ({} {}) has no ModelConfig call, so it is not Triton: nothing says which message of its ModelStreamInfer is a request's last; leave out --streaming, or measure its OpenAI endpoint with --endpoint-type chat",
                 server.name,
@@ -169,7 +171,9 @@ fn without_extensions(
             )));
         }
     }
-    if let (EndpointKind::KserveHttp, Some(kserve)) = (endpoint.kind, &mut endpoint.kserve)
+    if let Some(kserve) = &mut endpoint.kserve
+        && spec.capabilities.tensors
+        && !spec.is_grpc()
         && !has(BINARY_TENSORS)
         && (kserve.input_format, kserve.output_format) != (TensorFormat::Json, TensorFormat::Json)
     {

@@ -3,6 +3,7 @@
 use super::tests::{chat, endpoint, output, owned, stream, whole};
 use super::*;
 use proptest::prelude::*;
+use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::{Event, OutputKind, Usage};
 
 fn text(text: &str) -> String {

@@ -4,13 +4,15 @@ use super::*;
 use crate::limits::MAX_BODY;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde_json::json;
+use streamgauge_core::plan::{EndpointKind, LengthField};
 use streamgauge_core::prompt::Content;
 use streamgauge_core::{Event, OutputKind};
 
 pub(super) fn endpoint(kind: EndpointKind, streaming: bool) -> Endpoint {
     Endpoint {
         kind,
-        path: kind.default_path("", None, false),
+        path: crate::endpoints::spec(kind).default_path("", None, false),
         models: vec!["tinychat".into()],
         streaming,
         ask_usage: false,

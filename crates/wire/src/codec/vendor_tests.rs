@@ -1,8 +1,8 @@
 //! The members under which vendors send text, thinking and calls of tools, each as its interface documents it.
 
 use super::tests::{chat, output, stream, whole};
-use super::*;
 use streamgauge_core::OutputKind::{Reasoning, Text, ToolCall};
+use streamgauge_core::plan::EndpointKind;
 
 fn delta(members: &str) -> Vec<String> {
     chat(&format!(r#"{{"choices":[{{"index":0,"delta":{{{members}}}}}]}}"#))

@@ -24,7 +24,7 @@ const KINDS: [EndpointKind; 4] =
 fn codec(kind: EndpointKind) -> Codec {
     let endpoint = Endpoint {
         kind,
-        path: kind.default_path("", None, false),
+        path: streamgauge_wire::endpoints::spec(kind).default_path("", None, false),
         models: vec!["tiny".into()],
         kserve: Some(Box::new(Kserve { text_output: Some("text_output".into()), ..Kserve::default() })),
         ..streamgauge_testing::endpoint()

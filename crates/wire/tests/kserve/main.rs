@@ -14,6 +14,7 @@ use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_core::prompt::{Content, Payload, Prompt};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_core::{Event, OutputKind};
+use streamgauge_wire::endpoints::spec;
 use streamgauge_wire::{AnswerTo, Codec};
 
 /// Without `streaming` one of a model that is not decoupled: others are called over a stream all the same.
@@ -21,7 +22,7 @@ fn endpoint(kind: EndpointKind, streaming: bool, kserve: Kserve) -> Endpoint {
     let kserve = Kserve { decoupled: kserve.decoupled && streaming, ..kserve };
     Endpoint {
         kind,
-        path: kind.default_path("m", None, streaming),
+        path: spec(kind).default_path("m", None, streaming),
         models: vec!["m".into()],
         streaming,
         ask_usage: false,

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use streamgauge_core::Nanos;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::load::{Arrivals, Load};
-use streamgauge_core::plan::{EndpointKind, RunPlan};
+use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Client, Limits, forecast};
@@ -28,6 +28,7 @@ use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, cs
 use streamgauge_run::{GivenInputs, LIMIT, Listener, Measured, Preparation, Regions, measure, usage, write_summaries};
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Counts, Grade, Summary, Windows};
+use streamgauge_wire::endpoints::{TransportKind, spec};
 use streamgauge_wire::kserve::Call;
 
 /// A run of the tool: what is known, and what has come of it.
@@ -242,9 +243,9 @@ fn shown(task: &Task, known: Known) -> report::Settings {
             ServiceKind::Openai => report::Service::OpenAi,
             ServiceKind::Triton => report::Service::Triton,
         },
-        protocol: match task.settings.spec.plan.endpoint.kind {
-            EndpointKind::KserveGrpc => report::Protocol::Grpc,
-            _ => report::Protocol::Http,
+        protocol: match spec(task.settings.spec.plan.endpoint.kind).transport {
+            TransportKind::Grpc => report::Protocol::Grpc,
+            TransportKind::Http1 => report::Protocol::Http,
         },
         warmup: task.measure.warmup,
         mode: match task.measure.requests {

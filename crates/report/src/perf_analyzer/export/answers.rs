@@ -5,7 +5,8 @@
 //! reasoning and tool calls, which it would not see, stand as content.
 
 use crate::text::compact::push_escaped;
-use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_core::plan::Endpoint;
+use streamgauge_wire::endpoints::{ResponseForm, ResponseForms, spec};
 
 /// Most responses with a text of their own in one run's export, some 130 MB of a chat's. Writing them costs the client as much as half of its
 /// other work where streams are saturated, and a fifth more of a run up to this bound. Later answers stand whole in one
@@ -15,8 +16,8 @@ pub(super) const MOST_RESPONSES: usize = 1 << 20;
 /// How a response with a text stands in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Form {
-    before: &'static str,
-    after: &'static str,
+    before: String,
+    after: String,
     /// What stands between the texts of two responses.
     between: String,
     /// Whether the text is inside a document that is itself a text of the file.
@@ -26,31 +27,21 @@ pub(super) struct Form {
 impl Form {
     /// The form of answers of that endpoint; none where it has no text.
     pub fn new(endpoint: &Endpoint) -> Option<Form> {
-        let (before, after) = match (endpoint.kind, endpoint.streaming) {
-            (EndpointKind::Chat, true) => (
-                r#"{"response":"data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\""#,
-                r#"\"}}]}\n\n"}"#,
-            ),
-            (EndpointKind::Chat, false) => (
-                r#"{"response":"{\"object\":\"chat.completion\",\"choices\":[{\"message\":{\"content\":\""#,
-                r#"\"}}]}"}"#,
-            ),
-            (EndpointKind::Completions, true) => {
-                (r#"{"response":"data: {\"object\":\"text_completion\",\"choices\":[{\"text\":\""#, r#"\"}]}\n\n"}"#)
+        let spec = spec(endpoint.kind);
+        let is_nested = !spec.capabilities.tensors;
+        let (before, after) = match spec.genai.response {
+            Some(ResponseForms { stream, whole }) => {
+                let ResponseForm { before, after } = if endpoint.streaming { stream } else { whole };
+                (format!(r#"{{"response":"{}"#, escaped(before)), format!(r#"{}"}}"#, escaped(after)))
             }
-            (EndpointKind::Completions, false) => {
-                (r#"{"response":"{\"object\":\"text_completion\",\"choices\":[{\"text\":\""#, r#"\"}]}"}"#)
-            }
-            (EndpointKind::Generate, true) => (r#"{"response":"data: {\"text_output\":\""#, r#"\"}\n\n"}"#),
-            (EndpointKind::Generate, false) => (r#"{"response":"{\"text_output\":\""#, r#"\"}"}"#),
-            (kind, _) if kind.has_tensors() => {
+            None if is_nested => return None,
+            None => {
                 endpoint.kserve.as_ref().filter(|kserve| kserve.text_output.is_some())?;
-                (r#"{"text_output":""#, r#""}"#)
+                (r#"{"text_output":""#.to_owned(), r#""}"#.to_owned())
             }
-            _ => return None,
         };
         let between = format!("{after},{before}");
-        Some(Form { before, after, between, is_nested: !endpoint.kind.has_tensors() })
+        Some(Form { before, after, between, is_nested })
     }
 
     /// Appends one response for each of `texts`, of which there is at least one. `are_plain` says that no text needs an escape.
@@ -85,6 +76,14 @@ impl Form {
     }
 }
 
+/// `text` as it stands inside a JSON string.
+fn escaped(text: &str) -> String {
+    let mut out = Vec::new();
+    push_escaped(&mut out, text);
+    // What was escaped byte by byte from UTF-8 is UTF-8.
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Whether a JSON string holds `text` as it is, without an escape.
 pub(super) fn is_plain(text: &str) -> bool {
     // Without a way out of the loop the compiler looks at many bytes at once.
@@ -96,6 +95,7 @@ mod tests {
     use super::*;
     use crate::testing::plan;
     use serde_json::{Value, json};
+    use streamgauge_core::plan::EndpointKind;
 
     fn response(kind: EndpointKind, streaming: bool, text: &str) -> Value {
         let mut endpoint = plan(kind).endpoint;

@@ -4,6 +4,7 @@ use crate::text::compact::{self, push_escaped, push_float, push_int, push_string
 use serde_json::{Map, Value};
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::RawPiece;
+use streamgauge_wire::endpoints::spec;
 
 /// What a request said, as it stands in the export: an object of its inputs by name. `shown` is what `inputs.json` has of it. A
 /// body is one input, `payload`, as text; tensors are lists of elements, of which one alone stands without its list, and none is
@@ -11,7 +12,7 @@ use streamgauge_core::record::RawPiece;
 pub fn request_inputs(kind: EndpointKind, shown: &Value) -> String {
     let mut out = Vec::new();
     match shown {
-        Value::Object(tensors) if kind.has_tensors() => {
+        Value::Object(tensors) if spec(kind).capabilities.tensors => {
             // The model is no tensor; that tool lets it stand there and does not send it.
             let tensors = tensors.iter().filter(|(name, value)| *name != "model" || !value.is_string());
             push_members(&mut out, tensors, push_tensor);

@@ -1,11 +1,12 @@
 //! Answers as files show them: the outputs of each response, from the bytes as they came.
 
+use crate::endpoints::{Protocol, calls_stream, spec};
 use crate::kserve::framing::Messages;
 use crate::kserve::infer::document::Document;
 use crate::kserve::infer::message::{InferMessage, StreamMessage};
 use crate::kserve::infer::outputs::members;
 use serde_json::{Map, Value};
-use streamgauge_core::plan::{Endpoint, EndpointKind};
+use streamgauge_core::plan::Endpoint;
 
 /// One response of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,10 +28,10 @@ pub fn infer_responses<'a>(
     names: &[String],
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<InferResponse> {
-    let said = match endpoint.kind {
-        EndpointKind::KserveGrpc => over_grpc(endpoint.calls_stream(), pieces),
-        EndpointKind::KserveHttp => over_http(pieces),
-        EndpointKind::Chat | EndpointKind::Completions | EndpointKind::Generate => Vec::new(),
+    let said = match spec(endpoint.kind).protocol {
+        Protocol::InferMessages => over_grpc(calls_stream(endpoint), pieces),
+        Protocol::InferDocuments => over_http(pieces),
+        Protocol::Json(_) => Vec::new(),
     };
     let mut names = names.to_vec();
     let others: Vec<String> = said.iter().flat_map(|(_, outputs)| outputs.keys().cloned()).collect();

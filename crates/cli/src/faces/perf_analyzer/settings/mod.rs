@@ -17,6 +17,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory, TensorFormat};
 use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, TokenCount, Trust};
 use streamgauge_core::stop::{StabilityRule, Window};
+use streamgauge_wire::endpoints::spec;
 
 /// Room for each output in shared memory, in bytes.
 const OUTPUT_BYTES: u64 = 102_400;
@@ -176,7 +177,7 @@ fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
         Protocol::Http => {
             let model = args.model.as_deref().unwrap_or_default();
             let [typed, meant] = [EndpointKind::Generate, EndpointKind::KserveHttp]
-                .map(|kind| kind.default_path(model, version.as_deref(), false));
+                .map(|kind| spec(kind).default_path(model, version.as_deref(), false));
             // What stands in front of it is the server's.
             let base = endpoint.path.strip_suffix(typed.as_str()).unwrap_or_default();
             endpoint.path = format!("{base}{meant}");
@@ -315,7 +316,7 @@ mod tests {
             let endpoint = endpoint(words);
             (endpoint.kind, endpoint.target.to_string(), endpoint.path)
         };
-        let path = |kind: EndpointKind, version| kind.default_path("m", version, false);
+        let path = |kind: EndpointKind, version| spec(kind).default_path("m", version, false);
         let infer = path(EndpointKind::KserveHttp, None);
         assert_eq!(at(""), (EndpointKind::KserveHttp, "http://localhost:8000".into(), infer.clone()));
         assert_eq!(at("-u h:1/base"), (EndpointKind::KserveHttp, "http://h:1".into(), format!("/base{infer}")));

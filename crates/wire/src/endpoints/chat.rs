@@ -1,13 +1,67 @@
-//! Chat completions: messages out. What comes in is read by [`crate::openai::choices`].
+//! OpenAI's chat completions. Answers are read by [`crate::openai::choices`].
 
+use super::{
+    Capabilities, EndpointSpec, GenaiNames, JsonProtocol, OutputLength, PathRule, Protocol, ResponseForm,
+    ResponseForms, TransportKind,
+};
+use crate::objects::ObjectForm;
+use crate::openai::options;
+use crate::options::{BodyOptions, TextForm};
 use serde_json::{Map, Value, json};
 use streamgauge_core::Prompt;
+use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::prompt::{Message, Part};
 
-/// The members of a request that only chat has: the model and the messages.
-pub(crate) fn opening(prompt: &Prompt) -> Map<String, Value> {
+const PATH: &str = "/v1/chat/completions";
+
+pub(super) static SPEC: EndpointSpec = EndpointSpec {
+    kind: EndpointKind::Chat,
+    summary: "OpenAI chat completions",
+    aliases: &[],
+    has_public_name: true,
+    path: PathRule::Fixed { whole: PATH, stream: PATH },
+    transport: TransportKind::Http1,
+    capabilities: Capabilities {
+        streams: true,
+        batches: false,
+        usage: true,
+        text: true,
+        media: true,
+        tensors: false,
+        describes_models: false,
+        output_length: OutputLength::MemberOfEitherName,
+    },
+    genai: GenaiNames {
+        service_kind: "openai",
+        output_format: Some("openai_chat_completions"),
+        title: "LLM Metrics",
+        listed_member: None,
+        response: Some(ResponseForms {
+            stream: ResponseForm {
+                before: r#"data: {"object":"chat.completion.chunk","choices":[{"delta":{"content":""#,
+                after: "\"}}]}\n\n",
+            },
+            whole: ResponseForm {
+                before: r#"{"object":"chat.completion","choices":[{"message":{"content":""#,
+                after: r#""}}]}"#,
+            },
+        }),
+    },
+    protocol: Protocol::Json(JsonProtocol {
+        body,
+        objects: ObjectForm::Choices { texts_first: false },
+        says_done: true,
+    }),
+};
+
+fn body(options: &BodyOptions, prompt: &Prompt, _: TextForm) -> Map<String, Value> {
     let messages = prompt.messages().iter().map(message).collect();
-    Map::from_iter([("model".into(), Value::from(prompt.model.as_str())), ("messages".into(), Value::Array(messages))])
+    let mut body = Map::from_iter([
+        ("model".into(), Value::from(prompt.model.as_str())),
+        ("messages".into(), Value::Array(messages)),
+    ]);
+    options::insert(&mut body, options, prompt);
+    body
 }
 
 /// A message as OpenAI's chat API takes it. A single text is the content itself, which every server takes; anything else is a list of
