@@ -10,6 +10,15 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_load::Progress;
 use streamgauge_run::Listener;
 
+/// Prints notes, and nothing else.
+pub struct Notes(pub Printer);
+
+impl Listener for Notes {
+    fn note(&self, text: &str) {
+        self.0.note(text);
+    }
+}
+
 /// Prints notes, and shows a progress bar where one is wanted.
 pub struct Console {
     printer: Printer,

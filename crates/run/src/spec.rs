@@ -5,18 +5,23 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{LoadPlan, RunPlan, Target, Warmup};
 use streamgauge_core::stop::StopRule;
+use streamgauge_report::genai::names::directory_name;
 use streamgauge_stats::windows::Lenience;
 
-/// What is to be measured. The plan still lacks what only the server and the machine can say: the models where none was named, the
-/// tokenizer's name, and the directory that is named after the model.
+/// What one run is to measure, as it was asked for.
+///
+/// Preparation makes the plan of the run out of it and of what the server and the machine say: the models where none was named, the
+/// tokenizer's name, the times in a file, and the run's own directory.
 #[derive(Clone, Debug)]
 pub struct RunSpec {
-    /// The plan of the first level; `levels` has what differs in the others.
+    /// The plan as far as it was asked for. Its directory is the one that holds all runs of the command.
     pub plan: RunPlan,
-    /// The levels in their order, the first included.
-    pub levels: Vec<Level>,
-    /// How often each level is run, at least once.
-    pub repeat: u32,
+    /// The run's own directory in that one.
+    pub subdirectory: Subdirectory,
+    /// Whether its files are kept. Those of a warm-up that is a run of its own are not.
+    pub keeps_files: bool,
+    /// Which run of its campaign it is.
+    pub position: Position,
     /// Whether the user chose the member that asks for an output length, which is then kept.
     pub chosen_length_field: bool,
     /// Start a simulated server and measure that; it replaces the plan's target.
@@ -35,6 +40,36 @@ pub struct RunSpec {
     pub notes: Vec<String>,
 }
 
+/// The directory of a run within the directory of all runs of a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subdirectory {
+    /// Its name; without one, that which follows from the run's plan.
+    pub name: Option<String>,
+    /// What is added to the name.
+    pub suffix: String,
+    /// The number of the run, from 1, where the same plan is run several times: each run then has a directory of its own in that one.
+    pub run: Option<u32>,
+}
+
+impl Subdirectory {
+    /// The directory of a run of `plan`, whose own directory is that of all runs.
+    pub(crate) fn path(&self, plan: &RunPlan) -> PathBuf {
+        let name = self.name.clone().unwrap_or_else(|| directory_name(plan));
+        let mut path = plan.output.artifacts.join(name + &self.suffix);
+        path.extend(self.run.map(|run| format!("run-{run}")));
+        path
+    }
+}
+
+/// Which run of its campaign a run is, counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The level, such as one concurrency.
+    pub level: usize,
+    /// The run of that level.
+    pub run: u32,
+}
+
 /// What one level of a series has otherwise than the others.
 #[derive(Clone, Debug)]
 pub struct Level {
@@ -49,13 +84,13 @@ pub struct Level {
 }
 
 impl Level {
-    /// `plan` at this level.
-    pub fn of_plan(&self, plan: &RunPlan) -> RunPlan {
+    /// `spec` at this level.
+    pub fn of_spec(&self, spec: &RunSpec) -> RunSpec {
         let Level { load, stop, warmup, threads } = self.clone();
-        let mut plan = plan.clone();
-        plan.load = LoadPlan { mode: load, stop, warmup, ..plan.load };
-        plan.transport.threads = threads;
-        plan
+        let mut spec = spec.clone();
+        spec.plan.load = LoadPlan { mode: load, stop, warmup, ..spec.plan.load };
+        spec.plan.transport.threads = threads;
+        spec
     }
 }
 

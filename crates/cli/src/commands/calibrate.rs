@@ -7,9 +7,10 @@ use crate::commands::grid::{Grid, Load};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::settings::{Settings, url};
 use crate::signals::Signals;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, bail};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -21,12 +22,14 @@ use streamgauge_load::{Control, Limits, Routes, forecast};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_report::RecordReader;
 use streamgauge_report::artifacts::whole::{try_out, write_text};
-use streamgauge_report::artifacts::{RECORDS, RunDirectory};
-use streamgauge_report::genai::names::directory_name;
 use streamgauge_report::native::{calibration, plot};
-use streamgauge_run::{Measured, Usage, prepare};
+use streamgauge_run::{Position, Preparation, RunSpec, Runner, Stage, StoredRun, Strategy, Usage, drive};
 use streamgauge_sim::{LogLine, SimProcess, log};
 use streamgauge_stats::calibration::{Calibration, Point, Seen, Served};
+use tempfile::TempDir;
+
+/// The file name of the server's log.
+const LOG: &str = "sim.log";
 
 /// Calibrates this machine.
 pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
@@ -37,15 +40,19 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     let signals = Signals::watch(Control::default(), say).context("signals cannot be watched")?;
     try_out(&output).map_err(|error| Usage(anyhow!("--output {}: {error}", output.display())))?;
     check(&grid)?;
-    let mut points = Vec::new();
-    for (index, load) in grid.loads.iter().enumerate() {
-        printer.note(&format!("calibrating, {} of {}: {}", index + 1, grid.loads.len(), load.offered));
-        let point = measure(*load, &grid, &signals, printer).with_context(|| load.offered.to_string());
-        if signals.have_come() {
-            break;
-        }
-        points.push(point?);
-    }
+    let control = |_: &RunPlan| {
+        let control = Control::default();
+        signals.follow(control.clone());
+        Ok(control)
+    };
+    let settings = settings(&grid)?;
+    let Some(first) = settings.first() else { bail!("there is no load to try") };
+    let mut runner = Runner::new(Console::listener(first, printer), control);
+    let mut points = Points(settings.into_iter().map(|settings| settings.spec).collect());
+    let mut calibrating =
+        Calibrating { grid: &grid, at: 0, server: None, points: Vec::new(), signals: &signals, printer };
+    drive(&mut runner, &mut points, &mut calibrating)?;
+    let points = calibrating.points;
     let taken = utc(SystemClock::start().anchor_wall().div_euclid(1_000_000_000));
     let calibration = Calibration::of(calibrated::this_machine(), taken, grid.duration.as_secs_f64(), points);
     if !calibration.points.is_empty() {
@@ -58,16 +65,94 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> Result<Exit> {
     store(&calibration, &output, printer)
 }
 
+/// The runs of a calibration: one for each load, in their order.
+struct Points(VecDeque<RunSpec>);
+
+impl Strategy for Points {
+    fn next(&mut self, _last: Option<&StoredRun>) -> Option<RunSpec> {
+        self.0.pop_front()
+    }
+
+    fn shares_server(&self) -> bool {
+        false
+    }
+}
+
+/// What is done around each run of a calibration.
+struct Calibrating<'a> {
+    grid: &'a Grid,
+    /// The number of the load that is being tried, from 0.
+    at: usize,
+    /// The server of the run that is being made, and the directory of its log and of the run's files.
+    server: Option<(SimProcess, TempDir)>,
+    points: Vec<Point>,
+    signals: &'a Signals,
+    printer: &'a Printer,
+}
+
+impl Calibrating<'_> {
+    fn load(&self) -> Load {
+        self.grid.loads[self.at]
+    }
+
+    /// Stops the server, and compares what it logged with what was measured.
+    fn judge(&mut self, run: &mut StoredRun) -> Result<Point> {
+        let (server, files) = self.server.take().context("the simulated server was not started")?;
+        server.stop().context("the simulated server did not end well")?;
+        let served = log::read(&files.path().join(LOG)).context("the simulated server's log cannot be read")?;
+        judge(self.load(), run, &served)
+    }
+}
+
+impl Stage for Calibrating<'_> {
+    fn before(&mut self, mut spec: RunSpec, _: &mut Runner<'_>) -> Result<Option<RunSpec>> {
+        self.at = spec.position.level;
+        let load = self.load();
+        self.printer.note(&format!("calibrating, {} of {}: {}", self.at + 1, self.grid.loads.len(), load.offered));
+        let files = tempfile::tempdir().context("there is no place for the files of a run")?;
+        let mut server = Command::new(std::env::current_exe()?);
+        server.args(["sim", "--port", "0", "--log"]).arg(files.path().join(LOG)).args(load.server_words());
+        let server = SimProcess::start(&mut server).context("the simulated server cannot be started")?;
+        spec.plan.endpoint.target = url::target("the simulated server's address", server.url())?.0;
+        spec.plan.output.artifacts = files.path().to_owned();
+        self.server = Some((server, files));
+        Ok(Some(spec))
+    }
+
+    fn after(&mut self, mut run: StoredRun, _: &mut Preparation) -> Result<Option<StoredRun>> {
+        let point = self.judge(&mut run)?;
+        if self.signals.have_come() {
+            return Ok(None);
+        }
+        self.points.push(point);
+        Ok(Some(run))
+    }
+
+    fn failed(&mut self, error: Error) -> Result<()> {
+        if self.signals.have_come() { Ok(()) } else { Err(error.context(self.load().offered.to_string())) }
+    }
+}
+
+/// What is run for each load. The address of the server and the directory of the files are not known yet.
+fn settings(grid: &Grid) -> Result<Vec<Settings>> {
+    let of_load = |(level, load): (usize, &Load)| {
+        let mut words = load.profile_words(grid.duration);
+        // Any address of this machine: nothing is sent there.
+        let fixed = ["--url", "http://127.0.0.1:9", "--model", "sim-model", "--tokenizer", EMBEDDED, "--ui", "none"];
+        words.extend(fixed.map(str::to_owned));
+        let mut settings = Settings::resolve(*args::profile(words)?, &|_| None)?;
+        settings.spec.position = Position { level, run: 0 };
+        Ok(settings)
+    };
+    grid.loads.iter().enumerate().map(of_load).collect()
+}
+
 /// Refuses a load that this system has no room for, before the first is tried.
 fn check(grid: &Grid) -> Result<()> {
     let limits = Limits::of_this_system();
-    for load in &grid.loads {
-        let mut words = load.profile_words(grid.duration);
-        // Any address of this machine: nothing is sent there.
-        words.extend(["--url", "http://127.0.0.1:9"].map(str::to_owned));
-        let plan = Settings::resolve(*args::profile(words)?, &|_| None)?.spec.plan;
-        let routes = Routes::find(&plan.endpoint, plan.transport.stamps)?;
-        forecast(&plan, &routes, &limits)
+    for Settings { spec, .. } in settings(grid)? {
+        let routes = Routes::find(&spec.plan.endpoint, spec.plan.transport.stamps)?;
+        forecast(&spec.plan, &routes, &limits)
             .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
     }
     Ok(())
@@ -101,49 +186,14 @@ fn store(calibration: &Calibration, output: &Path, printer: &Printer) -> Result<
     Ok(Exit::Done)
 }
 
-/// Runs one load to its end and judges it.
-fn measure(load: Load, grid: &Grid, signals: &Signals, printer: &Printer) -> Result<Point> {
-    let dir = tempfile::tempdir().context("there is no place for the files of a run")?;
-    let log_file = dir.path().join("sim.log");
-    let mut server = Command::new(std::env::current_exe()?);
-    server.args(["sim", "--port", "0", "--log"]).arg(&log_file).args(load.server_words());
-    let server = SimProcess::start(&mut server).context("the simulated server cannot be started")?;
-
-    let mut words = load.profile_words(grid.duration);
-    let fixed =
-        ["--url", server.url(), "--model", "sim-model", "--tokenizer", EMBEDDED, "--ui", "none", "--artifact-dir"];
-    words.extend(fixed.map(str::to_owned));
-    words.push(
-        dir.path().to_str().context("the directory for temporary files has a name that is not UTF-8")?.to_owned(),
-    );
-    let mut settings = Settings::resolve(*args::profile(words)?, &|_| None)?;
-    let listener = Console::listener(&settings, printer);
-    let mut shared = prepare(&mut settings.spec, &listener)?;
-    let mut plan = settings.spec.plan.clone();
-    plan.output.artifacts.push(directory_name(&plan));
-    let control = |_: &RunPlan| {
-        let control = Control::default();
-        signals.follow(control.clone());
-        Ok(control)
-    };
-    let directory = RunDirectory::lock(&plan.output.artifacts)?;
-    let measured = streamgauge_run::measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
-    server.stop().context("the simulated server did not end well")?;
-    let served = log::read(&log_file).context("the simulated server's log cannot be read")?;
-    judge(load, measured, &served)
-}
-
 /// How far two readings of the wall clock may place one moment apart, with plenty to spare; what is asked before load ends longer
 /// before that.
 const CLOCKS_APART: Nanos = Nanos(100_000);
 
-fn judge(load: Load, measured: Measured, served: &[LogLine]) -> Result<Point> {
-    let Measured { plan, recorded, facts, artifacts, .. } = measured;
-    if let Some(error) = recorded.write_error {
-        return Err(error).context("the records cannot be written");
-    }
-    artifacts.commit(recorded.summary.counts.requests)?;
-    let seen = seen(&plan.output.artifacts.join(RECORDS))?;
+fn judge(load: Load, run: &mut StoredRun, served: &[LogLine]) -> Result<Point> {
+    run.has_files()?;
+    let seen = seen(run.records()?)?;
+    let facts = &run.facts;
     // What was asked before load, the probe and what may follow it, is in no figure. Its line need not be the first: it is written
     // when the server has noticed that nobody reads on.
     let started = facts.anchor_wall + facts.started.0 - CLOCKS_APART.0;
@@ -152,12 +202,11 @@ fn judge(load: Load, measured: Measured, served: &[LogLine]) -> Result<Point> {
         .filter(|line| line.recv_ns >= started)
         .map(|line| Served { received: line.recv_ns, writes: &line.writes, output_tokens: line.output_tokens })
         .collect();
-    Ok(Point::judge(load.offered, load.pace(), &recorded.summary, &seen, &served))
+    Ok(Point::judge(load.offered, load.pace(), &run.summary, &seen, &served))
 }
 
 /// The measured requests, as the records have them.
-fn seen(records: &Path) -> Result<Vec<Seen>> {
-    let mut reader = RecordReader::new(BufReader::new(File::open(records)?))?;
+fn seen(mut reader: RecordReader<BufReader<File>>) -> Result<Vec<Seen>> {
     let anchor_wall = reader.header().anchor_wall_ns;
     let mut seen = Vec::new();
     for record in reader.by_ref() {

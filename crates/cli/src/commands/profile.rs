@@ -1,70 +1,151 @@
-//! `profile`: find out what all runs share, make each run, report it.
+//! `profile`: makes the run of each level, and reports it.
 
 use crate::advice;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::results::Results;
-use crate::series::{Ended, Levels};
+use crate::results::publish;
+use crate::series::{Ended, Series};
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
-use anyhow::Result;
+use anyhow::{Error, Result};
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use streamgauge_core::EarlyEnd;
 use streamgauge_core::plan::{Endpoint, RunPlan};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, RunFacts};
-use streamgauge_load::{Limits, Routes, forecast, spoken};
-use streamgauge_report::genai::names::directory_name;
+use streamgauge_load::{Routes, spoken};
+use streamgauge_report::Style;
+use streamgauge_report::artifacts::check_directory;
 use streamgauge_run::hints::{self, Mishap};
-use streamgauge_run::{Level, Measured, Recorded, measure, prepare, usage};
+use streamgauge_run::{Levels, Position, Preparation, RunSpec, Runner, Stage, StoredRun, drive};
+use streamgauge_stats::Grade;
 
-/// Prompts of a series by which it is known that one comes again: some 300 MB of hashes. What comes after them is not
-/// remembered.
+/// The most prompts of a series that are remembered, so that one which comes again is noticed: some 300 MB of hashes.
 const REMEMBERED: usize = 1 << 24;
 
-/// Profiles an endpoint: what all runs share is found out first, then each run is made.
-pub fn run(mut settings: Settings, printer: &Printer) -> Result<Exit> {
-    let listener = Console::listener(&settings, printer);
-    let mut shared = prepare(&mut settings.spec, &listener)?;
-    let levels = levels(&settings);
-    levels.check_directories()?;
-    for directory in levels.occupied() {
+/// Profiles an endpoint.
+pub fn run(settings: Settings, printer: &Printer) -> Result<Exit> {
+    let Settings { spec, levels, repeat, style, require_fidelity, verbose, .. } = &settings;
+    let signals = OnceCell::new();
+    let mut runner =
+        Runner::new(Console::listener(&settings, printer), |plan| signals::control(&signals, plan, printer));
+    let mut strategy = Levels::new(spec.clone(), levels.clone(), *repeat);
+    let are_several = strategy.count() > 1;
+    runner.prepare(spec)?;
+    let plans = strategy.specs().map(|spec| runner.plan(&spec)).collect::<Result<Vec<RunPlan>>>()?;
+    check_directories(&strategy, &mut runner, printer)?;
+    for (spec, plan) in strategy.specs().zip(&plans) {
+        runner.check_limits(&spec)?;
+        advice::say(&plan.load.mode, *verbose, printer);
+    }
+    if are_several && runner.prepare(spec)?.makes_texts() {
+        printer.note(
+            "note: each run draws prompts of its own, so that none meets what another left in the server's cache",
+        );
+    }
+    // No other run or series can write in the directory of a level before the last level has ended.
+    plans.iter().try_for_each(|plan| runner.lock(&plan.output.artifacts))?;
+    let mut profile = Profile {
+        style: *style,
+        require_fidelity: *require_fidelity,
+        endpoint: runner.prepare(spec)?.endpoint.clone(),
+        prompts_sent: are_several.then(HashSet::new),
+        series: are_several.then(|| Series::new(plans, *repeat, spec.plan.output.artifacts.clone())),
+        position: Position::default(),
+        exit: Exit::Done,
+        signals: &signals,
+        printer,
+    };
+    drive(&mut runner, &mut strategy, &mut profile)?;
+    let is_written = profile.series.is_none_or(|series| series.finish(printer));
+    Ok(profile.exit.worse(if is_written { Exit::Done } else { Exit::Nothing }))
+}
+
+/// Checks that the directory of every run can be made, so that a run whose directory cannot be made fails now and not after hours. Says
+/// which ones hold the files of earlier runs.
+fn check_directories(levels: &Levels, runner: &mut Runner<'_>, printer: &Printer) -> Result<()> {
+    let directories = levels.runs().map(|spec| Ok(runner.plan(&spec)?.output.artifacts));
+    let directories = directories.collect::<Result<Vec<PathBuf>>>()?;
+    directories.iter().try_for_each(|directory| check_directory(directory))?;
+    for directory in directories.iter().filter(|directory| holds_artifacts(directory)) {
         printer.note(&format!(
             "note: {} holds the artifacts of an earlier run, which this run replaces when it has ended; --artifact-dir names another directory",
             directory.display()
         ));
     }
-    let limits = Limits::of_this_system();
-    for plan in &levels.plans {
-        let notes = forecast(plan, &shared.routes, &limits).map_err(usage)?;
-        notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
-        advice::say(&plan.load.mode, settings.verbose, printer);
-    }
-    if levels.are_several() && shared.makes_texts() {
-        printer.note(
-            "note: each run draws prompts of its own, so that none meets what another left in the server's cache",
-        );
-    }
-    let signals = OnceCell::new();
-    let is_interrupted = || signals.get().is_some_and(Signals::have_come);
-    let mut sent = levels.are_several().then(HashSet::new);
-    levels.run(printer, is_interrupted, |plan, directory| {
-        let control = |plan: &_| signals::control(&signals, plan, printer);
-        let measured = measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let prompts = (count(measured.prompts.len()), count(remember(&mut sent, &measured.prompts)));
-        let ended = report(&settings, measured, prompts, printer)?;
-        tell_cause(&settings.spec.plan.endpoint, &ended, &shared.routes, printer);
-        Ok(ended)
-    })
+    Ok(())
 }
 
-/// Says what likely was the cause where no request was answered: a probe, had there been one, would have said it before load.
-fn tell_cause(endpoint: &Endpoint, ended: &Ended, routes: &Routes, printer: &Printer) {
-    let Some(group) = ended.summary.failures.first().filter(|_| ended.ok == 0) else { return };
+fn holds_artifacts(directory: &Path) -> bool {
+    // What begins with a dot is what a killed run left unfinished.
+    let is_artifact = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+    };
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_artifact))
+}
+
+/// What is done around each run.
+struct Profile<'a> {
+    style: Style,
+    require_fidelity: Option<Grade>,
+    endpoint: Endpoint,
+    /// The prompts of all runs so far, if there are several runs.
+    prompts_sent: Option<HashSet<u64>>,
+    /// The runs so far, if there are several.
+    series: Option<Series>,
+    /// Which run is being made.
+    position: Position,
+    exit: Exit,
+    signals: &'a OnceCell<Signals>,
+    printer: &'a Printer,
+}
+
+impl Stage for Profile<'_> {
+    fn before(&mut self, spec: RunSpec, _: &mut Runner<'_>) -> Result<Option<RunSpec>> {
+        self.position = spec.position;
+        let Some(series) = &mut self.series else { return Ok(Some(spec)) };
+        if self.signals.get().is_some_and(Signals::have_come) {
+            series.interrupt(self.printer);
+            self.exit = self.exit.worse(Exit::Interrupted);
+            return Ok(None);
+        }
+        series.begin(spec.position, self.printer);
+        Ok(Some(spec))
+    }
+
+    fn after(&mut self, mut run: StoredRun, shared: &mut Preparation) -> Result<Option<StoredRun>> {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let prompts = (count(run.prompts.len()), count(remember(&mut self.prompts_sent, &run.prompts)));
+        let exit = exit(self.require_fidelity, &run);
+        let exit = if publish(&mut run, self.style, self.printer)? { exit } else { Exit::Nothing };
+        say_cause(&self.endpoint, &run, &shared.routes, self.printer);
+        self.exit = self.exit.worse(exit);
+        let Some(series) = &mut self.series else { return Ok(Some(run)) };
+        let goes_on = series.add(self.position, Ended { run: &run, prompts }, self.printer);
+        Ok(goes_on.then_some(run))
+    }
+
+    fn failed(&mut self, error: Error) -> Result<()> {
+        match &mut self.series {
+            Some(series) if self.position != Position::default() => {
+                self.printer.error(&format!("{error:#}"));
+                series.fail(format!("{error:#}"), self.printer);
+                self.exit = self.exit.worse(Exit::Nothing);
+                Ok(())
+            }
+            // Nothing was measured before it.
+            _ => Err(error),
+        }
+    }
+}
+
+/// Says what was likely the cause if no request was answered. A test request, if there had been one, would have said it before load.
+fn say_cause(endpoint: &Endpoint, run: &StoredRun, routes: &Routes, printer: &Printer) {
+    let Some(group) = run.summary.failures.first().filter(|_| run.counts.ok == 0) else { return };
     let failure = Failure { stage: group.stage, class: group.class, message: group.sample.clone() };
     // The message of an error status begins with it.
     let status = group.sample.split_once(':').and_then(|(status, _)| status.parse().ok());
@@ -74,21 +155,7 @@ fn tell_cause(endpoint: &Endpoint, ended: &Ended, routes: &Routes, printer: &Pri
     }
 }
 
-/// The runs that are to be made, each level in the directory that is named after it.
-fn levels(settings: &Settings) -> Levels {
-    let plan = |level: &Level| {
-        let mut plan = level.of_plan(&settings.spec.plan);
-        plan.output.artifacts.push(directory_name(&plan));
-        plan
-    };
-    Levels {
-        plans: settings.spec.levels.iter().map(plan).collect(),
-        repeat: settings.spec.repeat,
-        artifacts: settings.spec.plan.output.artifacts.clone(),
-    }
-}
-
-/// Keeps in mind which prompts a run had, and says how many of them an earlier one had too.
+/// Remembers the prompts of a run, and returns how many of them an earlier run had too.
 fn remember(sent: &mut Option<HashSet<u64>>, prompts: &[Prompt]) -> usize {
     let Some(sent) = sent else { return 0 };
     let hash = |prompt: &Prompt| {
@@ -103,29 +170,19 @@ fn remember(sent: &mut Option<HashSet<u64>>, prompts: &[Prompt]) -> usize {
     known
 }
 
-/// Writes the summaries, says everything, and decides how the process ends.
-fn report(settings: &Settings, measured: Measured, prompts: (u32, u32), printer: &Printer) -> Result<Ended> {
-    let Measured { plan, recorded, facts, artifacts, .. } = measured;
-    let (summary, ok) = (recorded.summary.clone(), recorded.counts.ok);
-    let exit = exit(settings, &plan, &recorded, &facts);
-    let results =
-        Results { style: settings.style, plan: &plan, facts: &facts, recorded, artifacts, dir: &plan.output.artifacts };
-    let exit = if results.publish(printer)? { exit } else { Exit::Nothing };
+/// How the process would end if this were its only run.
+fn exit(require_fidelity: Option<Grade>, StoredRun { plan, facts, summary, counts, .. }: &StoredRun) -> Exit {
     let RunFacts { interrupted, ended_early, .. } = facts;
-    Ok(Ended { prompts, summary, ok, interrupted, ended_early, exit })
-}
-
-fn exit(settings: &Settings, plan: &RunPlan, Recorded { summary, counts, .. }: &Recorded, facts: &RunFacts) -> Exit {
-    // A run that was ended for its budget may be within it again, with the answers that were still under way.
-    let ended_over = matches!(facts.ended_early, Some(EarlyEnd::OverBudget(_)));
-    let over = ended_over || plan.load.stop.over_budget(counts.failed, counts.failed + counts.ok).is_some();
-    if facts.interrupted {
+    // The share of failed requests of a run that was ended for its budget may be within it again, with the last answers.
+    let is_ended_over = matches!(ended_early, Some(EarlyEnd::OverBudget(_)));
+    let is_over = is_ended_over || plan.load.stop.over_budget(counts.failed, counts.failed + counts.ok).is_some();
+    if *interrupted {
         Exit::Interrupted
-    } else if over {
+    } else if is_over {
         Exit::Gate
-    } else if summary.counts.ok == 0 || facts.ended_early.is_some() {
+    } else if summary.counts.ok == 0 || ended_early.is_some() {
         Exit::Nothing
-    } else if settings.require_fidelity.is_some_and(|wanted| summary.fidelity.verdict > wanted) {
+    } else if require_fidelity.is_some_and(|wanted| summary.fidelity.verdict > wanted) {
         Exit::Gate
     } else {
         Exit::Done

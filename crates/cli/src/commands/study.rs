@@ -6,14 +6,15 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use streamgauge_report::artifacts::check_directory;
 use streamgauge_report::artifacts::whole::{try_out, write_text};
-use streamgauge_report::artifacts::{ArtifactError, RunDirectory, check_directory};
-use streamgauge_report::genai::names::directory_name;
 use streamgauge_report::native::study::{self, Phase, StudyPoint};
-use streamgauge_run::{Interrupted, Measured, Usage, measure, prepare, usage, write_summaries};
+use streamgauge_run::{
+    Interrupted, Position, Preparation, RunSpec, Runner, Stage, StoredRun, Strategy, Subdirectory, Usage, drive, usage,
+};
 use streamgauge_stats::{Metric, Summary};
 
 /// Studies an endpoint.
@@ -21,35 +22,18 @@ pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
     let phase = Phase::from(args.phase);
     let chart = args.chart.clone().unwrap_or_else(|| args.artifact_dir.join(format!("{}.svg", phase.name())));
     // Before any load: what cannot be written, and what cannot be asked.
-    let settings = args.isl.iter().map(|isl| settings(&args, *isl)).collect::<Result<Vec<_>>>().map_err(Usage)?;
+    let settings = (0..args.isl.len()).map(|at| settings(&args, at)).collect::<Result<Vec<_>>>().map_err(Usage)?;
     check_directory(&args.artifact_dir)?;
-    // No other study may replace the first lengths' files while the later ones are measured.
-    let _locked = RunDirectory::lock(&args.artifact_dir)?;
-    try_out(&chart).map_err(|error| usage(anyhow!("--chart {}: {error}", chart.display())))?;
+    let Some(first) = settings.first() else { return Ok(Exit::Done) };
     let signals = OnceCell::new();
-    let mut points = Vec::new();
-    for (index, mut settings) in settings.into_iter().enumerate() {
-        if index > 0 {
-            settings.spec.notes.clear();
-        }
-        printer.note(&format!(
-            "studying {}, {} of {}: {} input tokens",
-            phase.name(),
-            index + 1,
-            args.isl.len(),
-            args.isl[index]
-        ));
-        let point = match measured(&mut settings, args.isl[index], phase, &signals, printer) {
-            // What the lengths before it came to is reported.
-            Err(error) if error.is::<Interrupted>() => break,
-            point => point?,
-        };
-        if signals.get().is_some_and(Signals::have_come) {
-            break;
-        }
-        printer.result(&study::sentence(phase, &point));
-        points.push(point);
-    }
+    let mut runner = Runner::new(Console::listener(first, printer), |plan| signals::control(&signals, plan, printer));
+    // No other study may replace the first lengths' files while the later ones are measured.
+    runner.lock(&args.artifact_dir)?;
+    try_out(&chart).map_err(|error| usage(anyhow!("--chart {}: {error}", chart.display())))?;
+    let mut lengths = Lengths(settings.into_iter().map(|settings| settings.spec).collect());
+    let mut study = Study { phase, isl: &args.isl, at: 0, points: Vec::new(), signals: &signals, printer };
+    drive(&mut runner, &mut lengths, &mut study)?;
+    let points = study.points;
     if !points.is_empty() {
         printer.result(&study::render(phase, &points));
     }
@@ -63,44 +47,85 @@ pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn settings(args: &StudyArgs, isl: u32) -> Result<Settings> {
+/// The runs of a study: one for each prompt length, in their order.
+struct Lengths(VecDeque<RunSpec>);
+
+impl Strategy for Lengths {
+    fn next(&mut self, _last: Option<&StoredRun>) -> Option<RunSpec> {
+        self.0.pop_front()
+    }
+
+    fn shares_server(&self) -> bool {
+        false
+    }
+}
+
+/// What is done around each run of a study.
+struct Study<'a> {
+    phase: Phase,
+    /// The prompt lengths.
+    isl: &'a [u32],
+    /// The number of the run that is being made, from 0.
+    at: usize,
+    points: Vec<StudyPoint>,
+    signals: &'a OnceCell<Signals>,
+    printer: &'a Printer,
+}
+
+impl Stage for Study<'_> {
+    fn before(&mut self, spec: RunSpec, runner: &mut Runner<'_>) -> Result<Option<RunSpec>> {
+        self.at = spec.position.level;
+        let (phase, number, all) = (self.phase.name(), self.at + 1, self.isl.len());
+        self.printer.note(&format!("studying {phase}, {number} of {all}: {} input tokens", self.isl[self.at]));
+        check_directory(&runner.plan(&spec)?.output.artifacts)?;
+        Ok(Some(spec))
+    }
+
+    fn after(&mut self, mut run: StoredRun, _: &mut Preparation) -> Result<Option<StoredRun>> {
+        let point = point(&mut run, self.phase, self.isl[self.at], self.printer)?;
+        if self.signals.get().is_some_and(Signals::have_come) {
+            return Ok(None);
+        }
+        self.printer.result(&study::sentence(self.phase, &point));
+        self.points.push(point);
+        Ok(Some(run))
+    }
+
+    fn failed(&mut self, error: Error) -> Result<()> {
+        // What the lengths before it came to is reported.
+        if error.is::<Interrupted>() { Ok(()) } else { Err(error) }
+    }
+}
+
+/// What is run for the prompt length number `at`, from 0.
+fn settings(args: &StudyArgs, at: usize) -> Result<Settings> {
+    let isl = args.isl[at];
     let typed = args::profile(args.profile_words(isl))
         .map_err(|error| anyhow!(error.to_string().trim_start_matches("error: ").to_owned()))?;
     let mut settings = Settings::resolve(*typed, &|name| std::env::var(name).ok())?;
-    settings.spec.plan.output.artifacts = args.artifact_dir.clone();
+    let spec = &mut settings.spec;
+    spec.plan.output.artifacts.clone_from(&args.artifact_dir);
+    spec.subdirectory = Subdirectory { suffix: format!("-isl{isl}"), ..Subdirectory::default() };
+    spec.position = Position { level: at, run: 0 };
+    if at > 0 {
+        // They are the same for all lengths.
+        spec.notes.clear();
+    }
     Ok(settings)
 }
 
-/// Runs one prompt length to its end.
-fn measured(
-    settings: &mut Settings,
-    isl: u32,
-    phase: Phase,
-    signals: &OnceCell<Signals>,
-    printer: &Printer,
-) -> Result<StudyPoint> {
-    let listener = Console::listener(settings, printer);
-    let mut shared = prepare(&mut settings.spec, &listener)?;
-    let mut plan = settings.spec.plan.clone();
-    plan.output.artifacts = directory(&plan.output.artifacts, &directory_name(&plan), isl)?;
-    let control = |plan: &_| signals::control(signals, plan, printer);
-    let directory = RunDirectory::lock(&plan.output.artifacts)?;
-    let Measured { plan, recorded, facts, mut artifacts, .. } =
-        measure(plan, directory, &settings.spec, &mut shared, control, &listener)?;
-    if let Some(error) = recorded.write_error {
-        return Err(error).context("the records cannot be written");
-    }
-    let summary = &recorded.summary;
-    write_summaries(&plan, summary, &facts, &mut artifacts).context("the summaries cannot be written")?;
-    artifacts.commit(recorded.counts.requests)?;
-    if let Some(early) = facts.ended_early.filter(|_| !facts.interrupted) {
+/// What the run with prompts of `isl` tokens came to.
+fn point(run: &mut StoredRun, phase: Phase, isl: u32, printer: &Printer) -> Result<StudyPoint> {
+    run.has_files()?;
+    let StoredRun { summary, facts, .. } = run;
+    if let Some(early) = facts.ended_early.as_ref().filter(|_| !facts.interrupted) {
         bail!("{isl} input tokens: {early}");
     }
     if let Some(group) = summary.failures.first() {
         printer
             .note(&format!("note: {} of {} requests failed: {}", group.count, summary.counts.requests, group.sample));
     }
-    point(summary, phase).ok_or_else(|| match summary.failures.first() {
+    latency(summary, phase).ok_or_else(|| match summary.failures.first() {
         Some(group) => anyhow!("{isl} input tokens: no request was answered: {}", group.sample),
         None => anyhow!(
             "{isl} input tokens: no answer had {}",
@@ -109,13 +134,7 @@ fn measured(
     })
 }
 
-fn directory(base: &std::path::Path, name: &str, isl: u32) -> Result<PathBuf, ArtifactError> {
-    let directory = base.join(format!("{name}-isl{isl}"));
-    check_directory(&directory)?;
-    Ok(directory)
-}
-
-fn point(summary: &Summary, phase: Phase) -> Option<StudyPoint> {
+fn latency(summary: &Summary, phase: Phase) -> Option<StudyPoint> {
     let metric = match phase {
         Phase::Prefill => Metric::TimeToFirstToken,
         Phase::Generation => Metric::InterChunkLatency,

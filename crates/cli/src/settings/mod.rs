@@ -19,7 +19,7 @@ use streamgauge_core::plan::{
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_report::Style;
-use streamgauge_run::{Level, RunSpec, TENSORRT_LLM_OUTPUT};
+use streamgauge_run::{Level, Position, RunSpec, Subdirectory, TENSORRT_LLM_OUTPUT};
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Confidence, Goodput, Grade};
 use streamgauge_wire::endpoints::{self, EndpointSpec, spec};
@@ -29,8 +29,12 @@ const PROMPTS: u32 = 100;
 
 /// What a command line means: what is measured, and how it is shown.
 pub struct Settings {
-    /// What is measured.
+    /// What is measured, at the first level.
     pub spec: RunSpec,
+    /// The levels in their order, the first included.
+    pub levels: Vec<Level>,
+    /// How often each level is run, at least once.
+    pub repeat: u32,
     /// Layout of the table.
     pub style: Style,
     /// Whether a progress bar is shown; where neither was asked for, that depends on the terminal.
@@ -132,8 +136,9 @@ impl Settings {
         Confidence::of(&plan)?;
         let spec = RunSpec {
             plan,
-            levels,
-            repeat: args.load.repeat,
+            subdirectory: Subdirectory::default(),
+            keeps_files: true,
+            position: Position::default(),
             chosen_length_field: args.max_tokens_field.is_some(),
             sim: args.sim,
             prompt_file: args.input_file.as_deref().filter(|_| !args.load.fixed_schedule).map(load::input_file),
@@ -145,6 +150,8 @@ impl Settings {
         };
         Ok(Settings {
             spec,
+            levels,
+            repeat: args.load.repeat,
             style: args.report.into(),
             bar: args.ui.map(|ui| ui == Ui::Bar),
             require_fidelity: args.require_fidelity.map(|wanted| match wanted {

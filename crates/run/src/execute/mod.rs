@@ -16,6 +16,7 @@ use crate::prepare::probe;
 use crate::prepare::settled::Settled;
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
+use crate::stored::StoredRun;
 use anyhow::{Result, anyhow};
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
@@ -26,40 +27,24 @@ use streamgauge_core::record::RunFacts;
 use streamgauge_load::{Control, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
-use streamgauge_report::documents::Results;
-use streamgauge_stats::Summary;
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
 /// report shows it, instead of filling the memory.
 const BATCHES: usize = 32;
 
-/// A run that is over, and its open files.
-pub struct Measured {
-    /// The plan, nothing missing.
-    pub plan: Arc<RunPlan>,
-    /// The prompts, each once.
-    pub prompts: Vec<Prompt>,
-    /// What the records came to.
-    pub recorded: Recorded,
-    /// What belongs to no single request.
-    pub facts: RunFacts,
-    /// The open files.
-    pub artifacts: Artifacts,
-}
-
-/// Runs `plan`, from its prompts to the end of its records, whose files are in `directory`. `control` is called just before the
-/// probe, for the handle on the run's end: until then a signal ends the process.
+/// Runs `plan`, from its prompts to its files, which are in `directory`. `control` is called just before the test request for the
+/// handle on the run's end.
 ///
 /// # Errors
 /// When the prompts or the files cannot be made, or the probe is not answered.
-pub fn measure(
+pub fn execute(
     mut plan: RunPlan,
     directory: RunDirectory,
     spec: &RunSpec,
     shared: &mut Preparation,
     control: impl FnOnce(&RunPlan) -> Result<Control>,
     listener: &Arc<dyn Listener>,
-) -> Result<Measured> {
+) -> Result<StoredRun> {
     let clock = SystemClock::start();
     if let Some(settled) = &shared.probed {
         settled.apply(&mut plan.endpoint);
@@ -82,7 +67,7 @@ pub fn measure(
     let books = Books::open(&job.plan, &bodies, clock.anchor_wall(), &mut artifacts)?;
     listener.started(&job.plan);
     let (recorded, facts) = load(spec, job.clone(), control, books, shared, listener)?;
-    Ok(Measured { plan: job.plan.clone(), prompts, recorded, facts, artifacts })
+    Ok(StoredRun::store(job.plan.clone(), prompts, recorded, facts, artifacts, spec.keeps_files))
 }
 
 /// The prompts of a run: those that the user gave, or synthetic ones, as inputs of the model where it takes such.
@@ -142,17 +127,4 @@ fn load(
         let _ = tell_facts.send(facts);
         recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))
     })
-}
-
-/// Writes the documents that are made of a run's results.
-///
-/// # Errors
-/// When one cannot be written.
-pub fn write_summaries(
-    plan: &RunPlan,
-    summary: &Summary,
-    facts: &RunFacts,
-    artifacts: &mut Artifacts,
-) -> Result<(), ArtifactError> {
-    artifacts.write_documents(&Results { plan, facts, summary })
 }

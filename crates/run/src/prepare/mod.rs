@@ -20,18 +20,20 @@ use anyhow::{Context, Result};
 use server::{find_routes, only_model};
 use shared::Preparation;
 use std::sync::Arc;
-use streamgauge_core::plan::Target;
+use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::plan::{PromptPlan, RunPlan, Target};
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve};
 use streamgauge_sim::{Sim, SimConfig};
 use streamgauge_wire::endpoints;
 use triton::Triton;
 
-/// Finds out what is missing in the plan of `spec`, completes it, and returns what all runs of it share.
+/// Finds out what the plan of `spec` lacks, which is what all runs of a command share.
 ///
 /// # Errors
 /// When the server cannot be found or asked, or a file or a tokenizer cannot be read.
-pub fn prepare(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Preparation> {
+pub fn prepare(spec: &RunSpec, listener: &Arc<dyn Listener>) -> Result<Preparation> {
+    let spec = &mut spec.clone();
     spec.notes.iter().for_each(|note| listener.note(&format!("note: {note}")));
     let conversations = schedules::read(spec, listener).map_err(usage)?;
     let sim = start_sim(spec)?;
@@ -46,8 +48,15 @@ pub fn prepare(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Prepa
         false => None,
     };
     let tokenizer = tokenizer(spec, listener)?;
-    spec.plan.prompts.tokenizer = tokenizer.name().to_owned();
+    let RunPlan { endpoint, prompts, load, .. } = spec.plan.clone();
+    let arrivals = match load.mode {
+        Load::Open { arrivals: arrivals @ (Arrivals::Intervals { .. } | Arrivals::Trace { .. }), .. } => Some(arrivals),
+        _ => None,
+    };
     Ok(Preparation {
+        endpoint,
+        prompts: PromptPlan { tokenizer: tokenizer.name().to_owned(), ..prompts },
+        arrivals,
         routes,
         tokenizer,
         conversations,

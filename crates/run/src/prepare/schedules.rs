@@ -8,57 +8,53 @@ use std::path::Path;
 use std::sync::Arc;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::stop::StopRule;
 use streamgauge_prompt::{Contents, Conversation, Timing};
 
-/// Reads the files that the schedule and the prompts come from, where they come from files, and completes the plan of each level
-/// with them; the conversations that a file holds.
+/// Reads the files that the schedule and the prompts come from, where they come from files, and completes the plan of `spec` with
+/// them. Returns the conversations that a file holds.
 ///
 /// # Errors
 /// A sentence that names the flag, the file and the line.
 pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
     let prompts = prompts(spec, listener)?;
-    let Load::Open { arrivals, .. } = &spec.plan.load.mode else { return Ok(prompts) };
-    let mut arrivals = arrivals.clone();
-    let mut rows = match &mut arrivals {
+    let trace_part = spec.trace_part;
+    let Load::Open { arrivals, .. } = &mut spec.plan.load.mode else { return Ok(prompts) };
+    let mut rows = match arrivals {
         Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(prompts),
         Arrivals::Intervals { file, gaps } => {
             let named = || format!("--request-intervals {}", file.display());
             *gaps = intervals(&text(file).with_context(named)?).with_context(named)?;
-            return with_arrivals(spec, &arrivals).map(|()| prompts);
+            return Ok(prompts);
         }
         Arrivals::Trace { file, speedup, dues } => {
             let named = || format!("--input-file {}", file.display());
-            let rows = trace(file, spec.trace_part, *speedup, &named, listener)?;
+            let rows = trace(file, trace_part, *speedup, &named, listener)?;
             *dues = rows.iter().map(Conversation::begins).collect();
             rows
         }
     };
-    with_arrivals(spec, &arrivals)?;
+    let there = arrivals.count();
+    match (spec.plan.load.stop.requests, there) {
+        (Some(asked), Some(there)) if asked > there => {
+            bail!("--request-count {asked}: the trace has {there} request(s) to send; give at most {there}")
+        }
+        _ => {}
+    }
+    end_with(&mut spec.plan.load.stop, there);
     // What is not sent needs no prompt, and a prompt takes longer than a request.
-    if let Some(sent) = spec.levels.iter().map(|level| level.stop.requests).max().flatten() {
+    if let Some(sent) = spec.plan.load.stop.requests {
         rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
     }
     spec.plan.prompts.count = count(&rows)?;
     Ok(rows)
 }
 
-/// Completes the plan of each level with what a file said of its times.
-fn with_arrivals(spec: &mut RunSpec, arrivals: &Arrivals) -> Result<()> {
-    let first = (&mut spec.plan.load.mode, &mut spec.plan.load.stop);
-    let levels = spec.levels.iter_mut().map(|level| (&mut level.load, &mut level.stop));
-    for (load, stop) in std::iter::once(first).chain(levels) {
-        if let Load::Open { arrivals: unread, .. } = load {
-            unread.clone_from(arrivals);
-        }
-        match (stop.requests, arrivals.count()) {
-            (Some(asked), Some(there)) if asked > there => {
-                bail!("--request-count {asked}: the trace has {there} request(s) to send; give at most {there}")
-            }
-            (None, there) if stop.duration.is_none() => stop.requests = there,
-            _ => {}
-        }
+/// Ends a run with the last request of its schedule, if the schedule has a last one and nothing else ends the run.
+pub fn end_with(stop: &mut StopRule, requests: Option<u64>) {
+    if stop.requests.is_none() && stop.duration.is_none() {
+        stop.requests = requests;
     }
-    Ok(())
 }
 
 /// The conversations of a file that are held at the plan's own times; none where there is no such file.

@@ -1,9 +1,13 @@
 //! What all runs of a command share.
 
+use crate::prepare::schedules::end_with;
 use crate::prepare::settled::Settled;
 use crate::prepare::shared_memory::Regions;
 use crate::prepare::triton::Triton;
+use crate::spec::RunSpec;
 use streamgauge_core::Prompt;
+use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::plan::{Endpoint, PromptPlan, RunPlan};
 use streamgauge_core::record::DelayedAcks;
 use streamgauge_load::Routes;
 use streamgauge_prompt::{Conversation, Tokenizer};
@@ -11,6 +15,12 @@ use streamgauge_sim::Sim;
 
 /// What all runs of a command share.
 pub struct Preparation {
+    /// Where requests go, with all that the server says about it.
+    pub endpoint: Endpoint,
+    /// What is sent, with all that the server and the input file say about it. Its lengths and its seed are those of the first run.
+    pub(crate) prompts: PromptPlan,
+    /// The times of requests, if they were read from a file.
+    pub arrivals: Option<Arrivals>,
     /// Where connections go.
     pub routes: Routes,
     /// Counts tokens.
@@ -35,6 +45,30 @@ impl Preparation {
     /// Whether all texts are made, so that each run has prompts of its own.
     pub fn makes_texts(&self) -> bool {
         self.conversations.iter().flat_map(|conversation| &conversation.turns).all(|turn| turn.content.is_none())
+    }
+
+    /// The plan of a run, which lacks nothing but what the test request of the first run settles. `spec` asks for the endpoint and for
+    /// the file of requests that this was prepared for; all else may differ.
+    pub fn plan(&self, spec: &RunSpec) -> RunPlan {
+        let mut plan = spec.plan.clone();
+        plan.endpoint.clone_from(&self.endpoint);
+        let PromptPlan { count, output, tokenizer, .. } = &self.prompts;
+        plan.prompts = PromptPlan {
+            count: *count,
+            output: plan.prompts.output.or(*output),
+            tokenizer: tokenizer.clone(),
+            ..plan.prompts
+        };
+        if let (
+            Some(read),
+            Load::Open { arrivals: arrivals @ (Arrivals::Intervals { .. } | Arrivals::Trace { .. }), .. },
+        ) = (&self.arrivals, &mut plan.load.mode)
+        {
+            arrivals.clone_from(read);
+            end_with(&mut plan.load.stop, read.count());
+        }
+        plan.output.artifacts = spec.subdirectory.path(&plan);
+        plan
     }
 }
 

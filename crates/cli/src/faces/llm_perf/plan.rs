@@ -5,7 +5,6 @@ use crate::settings::default_threads;
 use crate::settings::url;
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
-use std::path::Path;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Backend, Kserve};
 use streamgauge_core::load::Load;
@@ -15,7 +14,7 @@ use streamgauge_core::plan::{
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
-use streamgauge_run::{Observe, RunSpec, TracePart};
+use streamgauge_run::{Observe, Position, RunSpec, Subdirectory, TracePart};
 use streamgauge_stats::windows::Lenience;
 
 /// The output tokens that every request asks for.
@@ -88,8 +87,9 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
     };
     Ok(RunSpec {
         plan,
-        levels: Vec::new(),
-        repeat: 1,
+        subdirectory: Subdirectory::default(),
+        keeps_files: true,
+        position: Position::default(),
         chosen_length_field: false,
         sim: false,
         prompt_file: None,
@@ -101,13 +101,14 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
     })
 }
 
-/// `plan` with that many requests in flight and its files in `directory`.
-pub fn level(plan: &RunPlan, concurrency: u32, directory: &Path) -> RunPlan {
-    let mut plan = plan.clone();
-    plan.load.mode = Load::concurrency(concurrency);
-    plan.transport.threads = default_threads().min(u16::try_from(concurrency).unwrap_or(u16::MAX));
-    plan.output.artifacts = directory.to_owned();
-    plan
+/// `spec` with that many requests in flight, as the run number `number`, from 0.
+pub fn level(spec: &RunSpec, number: usize, concurrency: u32) -> RunSpec {
+    let mut spec = spec.clone();
+    spec.plan.load.mode = Load::concurrency(concurrency);
+    spec.plan.transport.threads = default_threads().min(u16::try_from(concurrency).unwrap_or(u16::MAX));
+    spec.subdirectory.name = Some(number.to_string());
+    spec.position.level = number;
+    spec
 }
 
 fn endpoint(args: &LlmPerfArgs) -> Result<Endpoint> {
@@ -154,9 +155,13 @@ mod tests {
         args: LlmPerfArgs,
     }
 
-    fn plan(words: &str) -> Result<RunPlan> {
+    fn asked(words: &str) -> Result<RunSpec> {
         let words = ["llm_perf.py", "--input-data", "p"].into_iter().chain(words.split_whitespace());
-        Ok(spec(&Typed::try_parse_from(words)?.args, 7)?.plan)
+        spec(&Typed::try_parse_from(words)?.args, 7)
+    }
+
+    fn plan(words: &str) -> Result<RunPlan> {
+        Ok(asked(words)?.plan)
     }
 
     #[test]
@@ -168,7 +173,7 @@ mod tests {
         let other = plan("-u h:9 -i http -m m").unwrap();
         assert_eq!(of(&other), (EndpointKind::KserveHttp, "http://h:9".into(), false));
         assert_eq!(other.endpoint.models, ["m"]);
-        assert_eq!(level(&other, 5, Path::new("d")).load.mode, Load::concurrency(5));
+        assert_eq!(level(&asked("").unwrap(), 1, 5).plan.load.mode, Load::concurrency(5));
     }
 
     #[test]

@@ -4,24 +4,24 @@ use super::args::{LlmPerfArgs, Protocol};
 use super::figures::{Answered, LevelResult};
 use super::plan::{self, EXPORT};
 use super::{prompts, report};
+use crate::console::Notes;
 use crate::printer::Printer;
 use crate::signals::{self, Signals};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use serde_json::Value;
 use std::cell::OnceCell;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::{Content, Payload, Prompt};
-use streamgauge_load::{Limits, forecast};
 use streamgauge_prompt::Tokenizer;
 use streamgauge_report::RecordReader;
-use streamgauge_report::artifacts::{RECORDS, RunDirectory, write_whole};
-use streamgauge_run::{GivenInputs, Listener, Measured, Preparation, RunSpec, measure, prepare, usage};
+use streamgauge_report::artifacts::{RECORDS, write_whole};
+use streamgauge_run::{GivenInputs, Preparation, RunSpec, Runner, Stage, StoredRun, Strategy, drive, usage};
 use streamgauge_stats::{Grade, Summary};
 
 /// The output of the model that is the text of its answer.
@@ -34,15 +34,6 @@ const PAUSE_CHECK: Duration = Duration::from_millis(100);
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Prints what is worth knowing on the way.
-struct Notes(Printer);
-
-impl Listener for Notes {
-    fn note(&self, text: &str) {
-        self.0.note(text);
-    }
-}
-
 /// Measures every concurrency that `args` name, prints the report of each, and writes the file of all so far.
 ///
 /// # Errors
@@ -50,43 +41,80 @@ impl Listener for Notes {
 pub fn run(args: &LlmPerfArgs, printer: &Printer) -> Result<()> {
     let texts = prompts::read(&args.input_data).map_err(usage)?;
     let count = u32::try_from(texts.len()).map_err(|_| usage(anyhow!("--input-data: there are too many prompts")))?;
-    let listener: Arc<dyn Listener> = Arc::new(Notes(*printer));
     let mut spec = plan::spec(args, count).map_err(usage)?;
-    let mut shared = prepare(&mut spec, &listener)?;
+    let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
+    spec.plan.output.artifacts = temporary.path().to_owned();
+    let signals = OnceCell::new();
+    let mut runner = Runner::new(Arc::new(Notes(*printer)), |plan| signals::control(&signals, plan, printer));
+    let shared = runner.prepare(&spec)?;
     let tokens: Vec<u32> = texts.iter().map(|text| shared.tokenizer.count_with_special(text)).collect();
-    let prompts = encoded(texts, &tokens, &mut spec, &shared, printer)?;
+    let prompts = encoded(texts, &tokens, &spec, shared, printer)?;
     shared.given = Some(GivenInputs { prompts, streams: Vec::new() });
     printer.exactly(&report::heading(&args.url, args.protocol.name(), &args.model));
-    let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
-    let signals = OnceCell::new();
-    let mut levels: Vec<LevelResult> = Vec::new();
-    for (number, concurrency) in args.concurrency.iter().copied().enumerate() {
-        if number > 0 {
-            pause(args.measurement_interval, &signals)?;
-        }
-        printer.exactly(&report::beginning(concurrency));
-        let directory = temporary.path().join(number.to_string());
-        let plan = plan::level(&spec.plan, concurrency, &directory);
-        let (summary, wall) = one(plan, &spec, &mut shared, &signals, &listener, printer)?;
-        let answered = answers(args.protocol, &directory, &tokens, &shared.tokenizer)?;
-        let level = LevelResult { concurrency, payloads: tokens.len(), answered, wall };
-        printer.exactly(&report::figures(&level));
-        say_fidelity(&summary, printer);
-        // A concurrency that is given twice has its last figures in the file, as in the tool's dictionary.
-        levels.retain(|earlier| earlier.concurrency != concurrency);
-        levels.push(level);
-        let document = report::file(&levels);
-        write_whole(args.profile_export_file.clone(), |out| out.write_all(document.to_string().as_bytes()))?;
+    let level = |(number, concurrency): (usize, &u32)| plan::level(&spec, number, *concurrency);
+    let mut runs = Runs(args.concurrency.iter().enumerate().map(level).collect());
+    let mut session = Session { args, tokens, concurrency: 0, levels: Vec::new(), signals: &signals, printer };
+    drive(&mut runner, &mut runs, &mut session)
+}
+
+/// One run for each concurrency, in their order.
+struct Runs(VecDeque<RunSpec>);
+
+impl Strategy for Runs {
+    fn next(&mut self, _last: Option<&StoredRun>) -> Option<RunSpec> {
+        self.0.pop_front()
     }
-    Ok(())
+}
+
+/// What is done around each run.
+struct Session<'a> {
+    args: &'a LlmPerfArgs,
+    /// The length of each prompt in tokens.
+    tokens: Vec<u32>,
+    /// The concurrency that is being measured.
+    concurrency: u32,
+    levels: Vec<LevelResult>,
+    signals: &'a OnceCell<Signals>,
+    printer: &'a Printer,
+}
+
+impl Stage for Session<'_> {
+    fn before(&mut self, spec: RunSpec, runner: &mut Runner<'_>) -> Result<Option<RunSpec>> {
+        if spec.position.level > 0 {
+            pause(self.args.measurement_interval, self.signals)?;
+        }
+        self.concurrency = spec.plan.load.mode.most().unwrap_or_default();
+        self.printer.exactly(&report::beginning(self.concurrency));
+        runner.check_limits(&spec)?;
+        Ok(Some(spec))
+    }
+
+    fn after(&mut self, mut run: StoredRun, shared: &mut Preparation) -> Result<Option<StoredRun>> {
+        check(&mut run)?;
+        let answered = answers(self.args.protocol, &run.directory, &self.tokens, &shared.tokenizer)?;
+        let (concurrency, wall) = (self.concurrency, run.facts.ended - run.facts.started);
+        let level = LevelResult { concurrency, payloads: self.tokens.len(), answered, wall };
+        self.printer.exactly(&report::figures(&level));
+        say_fidelity(&run.summary, self.printer);
+        // A concurrency that is given twice has its last figures in the file, as in the tool's dictionary.
+        self.levels.retain(|earlier| earlier.concurrency != concurrency);
+        self.levels.push(level);
+        let document = report::file(&self.levels);
+        write_whole(self.args.profile_export_file.clone(), |out| out.write_all(document.to_string().as_bytes()))?;
+        Ok(Some(run))
+    }
+
+    fn failed(&mut self, error: Error) -> Result<()> {
+        Err(error)
+    }
 }
 
 /// The prompts as inputs of the model. Each of the fixed parameters is sent if the model has such an input.
 fn encoded(
     texts: Vec<String>,
     tokens: &[u32],
-    spec: &mut RunSpec,
-    shared: &Preparation,
+    spec: &RunSpec,
+    shared: &mut Preparation,
     printer: &Printer,
 ) -> Result<Vec<Prompt>> {
     let triton = shared.triton.as_ref().context("the server said nothing of its model")?;
@@ -100,38 +128,23 @@ fn encoded(
             names.join(", ")
         ));
     }
-    let endpoint = &mut spec.plan.endpoint;
-    endpoint.extra = sent.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let model = endpoint.models.first().cloned().unwrap_or_default();
+    shared.endpoint.extra = sent.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let plan = shared.plan(spec);
+    let model = plan.endpoint.models.first().cloned().unwrap_or_default();
     let complete = |(text, tokens): (String, &u32)| {
         // All parameters are among the extra inputs, the output length too.
         let content = Content::Texts(vec![text]);
         let (model, payload) = (model.clone(), Payload::FromContent);
-        triton.complete(&spec.plan, Prompt { content, tokens: *tokens, requested_output_tokens: None, model, payload })
+        triton.complete(&plan, Prompt { content, tokens: *tokens, requested_output_tokens: None, model, payload })
     };
     texts.into_iter().zip(tokens).map(complete).collect()
 }
 
-/// Runs one concurrency to its end, and returns what was measured and how long it took.
-fn one(
-    plan: RunPlan,
-    spec: &RunSpec,
-    shared: &mut Preparation,
-    signals: &OnceCell<Signals>,
-    listener: &Arc<dyn Listener>,
-    printer: &Printer,
-) -> Result<(Summary, Nanos)> {
-    let notes = forecast(&plan, &shared.routes, &Limits::of_this_system()).map_err(usage)?;
-    notes.iter().for_each(|note| printer.note(&format!("note: {note}")));
-    let control = |plan: &RunPlan| signals::control(signals, plan, printer);
-    let directory = RunDirectory::lock(&plan.output.artifacts)?;
-    let Measured { recorded, facts, artifacts, .. } = measure(plan, directory, spec, shared, control, listener)?;
-    if let Some(error) = recorded.write_error {
-        return Err(error).context("the records cannot be written");
-    }
-    let counts = recorded.counts;
-    artifacts.commit(counts.requests)?;
-    if let Some(group) = recorded.summary.failures.first().filter(|_| counts.failed > 0) {
+/// Refuses a run in which a request failed, or that did not come to its end.
+fn check(run: &mut StoredRun) -> Result<()> {
+    run.has_files()?;
+    let counts = run.counts;
+    if let Some(group) = run.summary.failures.first().filter(|_| counts.failed > 0) {
         bail!(
             "{} of {} requests failed: {} ({}): {}",
             counts.failed,
@@ -141,13 +154,13 @@ fn one(
             group.sample
         );
     }
-    if facts.interrupted {
+    if run.facts.interrupted {
         return Err(Interrupted.into());
     }
-    if let Some(why) = facts.ended_early {
+    if let Some(why) = &run.facts.ended_early {
         bail!("{why}");
     }
-    Ok((recorded.summary, facts.ended - facts.started))
+    Ok(())
 }
 
 /// The requests of the run in `directory` with their answers. Both files of it have the requests in the same order.

@@ -3,13 +3,9 @@
 use super::settings::Task;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
-use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::RunFacts;
-use streamgauge_report::RecordReader;
 use streamgauge_report::perf_analyzer::{Label, LevelReport};
+use streamgauge_run::StoredRun;
 use streamgauge_stats::perf_analyzer::{ClientFigures, FoldPlan, LevelFold};
 use streamgauge_stats::server::{GpuFigures, GpuFold, ServerFigures, StatisticsError};
 use streamgauge_stats::{Pass, Span};
@@ -44,13 +40,12 @@ pub fn span(facts: &RunFacts) -> Option<Span> {
     facts.window.map(|window| Span { from: window.from, to: window.to })
 }
 
-/// The client's figures, out of the records in `file`; none without an answer.
+/// The client's figures, out of the records of `run`; none without an answer.
 ///
 /// # Errors
-/// When they cannot be read.
-pub fn client(file: &Path, plan: &RunPlan, task: &Task, facts: &RunFacts) -> Result<Option<ClientFigures>> {
-    let open = || Ok::<_, anyhow::Error>(RecordReader::new(BufReader::new(File::open(file)?))?);
-    let reader = open().with_context(|| format!("{}: the records cannot be read", file.display()))?;
+/// When the records cannot be read.
+pub fn client(run: &StoredRun, task: &Task) -> Result<Option<ClientFigures>> {
+    let StoredRun { plan, facts, directory, .. } = run;
     let mut fold = LevelFold::new(FoldPlan {
         // A level that is counted has no windows, but may be judged by a percentile all the same.
         percentile: task.measure.windows.percentile,
@@ -58,8 +53,8 @@ pub fn client(file: &Path, plan: &RunPlan, task: &Task, facts: &RunFacts) -> Res
         decoupled: plan.endpoint.kserve.as_ref().is_some_and(|kserve| kserve.decoupled),
         span: span(facts),
     });
-    for record in reader {
-        fold.add(&record.with_context(|| format!("{}: the records cannot be read", file.display()))?);
+    for record in run.records()? {
+        fold.add(&record.with_context(|| format!("{}: the records cannot be read", directory.display()))?);
     }
     Ok(fold.close(&facts.threads))
 }

@@ -4,6 +4,7 @@ use super::args::ServiceKind;
 use super::settings::{Calls, Mode, Task};
 use anyhow::{Result, anyhow, bail};
 use streamgauge_core::kserve::ModelInfo;
+use streamgauge_core::plan::Endpoint;
 use streamgauge_prompt::tensors::InputData;
 
 /// What is known once the server was asked.
@@ -17,11 +18,11 @@ pub struct Known {
     pub sequences: bool,
 }
 
-/// Holds `task` against the model, and completes its plan; without a model it is an OpenAI server.
+/// Checks that the model takes what `task` asks for, and completes `endpoint`. Without a model it is an OpenAI server.
 ///
 /// # Errors
 /// When the model does not take the calls that were asked for.
-pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
+pub fn settle(task: &Task, model: Option<&ModelInfo>, endpoint: &mut Endpoint) -> Result<Known> {
     let Some(model) = model else {
         return Ok(Known { calls: Calls::Async, decoupled: false, sequences: false });
     };
@@ -38,7 +39,7 @@ pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
     }
     let usual = if model.sequence_batching { Calls::Async } else { Calls::Sync };
     let calls = task.calls.unwrap_or(usual);
-    if model.decoupled && !task.settings.spec.plan.endpoint.streaming {
+    if model.decoupled && !endpoint.streaming {
         bail!("model {name} is decoupled, and such models take --async and --streaming with -i grpc");
     }
     if let (Mode::Growing(_), false) = (&task.mode, model.decoupled) {
@@ -48,9 +49,8 @@ pub fn settle(task: &mut Task, model: Option<&ModelInfo>) -> Result<Known> {
     }
     if model.sequence_batching {
         ids(task)?;
-        let sequences = Some(task.sequences);
-        if let Some(kserve) = &mut task.settings.spec.plan.endpoint.kserve {
-            kserve.sequences = sequences;
+        if let Some(kserve) = &mut endpoint.kserve {
+            kserve.sequences = Some(task.sequences);
         }
     }
     Ok(Known { calls, decoupled: model.decoupled, sequences: model.sequence_batching })
@@ -78,15 +78,16 @@ fn ids(task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// What is sent, for `model` or for an OpenAI server.
+/// What is sent, for `model` or for an OpenAI server. Whether answers of the latter are streams is in what is sent, and completes
+/// `endpoint`.
 ///
 /// # Errors
 /// When it cannot be read, or does not fit the model.
-pub fn inputs(task: &mut Task, model: Option<&ModelInfo>) -> Result<InputData> {
+pub fn inputs(task: &Task, model: Option<&ModelInfo>, endpoint: &mut Endpoint) -> Result<InputData> {
     let read = match (task.service, model) {
         (ServiceKind::Triton, Some(model)) => task.inputs.read(model),
         _ => {
-            let name = task.settings.spec.plan.endpoint.models.first().map_or("", String::as_str);
+            let name = endpoint.models.first().map_or("", String::as_str);
             task.inputs.payloads(name)
         }
     };
@@ -96,7 +97,7 @@ pub fn inputs(task: &mut Task, model: Option<&ModelInfo>) -> Result<InputData> {
         error => anyhow!("--input-data: {error}"),
     })?;
     if task.service == ServiceKind::Openai {
-        task.settings.spec.plan.endpoint.streaming = streams(&data)?;
+        endpoint.streaming = streams(&data)?;
     }
     Ok(data)
 }

@@ -5,43 +5,51 @@ use super::args::ServiceKind;
 use super::export::Export;
 use super::level::{self, Figures, Outcome, Passes};
 use super::model::{self, Known};
-use super::settings::{self, Level, Levels, Mode, Task};
+use super::settings::{self, Levels, Mode, Task};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::signals::{self, Signals};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use std::cell::OnceCell;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use streamgauge_core::Nanos;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
-use streamgauge_load::{Client, Limits, forecast};
+use streamgauge_load::Client;
 use streamgauge_prompt::tensors::{InputData, Made};
-use streamgauge_report::artifacts::{RECORDS, RunDirectory, write_whole};
-use streamgauge_report::genai::names::directory_name;
+use streamgauge_report::artifacts::write_whole;
 use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
-use streamgauge_run::{GivenInputs, LIMIT, Listener, Measured, Preparation, Regions, measure, usage, write_summaries};
+use streamgauge_run::{
+    GivenInputs, LIMIT, Listener, Preparation, Regions, RunSpec, Runner, Stage, StoredRun, Strategy, Subdirectory,
+    drive,
+};
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Counts, Grade, Summary, Windows};
 use streamgauge_wire::endpoints::{TransportKind, spec};
 use streamgauge_wire::kserve::Call;
 
-/// A run of the tool: what is known, and what has come of it.
+/// What has come of the levels so far, and what is done around each.
 struct Session<'a> {
-    task: Task,
-    known: Known,
+    task: &'a Task,
     shown: report::Settings,
-    shared: Preparation,
-    signals: OnceCell<Signals>,
+    /// Whether the run that is being made is a warm-up.
+    is_warm_up: bool,
+    /// What the warm-up sends, if it is a run of its own that has not been made yet.
+    warmup: Option<GivenInputs>,
+    /// What the levels send, while the warm-up is run.
+    set_aside: Option<(Option<GivenInputs>, Option<Regions>)>,
+    /// The windows of the level that is being run.
+    passes: Arc<Mutex<Passes>>,
+    signals: &'a OnceCell<Signals>,
     files: PathBuf,
-    /// Keeps other sessions out of that directory.
-    _locked: RunDirectory,
     export: Option<Export>,
+    /// How each level ended.
+    ended: Vec<Ended>,
     levels: Vec<LevelReport>,
     /// Requests that failed, of all, and what the first of them met.
     failed: Option<String>,
@@ -55,8 +63,11 @@ struct Session<'a> {
 )]
 pub struct NoRequests;
 
-/// How a level ended, for the search and for the exit code.
+/// How a run ended, for the search and for the exit code.
+#[derive(Clone, Copy)]
 enum Ended {
+    /// It was the warm-up, whose figures nobody sees.
+    WarmedUp,
     /// It is reported.
     Passed,
     /// Its latency reached the limit.
@@ -73,16 +84,20 @@ enum Ended {
 /// # Errors
 /// When the server or the model cannot be had, or nothing can be measured.
 pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
-    let mut shared = prepare(&mut task, printer)?;
-    trace(&task, &shared)?;
-    let triton = shared.triton.as_ref().map(|triton| &triton.model);
-    let known = model::settle(&mut task, triton)?;
+    let passes = Arc::new(Mutex::new(Passes::default()));
+    let listener = Arc::new(LevelListener::new(&task, passes.clone(), printer));
+    let signals = OnceCell::new();
+    let mut runner = Runner::new(listener.clone(), |plan| signals::control(&signals, plan, printer));
+    let shared = runner.prepare(&prepared(&mut task))?;
+    trace(&task, shared)?;
+    let model = shared.triton.as_ref().map(|triton| triton.model.clone());
+    let known = model::settle(&task, model.as_ref(), &mut shared.endpoint)?;
     if let (Some(flag), false) = (task.sequence_flag, known.sequences) {
         printer.note(&format!("note: {flag} has no effect: the model takes no sequences"));
     }
-    let mut data = model::inputs(&mut task, triton)?;
+    let mut data = model::inputs(&task, model.as_ref(), &mut shared.endpoint)?;
     data.count_tokens(&shared.tokenizer);
-    match (&task.inputs.data, triton) {
+    match (&task.inputs.data, &model) {
         (settings::Data::Files(_), _) => printer.exactly(&read_line(&data)),
         (settings::Data::Made(Made::Random), Some(model)) if model.decoupled => printer.note(&format!(
             "note: model {} is decoupled and its inputs are random: where one of them is an output length, a request may be answered by any number of responses and keep the server busy for long; give --input-data",
@@ -92,50 +107,58 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     }
     // Without sequences requests go round the steps of all streams.
     let streams = if known.sequences { data.lengths() } else { Vec::new() };
-    let (arrivals, warmup, prompts) = schedule(&mut task, data)?;
-    if let Some(triton) = &shared.triton {
-        let endpoint = &mut task.settings.spec.plan.endpoint;
-        shared.memory = Regions::of(endpoint, &triton.model, prompts.iter(), &shared.routes)?;
+    let (arrivals, warmup, prompts) = schedule(&mut task, data, shared)?;
+    if let Some(model) = &model {
+        shared.memory = Regions::of(&mut shared.endpoint, model, prompts.iter(), &shared.routes)?;
     }
     shared.given = Some(GivenInputs { prompts, streams });
     let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
     let files = task.output.artifacts.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let locked = RunDirectory::lock(&files)?;
+    // No other session may write there between two levels.
+    runner.lock(&files)?;
     let export = task.output.export.as_deref().map(Export::begin).transpose()?;
     let shown = shown(&task, known);
+    listener.show(shown.clone());
     printer.exactly(&console::settings(&shown));
-    let mut session = Session {
-        task,
+    task.settings.spec.lenience.by_throughput = shown.asynchronous;
+    task.settings.spec.plan.output.artifacts.clone_from(&files);
+    let mut levels = Search {
+        warmup: warmup.as_ref().map(|warmup| warmup.spec(&task)),
+        levels: Levels::new(&task, arrivals),
+        task: &task,
         known,
+    };
+    let mut session = Session {
+        task: &task,
         shown,
-        shared,
-        signals: OnceCell::new(),
+        is_warm_up: false,
+        warmup: warmup.map(|warmup| GivenInputs { prompts: warmup.prompts, streams: Vec::new() }),
+        set_aside: None,
+        passes,
+        signals: &signals,
         files,
-        _locked: locked,
         export,
+        ended: Vec::new(),
         levels: Vec::new(),
         failed: None,
         printer,
     };
-    if let Some(warmup) = warmup {
-        session.warm_up(warmup)?;
-    }
-    let ended = session.search(arrivals)?;
-    session.finish(ended)
+    drive(&mut runner, &mut levels, &mut session)?;
+    session.finish()
 }
 
-/// What all runs share, found out before the first.
-fn prepare(task: &mut Task, printer: &Printer) -> Result<Preparation> {
+/// What all levels ask for, as far as the server and the file of gaps are asked about it before the first.
+fn prepared(task: &mut Task) -> RunSpec {
     let limit =
         task.measure.limit_ms.map(|millis| Nanos::from_millis(i64::try_from(millis).unwrap_or(i64::MAX / 1_000_000)));
+    task.settings.spec.lenience = Lenience { by_throughput: false, latency_limit: limit };
+    let mut spec = task.settings.spec.clone();
     if let Mode::Intervals(file) = &task.mode {
         // The preparation reads it.
         let arrivals = Arrivals::Intervals { file: file.clone(), gaps: Arc::default() };
-        task.settings.spec.plan.load.mode = Load::Open { arrivals, cap: None };
+        spec.plan.load.mode = Load::Open { arrivals, cap: None };
     }
-    task.settings.spec.lenience = Lenience { by_throughput: false, latency_limit: limit };
-    let listener = Console::listener(&task.settings, printer);
-    streamgauge_run::prepare(&mut task.settings.spec, &listener)
+    spec
 }
 
 /// Tells the server what to trace, where that was asked for.
@@ -143,7 +166,7 @@ fn trace(task: &Task, shared: &Preparation) -> Result<()> {
     if task.trace.is_empty() {
         return Ok(());
     }
-    let mut client = Client::new(&task.settings.spec.plan.endpoint, &shared.routes, SystemClock::start(), LIMIT)?;
+    let mut client = Client::new(&shared.endpoint, &shared.routes, SystemClock::start(), LIMIT)?;
     let call = Call::TraceSettings { model: None, settings: &task.trace };
     client.ask(&call).context("failed to update trace settings")?;
     Ok(())
@@ -184,11 +207,23 @@ struct OwnWarmup {
     prompts: Vec<Prompt>,
 }
 
+impl OwnWarmup {
+    fn spec(&self, task: &Task) -> RunSpec {
+        let load = Load::Open { arrivals: self.arrivals.clone(), cap: None };
+        let subdirectory = Subdirectory { name: Some("warmup".to_owned()), ..Subdirectory::default() };
+        RunSpec { subdirectory, keeps_files: false, ..task.spec(load, self.arrivals.count()) }
+    }
+}
+
 /// The arrivals that come from a file, the warm-up that is part of them, and the prompts that are measured.
-fn schedule(task: &mut Task, data: InputData) -> Result<(Option<Arrivals>, Option<OwnWarmup>, Vec<Prompt>)> {
-    match (&task.mode, &task.settings.spec.plan.load.mode) {
-        (Mode::Intervals(_), Load::Open { arrivals, .. }) => Ok((Some(arrivals.clone()), None, data.into_prompts())),
-        (Mode::Schedule, _) => {
+fn schedule(
+    task: &mut Task,
+    data: InputData,
+    shared: &Preparation,
+) -> Result<(Option<Arrivals>, Option<OwnWarmup>, Vec<Prompt>)> {
+    match &task.mode {
+        Mode::Intervals(_) => Ok((shared.arrivals.clone(), None, data.into_prompts())),
+        Mode::Schedule => {
             let (arrivals, warmup, prompts) = fixed(task, data)?;
             Ok((Some(arrivals), warmup, prompts))
         }
@@ -276,12 +311,27 @@ fn failures(summary: &Summary, counts: &Counts) -> Option<(String, String)> {
     Some((failed, format!("{} ({}): {}", group.class, group.stage, group.sample)))
 }
 
-/// Hears of a level's windows: they are kept, and shown where that was asked for.
+/// Hears of a level's windows: they are kept, and shown if that was asked for.
 struct LevelListener {
     console: Console,
     printer: Printer,
-    shown: report::Settings,
+    /// The settings, if windows are shown.
+    shown: OnceLock<report::Settings>,
     passes: Arc<Mutex<Passes>>,
+}
+
+impl LevelListener {
+    fn new(task: &Task, passes: Arc<Mutex<Passes>>, printer: &Printer) -> LevelListener {
+        let console = Console::new(&task.settings, printer);
+        LevelListener { console, printer: *printer, shown: OnceLock::new(), passes }
+    }
+
+    /// Shows each window that ends from now on, if `shown` says so.
+    fn show(&self, shown: report::Settings) {
+        if shown.verbose {
+            self.shown.get_or_init(|| shown);
+        }
+    }
 }
 
 impl Listener for LevelListener {
@@ -298,73 +348,102 @@ impl Listener for LevelListener {
     }
 
     fn window(&self, windows: &Windows) {
-        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passes = lock(&self.passes);
         let before = passes.passes.len();
         passes.passes = windows.passes().to_vec();
         passes.by_throughput = windows.by_throughput();
-        if self.shown.verbose {
+        if let Some(shown) = self.shown.get() {
             for (number, pass) in passes.passes.iter().enumerate().skip(before) {
-                self.printer.exactly(&console::pass(number + 1, pass, &self.shown));
+                self.printer.exactly(&console::pass(number + 1, pass, shown));
             }
         }
     }
 }
 
-impl Session<'_> {
-    /// Runs levels until the search is over; how the first and the last of them ended.
-    fn search(&mut self, arrivals: Option<Arrivals>) -> Result<Vec<Ended>> {
-        let mut levels = Levels::of(&self.task, arrivals);
-        let cap = self.task.cap(self.known.calls);
-        let (mut ended, mut passed) = (Vec::new(), true);
-        while let Some(level) = levels.next(passed, cap) {
-            let result = match self.level(&level) {
-                // What earlier levels came to is worth more than this one's failure.
-                Err(error) if !self.levels.is_empty() => {
-                    self.fail(format!("{error:#}"));
-                    break;
-                }
-                result => result?,
-            };
-            passed = matches!(result, Ended::Passed);
-            ended.push(result);
-            if self.signals.get().is_some_and(Signals::have_come) {
-                break;
-            }
+fn lock(passes: &Mutex<Passes>) -> MutexGuard<'_, Passes> {
+    // They are whole at any moment.
+    passes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The strategy: the warm-up if it is a run of its own, then the levels of the search.
+struct Search<'a> {
+    warmup: Option<RunSpec>,
+    levels: Levels,
+    task: &'a Task,
+    known: Known,
+}
+
+impl Strategy<Ended> for Search<'_> {
+    fn next(&mut self, last: Option<&Ended>) -> Option<RunSpec> {
+        if let Some(warmup) = self.warmup.take() {
+            return Some(warmup);
         }
-        Ok(ended)
+        let passed = last.is_none_or(|last| matches!(last, Ended::Passed | Ended::WarmedUp));
+        let load = self.levels.next(passed, self.task.cap(self.known.calls))?;
+        Some(self.task.spec(load, self.task.measure.requests))
+    }
+}
+
+impl Stage<Ended> for Session<'_> {
+    fn before(&mut self, spec: RunSpec, runner: &mut Runner<'_>) -> Result<Option<RunSpec>> {
+        let shared = runner.prepare(&spec)?;
+        self.is_warm_up = self.warmup.is_some();
+        if let Some(warmup) = self.warmup.take() {
+            // Its own inputs go with its requests.
+            self.set_aside = Some((shared.given.replace(warmup), shared.memory.take()));
+        } else {
+            self.printer.exactly(&console::heading(settings::label(&spec.plan.load.mode)));
+        }
+        runner.check_limits(&spec)?;
+        *lock(&self.passes) = Passes::default();
+        Ok(Some(spec))
     }
 
+    fn after(&mut self, run: StoredRun, shared: &mut Preparation) -> Result<Option<Ended>> {
+        if let Some((given, memory)) = self.set_aside.take() {
+            (shared.given, shared.memory) = (given, memory);
+        }
+        if self.is_warm_up {
+            return Ok(Some(Ended::WarmedUp));
+        }
+        let passes = std::mem::take(&mut *lock(&self.passes));
+        let ended = self.level(run, passes)?;
+        self.ended.push(ended);
+        Ok(Some(ended).filter(|_| !self.signals.get().is_some_and(Signals::have_come)))
+    }
+
+    fn failed(&mut self, error: Error) -> Result<()> {
+        if self.levels.is_empty() {
+            return Err(error);
+        }
+        // What earlier levels came to is worth more than this one's failure.
+        self.fail(format!("{error:#}"));
+        Ok(())
+    }
+}
+
+impl Session<'_> {
     /// Keeps the first failure in mind.
     fn fail(&mut self, message: String) {
         self.failed.get_or_insert(message);
     }
 
-    /// Runs one level and reports it.
-    fn level(&mut self, level: &Level) -> Result<Ended> {
-        let task = &self.task;
-        let mut plan = task.plan(&task.settings.spec.plan, level, task.measure.requests);
-        plan.output.artifacts = self.files.join(directory_name(&plan));
-        self.printer.exactly(&console::heading(level.label));
-        let (measured, passes) = self.measure(plan)?;
-        let Measured { plan, recorded, facts, mut artifacts, .. } = measured;
-        let summary = &recorded.summary;
-        if let Some(error) = recorded.write_error {
-            return Err(error).context("the records cannot be written");
-        }
-        write_summaries(&plan, summary, &facts, &mut artifacts).context("the summaries cannot be written")?;
-        if !artifacts.commit(recorded.counts.requests)? {
+    /// Reports a level that was run.
+    fn level(&mut self, mut run: StoredRun, passes: Passes) -> Result<Ended> {
+        if !run.has_files()? {
             bail!("no request was sent");
         }
+        let StoredRun { plan, facts, summary, counts, .. } = &run;
         if let Some(export) = &mut self.export {
-            export.add(&plan.output.artifacts.join(&plan.output.export_file), &plan)?;
+            export.add(&run.directory.join(&plan.output.export_file), plan)?;
         }
-        if let Load::Growing(_) = level.load {
-            return self.exported(summary, &recorded.counts, &facts);
+        let load = &plan.load.mode;
+        if let Load::Growing(_) = load {
+            return self.exported(summary, counts, facts);
         }
-        let enough = facts.window.is_some() || plan.load.stop.stability.is_none() || facts.interrupted;
-        let records = plan.output.artifacts.join(RECORDS);
-        let client = if enough { level::client(&records, &plan, &self.task, &facts)? } else { None };
-        if let Some((failed, what)) = failures(summary, &recorded.counts) {
+        let is_enough = facts.window.is_some() || plan.load.stop.stability.is_none() || facts.interrupted;
+        let client = if is_enough { level::client(&run, self.task)? } else { None };
+        if let Some((failed, what)) = failures(summary, counts) {
             if client.is_none() {
                 bail!("{failed}: {what}");
             }
@@ -378,17 +457,18 @@ impl Session<'_> {
             None => None,
             Some(client) => Some(Figures {
                 client,
-                server: level::server(&facts).unwrap_or_else(|error| {
+                server: level::server(facts).unwrap_or_else(|error| {
                     self.printer.note(&format!("note: {error}"));
                     None
                 }),
-                gpus: level::gpus(&facts, self.task.collects),
+                gpus: level::gpus(facts, self.task.collects),
             }),
         };
         if passes.by_throughput {
             self.printer.note("Warning: Request latency is not stabilizing. Please try lowering the request rate.");
         }
-        Ok(match level::judge(&self.task, &facts, passes, level.label, figures) {
+        let label = settings::label(load);
+        Ok(match level::judge(self.task, facts, passes, label, figures) {
             Outcome::Passed(report) => {
                 self.printer.exactly(&console::level(&report, &self.shown));
                 self.levels.push(*report);
@@ -400,7 +480,7 @@ impl Session<'_> {
                 Ended::Over { stable }
             }
             Outcome::Unstable => {
-                self.printer.note(&self.unstable(level));
+                self.printer.note(&self.unstable(label));
                 Ended::Unstable
             }
             Outcome::Nothing if facts.interrupted => bail!("interrupted before the first request was answered"),
@@ -420,44 +500,6 @@ impl Session<'_> {
         Ok(Ended::Passed)
     }
 
-    /// Runs `plan`, and tells of its windows as they end.
-    fn measure(&mut self, plan: RunPlan) -> Result<(Measured, Passes)> {
-        let limits = Limits::of_this_system();
-        let notes = forecast(&plan, &self.shared.routes, &limits).map_err(usage)?;
-        notes.iter().for_each(|note| self.printer.note(&format!("note: {note}")));
-        let passes = Arc::new(Mutex::new(Passes::default()));
-        self.task.settings.spec.lenience.by_throughput = self.shown.asynchronous;
-        let listener: Arc<dyn Listener> = Arc::new(LevelListener {
-            console: Console::new(&self.task.settings, self.printer),
-            printer: *self.printer,
-            shown: self.shown.clone(),
-            passes: passes.clone(),
-        });
-        let (signals, printer) = (&self.signals, self.printer);
-        let control = |plan: &RunPlan| signals::control(signals, plan, printer);
-        let directory = RunDirectory::lock(&plan.output.artifacts)?;
-        let measured = measure(plan, directory, &self.task.settings.spec, &mut self.shared, control, &listener)?;
-        let passes = std::mem::take(&mut *passes.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok((measured, passes))
-    }
-
-    /// Sends a warm-up that has times of its own, whose figures nobody sees.
-    fn warm_up(&mut self, warmup: OwnWarmup) -> Result<()> {
-        let count = warmup.arrivals.count().unwrap_or(0);
-        let level =
-            Level { label: report::Label::Custom(0.0), load: Load::Open { arrivals: warmup.arrivals, cap: None } };
-        let mut plan = self.task.plan(&self.task.settings.spec.plan, &level, Some(count));
-        plan.output.artifacts = self.files.join("warmup");
-        // Its own inputs go with its requests.
-        let warmup = GivenInputs { prompts: warmup.prompts, streams: Vec::new() };
-        let measured = (self.shared.given.replace(warmup), self.shared.memory.take());
-        let ended = self.measure(plan);
-        (self.shared.given, self.shared.memory) = measured;
-        let (measured, _) = ended?;
-        measured.artifacts.commit(0)?;
-        Ok(())
-    }
-
     /// Says how far a level's figures can be trusted, where that is not all the way.
     fn tell(&self, summary: &Summary) {
         let fidelity = &summary.fidelity;
@@ -473,10 +515,10 @@ impl Session<'_> {
     }
 
     /// What Perf Analyzer says of a level whose windows do not agree.
-    fn unstable(&self, level: &Level) -> String {
+    fn unstable(&self, label: report::Label) -> String {
         use streamgauge_core::stop::Window;
         let rule = &self.task.measure.windows;
-        let report::Label::Concurrency(most) = level.label else {
+        let report::Label::Concurrency(most) = label else {
             return "Failed to obtain stable measurement.".to_owned();
         };
         let flag = match rule.window {
@@ -490,7 +532,7 @@ impl Session<'_> {
     }
 
     /// Reports all levels together, and says how the process ends.
-    fn finish(mut self, ended: Vec<Ended>) -> Result<Exit> {
+    fn finish(mut self) -> Result<Exit> {
         if !self.levels.is_empty() {
             self.printer.exactly(&console::closing(&self.levels, &self.shown));
             self.files()?;
@@ -505,8 +547,8 @@ impl Session<'_> {
             bail!("{failed}");
         }
         let unsteady = |ended: &Ended| matches!(ended, Ended::Unstable | Ended::Over { stable: false });
-        let only = ended.len() == 1 && !self.task.binary && ended.iter().all(unsteady);
-        let nothing = self.levels.is_empty() && matches!(ended.last(), Some(Ended::Unstable));
+        let only = self.ended.len() == 1 && !self.task.binary && self.ended.iter().all(unsteady);
+        let nothing = self.levels.is_empty() && matches!(self.ended.last(), Some(Ended::Unstable));
         if only || nothing {
             self.printer.error("Failed to obtain stable measurement.");
             return Ok(UNSTABLE);

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::load::{Arrivals, Growth, Load, Places};
-use streamgauge_core::plan::{LoadPlan, RunPlan, Warmup};
+use streamgauge_core::plan::{LoadPlan, Warmup};
 use streamgauge_core::stop::StopRule;
 use streamgauge_report::perf_analyzer::Label;
+use streamgauge_run::RunSpec;
 
 /// Responses of each of the latest requests after which a load grows.
 const PERIOD: u32 = 10;
@@ -171,57 +172,53 @@ pub enum Levels {
     /// Over rates.
     Rate(Search<f64>, Arrival),
     /// There is one load, until it was run.
-    One(Option<Level>),
-}
-
-/// A load, and what it is called.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Level {
-    /// What it is called.
-    pub label: Label,
-    /// How it is offered.
-    pub load: Load,
+    One(Option<Load>),
 }
 
 impl Levels {
-    /// Those of `task`; `arrivals` are those of a file, where they come from one.
-    pub fn of(task: &Task, arrivals: Option<Arrivals>) -> Levels {
+    /// The search of `task`. `arrivals` are those of a file, if they come from one.
+    pub fn new(task: &Task, arrivals: Option<Arrivals>) -> Levels {
         match (&task.mode, arrivals) {
             (Mode::Concurrency(range), _) => Levels::Concurrency(Search::new(*range, task.binary)),
             (Mode::Rate { range, arrival }, _) => Levels::Rate(Search::new(*range, task.binary), *arrival),
-            // It has no rate either.
-            (Mode::Growing(growth), _) => {
-                Levels::One(Some(Level { label: Label::Custom(0.0), load: Load::Growing(*growth) }))
-            }
+            (Mode::Growing(growth), _) => Levels::One(Some(Load::Growing(*growth))),
             (Mode::Intervals(_) | Mode::Schedule, None) => Levels::One(None),
             (Mode::Intervals(_) | Mode::Schedule, Some(arrivals)) => {
-                let label = Label::Custom(arrivals.peak_rate());
-                Levels::One(Some(Level { label, load: Load::Open { arrivals, cap: None } }))
+                Levels::One(Some(Load::Open { arrivals, cap: None }))
             }
         }
     }
 
-    /// The next level, where `passed` is whether the last did.
-    pub fn next(&mut self, passed: bool, cap: Option<u32>) -> Option<Level> {
+    /// The next load, where `passed` is whether the last one did.
+    pub fn next(&mut self, passed: bool, cap: Option<u32>) -> Option<Load> {
         let cap = cap.map(Places::all);
         match self {
-            Levels::Concurrency(search) => {
-                let most = search.next(passed)?;
-                Some(Level { label: Label::Concurrency(most), load: Load::concurrency(most) })
-            }
+            Levels::Concurrency(search) => Some(Load::concurrency(search.next(passed)?)),
             Levels::Rate(search, arrival) => {
-                let per_second = search.next(passed)?;
-                let arrivals = Arrivals::steady(Rate::try_new(per_second).ok()?, *arrival);
-                Some(Level { label: Label::Rate(per_second), load: Load::Open { arrivals, cap } })
+                let rate = Rate::try_new(search.next(passed)?).ok()?;
+                Some(Load::Open { arrivals: Arrivals::steady(rate, *arrival), cap })
             }
-            Levels::One(level) => {
-                let mut level = level.take()?;
-                if let Load::Open { cap: none, .. } = &mut level.load {
+            Levels::One(load) => {
+                let mut load = load.take()?;
+                if let Load::Open { cap: none, .. } = &mut load {
                     *none = cap;
                 }
-                Some(level)
+                Some(load)
             }
         }
+    }
+}
+
+/// What Perf Analyzer calls a level of that load.
+pub fn label(load: &Load) -> Label {
+    match load {
+        Load::Concurrency(places) => Label::Concurrency(places.most),
+        Load::Open { arrivals: Arrivals::Rate { rate, .. }, .. } | Load::Users { rate, .. } => {
+            Label::Rate(rate.per_second())
+        }
+        Load::Open { arrivals, .. } => Label::Custom(arrivals.peak_rate()),
+        // It has no rate.
+        Load::Growing(_) => Label::Custom(0.0),
     }
 }
 
@@ -231,27 +228,28 @@ impl Task {
         (calls == Calls::Sync).then_some(self.most)
     }
 
-    /// The plan of `level`, whose requests are `requests` where they are counted.
-    pub fn plan(&self, base: &RunPlan, level: &Level, requests: Option<u64>) -> RunPlan {
+    /// What is run at a level of that load, which ends after `requests` if they are counted.
+    pub fn spec(&self, load: Load, requests: Option<u64>) -> RunSpec {
+        let mut spec = self.settings.spec.clone();
+        let grace = spec.plan.load.stop.grace;
         let warmup = (self.measure.warmup > 0).then(|| Warmup {
-            load: level.load.clone(),
+            load: load.clone(),
             prefill: None,
             requests: Some(self.measure.warmup),
             duration: None,
-            grace: base.load.stop.grace,
+            grace,
             // That tool's rates are over the time from the first request to the last end, in which all slots must be its own.
             hands_over: false,
         });
         let stop = match requests {
             // The grace is for an end from outside: what is in flight then is waited for.
-            Some(requests) => StopRule { grace: base.load.stop.grace, ..StopRule::after(requests) },
-            None => StopRule { requests: None, stability: Some(self.measure.windows), ..base.load.stop.clone() },
+            Some(requests) => StopRule { grace, ..StopRule::after(requests) },
+            None => StopRule { requests: None, stability: Some(self.measure.windows), ..spec.plan.load.stop.clone() },
         };
-        let threads = default_threads().min(self.threads).min(useful_threads(&level.load, warmup.as_ref())).max(1);
-        let mut plan = base.clone();
-        plan.load = LoadPlan { mode: level.load.clone(), stop, warmup, ..plan.load };
-        plan.transport.threads = threads;
-        plan
+        let threads = default_threads().min(self.threads).min(useful_threads(&load, warmup.as_ref())).max(1);
+        spec.plan.load = LoadPlan { mode: load, stop, warmup, ..spec.plan.load };
+        spec.plan.transport.threads = threads;
+        spec
     }
 }
 

@@ -6,7 +6,7 @@ mod levels;
 mod words;
 
 pub use inputs::{Data, Inputs};
-pub use levels::{Level, Levels, Mode, trace};
+pub use levels::{Levels, Mode, label, trace};
 
 use super::args::{self, PerfAnalyzerArgs, Protocol, ServiceKind, SharedMemoryKind, Tensors, TraceLevel};
 use crate::args::profile;

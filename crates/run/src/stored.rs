@@ -1,0 +1,108 @@
+//! A run that is over: what it was to do, what it measured, and its files.
+
+mod reopen;
+
+pub use reopen::reopen;
+
+use crate::execute::books::Recorded;
+use anyhow::{Context, Error, Result};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use streamgauge_core::plan::RunPlan;
+use streamgauge_core::prompt::Prompt;
+use streamgauge_core::record::RunFacts;
+use streamgauge_report::RecordReader;
+use streamgauge_report::artifacts::{ArtifactError, Artifacts, RECORDS};
+use streamgauge_report::documents::Results;
+use streamgauge_stats::{Counts, Summary};
+
+/// A run that is over, whether it has just ended or is read back from its records.
+pub struct StoredRun {
+    /// The plan that was run.
+    pub plan: Arc<RunPlan>,
+    /// The directory of its files.
+    pub directory: PathBuf,
+    /// The different prompts. A run that is read back has none.
+    pub prompts: Vec<Prompt>,
+    /// What belongs to no single request.
+    pub facts: RunFacts,
+    /// Every figure. If the records could not be read again for the figures of a part of the run, these are of the whole run.
+    pub summary: Summary,
+    /// The requests of the whole run, whatever part of it the figures are of.
+    pub counts: Counts,
+    /// The files whose format could not hold all bytes of the answers, each with the number of bytes that were left out.
+    pub left_out: Vec<(String, u64)>,
+    /// What has become of the files.
+    pub files: Files,
+}
+
+/// What has become of a run's files.
+#[derive(Debug)]
+pub enum Files {
+    /// They are complete and have their names.
+    Complete,
+    /// The run has no record, so there are none. The files of an earlier run in the same directory stay.
+    None,
+    /// The records could not be written or read. The files stay under their temporary names, readable as far as they go.
+    RecordsFailed(Error),
+    /// A document could not be written. The files stay under their temporary names.
+    DocumentsFailed(ArtifactError),
+    /// The files could not be given their names.
+    NamesFailed(ArtifactError),
+}
+
+impl StoredRun {
+    /// Writes the documents of a run and gives its files their names, or removes them if they are not to be kept.
+    pub(crate) fn store(
+        plan: Arc<RunPlan>,
+        prompts: Vec<Prompt>,
+        recorded: Recorded,
+        facts: RunFacts,
+        mut artifacts: Artifacts,
+        keeps_files: bool,
+    ) -> StoredRun {
+        let Recorded { summary, counts, write_error, left_out } = recorded;
+        let files = match write_error {
+            Some(error) => Files::RecordsFailed(error),
+            None => match artifacts.write_documents(&Results { plan: &plan, facts: &facts, summary: &summary }) {
+                Err(error) => Files::DocumentsFailed(error),
+                Ok(()) => match artifacts.commit(if keeps_files { counts.requests } else { 0 }) {
+                    Ok(true) => Files::Complete,
+                    Ok(false) => Files::None,
+                    Err(error) => Files::NamesFailed(error),
+                },
+            },
+        };
+        let directory = plan.output.artifacts.clone();
+        StoredRun { plan, directory, prompts, facts, summary, counts, left_out, files }
+    }
+
+    /// Whether there are files.
+    ///
+    /// # Errors
+    /// When they are not complete.
+    pub fn has_files(&mut self) -> Result<bool> {
+        match std::mem::replace(&mut self.files, Files::None) {
+            Files::Complete => {
+                self.files = Files::Complete;
+                Ok(true)
+            }
+            Files::None => Ok(false),
+            Files::RecordsFailed(error) => Err(error).context("the records cannot be written"),
+            Files::DocumentsFailed(error) => Err(error).context("the summaries cannot be written"),
+            Files::NamesFailed(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads the records of this run, whose files are complete.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn records(&self) -> Result<RecordReader<BufReader<File>>> {
+        let path = self.directory.join(RECORDS);
+        let open = |path: &Path| Ok::<_, Error>(RecordReader::new(BufReader::new(File::open(path)?))?);
+        open(&path).with_context(|| format!("{}: the records cannot be read", path.display()))
+    }
+}
