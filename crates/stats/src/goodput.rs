@@ -101,8 +101,8 @@ mod tests {
         assert_eq!(
             parse(&[("ttft", 40.0)]).unwrap_err(),
             "--goodput: `ttft` cannot be limited; the metrics that can are time_to_first_token, time_to_second_token, \
-             request_latency, inter_token_latency, output_token_throughput_per_user, time_to_first_byte, \
-             time_to_first_answer"
+             request_latency, inter_token_latency, output_token_throughput_per_user, time_per_output_token, \
+             time_to_first_byte, time_to_first_answer"
         );
         assert!(parse(&[("output_sequence_length", 1.0)]).unwrap_err().contains("cannot be limited"));
         assert_eq!(

@@ -117,7 +117,7 @@ fn a_figure_that_no_run_can_know_is_refused_with_those_that_can() {
     let context = TestContext::new();
     let all = "the metrics that have are time_to_first_token, time_to_first_token_from_due, time_to_second_token, \
                request_latency, request_latency_from_due, inter_token_latency, output_token_throughput_per_user, \
-               output_sequence_length, time_to_first_byte, output_token_throughput, request_throughput, request_goodput";
+               time_per_output_token, output_sequence_length, time_to_first_byte, output_token_throughput, request_throughput, request_goodput";
     for (args, sentence) in [
         ("--ci-metric foo", format!("--ci-metric: `foo` has no interval to wait for; {all}")),
         ("--ci-metric client_lag:p50", format!("--ci-metric: `client_lag` has no interval to wait for; {all}")),

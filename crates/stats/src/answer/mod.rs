@@ -12,7 +12,8 @@ use tokens::{TokenSource, output_tokens};
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     record: &'a Record,
-    streaming: bool,
+    /// Whether an answer was asked for as a stream.
+    pub streaming: bool,
     /// t0.
     pub sent: Nanos,
     /// r1; none of an answer without output.

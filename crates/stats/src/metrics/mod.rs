@@ -3,7 +3,7 @@
 //! A new metric is an entry in one of the files here, or in a new one, and a line of the list below. Nothing else names it: what
 //! is computed of every request, what reports show, what can be limited or waited for are filters over the entries.
 //!
-//! The field's abbreviations can be searched for: TTFT ([`Metric::TimeToFirstToken`]), ITL ([`Metric::InterTokenLatency`]), ISL
+//! The field's abbreviations can be searched for: TTFT ([`Metric::TimeToFirstToken`]), ITL ([`Metric::InterTokenLatency`]), TPOT ([`Metric::TimePerOutputToken`]), ISL
 //! ([`Metric::InputSequenceLength`]), OSL ([`Metric::OutputSequenceLength`]).
 
 mod client;
@@ -13,6 +13,7 @@ mod figure;
 mod run;
 mod times;
 mod tokens;
+mod tpot;
 
 pub(crate) use collected::Collected;
 pub use entry::{Better, Need, Use, Wait};
@@ -72,6 +73,9 @@ metrics! {
     InterChunkLatency = times::INTER_CHUNK_LATENCY,
     /// The inverse of the same request's inter token latency.
     OutputTokenThroughputPerUser = times::OUTPUT_TOKEN_THROUGHPUT_PER_USER,
+    /// (rk - r1) / (O - 1), as TensorRT-LLM and vLLM have it.
+    #[doc(alias = "TPOT")]
+    TimePerOutputToken = tpot::TIME_PER_OUTPUT_TOKEN,
     /// O.
     #[doc(alias = "OSL")]
     OutputSequenceLength = tokens::OUTPUT_SEQUENCE_LENGTH,

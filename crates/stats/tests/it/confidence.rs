@@ -164,7 +164,7 @@ fn rules_that_no_run_can_meet_are_refused_in_a_sentence() {
         Confidence::of(&plan).unwrap_err().to_string()
     };
     let metrics = "time_to_first_token, time_to_first_token_from_due, time_to_second_token, request_latency, \
-                   request_latency_from_due, inter_token_latency, output_token_throughput_per_user, \
+                   request_latency_from_due, inter_token_latency, output_token_throughput_per_user, time_per_output_token, \
                    output_sequence_length, time_to_first_byte, output_token_throughput, request_throughput, request_goodput";
     for key in ["ttft", "inter_chunk_latency", "request_count", ""] {
         let expected = format!("--ci-metric: `{key}` has no interval to wait for; the metrics that have are {metrics}");

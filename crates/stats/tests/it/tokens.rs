@@ -51,3 +51,26 @@ fn counts_disagree_from_beyond_two_percent() {
     assert_eq!((tokens.disagree, tokens.compared), (2, 4));
     assert_eq!((tokens.by_usage, tokens.by_tokenizer), (4, 1));
 }
+
+#[test]
+fn tpot_is_that_of_the_serving_benchmarks() {
+    let tpot = |config: AccumulatorConfig, record: Record| {
+        let summary = summary_of(config, &facts(), &[record]);
+        summary.distribution(Metric::TimePerOutputToken).map(|tpot| tpot.avg)
+    };
+    // The first of five events 10 ms after sending, the last 40 ms after that.
+    assert_eq!(tpot(config(), counted(Some(9), None)), Some(5.0));
+    assert_eq!(tpot(config(), counted(Some(2), None)), Some(40.0));
+    // A request of one token has none.
+    assert_eq!(tpot(config(), counted(Some(1), None)), None);
+    assert_eq!(tpot(AccumulatorConfig { streaming: false, ..config() }, counted(Some(9), None)), None);
+    // Several tokens in one event took no time after the first, by the definition of those tools.
+    let one_event = Record { usage: counted(Some(9), None).usage, ..stream(0, 0, 10, 1) };
+    assert_eq!(tpot(config(), one_event), Some(0.0));
+    // A run that TensorRT-LLM reported as 1.594 ms: 1643.44 ms, TTFT 12.83 ms, 1024 tokens.
+    let mut long = stream(0, 0, 10, 2);
+    long.chunks[0].at = streamgauge_core::Nanos(12_830_000);
+    long.chunks[1].at = streamgauge_core::Nanos(1_643_440_000);
+    let long = Record { usage: counted(Some(1_024), None).usage, ..long };
+    assert!((tpot(config(), long).unwrap() - 1.594).abs() < 5e-4);
+}
