@@ -16,6 +16,7 @@ use streamgauge_core::received::Received;
 use streamgauge_core::record::Record;
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::sequence::Turn;
+use streamgauge_core::setting::Setting;
 use streamgauge_core::tensor::Tensor;
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
 use streamgauge_wire::{Codec, Encoded, Tag};
@@ -108,7 +109,7 @@ pub enum JobError {
     #[error("there is nothing to send")]
     NoInput,
     /// More servers than a record can tell apart.
-    #[error("--url: {0} servers; give at most {most}", most = u16::MAX)]
+    #[error("{url}: {0} servers; give at most {most}", url = Setting::Url, most = u16::MAX)]
     TooManyTargets(usize),
 }
 

@@ -11,8 +11,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Load;
+use streamgauge_core::message;
 use streamgauge_core::plan::{ConnectionPolicy, PhasePlan, RunPlan};
 use streamgauge_core::record::Phase;
+use streamgauge_core::setting::{Message, Setting};
 use thiserror::Error;
 
 /// Few answers take longer than this: what happens only beyond it is not worth a note.
@@ -36,48 +38,38 @@ impl Limits {
 
 /// The plan wants more at once than the system has.
 #[derive(Debug, Error)]
+#[error("{}", self.message())]
 pub enum Refusal {
     /// Open files.
-    #[error(
-        "{flag} {streams}: {}; raise the limit to {needed} or more (ulimit -n {needed}) or give at most {most}",
-        each.there(*limit)
-    )]
     Descriptors {
         /// What asked for the streams.
-        flag: &'static str,
+        setting: Setting,
         /// Streams at once.
         streams: u32,
         /// Open files allowed.
         limit: u64,
         /// Open files a stream.
-        each: Each,
+        each: DescriptorsPerStream,
         /// Open files that would be enough.
         needed: u64,
         /// Streams that would fit: at least one.
         most: u32,
     },
     /// Not even one stream's open files.
-    #[error(
-        "{load}: {}, so that none fits; raise the limit to {needed} or more (ulimit -n {needed})",
-        each.there(*limit)
-    )]
     NoStream {
         /// How load was to be offered.
         load: String,
         /// Open files allowed.
         limit: u64,
         /// Open files a stream.
-        each: Each,
+        each: DescriptorsPerStream,
         /// Open files that would be enough.
         needed: u64,
     },
     /// Ports.
-    #[error(
-        "{flag} {streams}: this system has {ports} ports for connections to {address}, and each stream takes one; widen the range (sysctl net.ipv4.ip_local_port_range) or give at most {most}"
-    )]
     Ports {
         /// What asked for the streams.
-        flag: &'static str,
+        setting: Setting,
         /// Streams at once.
         streams: u32,
         /// The address that too many of them go to.
@@ -89,16 +81,41 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// What is wrong and what to change, for a front end to word.
+    pub fn message(&self) -> Message {
+        match self {
+            Refusal::Descriptors { setting, streams, limit, each, needed, most } => message![
+                *setting,
+                format!(
+                    " {streams}: {}; raise the limit to {needed} or more (ulimit -n {needed}) or give at most {most}",
+                    each.there(*limit)
+                )
+            ],
+            Refusal::NoStream { load, limit, each, needed } => message![format!(
+                "{load}: {}, so that none fits; raise the limit to {needed} or more (ulimit -n {needed})",
+                each.there(*limit)
+            )],
+            Refusal::Ports { setting, streams, address, ports, most } => message![
+                *setting,
+                format!(
+                    " {streams}: this system has {ports} ports for connections to {address}, and each stream takes one; widen the range (sysctl net.ipv4.ip_local_port_range) or give at most {most}"
+                )
+            ],
+        }
+    }
+}
+
 /// Open files of one stream: a connection to each server, and the other end of it where that is in this process too; and those that
 /// the program needs beside all streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Each {
+pub struct DescriptorsPerStream {
     servers: u64,
     ends: u64,
     others: u64,
 }
 
-impl Each {
+impl DescriptorsPerStream {
     fn count(self) -> u64 {
         self.servers * self.ends
     }
@@ -117,7 +134,7 @@ impl Each {
     }
 }
 
-impl fmt::Display for Each {
+impl fmt::Display for DescriptorsPerStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.servers, self.ends) {
             (1, 1) => f.write_str("one"),
@@ -132,9 +149,9 @@ impl fmt::Display for Each {
 ///
 /// # Errors
 /// When more is wanted at once than there is.
-pub fn forecast(plan: &RunPlan, routes: &Routes, limits: &Limits) -> Result<Vec<String>, Refusal> {
+pub fn forecast(plan: &RunPlan, routes: &Routes, limits: &Limits) -> Result<Vec<Message>, Refusal> {
     let (servers, ends) = (routes.len() as u64, routes.ends());
-    let each = Each { servers, ends, others: descriptors::others(plan, ends) };
+    let each = DescriptorsPerStream { servers, ends, others: descriptors::others(plan, ends) };
     look_ahead(&plan.phases(), plan.transport.connections, &Spread::new(&routes.addresses()), each, limits)
 }
 
@@ -142,9 +159,9 @@ fn look_ahead(
     phases: &[PhasePlan],
     policy: ConnectionPolicy,
     spread: &Spread,
-    each: Each,
+    each: DescriptorsPerStream,
     limits: &Limits,
-) -> Result<Vec<String>, Refusal> {
+) -> Result<Vec<Message>, Refusal> {
     let mut notes = Vec::new();
     // The measured phase first: what the warm-up shares with it is said in its words.
     for phase in phases.iter().rev() {
@@ -153,7 +170,7 @@ fn look_ahead(
             limits.ports.map(|ports| ports_at_once(phase, spread, ports)),
             limits.ports.map(|ports| Ok(ports_over_time(phase, policy, spread, ports))),
         ];
-        let found: Vec<Option<String>> = found.into_iter().flatten().collect::<Result<_, _>>()?;
+        let found: Vec<Option<Message>> = found.into_iter().flatten().collect::<Result<_, _>>()?;
         if notes.is_empty() {
             notes.extend(found.into_iter().flatten());
         }
@@ -195,17 +212,17 @@ impl Spread {
     }
 }
 
-/// The flag that bounds the streams of a phase.
-fn flag(phase: &PhasePlan) -> &'static str {
+/// The setting that bounds the streams of a phase.
+fn bounding_setting(phase: &PhasePlan) -> Setting {
     match (&phase.load, phase.phase) {
-        (Load::Users { .. }, _) => "--num-users",
-        (Load::Growing(_), _) => "--periodic-concurrency-range",
-        (_, Phase::Profiling) => "--concurrency",
-        (_, Phase::Warmup) => "--warmup-concurrency",
+        (Load::Users { .. }, _) => Setting::NumUsers,
+        (Load::Growing(_), _) => Setting::PeriodicConcurrencyRange,
+        (_, Phase::Profiling) => Setting::Concurrency,
+        (_, Phase::Warmup) => Setting::WarmupConcurrency,
     }
 }
 
-fn open_files(phase: &PhasePlan, each: Each, limit: u64) -> Result<Option<String>, Refusal> {
+fn open_files(phase: &PhasePlan, each: DescriptorsPerStream, limit: u64) -> Result<Option<Message>, Refusal> {
     let most = descriptors::room_within(limit, each.others, each.count());
     let streams = phase.load.most();
     if most == 0 {
@@ -215,20 +232,20 @@ fn open_files(phase: &PhasePlan, each: Each, limit: u64) -> Result<Option<String
     match streams {
         Some(streams) if streams > most => {
             let needed = each.needed(u64::from(streams));
-            Err(Refusal::Descriptors { flag: flag(phase), streams, limit, each, needed, most })
+            Err(Refusal::Descriptors { setting: bounding_setting(phase), streams, limit, each, needed, most })
         }
         Some(_) => Ok(None),
         None => Ok(all_in_use(phase, most, &each.there(limit), "wait", "raise the limit (ulimit -n)")),
     }
 }
 
-fn ports_at_once(phase: &PhasePlan, spread: &Spread, ports: Ports) -> Result<Option<String>, Refusal> {
+fn ports_at_once(phase: &PhasePlan, spread: &Spread, ports: Ports) -> Result<Option<Message>, Refusal> {
     let Some((address, share)) = spread.busiest() else { return Ok(None) };
     // At least as many as ports: a stream has no more than one connection to an address, unless addresses repeat.
     let most = (f64::from(ports.count) / share.of_streams) as u32;
     match phase.load.most() {
         Some(streams) if streams > most => {
-            Err(Refusal::Ports { flag: flag(phase), streams, address, ports: ports.count, most })
+            Err(Refusal::Ports { setting: bounding_setting(phase), streams, address, ports: ports.count, most })
         }
         Some(_) => Ok(None),
         None => {
@@ -243,7 +260,7 @@ fn ports_at_once(phase: &PhasePlan, spread: &Spread, ports: Ports) -> Result<Opt
 }
 
 /// When an open loop without a cap would have all of `room` connections in use, if that is within reason.
-fn all_in_use(phase: &PhasePlan, room: u32, there: &str, then: &str, change: &str) -> Option<String> {
+fn all_in_use(phase: &PhasePlan, room: u32, there: &str, then: &str, change: &str) -> Option<Message> {
     if requests(phase).is_some_and(|requests| requests <= u64::from(room)) {
         return None;
     }
@@ -257,7 +274,9 @@ fn all_in_use(phase: &PhasePlan, room: u32, there: &str, then: &str, change: &st
         false => format!("when answers take longer than {} s", rounded(answer)),
     };
     let load = &phase.load;
-    Some(format!("{load}: {there}; the {room} that fit are all in use {when}, and later requests {then}; {change}"))
+    Some(message![format!(
+        "{load}: {there}; the {room} that fit are all in use {when}, and later requests {then}; {change}"
+    )])
 }
 
 /// Requests of a phase at most, where something bounds them.
@@ -271,7 +290,7 @@ fn requests(phase: &PhasePlan) -> Option<u64> {
 }
 
 /// Connections that we close keep their ports for a while: whether there are enough until then.
-fn ports_over_time(phase: &PhasePlan, policy: ConnectionPolicy, spread: &Spread, ports: Ports) -> Option<String> {
+fn ports_over_time(phase: &PhasePlan, policy: ConnectionPolicy, spread: &Spread, ports: Ports) -> Option<Message> {
     let each = match policy {
         ConnectionPolicy::Reuse => return None,
         ConnectionPolicy::New => 1.0,
@@ -306,7 +325,7 @@ impl Closed {
         self.free / (self.share * self.kept.as_secs_f64())
     }
 
-    fn finding(&self, phase: &PhasePlan, policy: ConnectionPolicy, ports: Ports, each: f64) -> Option<String> {
+    fn finding(&self, phase: &PhasePlan, policy: ConnectionPolicy, ports: Ports, each: f64) -> Option<Message> {
         let Closed { address, kept, free, share } = self;
         let bound = requests(phase).map_or(f64::INFINITY, |requests| requests as f64);
         if bound * share <= *free {
@@ -328,17 +347,18 @@ impl Closed {
             true => "rotate:N".to_owned(),
             false => format!("rotate:N with N of {enough} or more"),
         };
-        let mut changes = format!(
-            "keep connections longer (--connections reuse, or {rotate}), or widen the range (sysctl net.ipv4.ip_local_port_range)"
-        );
-        if minute {
-            changes.push_str(", or let ports be taken again after a second (sysctl net.ipv4.tcp_tw_reuse=1)");
-        }
         let kept = kept.as_secs_f64();
-        Some(format!(
-            "--connections {policy}, {}: a port is in use for {kept} s after its connection was closed, and this system has {} for {address}: at over {limit} requests/s there are none left; {changes}",
-            phase.load, ports.count,
-        ))
+        let note = message![
+            Setting::Connections,
+            format!(
+                " {policy}, {}: a port is in use for {kept} s after its connection was closed, and this system has {} for {address}: at over {limit} requests/s there are none left; keep connections longer (",
+                phase.load, ports.count,
+            ),
+            Setting::Connections,
+            format!(" reuse, or {rotate}), or widen the range (sysctl net.ipv4.ip_local_port_range)"),
+        ];
+        let again = ", or let ports be taken again after a second (sysctl net.ipv4.tcp_tw_reuse=1)";
+        Some(if minute { note.then(again) } else { note })
     }
 }
 
@@ -371,7 +391,7 @@ mod tests {
         Spread::new(&[addresses(&["10.0.0.1:8000"])])
     }
 
-    const PLAIN: Each = Each { servers: 1, ends: 1, others: 64 };
+    const PLAIN: DescriptorsPerStream = DescriptorsPerStream { servers: 1, ends: 1, others: 64 };
     const PORTS: Ports = Ports { count: 28_232, early: Early::Loopback };
 
     #[test]
@@ -384,13 +404,13 @@ mod tests {
             refused(17, PLAIN, 80).unwrap_err(),
             "--concurrency 17: this system allows the process 80 open files, of which 64 are for the program and its load threads, and each stream takes one; raise the limit to 81 or more (ulimit -n 81) or give at most 16"
         );
-        let three = refused(17, Each { servers: 3, ..PLAIN }, 100).unwrap_err();
+        let three = refused(17, DescriptorsPerStream { servers: 3, ..PLAIN }, 100).unwrap_err();
         assert!(
             three.contains("each stream takes 3, one for each server;") && three.ends_with("at most 12"),
             "{three}"
         );
-        assert_eq!(refused(12, Each { servers: 3, ..PLAIN }, 100), Ok(None));
-        let here = refused(19, Each { ends: 2, ..PLAIN }, 100).unwrap_err();
+        assert_eq!(refused(12, DescriptorsPerStream { servers: 3, ..PLAIN }, 100), Ok(None));
+        let here = refused(19, DescriptorsPerStream { ends: 2, ..PLAIN }, 100).unwrap_err();
         assert!(here.contains("takes 2, the simulated server's included;") && here.ends_with("at most 18"), "{here}");
         let capped = open_files(&phase(open(10.0, Some(17)), None, None), PLAIN, 80).unwrap_err().to_string();
         assert!(capped.starts_with("--concurrency 17: "), "{capped}");
@@ -410,7 +430,7 @@ mod tests {
             refused(Load::concurrency(4), PLAIN, 64),
             "concurrency 4: this system allows the process 64 open files, of which 64 are for the program and its load threads, and each stream takes one, so that none fits; raise the limit to 68 or more (ulimit -n 68)"
         );
-        let scheduled = refused(open(100.0, None), Each { servers: 3, ..PLAIN }, 66);
+        let scheduled = refused(open(100.0, None), DescriptorsPerStream { servers: 3, ..PLAIN }, 66);
         let expected = "takes 3, one for each server, so that none fits; raise the limit to 67 or more (ulimit -n 67)";
         assert!(scheduled.starts_with("100.0 requests/s (constant): ") && scheduled.ends_with(expected), "{scheduled}");
         let users = Load::Users { users: 2, rate: Rate::try_new(1.0).unwrap() };
@@ -428,7 +448,9 @@ mod tests {
 
     #[test]
     fn an_open_loop_without_a_cap_is_told_which_answers_would_take_all() {
-        let note = |load, requests, limit| open_files(&phase(load, requests, None), PLAIN, limit).unwrap();
+        let note = |load, requests, limit| {
+            open_files(&phase(load, requests, None), PLAIN, limit).unwrap().map(|note| note.to_string())
+        };
         assert_eq!(
             note(open(200.0, None), None, 1_024).unwrap(),
             "200.0 requests/s (constant): this system allows the process 1024 open files, of which 64 are for the program and its load threads, and each stream takes one; the 960 that fit are all in use when answers take longer than 4.8 s, and later requests wait; raise the limit (ulimit -n)"
@@ -461,7 +483,8 @@ mod tests {
         // The same server by two names has half.
         let twice = Spread::new(&[addresses(&["10.0.0.1:80"]), addresses(&["10.0.0.1:80"])]);
         assert!(refused(14_117, &twice).unwrap_err().ends_with("at most 14116"));
-        let uncapped = ports_at_once(&phase(open(1_000.0, None), None, None), &one(), PORTS).unwrap().unwrap();
+        let uncapped =
+            ports_at_once(&phase(open(1_000.0, None), None, None), &one(), PORTS).unwrap().unwrap().to_string();
         assert!(uncapped.contains(
             "the 28232 that fit are all in use when answers take longer than 28.2 s, and later requests fail;"
         ));
@@ -476,6 +499,7 @@ mod tests {
                 &Spread::new(&[addresses(&[to])]),
                 PORTS,
             )
+            .map(|note| note.to_string())
         };
         let far = "10.0.0.1:8000";
         // (28,232 − 232) / 60 s.
@@ -507,7 +531,10 @@ mod tests {
 
     #[test]
     fn a_closed_loop_is_judged_by_its_count() {
-        let note = |count, policy| ports_over_time(&phase(Load::concurrency(232), count, None), policy, &one(), PORTS);
+        let note = |count, policy| {
+            let note = ports_over_time(&phase(Load::concurrency(232), count, None), policy, &one(), PORTS);
+            note.map(|note| note.to_string())
+        };
         assert_eq!(note(Some(28_000), ConnectionPolicy::New), None);
         assert_eq!(note(Some(280_000), ConnectionPolicy::Rotate(10)), None);
         let told = note(Some(28_001), ConnectionPolicy::New).unwrap();
@@ -527,7 +554,7 @@ mod tests {
         let note =
             |rate| ports_over_time(&phase(open(rate, Some(232)), None, None), ConnectionPolicy::New, &spread, PORTS);
         // Half the requests go to the third address.
-        assert!(note(930.0).is_none() && note(940.0).unwrap().contains("10.0.0.3:80"));
+        assert!(note(930.0).is_none() && note(940.0).unwrap().to_string().contains("10.0.0.3:80"));
     }
 
     #[test]

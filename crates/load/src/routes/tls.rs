@@ -10,14 +10,15 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use std::path::Path;
 use std::sync::Arc;
 use streamgauge_core::plan::{Endpoint, Identity, Trust};
+use streamgauge_core::setting::Setting;
 use streamgauge_wire::endpoints::spec;
 use thiserror::Error;
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// The file of `--ca-file` gave no certificate.
-    #[error("--ca-file {path}: {reason}; give a PEM file with at least one certificate")]
+    /// The file of trusted certificates has none.
+    #[error("{} {path}: {reason}; give a PEM file with at least one certificate", Setting::CaFile)]
     CaFile {
         /// The file.
         path: String,
@@ -40,7 +41,7 @@ pub enum TlsError {
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
     /// The system has no certificates.
-    #[error("this system has no trusted certificates; name some with --ca-file")]
+    #[error("this system has no trusted certificates; name some with {}", Setting::CaFile)]
     NoRoots,
 }
 
