@@ -1,13 +1,15 @@
 //! Arguments that say how load is offered, how long, and how it is measured. A flag that needs another which a third one may
 //! exclude is not held to it here but in `settings/checks`: clap gives up a need whose flag is excluded.
 
+use crate::args::choice::{RAMP_SHAPE, STAMPS, one_of};
 use crate::args::levels::Levels;
 use crate::args::values::{factor, interval, limit, millis, percent, seconds, share, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::arrival::{Rate, Shape};
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::load::RatePoint;
+use streamgauge_core::load::{RampShape, RatePoint};
+use streamgauge_core::plan::Stamps;
 
 /// How load is offered, how long, and how it is measured.
 #[derive(Args, Debug)]
@@ -76,8 +78,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
     pub num_users: Option<u32>,
     /// Shape of the ramps [default: linear]
-    #[arg(long, value_enum, help_heading = "Load")]
-    pub ramp_shape: Option<Shapes>,
+    #[arg(long, value_parser = one_of(RAMP_SHAPE), help_heading = "Load")]
+    pub ramp_shape: Option<RampShape>,
     /// Percentage of the requests that are given up on purpose
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
     pub request_cancellation_rate: Option<f64>,
@@ -88,8 +90,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 1024), help_heading = "Load")]
     pub threads: Option<u16>,
     /// Where receive stamps come from
-    #[arg(long, value_enum, default_value = "kernel", help_heading = "Load")]
-    pub clock: Clock,
+    #[arg(long, value_parser = one_of(STAMPS), default_value = "kernel", help_heading = "Load")]
+    pub clock: Stamps,
     /// Leave it to the kernel when it acknowledges, as ordinary clients do, instead of having it acknowledge at once
     #[arg(long, help_heading = "Load")]
     pub delayed_acks: bool,
@@ -182,24 +184,6 @@ pub enum Pattern {
     Poisson,
     /// In bursts, or more evenly
     Gamma,
-}
-
-/// Where receive stamps come from.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Clock {
-    /// The kernel's receive stamps, where the system has them
-    Kernel,
-    /// The time of the read
-    User,
-}
-
-/// The shape of a ramp.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Shapes {
-    /// By equal steps in equal times
-    Linear,
-    /// By equal factors in equal times
-    Exponential,
 }
 
 /// What a window ends by.

@@ -2,6 +2,7 @@
 //! other tools are in [`crate::faces`].
 
 mod calibrate;
+pub mod choice;
 mod levels;
 mod load;
 mod profile;
@@ -16,8 +17,8 @@ pub mod triton;
 pub mod values;
 
 pub use calibrate::{CalibrateArgs, OpenLoop};
-pub use load::{Clock, LoadArgs, MeasurementMode, Pattern, Shapes};
-pub use profile::{Export, ProfileArgs, Report, Selection, TokenCounting, Ui, UrlStrategy, Wanted};
+pub use load::{LoadArgs, MeasurementMode, Pattern};
+pub use profile::{ProfileArgs, Ui};
 pub use report::ReportArgs;
 pub use shell::{CompletionsArgs, ManArgs};
 pub use sim::SimArgs;

@@ -1,13 +1,18 @@
 //! Arguments of `profile`, in all the spellings that GenAI-Perf's two generations and AIPerf have for them.
 
+use crate::args::choice::{BALANCE, EXPORT_LEVEL, GRADE, MODEL_SELECTION, STYLE, TOKEN_COUNT, one_of};
 use crate::args::load::LoadArgs;
 use crate::args::triton::TritonArgs;
 use crate::args::values::{at_least_one, at_least_zero, limit, whole};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::plan::{ConnectionPolicy, EndpointKind, LengthField};
+use streamgauge_core::plan::{
+    Balance, ConnectionPolicy, EndpointKind, ExportLevel, LengthField, ModelSelection, TokenCount,
+};
+use streamgauge_report::Style;
 use streamgauge_report::sinks::{self, Format};
+use streamgauge_stats::Grade;
 use streamgauge_wire::endpoints::{self, EndpointSpec};
 
 /// Arguments of `profile`.
@@ -17,8 +22,8 @@ pub struct ProfileArgs {
     #[arg(short, long, visible_alias = "model-names", num_args = 1.., value_name = "NAME", help_heading = "Endpoint")]
     pub model: Vec<String>,
     /// How a prompt gets its model when there are several
-    #[arg(long, value_enum, default_value = "round_robin", help_heading = "Endpoint")]
-    pub model_selection_strategy: Selection,
+    #[arg(long, value_parser = one_of(MODEL_SELECTION), default_value = "round_robin", help_heading = "Endpoint")]
+    pub model_selection_strategy: ModelSelection,
     #[arg(long, value_name = "TYPE", value_parser = endpoint_type, help = endpoint_types(), help_heading = "Endpoint")]
     #[allow(missing_docs)] // The help is made from the list of endpoints.
     pub endpoint_type: Option<EndpointKind>,
@@ -35,8 +40,8 @@ pub struct ProfileArgs {
     #[arg(short, long, value_name = "URL", num_args = 1.., help_heading = "Endpoint", conflicts_with = "sim")]
     pub url: Vec<String>,
     /// How a request gets its server when there are several [default: round_robin]
-    #[arg(long, value_enum, help_heading = "Endpoint")]
-    pub url_strategy: Option<UrlStrategy>,
+    #[arg(long, value_parser = one_of(BALANCE), help_heading = "Endpoint")]
+    pub url_strategy: Option<Balance>,
     /// How long a connection is kept: reuse, new (one a request) or rotate:N (for N requests); also pooled and never
     #[arg(long, visible_alias = "connection-reuse-strategy", value_name = "POLICY", default_value = "reuse", value_parser = connections, help_heading = "Endpoint")]
     pub connections: ConnectionPolicy,
@@ -136,8 +141,8 @@ pub struct ProfileArgs {
     #[arg(long, help_heading = "Tokens")]
     pub tokenizer_trust_remote_code: bool,
     /// Which count of output tokens the figures use
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Tokens")]
-    pub token_count: TokenCounting,
+    #[arg(long, value_parser = one_of(TOKEN_COUNT), default_value = "auto", help_heading = "Tokens")]
+    pub token_count: TokenCount,
 
     /// Directory of all runs' artifacts
     #[arg(
@@ -155,72 +160,25 @@ pub struct ProfileArgs {
     #[arg(
         long,
         visible_alias = "profile-export-level",
-        value_enum,
+        value_parser = one_of(EXPORT_LEVEL),
         default_value = "records",
         help_heading = "Output"
     )]
-    pub export_level: Export,
+    pub export_level: ExportLevel,
     #[arg(long, help = record_formats_help(), value_name = "FORMATS", value_delimiter = ',', default_value = "jsonl,perf-analyzer", value_parser = record_format, help_heading = "Output")]
     pub record_formats: Vec<String>,
     /// Layout of the console's table
-    #[arg(long, value_enum, default_value = "native", help_heading = "Output")]
-    pub report: Report,
+    #[arg(long, value_parser = one_of(STYLE), default_value = "native", help_heading = "Output")]
+    pub report: Style,
     /// What is shown while the run goes on [default: bar on a terminal]
     #[arg(long, visible_alias = "ui-type", value_enum, help_heading = "Output")]
     pub ui: Option<Ui>,
     /// End with exit code 3 unless the verdict on the measurement is at least this
-    #[arg(long, value_enum, help_heading = "Output")]
-    pub require_fidelity: Option<Wanted>,
+    #[arg(long, value_parser = one_of(GRADE), help_heading = "Output")]
+    pub require_fidelity: Option<Grade>,
     /// Say more on the way
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
-}
-
-/// How a prompt gets its model.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Selection {
-    /// In turn
-    RoundRobin,
-    /// By chance
-    Random,
-}
-
-/// Which count of output tokens the figures use.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum TokenCounting {
-    /// The server's where it fits the text, else the tokenizer's
-    Auto,
-    /// The server's
-    Usage,
-    /// The tokenizer's
-    Tokenizer,
-    /// One token an output event
-    Chunks,
-}
-
-/// How much is written.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Export {
-    /// The summaries
-    Summary,
-    /// A record for each request too
-    Records,
-    /// The server's bytes too
-    Raw,
-}
-
-/// Layout of the console's table.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Report {
-    /// Ours
-    Native,
-    /// GenAI-Perf's of 2024
-    #[value(name = "genai-perf-2024")]
-    GenaiPerf2024,
-    /// GenAI-Perf's first
-    #[value(name = "genai-perf-2024-early")]
-    GenaiPerf2024Early,
 }
 
 /// What is shown while the run goes on.
@@ -230,25 +188,6 @@ pub enum Ui {
     Bar,
     /// Nothing
     None,
-}
-
-/// The least verdict that is good enough.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Wanted {
-    /// Nothing but good
-    Good,
-    /// Anything but invalid
-    Degraded,
-}
-
-/// How a request gets its server when there are several.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum UrlStrategy {
-    /// In turn
-    RoundRobin,
-    /// The one with the fewest requests in flight
-    LeastInFlight,
 }
 
 fn connections(text: &str) -> Result<ConnectionPolicy, String> {

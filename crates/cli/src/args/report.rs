@@ -1,8 +1,9 @@
 //! Arguments of `report`.
 
-use crate::args::Report;
+use crate::args::choice::{STYLE, one_of};
 use clap::Args;
 use std::path::PathBuf;
+use streamgauge_report::Style;
 
 /// Arguments of `report`.
 #[derive(Args, Debug)]
@@ -11,8 +12,8 @@ pub struct ReportArgs {
     #[arg(value_name = "DIR|FILE")]
     pub run: PathBuf,
     /// Layout of the table
-    #[arg(long = "report", value_enum, default_value = "native", value_name = "STYLE")]
-    pub style: Report,
+    #[arg(long = "report", value_parser = one_of(STYLE), default_value = "native", value_name = "STYLE")]
+    pub style: Style,
     /// Directory to write the files to [default: the one with the records]
     #[arg(long, visible_alias = "output-artifact-dir", value_name = "DIR")]
     pub artifact_dir: Option<PathBuf>,

@@ -1,7 +1,8 @@
 //! Arguments of `study`.
 
+use crate::args::choice::{PHASE, one_of};
 use crate::args::values::whole;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::PathBuf;
 use streamgauge_report::native::study::Phase;
 
@@ -9,8 +10,8 @@ use streamgauge_report::native::study::Phase;
 #[derive(Args, Debug)]
 pub struct StudyArgs {
     /// Which phase: prefill (first-token latency) or generation (token-to-token latency)
-    #[arg(value_enum, value_name = "PHASE")]
-    pub phase: Studied,
+    #[arg(value_parser = one_of(PHASE), value_name = "PHASE")]
+    pub phase: Phase,
     /// Prompt lengths in tokens, a run each
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', required = true, value_parser = whole::<u32>(1, 10_000_000))]
     pub isl: Vec<u32>,
@@ -71,31 +72,13 @@ pub struct StudyArgs {
     pub random_seed: u64,
 }
 
-/// What is studied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Studied {
-    /// First-token latency over prompt lengths
-    Prefill,
-    /// Token-to-token latency over prompt lengths
-    Generation,
-}
-
-impl From<Studied> for Phase {
-    fn from(studied: Studied) -> Phase {
-        match studied {
-            Studied::Prefill => Phase::Prefill,
-            Studied::Generation => Phase::Generation,
-        }
-    }
-}
-
 impl StudyArgs {
     /// The words of the `profile` of one prompt length. Each request has a prompt of its own, and one more is there for the probe, so
     /// that no server answers from its cache.
     pub fn profile_words(&self, isl: u32) -> Vec<String> {
         let osl = self.osl.unwrap_or(match self.phase {
-            Studied::Prefill => 1,
-            Studied::Generation => 256,
+            Phase::Prefill => 1,
+            Phase::Generation => 256,
         });
         let mut words = ["--streaming", "--output-tokens-mean-deterministic", "--ui=none"].map(str::to_owned).to_vec();
         let mut add = |flag: &str, value: &dyn std::fmt::Display| words.push(format!("--{flag}={value}"));

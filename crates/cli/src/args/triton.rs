@@ -1,7 +1,8 @@
 //! Arguments that belong to Triton and other KServe v2 servers.
 
+use crate::args::choice::{COMPRESSION, one_of};
 use crate::args::values::{limit, whole};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Backend, Compression, ParameterValue, RequestParameter};
@@ -37,8 +38,8 @@ pub struct TritonArgs {
     #[arg(long, value_name = "MS", requires = "collect_metrics", value_parser = whole::<u32>(1, 3_600_000), help_heading = "Triton")]
     pub metrics_interval: Option<u32>,
     /// How gRPC messages are compressed [default: none]
-    #[arg(long, value_enum, value_name = "ALGORITHM", help_heading = "Triton")]
-    pub grpc_compression_algorithm: Option<Algorithm>,
+    #[arg(long, value_parser = one_of(COMPRESSION), value_name = "ALGORITHM", help_heading = "Triton")]
+    pub grpc_compression_algorithm: Option<Compression>,
     /// Streams that share a gRPC channel [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 100_000), help_heading = "Triton")]
     pub streams_per_channel: Option<u32>,
@@ -54,27 +55,6 @@ pub struct TritonArgs {
     /// Their private key (PEM)
     #[arg(long, value_name = "FILE", requires = "client_certificate", help_heading = "Endpoint")]
     pub client_key: Option<PathBuf>,
-}
-
-/// How gRPC messages are compressed.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Algorithm {
-    /// Not at all
-    None,
-    /// gzip
-    Gzip,
-    /// zlib's format
-    Deflate,
-}
-
-impl From<Algorithm> for Compression {
-    fn from(algorithm: Algorithm) -> Compression {
-        match algorithm {
-            Algorithm::None => Compression::None,
-            Algorithm::Gzip => Compression::Gzip,
-            Algorithm::Deflate => Compression::Deflate,
-        }
-    }
 }
 
 fn backend(text: &str) -> Result<Backend, String> {

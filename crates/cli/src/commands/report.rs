@@ -11,6 +11,6 @@ use streamgauge_run::reopen;
 /// Rebuilds the report of a run.
 pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
     let mut run = reopen(&args.run, args.artifact_dir, &Notes(*printer))?;
-    let is_complete = publish(&mut run, args.style.into(), printer)?;
+    let is_complete = publish(&mut run, args.style, printer)?;
     Ok(if is_complete && run.counts.requests > 0 { Exit::Done } else { Exit::Nothing })
 }

@@ -19,7 +19,7 @@ use streamgauge_stats::{Metric, Summary};
 
 /// Studies an endpoint.
 pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
-    let phase = Phase::from(args.phase);
+    let phase = args.phase;
     let chart = args.chart.clone().unwrap_or_else(|| args.artifact_dir.join(format!("{}.svg", phase.name())));
     // Before any load: what cannot be written, and what cannot be asked.
     let settings = (0..args.isl.len()).map(|at| settings(&args, at)).collect::<Result<Vec<_>>>().map_err(Usage)?;

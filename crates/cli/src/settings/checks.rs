@@ -1,10 +1,10 @@
 //! Refuses what does not go together: flags that would do nothing, and loads that could never become what they are called.
 
-use crate::args::{Export, LoadArgs, ProfileArgs};
+use crate::args::{LoadArgs, ProfileArgs};
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load, Places, Ramp, RatePoint};
-use streamgauge_core::plan::{JSONL, record_formats};
+use streamgauge_core::plan::{ExportLevel, JSONL, record_formats};
 use streamgauge_run::Level;
 
 /// Refuses flags that would do nothing, as far as the flags alone show it.
@@ -56,7 +56,7 @@ fn formats(args: &ProfileArgs) -> Result<()> {
     if !args.record_formats.iter().any(|format| format == JSONL) {
         bail!("--record-formats {given}: give {JSONL} too; every report is made from records.jsonl");
     }
-    if matches!(args.export_level, Export::Summary) && args.record_formats != record_formats() {
+    if args.export_level == ExportLevel::Summary && args.record_formats != record_formats() {
         bail!("--record-formats {given}: --export-level summary writes no records; give --export-level records or raw");
     }
     Ok(())
@@ -126,7 +126,7 @@ fn above(prefill: Option<u32>, most: impl Iterator<Item = u32>, flag: &str) -> R
 }
 
 fn ends(args: &ProfileArgs, level: &Level) -> Result<()> {
-    let summary = matches!(args.export_level, Export::Summary);
+    let summary = args.export_level == ExportLevel::Summary;
     if args.load.steady_state {
         if !matches!(level.load, Load::Concurrency(_)) {
             bail!("--steady-state: only a closed loop holds a concurrency; give --concurrency without a rate");

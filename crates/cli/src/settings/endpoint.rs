@@ -1,14 +1,12 @@
 //! Where requests go and in what form: `--url` and what belongs to it.
 
-use crate::args::{ProfileArgs, Selection, UrlStrategy};
+use crate::args::ProfileArgs;
 use crate::settings::extra::extra_inputs;
 use crate::settings::kserve;
 use crate::settings::url::{self, Location};
 use anyhow::{Result, bail};
 use serde_json::Value;
-use streamgauge_core::plan::{
-    Balance, Endpoint, EndpointKind, Header, HeaderValue, Identity, ModelSelection, Target, Trust,
-};
+use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, Header, HeaderValue, Identity, Target, Trust};
 use streamgauge_core::secrets::{is_harmless, shown_url};
 use streamgauge_wire::endpoints::{self, OutputLength, spec};
 
@@ -55,19 +53,13 @@ pub fn endpoint(
         kind,
         target,
         others,
-        balance: match args.url_strategy {
-            None | Some(UrlStrategy::RoundRobin) => Balance::RoundRobin,
-            Some(UrlStrategy::LeastInFlight) => Balance::LeastInFlight,
-        },
+        balance: args.url_strategy.unwrap_or(Balance::RoundRobin),
         path,
         models: match args.model.is_empty() && capabilities.describes_models {
             true => vec![SIM_MODEL.to_owned()],
             false => args.model.clone(),
         },
-        model_selection: match args.model_selection_strategy {
-            Selection::RoundRobin => ModelSelection::RoundRobin,
-            Selection::Random => ModelSelection::Random,
-        },
+        model_selection: args.model_selection_strategy,
         streaming,
         ask_usage: streaming && capabilities.usage && !args.no_usage,
         continuous_usage: args.continuous_usage,

@@ -61,7 +61,7 @@ pub fn kserve(args: &ProfileArgs, kind: EndpointKind) -> Result<Option<Box<Kserv
         text_output: Some(triton.text_output.clone().unwrap_or_else(|| TEXT_OUTPUT.to_owned())),
         backend,
         parameters: triton.request_parameter.clone(),
-        compression: triton.grpc_compression_algorithm.map(Into::into).unwrap_or_default(),
+        compression: triton.grpc_compression_algorithm.unwrap_or_default(),
         streams_per_channel: triton.streams_per_channel.unwrap_or(1),
         keep_alive: triton
             .grpc_keepalive_time

@@ -1,6 +1,6 @@
 //! How load is offered and when it ends: what the flags of load mean together.
 
-use crate::args::{LoadArgs, MeasurementMode, Pattern, ProfileArgs, Shapes};
+use crate::args::{LoadArgs, MeasurementMode, Pattern, ProfileArgs};
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -140,10 +140,7 @@ fn named(pattern: Pattern, shape: Option<Shape>) -> Result<Arrival> {
 }
 
 fn ramp(flags: &LoadArgs, time: Option<Nanos>) -> Option<Ramp> {
-    let shape = match flags.ramp_shape {
-        None | Some(Shapes::Linear) => RampShape::Linear,
-        Some(Shapes::Exponential) => RampShape::Exponential,
-    };
+    let shape = flags.ramp_shape.unwrap_or(RampShape::Linear);
     time.map(|time| Ramp { time, shape })
 }
 

@@ -9,13 +9,12 @@ mod load;
 mod proxy;
 pub mod url;
 
-use crate::args::{Clock, Export, ProfileArgs, Report, TokenCounting, Ui, Wanted};
+use crate::args::{ProfileArgs, Ui};
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
-    Acknowledge, Endpoint, ExportLevel, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Stamps, Timeouts,
-    TokenCount, Transport, Warmup,
+    Acknowledge, Endpoint, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Timeouts, Transport, Warmup,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_report::Style;
@@ -105,28 +104,12 @@ impl Settings {
                     total: args.request_timeout,
                 },
                 threads,
-                stamps: match args.load.clock {
-                    Clock::Kernel => Stamps::Kernel,
-                    Clock::User => Stamps::User,
-                },
+                stamps: args.load.clock,
                 acknowledge: if args.load.delayed_acks { Acknowledge::Delayed } else { Acknowledge::AtOnce },
             },
-            measure: Measure {
-                steady_state: args.load.steady_state,
-                token_count: match args.token_count {
-                    TokenCounting::Auto => TokenCount::Auto,
-                    TokenCounting::Usage => TokenCount::Usage,
-                    TokenCounting::Tokenizer => TokenCount::Tokenizer,
-                    TokenCounting::Chunks => TokenCount::Chunks,
-                },
-                goodput,
-            },
+            measure: Measure { steady_state: args.load.steady_state, token_count: args.token_count, goodput },
             output: Output {
-                export: match args.export_level {
-                    Export::Summary => ExportLevel::Summary,
-                    Export::Records => ExportLevel::Records,
-                    Export::Raw => ExportLevel::Raw,
-                },
+                export: args.export_level,
                 artifacts: args.artifact_dir,
                 export_file: args.profile_export_file,
                 record_formats: args.record_formats,
@@ -152,24 +135,11 @@ impl Settings {
             spec,
             levels,
             repeat: args.load.repeat,
-            style: args.report.into(),
+            style: args.report,
             bar: args.ui.map(|ui| ui == Ui::Bar),
-            require_fidelity: args.require_fidelity.map(|wanted| match wanted {
-                Wanted::Good => Grade::Good,
-                Wanted::Degraded => Grade::Degraded,
-            }),
+            require_fidelity: args.require_fidelity,
             verbose: args.verbose,
         })
-    }
-}
-
-impl From<Report> for Style {
-    fn from(report: Report) -> Style {
-        match report {
-            Report::Native => Style::Native,
-            Report::GenaiPerf2024 => Style::GenaiPerf2024,
-            Report::GenaiPerf2024Early => Style::GenaiPerf2024Early,
-        }
     }
 }
 

@@ -8,7 +8,7 @@ mod values;
 
 pub use load::{Distribution, LoadArgs, Range};
 pub use refused::why;
-pub use request::{Protocol, RequestArgs, SharedMemoryKind, Tensors};
+pub use request::{Protocol, RequestArgs, SharedMemoryKind};
 pub use server::{FileForm, ServerArgs, TraceLevel};
 
 use crate::args::values::{interval, whole};

@@ -1,11 +1,12 @@
 //! Arguments of requests: what is sent, and in what form.
 
 use super::refused::CUDA;
-use crate::args::triton::{Algorithm, parameter};
+use crate::args::choice::{COMPRESSION, TENSOR_FORMAT, one_of};
+use crate::args::triton::parameter;
 use crate::args::values::whole;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::PathBuf;
-use streamgauge_core::kserve::RequestParameter;
+use streamgauge_core::kserve::{Compression, RequestParameter, TensorFormat};
 use streamgauge_prompt::tensors::shape;
 
 /// Arguments of requests.
@@ -43,14 +44,14 @@ pub struct RequestArgs {
     #[arg(long, value_name = "PARAMETER", value_parser = parameter)]
     pub request_parameter: Vec<RequestParameter>,
     /// How messages are compressed: none, gzip or deflate; gRPC only
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "ALGORITHM")]
-    pub grpc_compression_algorithm: Option<Algorithm>,
+    #[arg(long, value_parser = one_of(COMPRESSION), hide_possible_values = true, value_name = "ALGORITHM")]
+    pub grpc_compression_algorithm: Option<Compression>,
     /// How inputs are written: binary or json; HTTP only [default: binary]
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "FORMAT")]
-    pub input_tensor_format: Option<Tensors>,
+    #[arg(long, value_parser = one_of(TENSOR_FORMAT), hide_possible_values = true, value_name = "FORMAT")]
+    pub input_tensor_format: Option<TensorFormat>,
     /// How outputs are asked for: binary or json; HTTP only [default: binary]
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "FORMAT")]
-    pub output_tensor_format: Option<Tensors>,
+    #[arg(long, value_parser = one_of(TENSOR_FORMAT), hide_possible_values = true, value_name = "FORMAT")]
+    pub output_tensor_format: Option<TensorFormat>,
     /// Hand tensors over in memory that the server shares: none or system
     #[arg(long, value_name = "KIND", default_value = "none", value_parser = shared_memory)]
     pub shared_memory: SharedMemoryKind,
@@ -72,15 +73,6 @@ pub enum Protocol {
     Http,
     /// gRPC
     Grpc,
-}
-
-/// How tensors are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Tensors {
-    /// As bytes
-    Binary,
-    /// As JSON
-    Json,
 }
 
 /// Memory that the server shares.

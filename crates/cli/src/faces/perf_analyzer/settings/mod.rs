@@ -8,13 +8,13 @@ mod words;
 pub use inputs::{Data, Inputs};
 pub use levels::{Levels, Mode, label, trace};
 
-use super::args::{self, PerfAnalyzerArgs, Protocol, ServiceKind, SharedMemoryKind, Tensors, TraceLevel};
+use super::args::{self, PerfAnalyzerArgs, Protocol, ServiceKind, SharedMemoryKind, TraceLevel};
 use crate::args::profile;
 use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory, TensorFormat};
+use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory};
 use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, TokenCount, Trust};
 use streamgauge_core::stop::{StabilityRule, Window};
 use streamgauge_wire::endpoints::spec;
@@ -184,10 +184,6 @@ fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
             EndpointKind::KserveHttp
         }
     };
-    let format = |asked: Option<Tensors>| match asked {
-        None | Some(Tensors::Binary) => TensorFormat::Binary,
-        Some(Tensors::Json) => TensorFormat::Json,
-    };
     let request = &args.request;
     let room = request.output_shared_memory_size.unwrap_or(OUTPUT_BYTES);
     let output_bytes = room.saturating_mul(request.batch.unwrap_or(1).into());
@@ -198,8 +194,8 @@ fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
         text_output: None,
         backend: None,
         streams_per_channel: 1,
-        input_format: format(request.input_tensor_format),
-        output_format: format(request.output_tensor_format),
+        input_format: request.input_tensor_format.unwrap_or_default(),
+        output_format: request.output_tensor_format.unwrap_or_default(),
         shared_memory: (request.shared_memory == SharedMemoryKind::System).then_some(SharedMemory { output_bytes }),
         ..base
     }));
@@ -292,7 +288,7 @@ fn trace_settings(server: &args::ServerArgs) -> Vec<(String, Vec<String>)> {
 mod tests {
     use super::*;
     use clap::Parser;
-    use streamgauge_core::kserve::Compression;
+    use streamgauge_core::kserve::{Compression, TensorFormat};
     use streamgauge_core::plan::Identity;
 
     #[derive(Parser)]
