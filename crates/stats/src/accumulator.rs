@@ -26,6 +26,11 @@ use streamgauge_core::record::RunFacts;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, Stage};
 
+/// Two accumulators that are not of the same run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("summaries of different plans, or of different parts of a run, cannot be merged")]
+pub struct MergeError;
+
 /// Takes records in, in any order. Its memory is bounded, and nothing is allocated for a chunk.
 #[derive(Debug)]
 pub struct Accumulator {
@@ -205,6 +210,75 @@ impl Accumulator {
         let good = self.config.goodput.holds(answer);
         self.counted |= answer.output.is_some();
         self.flow += self.bins.add(answer, good, self.scope);
+    }
+
+    /// Takes in what another accumulator took in, of other records of the same run: the summary is then the one of all records
+    /// together. Of more values than are kept exactly the means may differ from it in their last bits, and of more kinds of failures
+    /// than are told apart it may be others that are.
+    ///
+    /// # Errors
+    /// When the two are of different plans, or of different parts of a run; nothing is taken in then.
+    pub fn merge(&mut self, other: Accumulator) -> Result<(), MergeError> {
+        // Every field has its line, so that a new one is not forgotten.
+        let Accumulator {
+            config,
+            scope,
+            counts,
+            targets,
+            tokens,
+            collected,
+            unfinished,
+            bins,
+            failures,
+            sharing,
+            tokens_per_event,
+            hidden,
+            paces,
+            cached,
+            length,
+            backward,
+            unreadable,
+            empty,
+            body_ends,
+            flow,
+            counted,
+            span,
+            slot_times,
+            opening,
+        } = other;
+        if self.config != config || self.scope != scope {
+            return Err(MergeError);
+        }
+        self.counts += counts;
+        if self.targets.len() < targets.len() {
+            self.targets.resize(targets.len(), TargetCounts::default());
+        }
+        self.targets.iter_mut().zip(targets).for_each(|(ours, theirs)| *ours += theirs);
+        self.tokens += tokens;
+        self.collected.merge(collected);
+        self.unfinished.iter_mut().zip(unfinished).for_each(|(ours, theirs)| ours.merge(theirs));
+        self.bins.merge(&bins);
+        self.failures.merge(failures);
+        self.sharing.merge(&sharing);
+        self.tokens_per_event += tokens_per_event;
+        self.hidden += hidden;
+        self.paces += paces;
+        self.cached += cached;
+        self.length += length;
+        self.backward += backward;
+        self.unreadable += unreadable;
+        self.empty += empty;
+        self.body_ends += body_ends;
+        self.flow += flow;
+        self.counted |= counted;
+        self.span = self.span.into_iter().chain(span).reduce(Span::hull);
+        if let (Some(ours), Some(theirs)) = (&mut self.slot_times, slot_times) {
+            ours.merge(theirs);
+        }
+        if let (Some(ours), Some(theirs)) = (&mut self.opening, opening) {
+            ours.merge(theirs);
+        }
+        Ok(())
     }
 
     /// Requests so far.

@@ -1,6 +1,7 @@
 //! Counts over the requests of a run.
 
 use serde::Serialize;
+use std::ops::AddAssign;
 
 /// Requests by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -46,4 +47,36 @@ pub(crate) struct LengthAsked {
     pub difference: u64,
     /// Sum of the lengths asked for.
     pub asked: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        let Counts { requests, ok, failed, cut_off, cancelled, warmup, retried, sent_late, never_sent, outside } =
+            other;
+        self.requests += requests;
+        self.ok += ok;
+        self.failed += failed;
+        self.cut_off += cut_off;
+        self.cancelled += cancelled;
+        self.warmup += warmup;
+        self.retried += retried;
+        self.sent_late += sent_late;
+        self.never_sent += never_sent;
+        self.outside += outside;
+    }
+}
+
+impl AddAssign for TargetCounts {
+    fn add_assign(&mut self, TargetCounts { requests, ok, failed }: TargetCounts) {
+        self.requests += requests;
+        self.ok += ok;
+        self.failed += failed;
+    }
+}
+
+impl AddAssign for LengthAsked {
+    fn add_assign(&mut self, LengthAsked { difference, asked }: LengthAsked) {
+        self.difference = self.difference.saturating_add(difference);
+        self.asked = self.asked.saturating_add(asked);
+    }
 }

@@ -27,7 +27,7 @@ pub mod thresholds;
 mod throughput;
 pub mod windows;
 
-pub use accumulator::Accumulator;
+pub use accumulator::{Accumulator, MergeError};
 pub use answer::tokens::{TokenSource, TokenSources, output_tokens};
 pub use awaited::ConfidenceError;
 pub use confidence::Confidence;

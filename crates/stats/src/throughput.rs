@@ -117,6 +117,16 @@ impl Bins {
         added
     }
 
+    /// Adds what other answers of the same run brought.
+    pub fn merge(&mut self, other: &Bins) {
+        while self.shift < other.shift {
+            self.coarsen();
+        }
+        for (index, &tally) in other.bins.iter().enumerate() {
+            *self.bin(Nanos((other.first + index as i64) << other.shift)) += tally;
+        }
+    }
+
     fn bin(&mut self, at: Nanos) -> &mut Tally {
         while !self.reach(at.0 >> self.shift) {
             self.coarsen();

@@ -3,6 +3,7 @@
 use crate::answer::shown::shown_tokens;
 use crate::thresholds::TOKEN_TOLERANCE;
 use serde::Serialize;
+use std::ops::AddAssign;
 use streamgauge_core::Record;
 use streamgauge_core::plan::TokenCount;
 
@@ -111,4 +112,25 @@ fn counts_disagree(record: &Record) -> Option<bool> {
     let (server, ours) = (usage(record)?, u64::from(record.text_tokens?));
     let server = shown_tokens(record, server, TokenSource::Usage);
     Some(server.abs_diff(ours) as f64 > TOKEN_TOLERANCE * server as f64)
+}
+
+impl AddAssign for TokenSources {
+    fn add_assign(&mut self, other: TokenSources) {
+        let TokenSources { by_usage, by_tokenizer, by_chunks, missing, disagree, compared } = other;
+        self.by_usage += by_usage;
+        self.by_tokenizer += by_tokenizer;
+        self.by_chunks += by_chunks;
+        self.missing += missing;
+        self.disagree += disagree;
+        self.compared += compared;
+    }
+}
+
+impl AddAssign for TokensPerEvent {
+    fn add_assign(&mut self, TokensPerEvent { requests, tokens, events, apart }: TokensPerEvent) {
+        self.requests += requests;
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.events += events;
+        self.apart = self.apart.saturating_add(apart);
+    }
 }

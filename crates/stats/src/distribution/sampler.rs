@@ -81,6 +81,34 @@ impl Sampler {
         self.values.push(value);
     }
 
+    /// Adds the values of another sampler of the same metric. What comes of it is what had come of all values in one sampler, but for
+    /// the mean and the deviation of more values than are kept exactly: those are sums of floating-point numbers, which
+    /// another order of summation moves in their last bits (by some 2^-53 of their size for each addition at most).
+    pub fn merge(&mut self, other: Sampler) {
+        let (known, theirs_known) = (self.known_times().is_some(), other.known_times().is_some());
+        match (&mut self.spill, other.spill) {
+            (Some(spill), Some(theirs)) => spill.merge(*theirs),
+            (Some(spill), None) => spill.extend(&other.values, theirs_known.then_some(other.times.as_slice())),
+            (None, Some(mut theirs)) => {
+                theirs.extend(&self.values, known.then_some(self.times.as_slice()));
+                (self.values, self.times, self.spill) = (Vec::new(), Vec::new(), Some(theirs));
+            }
+            (None, None) if self.values.len() + other.values.len() > self.exact_bound => {
+                let spill = Spill::over(&self.values, known.then_some(self.times.as_slice()), self.steps_per_unit);
+                if let Some(mut spill) = spill {
+                    spill.extend(&other.values, theirs_known.then_some(other.times.as_slice()));
+                    (self.values, self.times, self.spill) = (Vec::new(), Vec::new(), Some(spill));
+                }
+            }
+            (None, None) => {
+                self.values.extend(other.values);
+                if known && theirs_known {
+                    self.times.extend(other.times);
+                }
+            }
+        }
+    }
+
     /// When each value was taken, where that is known of all.
     fn known_times(&self) -> Option<&[u32]> {
         Some(self.times.as_slice()).filter(|times| times.len() == self.values.len())
@@ -262,6 +290,18 @@ impl Moments {
         self.squares += off * (value - self.mean);
     }
 
+    /// With the moments of other values (Chan, Golub and LeVeque 1979).
+    fn merge(&mut self, other: Moments) {
+        if other.count == 0 {
+            return;
+        }
+        let count = self.count + other.count;
+        let (off, share) = (other.mean - self.mean, other.count as f64 / count as f64);
+        self.squares += other.squares + off * off * self.count as f64 * share;
+        self.mean += off * share;
+        self.count = count;
+    }
+
     fn std(&self) -> f64 {
         (self.squares / self.count as f64).max(0.0).sqrt()
     }
@@ -288,11 +328,28 @@ impl Spill {
         let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
         let (moments, kept) = (Moments::default(), Kept::default());
         let mut spill = Spill { steps_per_unit, moments, min, max, below: None, above, kept };
+        spill.extend(values, times);
+        Some(Box::new(spill))
+    }
+
+    fn extend(&mut self, values: &[f64], times: Option<&[u32]>) {
         let mut times = times.map(|times| times.iter().copied());
         for &value in values {
-            spill.add(value, times.as_mut().and_then(Iterator::next));
+            self.add(value, times.as_mut().and_then(Iterator::next));
         }
-        Some(Box::new(spill))
+    }
+
+    fn merge(&mut self, other: Spill) {
+        self.kept.merge(other.kept);
+        self.moments.merge(other.moments);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        add_histogram(&mut self.above, &other.above);
+        match (&mut self.below, other.below) {
+            (Some(below), Some(theirs)) => add_histogram(below, &theirs),
+            (below @ None, theirs) => *below = theirs,
+            (Some(_), None) => {}
+        }
     }
 
     fn add(&mut self, value: f64, time: Option<u32>) {
@@ -362,17 +419,43 @@ impl Kept {
         }
         self.values.push(value);
         self.times.push(time);
+        self.bound();
+    }
+
+    /// The limit depends on nothing but the values, so that the sample of all is the same however they were split.
+    fn merge(&mut self, other: Kept) {
+        self.untimed |= other.untimed;
+        self.values.extend(other.values);
+        self.times.extend(other.times);
+        let zeros = self.zeros.max(other.zeros);
+        self.zeros = zeros;
+        self.keep(zeros);
+        self.bound();
+    }
+
+    fn bound(&mut self) {
         while self.values.len() > KEPT && self.zeros < u64::BITS {
             self.zeros += 1;
-            let zeros = self.zeros;
-            let stays = |(&value, &time): (&f64, &u32)| mixed(value, time).leading_zeros() >= zeros;
-            let pairs = self.values.iter().zip(&self.times);
-            (self.values, self.times) = pairs.filter(|&pair| stays(pair)).map(|(&value, &time)| (value, time)).unzip();
+            self.keep(self.zeros);
         }
+    }
+
+    /// Leaves those values whose mixed bits have so many zeros at the top.
+    fn keep(&mut self, zeros: u32) {
+        let stays = |(&value, &time): (&f64, &u32)| mixed(value, time).leading_zeros() >= zeros;
+        let pairs = self.values.iter().zip(&self.times);
+        (self.values, self.times) = pairs.filter(|&pair| stays(pair)).map(|(&value, &time)| (value, time)).unzip();
     }
 
     fn known_times(&self) -> Option<&[u32]> {
         Some(self.times.as_slice()).filter(|_| !self.untimed)
+    }
+}
+
+/// Adds the counts of another histogram with the same bounds.
+fn add_histogram(histogram: &mut Histogram<u64>, other: &Histogram<u64>) {
+    for step in other.iter_recorded() {
+        histogram.saturating_record_n(step.value_iterated_to(), step.count_at_value());
     }
 }
 

@@ -11,6 +11,7 @@ use crate::thresholds::FAILURE_KINDS;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use streamgauge_core::{Failure, FailureClass, Nanos, Record, Stage};
 
 /// Failures of one kind.
@@ -50,6 +51,16 @@ struct Failures {
     times: Sampler,
 }
 
+impl Failures {
+    fn merge(&mut self, other: Failures) {
+        self.count += other.count;
+        self.times.merge(other.times);
+        if other.first < self.first {
+            (self.first, self.sample) = (other.first, other.sample);
+        }
+    }
+}
+
 /// All failures of a run so far.
 #[derive(Debug, Default)]
 pub(crate) struct FailureKinds(BTreeMap<Kind, Failures>);
@@ -78,6 +89,20 @@ impl FailureKinds {
         }
     }
 
+    /// Counts the failures of other requests in. Beyond [`FAILURE_KINDS`] kinds, which of them are told apart depends on the order in
+    /// which failures are counted, and so on how they were split; how many there are of each status does not.
+    pub fn merge(&mut self, other: FailureKinds) {
+        for (kind, failures) in other.0 {
+            let kind = self.with_room(kind);
+            match self.0.entry(kind) {
+                Entry::Vacant(entry) => {
+                    entry.insert(failures);
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().merge(failures),
+            }
+        }
+    }
+
     /// The kind of a failure: its own, or the one that stands for all kinds for which there is no room.
     fn kind(&self, status: Option<u16>, failure: &Failure) -> Kind {
         let Failure { stage, class, ref message } = *failure;
@@ -85,6 +110,11 @@ impl FailureKinds {
         // What the system or this program says of one class is the same each time, or an excerpt that never is.
         let says_why = matches!(class, FailureClass::Status | FailureClass::InBand | FailureClass::Io);
         let own = Kind { stage, class, status, message: Some(if says_why { pattern(message) } else { String::new() }) };
+        self.with_room(own)
+    }
+
+    /// The kind itself where there is room for it, or the one that stands for all kinds for which there is none.
+    fn with_room(&self, own: Kind) -> Kind {
         if self.0.len() < FAILURE_KINDS || self.0.contains_key(&own) {
             return own;
         }

@@ -69,6 +69,13 @@ impl Unfinished {
         }
     }
 
+    /// Takes in what other requests of the same run add to the same waiting time.
+    pub fn merge(&mut self, other: Unfinished) {
+        self.failed += other.failed;
+        self.known.merge(other.known);
+        self.open.merge(other.open);
+    }
+
     /// With the values of the successful requests; none when no request failed.
     pub fn close(self, succeeded: &Sampler) -> Option<WithFailures> {
         let mut known = succeeded.steps();

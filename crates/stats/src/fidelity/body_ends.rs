@@ -43,3 +43,10 @@ pub(crate) fn body_ends(evidence: &Evidence<'_>) -> Option<FidelityRow> {
          bodies to their ends wait longer: see what the server, or a proxy, does behind [DONE]",
     ))
 }
+
+impl std::ops::AddAssign for BodyEnds {
+    fn add_assign(&mut self, BodyEnds { late, cut }: BodyEnds) {
+        self.late += late;
+        self.cut += cut;
+    }
+}

@@ -31,3 +31,10 @@ pub(crate) fn cached_prompts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         evidence.config.seed.0
     )))
 }
+
+impl std::ops::AddAssign for CachedTokens {
+    fn add_assign(&mut self, CachedTokens { cached, prompt }: CachedTokens) {
+        self.cached = self.cached.saturating_add(cached);
+        self.prompt = self.prompt.saturating_add(prompt);
+    }
+}

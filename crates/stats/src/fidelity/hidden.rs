@@ -36,3 +36,11 @@ pub(crate) fn hidden_tokens(evidence: &Evidence<'_>) -> Option<FidelityRow> {
          (--token-count tokenizer counts the shown ones only)",
     ))
 }
+
+impl std::ops::AddAssign for HiddenTokens {
+    fn add_assign(&mut self, HiddenTokens { requests, hidden, output }: HiddenTokens) {
+        self.requests += requests;
+        self.hidden = self.hidden.saturating_add(hidden);
+        self.output = self.output.saturating_add(output);
+    }
+}

@@ -38,6 +38,12 @@ impl Opening {
         if record.seq < u64::from(self.burst) { self.within += 1 } else { self.others.add(ttft) }
     }
 
+    /// Takes in what was followed of other requests of the same run.
+    pub fn merge(&mut self, other: Opening) {
+        self.within += other.within;
+        self.others.merge(other.others);
+    }
+
     /// What it came to; none where no request of the burst is in the figures.
     pub fn close(self) -> Option<OpeningBurst> {
         let others_p99 = self.others.look(Some(99)).map(|p99| p99.value);

@@ -42,3 +42,10 @@ pub(crate) fn throughput_per_user(evidence: &Evidence<'_>) -> Option<FidelityRow
          the median of output token throughput per user, and not its avg",
     ))
 }
+
+impl std::ops::AddAssign for Paces {
+    fn add_assign(&mut self, Paces { tokens, nanos }: Paces) {
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.nanos += nanos;
+    }
+}

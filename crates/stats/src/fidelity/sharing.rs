@@ -63,6 +63,29 @@ impl Sharing {
         self.late_firsts_unseen += u64::from(late_first) * unseen;
     }
 
+    /// Counts the events of other streams in.
+    pub fn merge(&mut self, other: &Sharing) {
+        let &Sharing {
+            events,
+            late,
+            late_unseen,
+            unknown,
+            together,
+            streams,
+            late_firsts,
+            late_firsts_unseen,
+            scratch: _,
+        } = other;
+        self.events += events;
+        self.late += late;
+        self.late_unseen += late_unseen;
+        self.unknown += unknown;
+        self.together += together;
+        self.streams += streams;
+        self.late_firsts += late_firsts;
+        self.late_firsts_unseen += late_firsts_unseen;
+    }
+
     /// Events of late reads, with those that no lag shows.
     pub fn all_late(&self) -> f64 {
         self.late as f64 + self.late_unseen as f64 / 1e6

@@ -55,3 +55,12 @@ pub(crate) fn row(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     };
     Some(row.remedy(remedy))
 }
+
+impl std::ops::AddAssign for UnreadableParts {
+    fn add_assign(&mut self, UnreadableParts { output, other, requests, events }: UnreadableParts) {
+        self.output = self.output.saturating_add(output);
+        self.other = self.other.saturating_add(other);
+        self.requests += requests;
+        self.events += events;
+    }
+}

@@ -42,6 +42,16 @@ impl Collected {
         }
     }
 
+    /// Adds the values of other requests.
+    pub fn merge(&mut self, other: Collected) {
+        for ((_, _, sampler), (_, _, other)) in self.per_request.iter_mut().zip(other.per_request) {
+            sampler.merge(other);
+        }
+        for ((_, _, sampler), (_, _, other)) in self.pooled.iter_mut().zip(other.pooled) {
+            sampler.merge(other);
+        }
+    }
+
     /// The values of a metric so far; `None` of a metric that is no distribution.
     pub fn sampler(&self, metric: Metric) -> Option<&Sampler> {
         let per_request = self.per_request.iter().map(|(known, _, sampler)| (known, sampler));

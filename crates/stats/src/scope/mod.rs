@@ -25,6 +25,11 @@ impl Span {
         self.from <= at && at < self.to
     }
 
+    /// The shortest span that has both in it.
+    pub(crate) fn hull(self, other: Span) -> Span {
+        Span { from: self.from.min(other.from), to: self.to.max(other.to) }
+    }
+
     /// How long it is; a span that ends before it begins has no length.
     pub fn length(&self) -> Nanos {
         (self.to - self.from).max(Nanos::ZERO)

@@ -44,6 +44,15 @@ impl SlotTimes {
         }
     }
 
+    /// Takes in what was followed of other records of the same run.
+    pub fn merge(&mut self, other: SlotTimes) {
+        for (slot, Times { handed_over, measured }) in other.times {
+            let times = self.times.entry(slot).or_default();
+            times.handed_over = times.handed_over.max(handed_over);
+            times.measured = times.measured.into_iter().chain(measured).reduce(Span::hull);
+        }
+    }
+
     /// From the first slot's hand-over, for as long as a slot was at measured requests on average. None without such a time.
     pub fn span(&self) -> Option<Span> {
         let spans = self.times.values().filter_map(|times| {

@@ -10,6 +10,7 @@ mod coverage;
 mod fidelity;
 mod genai_perf;
 mod handover;
+mod merge;
 mod perf_analyzer;
 mod properties;
 mod scope;

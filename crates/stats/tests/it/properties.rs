@@ -10,7 +10,7 @@ use streamgauge_stats::intervals::percentile_ranks;
 use streamgauge_stats::thresholds::MEAN_VALUES;
 use streamgauge_stats::{AccumulatorConfig, Interval, Metric, PERCENTILES, Sampler};
 
-fn any_record() -> impl Strategy<Value = Record> {
+pub fn any_record() -> impl Strategy<Value = Record> {
     let succeeded =
         (0..100_000_000_i64, vec(0..10_000_000_i64, 1..8), any::<bool>()).prop_map(|(sent, gaps, shared)| {
             let at: Vec<i64> = gaps
