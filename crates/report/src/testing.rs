@@ -1,6 +1,7 @@
 //! What several tests begin with: the plan of the golden runs, and summaries made from their figures.
 
 use serde_json::Value;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use streamgauge_core::kserve::{Backend, Kserve};
 use streamgauge_core::load::Load;
@@ -9,7 +10,8 @@ use streamgauge_core::record::{RunFacts, ThreadFacts};
 use streamgauge_core::{Nanos, Record};
 use streamgauge_stats::calibration::{Agreement, Calibration, Compared, Errors, Machine, Offered, Point};
 use streamgauge_stats::{
-    Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Scope, Summary, TokenSources,
+    Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Scope, Summary, Timeline,
+    TokenSources,
 };
 use streamgauge_wire::endpoints::spec;
 
@@ -106,11 +108,11 @@ pub(crate) fn distribution([avg, min, max, std]: [f64; 4], percentile: impl Fn(u
 /// A summary without any figures.
 pub(crate) fn empty_summary() -> Summary {
     let row = |key, title, value: &str, grade, remedy: Option<&str>| FidelityRow {
-        key,
-        title,
+        key: Cow::Borrowed(key),
+        title: Cow::Borrowed(title),
         value: value.into(),
         number: None,
-        unit: "",
+        unit: Cow::Borrowed(""),
         grade,
         remedy: remedy.map(String::from),
     };
@@ -121,6 +123,7 @@ pub(crate) fn empty_summary() -> Summary {
         with_failures: Vec::new(),
         counts: Counts { requests: 8, ok: 8, ..Counts::default() },
         failures: Vec::new(),
+        timeline: Timeline::default(),
         tokens: TokenSources { by_usage: 8, compared: 8, ..TokenSources::default() },
         duration: Nanos::from_millis(262),
         scope: Scope::Run,

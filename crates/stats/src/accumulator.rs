@@ -22,6 +22,7 @@ use crate::server::{GpuFold, ServerFigures};
 use crate::summary::Summary;
 use crate::thresholds::SEND_LATENESS_GOOD;
 use crate::throughput::{Bins, Flow, Tally};
+use crate::timeline::TimelineSums;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, Stage};
@@ -61,6 +62,7 @@ pub struct Accumulator {
     span: Option<Span>,
     slot_times: Option<SlotTimes>,
     opening: Option<Opening>,
+    timeline: TimelineSums,
 }
 
 impl Accumulator {
@@ -98,6 +100,7 @@ impl Accumulator {
             span: scope.span(),
             slot_times,
             opening,
+            timeline: TimelineSums::new(),
         }
     }
 
@@ -146,6 +149,7 @@ impl Accumulator {
         };
         self.add_target(record.target, answer.is_some(), failed);
         self.collected.add(&Seen { record, answer: answer.as_ref(), failed });
+        self.timeline.add(record, answer.as_ref(), failed);
     }
 
     fn add_target(&mut self, target: u16, ok: bool, failed: bool) {
@@ -245,6 +249,7 @@ impl Accumulator {
             span,
             slot_times,
             opening,
+            timeline,
         } = other;
         if self.config != config || self.scope != scope {
             return Err(MergeError);
@@ -258,6 +263,7 @@ impl Accumulator {
         self.collected.merge(collected);
         self.unfinished.iter_mut().zip(unfinished).for_each(|(ours, theirs)| ours.merge(theirs));
         self.bins.merge(&bins);
+        self.timeline.merge(&timeline);
         self.failures.merge(failures);
         self.sharing.merge(&sharing);
         self.tokens_per_event += tokens_per_event;
@@ -348,6 +354,7 @@ impl Accumulator {
             duration,
             scope: self.scope,
             targets: self.targets,
+            timeline: self.timeline.close(&self.bins),
             steady_state: None,
             server: over
                 .and_then(|(server, from, to)| ServerFigures::over(server, from, to).ok().flatten())

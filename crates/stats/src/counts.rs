@@ -1,10 +1,10 @@
 //! Counts over the requests of a run.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
 /// Requests by outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Measured, whatever became of them.
     pub requests: u64,
@@ -30,7 +30,7 @@ pub struct Counts {
 }
 
 /// Requests of one server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetCounts {
     /// Measured, whatever became of them.
     pub requests: u64,

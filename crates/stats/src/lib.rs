@@ -25,6 +25,8 @@ pub mod server;
 mod summary;
 pub mod thresholds;
 mod throughput;
+mod time_bins;
+pub mod timeline;
 pub mod windows;
 
 pub use accumulator::{Accumulator, MergeError};
@@ -43,4 +45,5 @@ pub use scope::{Scope, Slots, Span};
 pub use series::across::{Across, FigureAcross};
 pub use series::spread::{Spread, spread};
 pub use summary::Summary;
+pub use timeline::{MeanAndMax, Timeline, TimelineInterval};
 pub use windows::{Lenience, Pass, Windows};

@@ -9,13 +9,14 @@ use crate::intervals::Interval;
 use crate::metrics::Metric;
 use crate::scope::Scope;
 use crate::server::{GpuFigures, ServerFigures};
-use serde::Serialize;
+use crate::timeline::Timeline;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use streamgauge_core::Nanos;
 
 /// What a run's records come to. Only successful measured requests are in a distribution or a rate, save the time
 /// to failure, which is of the failed ones, and the lateness of sending, which is of all.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Statistics of each metric that has values, in the order of [`Metric`].
     pub distributions: Vec<(Metric, Distribution)>,
@@ -39,6 +40,8 @@ pub struct Summary {
     pub scope: Scope,
     /// Requests by server, by a record's `target`; as far as there were records.
     pub targets: Vec<TargetCounts>,
+    /// What happened when.
+    pub timeline: Timeline,
     /// The same of the time in which all slots were busy, where the plan asks for it and there was such a time.
     pub steady_state: Option<Box<Summary>>,
     /// What the server counted itself over that part, where it was asked and had anything to tell.

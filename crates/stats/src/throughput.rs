@@ -6,8 +6,8 @@
 use crate::answer::Answer;
 use crate::intervals::{Interval, NORMAL, student};
 use crate::scope::Scope;
+use crate::time_bins::TimeBins;
 use rand::RngExt;
-use std::collections::VecDeque;
 use std::ops::AddAssign;
 use streamgauge_core::Nanos;
 use streamgauge_core::seed::Seed;
@@ -75,19 +75,12 @@ impl AddAssign for Tally {
 }
 
 /// What a run brought, by time. The same answers in any order give the same bins.
-#[derive(Debug)]
-pub(crate) struct Bins {
-    /// A bin is 2^shift nanoseconds wide and begins at a multiple of that.
-    shift: u32,
-    /// Number of the first bin.
-    first: i64,
-    bins: VecDeque<Tally>,
-}
+pub(crate) type Bins = TimeBins<Tally, MOST_BINS>;
 
 impl Bins {
     /// Of nothing yet, with all the room that they will take.
     pub fn new() -> Bins {
-        Bins { shift: FINEST, first: 0, bins: VecDeque::with_capacity(MOST_BINS) }
+        TimeBins::with_finest(FINEST)
     }
 
     /// Adds what of an answer is in the scope, and says how much that is: its tokens evenly over its output events, itself
@@ -115,52 +108,6 @@ impl Bins {
             add(answer.last, end);
         }
         added
-    }
-
-    /// Adds what other answers of the same run brought.
-    pub fn merge(&mut self, other: &Bins) {
-        while self.shift < other.shift {
-            self.coarsen();
-        }
-        for (index, &tally) in other.bins.iter().enumerate() {
-            *self.bin(Nanos((other.first + index as i64) << other.shift)) += tally;
-        }
-    }
-
-    fn bin(&mut self, at: Nanos) -> &mut Tally {
-        while !self.reach(at.0 >> self.shift) {
-            self.coarsen();
-        }
-        let index = (at.0 >> self.shift) - self.first;
-        &mut self.bins[index as usize]
-    }
-
-    /// Makes room for that bin; false when there would be too many.
-    fn reach(&mut self, index: i64) -> bool {
-        if self.bins.is_empty() {
-            self.first = index;
-        }
-        let end = self.first + self.bins.len() as i64;
-        if index.max(end - 1) - index.min(self.first) >= MOST_BINS as i64 {
-            return false;
-        }
-        (index..self.first).for_each(|_| self.bins.push_front(Tally::default()));
-        self.first = self.first.min(index);
-        (end..=index).for_each(|_| self.bins.push_back(Tally::default()));
-        true
-    }
-
-    fn coarsen(&mut self) {
-        let first = self.first >> 1;
-        let count = self.bins.len();
-        for index in 0..count {
-            let tally = std::mem::take(&mut self.bins[index]);
-            let to = ((self.first + index as i64) >> 1) - first;
-            self.bins[to as usize] += tally;
-        }
-        let last = (self.first + count as i64 - 1) >> 1;
-        self.bins.truncate((last - first + 1) as usize);
-        (self.shift, self.first) = (self.shift + 1, first);
     }
 
     /// The run from `start` to `end` in blocks of equal length, none shorter than `least`; none when there are too few.

@@ -2,7 +2,7 @@
 
 use crate::answer::shown::shown_tokens;
 use crate::thresholds::TOKEN_TOLERANCE;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use streamgauge_core::Record;
 use streamgauge_core::plan::TokenCount;
@@ -20,7 +20,7 @@ pub enum TokenSource {
 }
 
 /// Whose counts the figures of a run use, and whether the counts agree. In requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenSources {
     /// Counted by the server's usage.
     pub by_usage: u64,

@@ -251,7 +251,7 @@ impl Point {
         let limit = FAITHFUL_ERROR.as_millis_f64();
         let true_enough = unmatched.is_none() && errors.is_some_and(|errors| errors.worst() <= limit);
         let doubts = summary.fidelity.rows.iter().filter(|row| row.grade > Grade::Good);
-        let caveats: Vec<String> = doubts.map(|row| row.key.to_owned()).collect();
+        let caveats: Vec<String> = doubts.map(|row| row.key.to_string()).collect();
         let doubted = caveats.iter().any(|key| !OF_LOAD.contains(&key.as_str()));
         let lag = |percentile| Some(summary.distribution(Metric::ClientLag)?.percentile(percentile));
         let row = |key: &str| summary.fidelity.rows.iter().find(|row| row.key == key)?.number;

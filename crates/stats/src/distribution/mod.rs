@@ -5,13 +5,13 @@ mod sampler;
 pub use sampler::{EXACT_POOLED_VALUES, EXACT_VALUES, Sampler};
 
 use crate::intervals::{Interval, Intervals, percentile_ranks};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The percentiles that reports show, as GenAI-Perf.
 pub const PERCENTILES: [u8; 9] = [1, 5, 10, 25, 50, 75, 90, 95, 99];
 
 /// Statistics over the values of one metric, in its unit.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
     /// How many values there were.
     pub count: u64,

@@ -8,14 +8,14 @@ pub use with_failures::WithFailures;
 use crate::distribution::{Distribution, Sampler};
 use crate::metrics::Metric;
 use crate::thresholds::FAILURE_KINDS;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use streamgauge_core::{Failure, FailureClass, Nanos, Record, Stage};
 
 /// Failures of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailureGroup {
     /// How far the requests had come.
     pub stage: Stage,

@@ -3,7 +3,7 @@
 
 use crate::distribution::{PERCENTILES, Sampler};
 use crate::metrics::{Metric, Wait};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamgauge_core::{Nanos, Record};
 
 /// A waiting time in which each failed request counts as one that took for ever: nearest rank, the ceil(n p / 100)-th of
@@ -12,7 +12,7 @@ use streamgauge_core::{Nanos, Record};
 /// Of a request that was cut off it is only known that it would have taken longer. It counts as any of the requests that did
 /// take longer, each as likely (Kaplan and Meier 1958); among those are the failed ones. The same holds of one that was
 /// cancelled as the plan wanted, which is decided before anything is known of its time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WithFailures {
     /// Requests that are in it.
     pub requests: u64,

@@ -103,7 +103,7 @@ pub(super) fn client_lag(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (p50, p99) = (lag.percentile(50), lag.percentile(99));
     let value = format!("p50 {p50:.3} ms, p99 {p99:.3} ms, max {:.3} ms (not in the figures)", lag.max);
     let row = text_row("client_lag", "Client lag", value, Grade::Good);
-    Some(FidelityRow { number: Some(p99), unit: "ms", ..row })
+    Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row })
 }
 
 pub(super) fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -129,7 +129,7 @@ pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let never = if never_sent > 0 { format!(", {never_sent} of them never sent") } else { String::new() };
     let value = format!("p99 {p99:.3} ms, max {:.3} ms; {sent_late} of {of} over {good} ms{never}", lateness.max);
     let row = text_row("send_lateness", "Sent after due", value, grade);
-    Some(FidelityRow { number: Some(p99), unit: "ms", ..row }.remedy(
+    Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row }.remedy(
         "requests left later than scheduled, and latencies from sent leave that out: read those from due; raise the limit \
          on concurrency or the number of users if there is one, else --threads, or lower the rate",
     ))

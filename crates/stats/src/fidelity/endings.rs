@@ -27,7 +27,7 @@ pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     };
     let number = evidence.facts.window.map(|window| f64::from(window.windows));
     let row = text_row("windows", "Windows", value, grade);
-    let row = FidelityRow { number, unit: if number.is_some() { "windows" } else { "" }, ..row };
+    let row = FidelityRow { number, unit: (if number.is_some() { "windows" } else { "" }).into(), ..row };
     let enough = evidence.facts.window.is_some_and(|window| window.windows >= AGREE as u32);
     Some(row.remedy(match rule.window {
         _ if !enough => "the run was ended before there were enough of them; let it end by itself",
@@ -77,7 +77,7 @@ pub(crate) fn too_short(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         format!("too short for some intervals: {}", found.join("; ")),
         Grade::Good,
     );
-    Some(FidelityRow { number: Some(longest), unit: "s", ..row })
+    Some(FidelityRow { number: Some(longest), unit: "s".into(), ..row })
 }
 
 /// Whether the figure that the run waited for is known as well as asked. A run that ended because it was is judged by what
@@ -101,7 +101,7 @@ pub(crate) fn confidence(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     };
     let number = precision.map(|precision| precision * 100.0);
     let row = text_row("confidence", "Confidence", value, grade);
-    let row = FidelityRow { number, unit: if number.is_some() { "%" } else { "" }, ..row };
+    let row = FidelityRow { number, unit: (if number.is_some() { "%" } else { "" }).into(), ..row };
     Some(row.remedy("the run ended before the figure was known so well; let it run longer, or ask for less"))
 }
 

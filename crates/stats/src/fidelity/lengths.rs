@@ -50,7 +50,7 @@ pub(super) fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         format!("{mean:.2} on average"),
         caveat(share, limit::TOKENS_PER_EVENT_GOOD),
     );
-    let row = FidelityRow { number: Some(mean), unit: "tokens", ..row };
+    let row = FidelityRow { number: Some(mean), unit: "tokens".into(), ..row };
     Some(match mean > 1.0 {
         true => row.remedy(&format!(
             "inter chunk latency is of events, not of tokens, and inter token latency is {} low if all events have so many \
@@ -94,5 +94,5 @@ pub(super) fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     };
     let value = value + &means;
     let row = text_row("samples", "Samples behind the percentiles", value, Grade::Good);
-    Some(FidelityRow { number: Some(least as f64), unit: "requests", ..row })
+    Some(FidelityRow { number: Some(least as f64), unit: "requests".into(), ..row })
 }

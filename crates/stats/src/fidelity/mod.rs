@@ -28,12 +28,13 @@ use opening::OpeningBurst;
 use paces::Paces;
 use serde::{Deserialize, Serialize};
 use sharing::Sharing;
+use std::borrow::Cow;
 use std::fmt;
 use streamgauge_core::record::RunFacts;
 use unreadable::UnreadableParts;
 
 /// How far a run's figures can be trusted.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {
     /// The worst grade of any row.
     pub verdict: Grade,
@@ -64,18 +65,18 @@ impl fmt::Display for Grade {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FidelityRow {
     /// Name in files.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Name in reports.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// What was found, as reports show it.
     pub value: String,
     /// What was found, where it is a number.
     pub number: Option<f64>,
     /// The number's unit; empty without a number.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// What it means for the figures.
     pub grade: Grade,
     /// What to do about it, unless it is good.
@@ -167,11 +168,11 @@ impl FidelityRow {
 }
 
 pub(crate) fn text_row(key: &'static str, title: &'static str, value: String, grade: Grade) -> FidelityRow {
-    FidelityRow { key, title, value, number: None, unit: "", grade, remedy: None }
+    FidelityRow { key: key.into(), title: title.into(), value, number: None, unit: "".into(), grade, remedy: None }
 }
 
 pub(crate) fn share_row(key: &'static str, title: &'static str, share: f64, grade: Grade) -> FidelityRow {
-    FidelityRow { number: Some(share * 100.0), unit: "%", ..text_row(key, title, hundredths(share), grade) }
+    FidelityRow { number: Some(share * 100.0), unit: "%".into(), ..text_row(key, title, hundredths(share), grade) }
 }
 
 /// `part` of `whole`; none of nothing.

@@ -37,7 +37,7 @@ pub(crate) fn throughput_per_user(evidence: &Evidence<'_>) -> Option<FidelityRow
     let row = share_row("throughput_per_user", "Throughput per user", beyond, Grade::Degraded);
     let value =
         format!("{rate:.2} tokens/sec/user, tokens over time; the mean of the requests' own rates is {mean:.2}");
-    Some(FidelityRow { value, number: Some(rate), unit: "tokens/sec/user", ..row }.remedy(
+    Some(FidelityRow { value, number: Some(rate), unit: "tokens/sec/user".into(), ..row }.remedy(
         "some streams came in one go or far faster than the rest, and the mean of rates is made of them: compare tokens over time, or \
          the median of output token throughput per user, and not its avg",
     ))

@@ -81,7 +81,8 @@ pub(super) fn acknowledgements(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let value = format!(
         "first event {late:.1} ms after the head of the answer, {at_once:.1} ms where it is acknowledged at once"
     );
-    let row = FidelityRow { number: Some(difference), unit: "ms", ..text_row(key, title, value, Grade::Degraded) };
+    let row =
+        FidelityRow { number: Some(difference), unit: "ms".into(), ..text_row(key, title, value, Grade::Degraded) };
     Some(match delayed {
         true => row.remedy(&format!(
             "the server waits for the client's kernel (Nagle's algorithm), so first tokens come about {difference:.0} ms later on \

@@ -7,10 +7,10 @@ pub(crate) mod dependence;
 pub(crate) mod widened;
 
 use crate::thresholds::INTERVAL_CONFIDENCE;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where the true value lies with 95 % confidence.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,
@@ -48,7 +48,7 @@ impl Estimate {
 
 /// The intervals of one metric's statistics. One is missing where there are too few values for it, or where the values depend on each
 /// other so much that the run is too short.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
     /// Of the mean.
     pub avg: Option<Interval>,
@@ -63,7 +63,7 @@ pub struct Intervals {
 /// About how long a run of the same load would have to be for an interval, in seconds, where the values depend on each other so much
 /// that this run is too short. None where there is an interval, and where there are merely too few values. The less a run shows of
 /// its correlation time, the more this is a lower bound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Needed {
     /// For the mean.
     pub avg: Option<f64>,

@@ -7,11 +7,11 @@ pub(crate) use slot_times::SlotTimes;
 pub use steady::Slots;
 
 use crate::answer::ended;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamgauge_core::{Nanos, Record};
 
 /// A time on the run's clock: from `from` on, and before `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// The first moment in it.
     pub from: Nanos,
@@ -37,7 +37,7 @@ impl Span {
 }
 
 /// Which requests and which output a summary is of. Warm-up requests are in none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The whole run: every request, and rates over the time from the first successful request's `sent` to the last output

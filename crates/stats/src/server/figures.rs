@@ -1,6 +1,6 @@
 //! The server's figures of a level of load: differences of what it had counted before and after.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streamgauge_core::Nanos;
 use streamgauge_core::kserve::{ModelStatistics, Spent, Watched};
 use streamgauge_core::record::ServerFacts;
@@ -14,7 +14,7 @@ pub enum StatisticsError {
 }
 
 /// The server's figures of a level.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerFigures {
     /// The model that was asked, with those that it is composed of.
     pub model: ModelFigures,
@@ -25,7 +25,7 @@ pub struct ServerFigures {
 }
 
 /// What a model did in the measured time.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFigures {
     /// The differences of all that the server counts, with the model's name and its version.
     pub counted: ModelStatistics,

@@ -1,13 +1,13 @@
 //! What the server's metrics say of its GPUs.
 
 use super::prometheus::Sample;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use streamgauge_core::Nanos;
 use streamgauge_core::record::{GpuSample, ServerFacts};
 
 /// A GPU over a level of load.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GpuFigures {
     /// Mean utilization, from 0 to 1.
     pub utilization: Option<f64>,

@@ -18,7 +18,7 @@ pub fn grade(summary: &Summary, key: &str) -> Grade {
 fn an_ordinary_run_is_good() {
     let summary = summary(&streams(300));
     assert_eq!(summary.fidelity.verdict, Grade::Good);
-    let keys: Vec<&str> = summary.fidelity.rows.iter().map(|row| row.key).collect();
+    let keys: Vec<&str> = summary.fidelity.rows.iter().map(|row| row.key.as_ref()).collect();
     assert_eq!(
         keys,
         ["clock", "shared_reads", "client_lag", "load_thread_cpu", "failed_requests", "token_counts", "samples"]
@@ -43,8 +43,8 @@ fn open_loop() -> Vec<Record> {
     closed_loop().into_iter().map(due).collect()
 }
 
-fn doubts(summary: &Summary) -> Vec<&'static str> {
-    summary.fidelity.rows.iter().filter(|row| row.grade > Grade::Good).map(|row| row.key).collect()
+fn doubts(summary: &Summary) -> Vec<&str> {
+    summary.fidelity.rows.iter().filter(|row| row.grade > Grade::Good).map(|row| row.key.as_ref()).collect()
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
     let known: Vec<&str> = cases.iter().map(|(key, _)| *key).chain(["client_lag", "samples", ""]).collect();
     for summary in [summary(&closed_loop()), summary(&open_loop())] {
         assert_eq!(doubts(&summary), [""; 0]);
-        assert!(summary.fidelity.rows.iter().all(|row| known.contains(&row.key)));
+        assert!(summary.fidelity.rows.iter().all(|row| known.contains(&row.key.as_ref())));
     }
 }
 

@@ -90,7 +90,7 @@ fn a_run_says_what_of_its_first_tokens_is_the_opening_burst() {
         found.value,
         "TTFT p99 400.000 ms, 50.000 without the 4 requests that were sent at once at the start; warm up to see the load without its start (--warmup-request-count)"
     );
-    assert_eq!((found.number, found.unit, found.grade), (Some(87.5), "%", Grade::Good));
+    assert_eq!((found.number, found.unit.as_ref(), found.grade), (Some(87.5), "%", Grade::Good));
     let summary = summary_of(config(), &facts(), &with_burst(50));
     let found = row(&summary, "opening_burst").unwrap();
     let expected = "TTFT p99 50.000 ms, 50.000 without the 4 requests that were sent at once at the start";

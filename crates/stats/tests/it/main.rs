@@ -17,5 +17,6 @@ mod scope;
 mod server_rows;
 mod summary;
 mod support;
+mod timeline;
 mod tokens;
 mod windows;
