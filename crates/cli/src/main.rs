@@ -11,6 +11,7 @@ mod faces;
 mod plan_words;
 mod printer;
 mod progress;
+mod repeats;
 mod results;
 mod series;
 mod settings;

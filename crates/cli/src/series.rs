@@ -15,6 +15,8 @@ pub struct Series {
     /// The directory that holds the levels' directories.
     artifacts: PathBuf,
     results: levels::Series,
+    /// Whether a level may have fewer runs than there may be.
+    may_be_fewer: bool,
     /// Whether the runs of the last level have been compared.
     is_compared: bool,
     /// Whether the files could be written each time.
@@ -30,8 +32,8 @@ pub struct Ended<'a> {
 }
 
 impl Series {
-    /// A series of `repeat` runs of each plan, whose files are in `artifacts`.
-    pub fn new(plans: Vec<RunPlan>, repeat: u32, artifacts: PathBuf) -> Series {
+    /// A series of so many runs of each plan, or of at most so many if the second value says so. Its files are in `artifacts`.
+    pub fn new(plans: Vec<RunPlan>, (repeat, may_be_fewer): (u32, bool), artifacts: PathBuf) -> Series {
         let results = levels::Series {
             streaming: plans.first().is_some_and(|plan| plan.endpoint.streaming),
             repeat,
@@ -39,7 +41,7 @@ impl Series {
             not_run: Vec::new(),
             ended_early: None,
         };
-        Series { plans, artifacts, results, is_compared: true, is_written: true }
+        Series { plans, artifacts, results, may_be_fewer, is_compared: true, is_written: true }
     }
 
     /// Prints the heading of the next run, and before it the comparison of the runs of a level that is over.
@@ -49,7 +51,7 @@ impl Series {
         }
         let Some(plan) = self.plans.get(level) else { return };
         let (level_of, run_of) = ((level + 1, self.plans.len()), (run + 1, self.results.repeat));
-        printer.result(&console::heading(&plan.load.mode.to_string(), level_of, run_of));
+        printer.result(&console::heading(&plan.load.mode.to_string(), level_of, run_of, self.may_be_fewer));
     }
 
     /// Adds a run, and writes the files anew, so that a kill loses no run that has ended. Returns whether another run may follow.

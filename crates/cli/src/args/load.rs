@@ -4,6 +4,7 @@
 use crate::args::choice::{RAMP_SHAPE, STAMPS, one_of};
 use crate::args::levels::Levels;
 use crate::args::values::{factor, interval, limit, millis, percent, seconds, share, whole};
+use crate::repeats::RepeatArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::arrival::{Rate, Shape};
@@ -31,9 +32,8 @@ pub struct LoadArgs {
     /// range is run level by level
     #[arg(long, value_name = "RATE", group = "schedule", help_heading = "Load")]
     pub request_rate: Option<Levels<Rate>>,
-    /// Run each level so many times, with prompts of its own each time, and report how much the runs differ
-    #[arg(long, visible_alias = "num-profile-runs", value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 100), help_heading = "Load")]
-    pub repeat: u32,
+    #[command(flatten)]
+    pub repeats: RepeatArgs,
     /// Reach the rate over this time
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]
     pub request_rate_ramp_duration: Option<Nanos>,

@@ -29,16 +29,16 @@ const REMEMBERED: usize = 1 << 24;
 
 /// Profiles an endpoint.
 pub fn run(settings: Settings, printer: &Printer) -> Result<Exit> {
-    let Settings { spec, levels, repeat, style, require_fidelity, verbose, .. } = &settings;
+    let Settings { spec, levels, repeats, style, require_fidelity, verbose, .. } = &settings;
     let signals = OnceCell::new();
     let mut runner =
         Runner::new(Console::listener(&settings, printer), |plan| signals::control(&signals, plan, printer));
-    let mut strategy = Levels::new(spec.clone(), levels.clone(), *repeat);
-    let are_several = strategy.count() > 1;
+    let levels = Levels::new(spec.clone(), levels.clone(), repeats.most().0);
+    let are_several = levels.count() > 1;
     runner.prepare(spec)?;
-    let plans = strategy.specs().map(|spec| runner.plan(&spec)).collect::<Result<Vec<RunPlan>>>()?;
-    check_directories(&strategy, &mut runner, printer)?;
-    for (spec, plan) in strategy.specs().zip(&plans) {
+    let plans = levels.specs().map(|spec| runner.plan(&spec)).collect::<Result<Vec<RunPlan>>>()?;
+    check_directories(&levels, &mut runner, printer)?;
+    for (spec, plan) in levels.specs().zip(&plans) {
         runner.check_limits(&spec)?;
         advice::say(&plan.load.mode, *verbose, printer);
     }
@@ -54,13 +54,13 @@ pub fn run(settings: Settings, printer: &Printer) -> Result<Exit> {
         require_fidelity: *require_fidelity,
         endpoint: runner.prepare(spec)?.endpoint.clone(),
         prompts_sent: are_several.then(HashSet::new),
-        series: are_several.then(|| Series::new(plans, *repeat, spec.plan.output.artifacts.clone())),
+        series: are_several.then(|| Series::new(plans, repeats.most(), spec.plan.output.artifacts.clone())),
         position: Position::default(),
         exit: Exit::Done,
         signals: &signals,
         printer,
     };
-    drive(&mut runner, &mut strategy, &mut profile)?;
+    drive(&mut runner, repeats.strategy(levels).as_mut(), &mut profile)?;
     let is_written = profile.series.is_none_or(|series| series.finish(printer));
     Ok(profile.exit.worse(if is_written { Exit::Done } else { Exit::Nothing }))
 }

@@ -10,6 +10,7 @@ mod proxy;
 pub mod url;
 
 use crate::args::{ProfileArgs, Ui};
+use crate::repeats::Repeats;
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
@@ -32,8 +33,8 @@ pub struct Settings {
     pub spec: RunSpec,
     /// The levels in their order, the first included.
     pub levels: Vec<Level>,
-    /// How often each level is run, at least once.
-    pub repeat: u32,
+    /// How often each level is run.
+    pub repeats: Repeats,
     /// Layout of the table.
     pub style: Style,
     /// Whether a progress bar is shown; where neither was asked for, that depends on the terminal.
@@ -117,6 +118,7 @@ impl Settings {
             probe: !args.no_probe,
         };
         Confidence::of(&plan)?;
+        let repeats = args.load.repeats.resolve(&plan)?;
         let spec = RunSpec {
             plan,
             subdirectory: Subdirectory::default(),
@@ -134,7 +136,7 @@ impl Settings {
         Ok(Settings {
             spec,
             levels,
-            repeat: args.load.repeat,
+            repeats,
             style: args.report,
             bar: args.ui.map(|ui| ui == Ui::Bar),
             require_fidelity: args.require_fidelity,

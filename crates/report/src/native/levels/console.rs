@@ -6,13 +6,13 @@ use crate::text::table::Table;
 use crate::text::{label, put};
 use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Need, Statistic};
 
-/// What stands above a run's report.
-pub fn heading(name: &str, level: (usize, usize), run: (u32, u32)) -> String {
-    let of = |what: &str, (number, all): (u64, u64)| {
-        if all > 1 { format!("{what}{number} of {all}") } else { String::new() }
+/// What stands above a run's report. `may_be_fewer` says that the number of runs is the most there may be.
+pub fn heading(name: &str, level: (usize, usize), run: (u32, u32), may_be_fewer: bool) -> String {
+    let of = |what: &str, of: &str, (number, all): (u64, u64)| {
+        if all > 1 { format!("{what}{number} {of} {all}") } else { String::new() }
     };
-    let level = of("", (level.0 as u64, level.1 as u64));
-    let run = of("run ", (run.0.into(), run.1.into()));
+    let level = of("", "of", (level.0 as u64, level.1 as u64));
+    let run = of("run ", if may_be_fewer { "of at most" } else { "of" }, (run.0.into(), run.1.into()));
     let place = [level, run].into_iter().filter(|place| !place.is_empty()).collect::<Vec<_>>().join(", ");
     format!("\n━━━ {name} ({place}) ━━━\n")
 }
@@ -168,8 +168,10 @@ fn reach(figure: Option<&FigureAcross>) -> String {
 
 /// What must be known of the series to read its tables rightly.
 fn unusual(text: &mut String, series: &Series) {
-    for level in &series.levels {
-        if level.runs.len() < series.repeat as usize {
+    for (number, level) in series.levels.iter().enumerate() {
+        // Only a series that ended early leaves runs out, and only of its last level.
+        let may_lack_runs = series.ended_early.is_some() && number + 1 == series.levels.len();
+        if may_lack_runs && level.runs.len() < series.repeat as usize {
             put(text, format_args!("! {}: {} of {} runs\n", level.load, level.runs.len(), series.repeat));
         }
         for (index, run) in level.runs.iter().enumerate() {
@@ -229,9 +231,11 @@ mod tests {
 
     #[test]
     fn a_heading_says_what_there_are_several_of() {
-        assert_eq!(heading("concurrency 4", (2, 3), (1, 1)), "\n━━━ concurrency 4 (2 of 3) ━━━\n");
-        assert_eq!(heading("concurrency 4", (2, 3), (2, 5)), "\n━━━ concurrency 4 (2 of 3, run 2 of 5) ━━━\n");
-        assert_eq!(heading("concurrency 4", (1, 1), (2, 5)), "\n━━━ concurrency 4 (run 2 of 5) ━━━\n");
+        assert_eq!(heading("concurrency 4", (2, 3), (1, 1), false), "\n━━━ concurrency 4 (2 of 3) ━━━\n");
+        assert_eq!(heading("concurrency 4", (2, 3), (2, 5), false), "\n━━━ concurrency 4 (2 of 3, run 2 of 5) ━━━\n");
+        let at_most = heading("concurrency 4", (2, 3), (2, 5), true);
+        assert_eq!(at_most, "\n━━━ concurrency 4 (2 of 3, run 2 of at most 5) ━━━\n");
+        assert_eq!(heading("concurrency 4", (1, 1), (2, 5), false), "\n━━━ concurrency 4 (run 2 of 5) ━━━\n");
     }
 
     #[test]
