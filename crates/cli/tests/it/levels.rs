@@ -377,3 +377,42 @@ fn levels_that_make_no_sense_are_refused_with_what_is_accepted() {
     }
     assert!(context.requests().is_empty(), "nothing was sent");
 }
+
+#[test]
+fn a_level_is_repeated_until_its_runs_agree_and_no_longer() {
+    let context = TestContext::new();
+    // The mean length of answers is the same in each run, so three runs are enough; a share that no latency keeps takes all of them.
+    let flags = format!("{SMALL} --concurrency 1,2 --request-count 4 --repeat 5 --repeat-until-ci");
+    let run = context.profile(&format!("{flags} 1% --repeat-ci-metric output_sequence_length")).expect(0);
+    assert!(run.stdout.contains("concurrency 2 (2 of 2, run 3 of at most 5)"), "{}", run.stdout);
+    let found = levels(&context, "concurrency1,2-repeat5");
+    let counts: Vec<usize> =
+        found["levels"].as_array().unwrap().iter().map(|level| level["runs"].as_array().unwrap().len()).collect();
+    assert_eq!(counts, [3, 3]);
+    assert!(!run.stdout.contains("of 5 runs\n"), "no run is missing: {}", run.stdout);
+    let context = TestContext::new();
+    context.profile(&format!("{SMALL} --request-count 4 --repeat 4 --repeat-until-ci 0.0001%")).expect(0);
+    assert_eq!(levels(&context, "concurrency1-repeat4")["levels"][0]["runs"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_figure_that_runs_cannot_agree_on_is_refused() {
+    let context = TestContext::new();
+    for (flags, why) in [
+        ("--repeat-until-ci 2%", "give at least 3, such as --repeat 10"),
+        ("--repeat 5 --repeat-until-ci 100%", "--repeat-until-ci: an interval as wide as the figure"),
+        (
+            "--repeat 5 --repeat-until-ci 2% --repeat-ci-metric x",
+            "--repeat-ci-metric x: it takes the figures that a run can wait for",
+        ),
+        (
+            "--repeat 5 --repeat-until-ci 2% --repeat-ci-metric request_latency:p0",
+            "--repeat-ci-metric request_latency:p0: ",
+        ),
+        ("--repeat 5 --repeat-until-ci 2% --repeat-ci-metric time_to_first_token", "--streaming"),
+        ("--repeat 5 --repeat-ci-metric request_latency", "--repeat-until-ci"),
+    ] {
+        let run = context.profile(&format!("--isl 12 --osl 4 {flags}")).expect(2);
+        assert!(run.stderr.contains(why), "{flags}: {}", run.stderr);
+    }
+}

@@ -5,9 +5,11 @@
 
 mod levels;
 mod runner;
+mod until_narrow;
 
 pub use levels::Levels;
 pub use runner::Runner;
+pub use until_narrow::UntilNarrow;
 
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
