@@ -57,6 +57,7 @@ pub struct LoadPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transport {
     /// How long a connection is kept.
+    #[serde(default)]
     pub connections: ConnectionPolicy,
     /// How long to wait for each step of a request.
     pub timeouts: Timeouts,
@@ -73,6 +74,7 @@ pub struct Transport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     /// Report the time in which the whole concurrency was held by itself, beside the whole run.
+    #[serde(default)]
     pub steady_state: bool,
     /// Which count of output tokens the figures use.
     pub token_count: TokenCount,
@@ -101,6 +103,11 @@ impl Output {
     }
 }
 
+/// For serde: the revision of a tokenizer where none was asked for.
+fn main_revision() -> String {
+    "main".to_owned()
+}
+
 /// The format of `records.jsonl`, from which all other files can be made.
 pub const JSONL: &str = "jsonl";
 
@@ -125,8 +132,10 @@ pub struct Endpoint {
     /// Server: the first where there are several, which is asked before load and named in reports.
     pub target: Target,
     /// The other servers, with the same path.
+    #[serde(default)]
     pub others: Vec<Target>,
     /// How a request gets its server when there are several.
+    #[serde(default)]
     pub balance: Balance,
     /// Path of the endpoint, beginning with a slash. A query in it may be a key: what is shown is [`Endpoint::shown_path`], also in
     /// files.
@@ -237,10 +246,11 @@ pub struct Cancel {
 }
 
 /// How long a connection is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionPolicy {
     /// As long as the server keeps it.
+    #[default]
     Reuse,
     /// For one request.
     New,
@@ -259,13 +269,14 @@ impl fmt::Display for ConnectionPolicy {
 }
 
 /// How a request gets its server when there are several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// The one with the fewest requests in flight; of several such, the next in turn. One that cannot be connected to is not
     /// chosen while another can.
     LeastInFlight,
     /// In turn, by the request's number.
+    #[default]
     RoundRobin,
 }
 
@@ -477,6 +488,7 @@ pub struct PromptPlan {
     /// What counts tokens: an embedded vocabulary's name or a path.
     pub tokenizer: String,
     /// The revision asked for where it comes from the hub's cache.
+    #[serde(default = "main_revision")]
     pub tokenizer_revision: String,
 }
 

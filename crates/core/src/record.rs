@@ -14,7 +14,7 @@ use std::fmt;
 /// The version of the record's serialized form; it grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
-/// What one request left behind.
+/// What one request left behind. Serialized it has the keys of `records.jsonl`, in which the chunks stand in a form of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Number of the request in its phase, in the order of issue, from 0.
@@ -37,29 +37,39 @@ pub struct Record {
     #[serde(rename = "want_out")]
     pub requested_output_tokens: Option<u32>,
     /// When an open loop's schedule wanted it sent.
+    #[serde(rename = "due_ns")]
     pub due: Option<Nanos>,
     /// When the slot took it up: before connecting, if it had to, and after the wait for a place under a cap. In an open loop
     /// never before it was due.
+    #[serde(rename = "issued_ns")]
     pub issued: Nanos,
     /// How long opening a connection took, when this request had to.
+    #[serde(rename = "connect_ns")]
     pub connect: Option<Nanos>,
     /// Just before the request's first byte was handed to the kernel, for the first time where it was sent again.
+    #[serde(rename = "sent_ns")]
     pub sent: Option<Nanos>,
     /// When the kernel had all of the request, for the last time where it was sent again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "written_ns", default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Nanos>,
     /// Receive stamp of the answer's first byte, headers included.
+    #[serde(rename = "first_byte_ns")]
     pub first_byte: Option<Nanos>,
     /// Receive stamp of the first event of the answer's body, whatever it said.
+    #[serde(rename = "first_event_ns")]
     pub first_event: Option<Nanos>,
     /// Output events in order. Role-only and empty ones are not output.
+    #[serde(skip)]
     pub chunks: Vec<Chunk>,
     /// Receive stamp of the last byte, or when the request was given up.
+    #[serde(rename = "end_ns")]
     pub end: Nanos,
     /// From the end of this slot's previous reply to `sent`: what the client itself took in between. Where the slot had to wait
     /// for a place, from when it got it.
+    #[serde(rename = "turnaround_ns")]
     pub turnaround: Option<Nanos>,
     /// Attempts that a dying kept connection cost before this one.
+    #[serde(default)]
     pub retries: u8,
     /// HTTP status of the answer.
     pub status: Option<u16>,
@@ -464,8 +474,8 @@ mod tests {
     fn the_requested_output_length_keeps_its_published_key() {
         let record: Record = serde_json::from_value(serde_json::json!({
             "seq": 0, "phase": "profiling", "thread": 0, "slot": 0, "prompt": 0, "input_tokens": 20, "want_out": 8,
-            "due": null, "issued": 0, "connect": null, "sent": null, "written": null, "first_byte": null,
-            "first_event": null, "turnaround": null, "chunks": [], "end": 0, "retries": 0, "status": null, "finish": null,
+            "due_ns": null, "issued_ns": 0, "connect_ns": null, "sent_ns": null, "written_ns": null, "first_byte_ns": null,
+            "first_event_ns": null, "turnaround_ns": null, "end_ns": 0, "retries": 0, "status": null, "finish": null,
             "usage": null, "text_tokens": null, "bytes": 0, "unreadable": {"output": 0, "other": 0}, "body_end": null,
             "outcome": "ok",
         }))

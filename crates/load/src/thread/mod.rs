@@ -32,6 +32,9 @@ use tokio::task::LocalSet;
 
 /// Records that leave a thread together at most: one wake-up of the receiver for so many.
 const BATCH: usize = 64;
+/// So many output events fill a batch too: their times are nearly all of the memory that records take on their way, and the channel is
+/// bounded in batches.
+const BATCH_EVENTS: usize = 8_192;
 /// Fewer that leave together where they have gathered slowly. Where the receiver shares this thread's processor it takes it for
 /// as long as it works on them, some 15 µs for a reply of 32 tokens, and what is due meanwhile waits.
 const SMALL_BATCH: usize = 8;
@@ -121,7 +124,7 @@ async fn run_tasks(
         lobby: Lobby::new(end),
         waits,
         channels: Rc::default(),
-        outbox: Outbox { batch: RefCell::default(), left: Cell::new(Nanos::ZERO), sink },
+        outbox: Outbox { batch: RefCell::default(), events: Cell::new(0), left: Cell::new(Nanos::ZERO), sink },
         cpu_at_start: Cell::new(None),
         trouble: Cell::new(None),
     });
@@ -546,6 +549,8 @@ fn could_not_connect(finished: &Finished, job: &Job) -> bool {
 /// Records on their way out.
 struct Outbox {
     batch: RefCell<Batch>,
+    /// The output events in it.
+    events: Cell<usize>,
     /// When the last batch left because of its size.
     left: Cell<Nanos>,
     sink: SyncSender<Batch>,
@@ -553,9 +558,10 @@ struct Outbox {
 
 impl Outbox {
     fn push(&self, finished: Finished, now: Nanos) {
+        self.events.set(self.events.get() + finished.record.chunks.len());
         self.batch.borrow_mut().push(finished);
         let gathered = self.batch.borrow().len();
-        if gathered >= BATCH {
+        if gathered >= BATCH || self.events.get() >= BATCH_EVENTS {
             self.left.set(now);
             self.flush();
         } else if gathered >= SMALL_BATCH && now - self.left.get() >= SMALL_BATCH_EVERY {
@@ -567,13 +573,15 @@ impl Outbox {
     /// Hands over what has gathered, unless the receiver is behind: then more gathers, and holds the thread up no earlier than as
     /// many whole batches would.
     fn offer(&self) {
-        if let Err(TrySendError::Full(batch)) = self.sink.try_send(self.batch.take()) {
-            self.batch.replace(batch);
+        match self.sink.try_send(self.batch.take()) {
+            Err(TrySendError::Full(batch)) => drop(self.batch.replace(batch)),
+            _ => self.events.set(0),
         }
     }
 
     fn flush(&self) {
         let batch = self.batch.take();
+        self.events.set(0);
         if !batch.is_empty() {
             // A receiver that is gone wants no more records.
             let _ = self.sink.send(batch);

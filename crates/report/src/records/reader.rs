@@ -4,10 +4,9 @@ use super::origin;
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::{self, BufRead};
-use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::RunPlan;
-use streamgauge_core::record::{BodyEnd, ConversationTurn, RunFacts, SCHEMA, Unreadable};
-use streamgauge_core::{Chunk, Nanos, Outcome, OutputKind, Phase, Record, Usage};
+use streamgauge_core::record::{RunFacts, SCHEMA};
+use streamgauge_core::{Chunk, Nanos, OutputKind, Record};
 
 /// Why a file of records cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +108,8 @@ impl<R: BufRead> RecordReader<R> {
             return Ok(None);
         }
         self.number += 1;
-        let error = match serde_json::from_slice::<Flat>(&self.line) {
-            Ok(flat) => return flat.unfold().map(Some).map_err(|reason| self.refusal(reason)),
+        let error = match serde_json::from_slice::<Line>(&self.line) {
+            Ok(line) => return line.unfold().map(Some).map_err(|reason| self.refusal(reason)),
             Err(error) => error,
         };
         if let Ok(LastLine { run }) = serde_json::from_slice(&self.line) {
@@ -147,87 +146,27 @@ struct LastLine {
     run: RunFacts,
 }
 
-/// A record as its line has it.
+/// A line: the record's own members, and beside them what its output events have, as lists.
 #[derive(Deserialize)]
-struct Flat {
-    seq: u64,
-    phase: Phase,
-    thread: u16,
-    slot: u32,
-    prompt: u32,
-    #[serde(default)]
-    target: u16,
-    input_tokens: u32,
-    #[serde(rename = "want_out")]
-    requested_output_tokens: Option<u32>,
-    due_ns: Option<Nanos>,
-    issued_ns: Nanos,
-    connect_ns: Option<Nanos>,
-    sent_ns: Option<Nanos>,
-    written_ns: Option<Nanos>,
-    first_byte_ns: Option<Nanos>,
-    first_event_ns: Option<Nanos>,
+struct Line {
+    #[serde(flatten)]
+    record: Record,
     #[serde(default)]
     at_ns: Vec<i64>,
     lag_ns: Option<Vec<Option<Nanos>>>,
     #[serde(default)]
     shared: Vec<usize>,
     kinds: Option<String>,
-    end_ns: Nanos,
-    turnaround_ns: Option<Nanos>,
-    #[serde(default)]
-    retries: u8,
-    status: Option<u16>,
-    finish: Option<String>,
-    usage: Option<Usage>,
-    text_tokens: Option<u32>,
-    bytes: u64,
-    #[serde(default)]
-    unreadable: Unreadable,
-    body_end: Option<BodyEnd>,
-    sequence: Option<SequenceTag>,
-    conversation: Option<ConversationTurn>,
-    #[serde(flatten)]
-    outcome: Outcome,
 }
 
-impl Flat {
-    fn unfold(self) -> Result<Record, String> {
-        Ok(Record {
-            chunks: self.chunks()?,
-            seq: self.seq,
-            phase: self.phase,
-            thread: self.thread,
-            slot: self.slot,
-            prompt: self.prompt,
-            target: self.target,
-            input_tokens: self.input_tokens,
-            requested_output_tokens: self.requested_output_tokens,
-            due: self.due_ns,
-            issued: self.issued_ns,
-            connect: self.connect_ns,
-            sent: self.sent_ns,
-            written: self.written_ns,
-            first_byte: self.first_byte_ns,
-            first_event: self.first_event_ns,
-            end: self.end_ns,
-            turnaround: self.turnaround_ns,
-            retries: self.retries,
-            status: self.status,
-            finish: self.finish,
-            usage: self.usage,
-            text_tokens: self.text_tokens,
-            bytes: self.bytes,
-            unreadable: self.unreadable,
-            body_end: self.body_end,
-            sequence: self.sequence,
-            conversation: self.conversation,
-            outcome: self.outcome,
-        })
+impl Line {
+    fn unfold(mut self) -> Result<Record, String> {
+        self.record.chunks = self.chunks()?;
+        Ok(self.record)
     }
 
     fn chunks(&self) -> Result<Vec<Chunk>, String> {
-        let origin = origin(self.sent_ns, self.issued_ns);
+        let origin = origin(self.record.sent, self.record.issued);
         let chunk =
             |&at: &i64| Chunk { at: Nanos(origin.wrapping_add(at)), lag: None, shared: false, kind: OutputKind::Text };
         let mut chunks: Vec<Chunk> = self.at_ns.iter().map(chunk).collect();

@@ -146,6 +146,34 @@ fn the_header_names_version_schema_and_plan_without_secrets() {
     assert!(!String::from_utf8(out).unwrap().contains("sk-secret"));
 }
 
+/// Members that plans and facts got after records were first written.
+#[test]
+fn records_of_a_plan_without_the_newer_members_are_read() {
+    let out = String::from_utf8(written(&[record()])).unwrap();
+    let mut lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut remove = |line: usize, parent: &str, names: &[&str]| {
+        let object = lines[line].pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        names.iter().for_each(|name| assert!(object.remove(*name).is_some(), "{name}"));
+    };
+    remove(0, "/plan", &["prefill", "warmup", "cancel", "connections", "acknowledge", "steady_state"]);
+    remove(0, "/plan/endpoint", &["others", "balance", "continuous_usage", "length_field"]);
+    remove(0, "/plan/prompts", &["tokenizer_revision"]);
+    remove(0, "/plan/stop", &["failed_share", "stability", "confidence"]);
+    remove(2, "/run", &["satisfied", "window", "connections_replaced"]);
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let mut reader = RecordReader::new(text.as_bytes()).unwrap();
+    assert_eq!(reader.by_ref().map(Result::unwrap).collect::<Vec<_>>(), [record()]);
+    assert_eq!(reader.facts(), Some(&facts()));
+    let plan = &reader.header().plan;
+    let original = plan_json(&crate::testing::plan(EndpointKind::Chat));
+    assert_eq!((plan_json(plan)["stop"].clone(), plan.output.record_formats.len()), (original["stop"].clone(), 2));
+    assert_eq!(plan.transport.acknowledge, streamgauge_core::plan::Acknowledge::Delayed);
+}
+
+fn plan_json(plan: &streamgauge_core::RunPlan) -> serde_json::Value {
+    serde_json::to_value(plan).unwrap()
+}
+
 #[test]
 fn other_files_are_refused_in_a_sentence() {
     let refusal = |text: &str| match RecordReader::new(text.as_bytes()) {
