@@ -1,12 +1,16 @@
 //! How load is offered: a closed loop, one that grows, an open one, or users with a rhythm of their own. Values only; the times
 //! that follow from them are in [`crate::schedule`].
 
+mod labels;
+
 use crate::arrival::{Arrival, Rate};
 use crate::clock::Nanos;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use labels::Level;
 
 /// How load is offered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

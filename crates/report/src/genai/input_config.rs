@@ -4,7 +4,6 @@
 use super::names;
 use serde_json::{Map, Value, json};
 use streamgauge_core::kserve::Backend;
-use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::{Endpoint, Length, ModelSelection, PromptPlan, RunPlan};
 use streamgauge_core::stop::{StopRule, Window};
 use streamgauge_wire::endpoints::spec;
@@ -21,7 +20,7 @@ pub(crate) fn build(plan: &RunPlan) -> Value {
         "perf_analyzer": {
             "path": "streamgauge",
             "verbose": false,
-            "stimulus": stimulus(&plan.load.mode),
+            "stimulus": plan.load.mode.stimulus_json(),
             "stability_percentage": whole(plan.load.stop.stability.map_or(999.0, |rule| rule.within * 100.0)),
             "measurement": measurement(&plan.load.stop),
             "warmup_request_count": plan.load.warmup.as_ref().and_then(|warmup| warmup.requests).unwrap_or(0),
@@ -67,23 +66,6 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "service_kind": spec.genai.service_kind,
         "output_format": spec.genai.output_format.unwrap_or(backend),
     })
-}
-
-/// That tool knows a concurrency, a rate and a schedule from a file; what it has no key for stands in our own plan only. Gaps
-/// from a file have no rate here: they are not there when a report is made again.
-fn stimulus(load: &Load) -> Value {
-    match load {
-        Load::Concurrency(places) => json!({"concurrency": places.most}),
-        Load::Growing(Growth { start, end, step, responses }) => {
-            json!({"periodic_concurrency_range": format!("{start}:{end}:{step}"), "request_period": responses})
-        }
-        Load::Open { arrivals: Arrivals::Rate { rate, .. }, .. } | Load::Users { rate, .. } => {
-            json!({"request_rate": rate})
-        }
-        Load::Open { arrivals: Arrivals::Trace { .. }, .. } => json!({"fixed_schedule": true}),
-        Load::Open { arrivals: Arrivals::Intervals { file, .. }, .. } => json!({"request_intervals": file}),
-        Load::Open { arrivals, .. } => json!({"request_rate": arrivals.peak_rate()}),
-    }
 }
 
 fn measurement(stop: &StopRule) -> Value {

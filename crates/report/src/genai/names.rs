@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use streamgauge_core::kserve::Backend;
-use streamgauge_core::load::{Arrivals, Growth, Load};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::text::file_name;
 use streamgauge_wire::endpoints::spec;
@@ -12,7 +11,7 @@ use streamgauge_wire::endpoints::spec;
 /// be one that a server named: its slashes, and characters that no name of a file should have, stand as `_`.
 pub fn directory_name(plan: &RunPlan) -> String {
     let stimulus: String =
-        stimulus(&plan.load.mode).into_iter().map(|(name, level)| name.to_owned() + &level).collect();
+        plan.load.mode.stimulus().into_iter().map(|(name, level)| name.to_owned() + &level).collect();
     subject(plan) + &stimulus
 }
 
@@ -36,31 +35,6 @@ pub(crate) fn summary_file(export_file: &str, extension: &str) -> String {
     format!("{stem}_genai_perf.{extension}")
 }
 
-/// The load in the name of a run's directory, as names each followed by its level: `concurrency` and 4, `request_rate` and 10.0, or
-/// the like. The level is empty where a file says what the load is. A rate with a cap has both, as AIPerf writes it, so that two caps
-/// have two directories.
-pub(crate) fn stimulus(load: &Load) -> Vec<(&'static str, String)> {
-    match load {
-        Load::Concurrency(places) => vec![("concurrency", places.most.to_string())],
-        Load::Growing(Growth { start, end, step, .. }) => {
-            vec![("periodic_concurrency", format!("{start}-{end}-{step}"))]
-        }
-        Load::Users { users, rate } => vec![("users", users.to_string()), ("-request_rate", rate.to_string())],
-        Load::Open { arrivals, cap } => {
-            let (alone, capped, level) = match arrivals {
-                Arrivals::Intervals { .. } => ("request_intervals", "-request_intervals", String::new()),
-                Arrivals::Rate { rate, .. } => ("request_rate", "-request_rate", rate.to_string()),
-                Arrivals::Series { .. } => ("request_rate_series", "-request_rate_series", String::new()),
-                Arrivals::Trace { .. } => ("fixed_schedule", "-fixed_schedule", String::new()),
-            };
-            match cap {
-                Some(cap) => vec![("concurrency", cap.most.to_string()), (capped, level)],
-                None => vec![(alone, level)],
-            }
-        }
-    }
-}
-
 /// That tool's name of a backend.
 pub(crate) fn backend(backend: Backend) -> &'static str {
     match backend {
@@ -74,7 +48,7 @@ mod tests {
     use super::*;
     use crate::testing::plan;
     use streamgauge_core::arrival::Arrival;
-    use streamgauge_core::load::Places;
+    use streamgauge_core::load::{Arrivals, Load, Places};
     use streamgauge_core::plan::{Endpoint, EndpointKind};
 
     #[test]

@@ -13,7 +13,7 @@ use answers::{Form, MOST_RESPONSES, is_plain};
 use serde_json::{Map, Value};
 use stamps::WallStamps;
 use std::io::{self, Write};
-use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::load::Level;
 use streamgauge_core::plan::{ExportLevel, RunPlan};
 use streamgauge_core::record::RawPiece;
 use streamgauge_core::{Nanos, Phase, Received, Record};
@@ -99,18 +99,18 @@ impl<W: Write> ExportWriter<W> {
     fn begin(&mut self, plan: &RunPlan) -> io::Result<()> {
         self.raw = plan.output.export == ExportLevel::Raw;
         self.first = true;
-        self.windowless = matches!(plan.load.mode, Load::Growing(_));
-        // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
-        let rate = |rate: f64| {
-            let mut text = Vec::new();
-            push_float(&mut text, if rate.is_finite() { rate } else { 0.0 });
-            ("request_rate", text)
-        };
-        let (mode, value) = match &plan.load.mode {
-            Load::Concurrency(places) => ("concurrency", places.most.to_string().into_bytes()),
-            // Their times are in files, which are not there when a report is made again.
-            Load::Open { arrivals: Arrivals::Intervals { .. } | Arrivals::Trace { .. }, .. } => rate(0.0),
-            load => rate(load.peak_rate()),
+        self.windowless = !plan.load.mode.has_windows();
+        let mut value = Vec::new();
+        let mode = match plan.load.mode.level() {
+            Level::Concurrency(most) => {
+                push_int(&mut value, most);
+                "concurrency"
+            }
+            // JSON has no infinite number; Perf Analyzer writes 0.0 for load without a rate of its own.
+            Level::Rate(rate) => {
+                push_float(&mut value, if rate.is_finite() { rate } else { 0.0 });
+                "request_rate"
+            }
         };
         write!(self.out, r#"{{"experiment":{{"mode":"{mode}","value":"#)?;
         self.out.write_all(&value)?;
@@ -275,7 +275,7 @@ mod tests {
     use crate::testing::{plan, record};
     use streamgauge_core::arrival::Arrival;
     use streamgauge_core::kserve::SequenceTag;
-    use streamgauge_core::load::Growth;
+    use streamgauge_core::load::{Growth, Load};
     use streamgauge_core::plan::EndpointKind;
     use streamgauge_core::received::OutputText;
     use streamgauge_core::{Chunk, OutputKind};

@@ -4,10 +4,10 @@
 pub mod console;
 pub mod files;
 
-use crate::genai::names::{stimulus, subject};
+use crate::genai::names::subject;
 use std::fmt;
 use std::path::PathBuf;
-use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::load::{Level, Load};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::{EarlyEnd, RunPlan};
 use streamgauge_stats::{Across, Metric, Statistic, Summary};
@@ -90,7 +90,7 @@ const NAMED_LEVELS: usize = 12;
 /// (`m-openai-chat-concurrency1,4,8`), or the first, the last and the number of levels (`concurrency1-64x20`), and `-repeat3` if
 /// each level is run that often. So two series in one directory have two pairs of files.
 pub fn file_stem(plans: &[RunPlan], repeat: u32) -> String {
-    let loads: Vec<Vec<(&str, String)>> = plans.iter().map(|plan| stimulus(&plan.load.mode)).collect();
+    let loads: Vec<Vec<(&str, String)>> = plans.iter().map(|plan| plan.load.mode.stimulus()).collect();
     let first = loads.first().map_or(&[][..], Vec::as_slice);
     let levels = |index: usize| loads.iter().map(move |load| load.get(index).map_or("", |(_, level)| level.as_str()));
     let differs = |index: &usize| levels(*index).any(|level| level != first[*index].1);
@@ -121,18 +121,12 @@ fn list(levels: &[&str]) -> String {
 
 /// What the first column of the tables is called, and each level in it: the number alone where nothing else differs.
 fn names(loads: &[&Load]) -> (&'static str, Vec<String>) {
-    let concurrency = |load: &&Load| match load {
-        Load::Concurrency(places) => Some(places.most.to_string()),
-        _ => None,
+    let concurrency = |load: &&Load| match load.level() {
+        Level::Concurrency(most) => Some(most.to_string()),
+        Level::Rate(_) => None,
     };
-    let rate = |load: &&Load| match load {
-        Load::Open { arrivals: Arrivals::Rate { rate, .. }, .. } | Load::Users { rate, .. } => Some(rate.to_string()),
-        _ => None,
-    };
-    let cap = |load: &&Load| match load {
-        Load::Open { cap: Some(cap), .. } => Some(cap.most.to_string()),
-        _ => None,
-    };
+    let rate = |load: &&Load| load.one_rate().map(|rate| rate.to_string());
+    let cap = |load: &&Load| load.cap().map(|most| most.to_string());
     let all = |name: &dyn Fn(&&Load) -> Option<String>| loads.iter().map(name).collect::<Option<Vec<String>>>();
     let differ = |names: &Vec<String>| (1..names.len()).all(|index| !names[..index].contains(&names[index]));
     if let Some(names) = all(&concurrency) {
@@ -169,7 +163,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::testing::{distribution, empty_summary, plan};
     use streamgauge_core::arrival::Arrival;
-    use streamgauge_core::load::Places;
+    use streamgauge_core::load::{Arrivals, Places};
     use streamgauge_core::plan::EndpointKind;
     use streamgauge_stats::{Grade, Interval};
 
