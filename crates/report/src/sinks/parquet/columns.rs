@@ -26,7 +26,7 @@ enum Kind {
 }
 
 /// Every column, in order.
-const COLUMNS: [(&str, Kind); 40] = [
+const COLUMNS: [(&str, Kind); 44] = [
     ("seq", Kind::Int(|record| Some(clamped(record.seq)))),
     ("phase", Kind::Text(|record| word(record.phase))),
     ("thread", Kind::Int(|record| Some(record.thread.into()))),
@@ -63,6 +63,13 @@ const COLUMNS: [(&str, Kind); 40] = [
     ("sequence_id", Kind::Int(|record| record.sequence.map(|sequence| clamped(sequence.id)))),
     ("sequence_start", Kind::Bool(|record| record.sequence.map(|sequence| sequence.start))),
     ("sequence_end", Kind::Bool(|record| record.sequence.map(|sequence| sequence.end))),
+    ("conversation_number", Kind::Int(|record| record.conversation.map(|turn| clamped(turn.number)))),
+    ("conversation_turn", Kind::Int(|record| record.conversation.map(|turn| turn.turn.into()))),
+    ("conversation_turns", Kind::Int(|record| record.conversation.map(|turn| turn.turns.into()))),
+    (
+        "conversation_history_tokens",
+        Kind::Int(|record| record.conversation.and_then(|turn| turn.history_tokens).map(clamped)),
+    ),
     ("outcome", Kind::Text(|record| text(&json!(record.outcome)["outcome"]))),
     ("stage", Kind::Text(|record| failure(record).and_then(|failure| word(failure.stage)))),
     ("class", Kind::Text(|record| failure(record).and_then(|failure| word(failure.class)))),
