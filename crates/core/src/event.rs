@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One thing that a server's answer said. Text is borrowed from the decoder: it lives as long as the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The model produced something. Never empty text, except for a response of tensors.
+    /// The model produced something. The text is empty only for output that is not text.
     Output {
         /// What kind of output it is.
         kind: OutputKind,
@@ -56,7 +56,7 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
-    /// A response of a KServe v2 model that brought outputs, and no text.
+    /// Output that is not text: the tensors of a KServe v2 model, or a vector.
     Tensors,
     /// Thinking shown before the answer (`reasoning_content`, `reasoning`, `thinking`, or parts of that kind).
     Reasoning,

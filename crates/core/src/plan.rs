@@ -544,6 +544,8 @@ pub enum TokenCount {
     Auto,
     /// One token an output event.
     Chunks,
+    /// None: neither prompts nor answers are counted in tokens, because the endpoint answers with something else than text.
+    None,
     /// Our tokenizer's.
     Tokenizer,
     /// The server's.

@@ -20,7 +20,8 @@ pub(crate) fn plan(kind: EndpointKind) -> RunPlan {
     let (name, streaming, slots) = match kind {
         EndpointKind::Chat => ("chat", true, 2),
         EndpointKind::Completions => ("completions", false, 1),
-        EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => return triton_plan(kind),
+        _ if spec(kind).capabilities.describes_models => return triton_plan(kind),
+        _ => (kind.name(), false, 2),
     };
     let limits = [("time_to_first_token".to_owned(), 40.0), ("inter_token_latency".to_owned(), 6.0)];
     let mut plan = streamgauge_testing::plan();

@@ -178,7 +178,7 @@ impl Accumulator {
         self.counts.ok += 1;
         self.unreadable.add(record);
         self.empty += u64::from(record.is_empty_reply());
-        self.tokens.add(record, answer.output.map(|(_, source)| source));
+        self.tokens.add(record, self.config.token_count, answer.output.map(|(_, source)| source));
         if let (Some(opening), Some(ttft)) = (&mut self.opening, Metric::TimeToFirstToken.value(answer)) {
             opening.add(record, ttft);
         }

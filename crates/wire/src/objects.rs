@@ -8,10 +8,11 @@ use crate::json::repair::repair;
 use crate::json::template::Template;
 use crate::json::{Member, not_json};
 use crate::kserve::generate;
-use crate::openai::choices::{Answer, Odd, report};
+use crate::openai::choices::{Answer, Odd, failure_message, report};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use streamgauge_core::Event;
+use serde_json::de::StrRead;
+use streamgauge_core::{Event, OutputKind, Usage};
 
 /// How much of bytes that cannot be read is handed on, in characters: more than is shown, since secrets are hidden before it is cut.
 const EXCERPT: usize = 4_096;
@@ -39,6 +40,36 @@ pub(crate) enum ObjectForm {
     },
     /// The outputs of a model by name, one of them its text.
     Generated,
+    /// Whole answers with outputs that are not text, as this function reads them. It returns `None` for JSON that is not an object.
+    WithoutText(fn(&mut serde_json::Deserializer<StrRead<'_>>) -> Result<Option<Reading>, serde_json::Error>),
+}
+
+/// What a whole answer without text says.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// The outputs: for each one, which of the texts of a batch it answers.
+    pub(crate) outputs: Vec<u32>,
+    /// The server's token counts.
+    pub(crate) usage: Option<Usage>,
+    /// Whether the answer reports a failure.
+    pub(crate) is_error: bool,
+    /// The members that cannot be read.
+    pub(crate) odd: Odd,
+}
+
+impl Reading {
+    /// Reports what the answer with the text `json` says.
+    fn report(&self, json: &str, on: &mut impl FnMut(Event<'_>)) {
+        for &choice in &self.outputs {
+            on(Event::Output { kind: OutputKind::Tensors, choice, text: "" });
+        }
+        if let Some(usage) = self.usage {
+            on(Event::Usage { usage, alone: true });
+        }
+        if self.is_error {
+            on(Event::Error { message: &failure_message(json.as_bytes()) });
+        }
+    }
 }
 
 /// Whether an object is a part of an answer or all of it.
@@ -152,6 +183,13 @@ impl Objects {
     /// Why it cannot be read. Nothing has been reported then.
     fn object(&mut self, text: &str, extent: Extent, on: &mut impl FnMut(Event<'_>)) -> Result<usize, String> {
         let mut json = serde_json::Deserializer::from_str(text);
+        if let ObjectForm::WithoutText(read) = self.form {
+            let reading = read(&mut json).map_err(|error| not_json(&error))?.ok_or("not a JSON object")?;
+            let end = end(json, text, extent)?;
+            reading.report(&text[..end], on);
+            self.report_odd(reading.odd, &text[..end], on);
+            return Ok(end);
+        }
         let ObjectForm::Choices { texts_first } = self.form else {
             let said = generate::read(&mut json, &self.text).map_err(|error| not_json(&error))?;
             let end = end(json, text, extent)?;
@@ -241,7 +279,6 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamgauge_core::OutputKind;
 
     #[test]
     fn a_steady_stream_is_read_by_the_template() {

@@ -15,7 +15,8 @@ use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
 use streamgauge_core::plan::{
-    Acknowledge, Endpoint, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Timeouts, Transport, Warmup,
+    Acknowledge, Endpoint, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Timeouts, TokenCount, Transport,
+    Warmup,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_report::Style;
@@ -78,6 +79,13 @@ impl Settings {
                 others.join(" or ")
             );
         }
+        if !capabilities.text && args.token_count != TokenCount::Auto {
+            bail!(
+                "--token-count: {} answers without text, so no tokens are counted; leave it out",
+                endpoint.kind.name()
+            );
+        }
+        let token_count = if capabilities.text { args.token_count } else { TokenCount::None };
         let observe = kserve::observe(&args, &endpoint)?;
         let goodput = goodput(&args.goodput, endpoint.streaming)?;
         if !endpoint.streaming && capabilities.streams && !capabilities.describes_models {
@@ -108,7 +116,7 @@ impl Settings {
                 stamps: args.load.clock,
                 acknowledge: if args.load.delayed_acks { Acknowledge::Delayed } else { Acknowledge::AtOnce },
             },
-            measure: Measure { steady_state: args.load.steady_state, token_count: args.token_count, goodput },
+            measure: Measure { steady_state: args.load.steady_state, token_count, goodput },
             output: Output {
                 export: args.export_level,
                 artifacts: args.artifact_dir,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::plan::{Endpoint, Length, ModelSelection, PromptPlan, RunPlan};
 use streamgauge_core::stop::{StopRule, Window};
-use streamgauge_wire::endpoints::spec;
+use streamgauge_wire::endpoints::{OutputLength, spec};
 
 /// The whole block.
 pub(crate) fn build(plan: &RunPlan) -> Value {
@@ -106,7 +106,7 @@ fn input(plan: &RunPlan) -> Value {
             "batch_size": 1,
             "format": "png",
         },
-        "output_tokens": output_tokens(prompts),
+        "output_tokens": output_tokens(&plan.endpoint, prompts),
         "synthetic_tokens": {"mean": whole(prompts.input.mean), "stddev": whole(prompts.input.stddev)},
         "prefix_prompt": {"num": prompts.prefixes, "length": prompts.prefix_tokens},
         "sessions": {
@@ -120,8 +120,11 @@ fn input(plan: &RunPlan) -> Value {
     })
 }
 
-/// A mean of -1 is that tool's way to say that no length is asked for.
-fn output_tokens(prompts: &PromptPlan) -> Value {
+/// A mean of -1 is that tool's way to say that no length is asked for. It is empty where a request cannot ask for one.
+fn output_tokens(endpoint: &Endpoint, prompts: &PromptPlan) -> Value {
+    if spec(endpoint.kind).capabilities.output_length == OutputLength::Never {
+        return json!({"mean": "", "deterministic": false, "stddev": 0});
+    }
     let Length { mean, stddev } = prompts.output.unwrap_or(Length { mean: -1.0, stddev: 0.0 });
     json!({"mean": whole(mean), "deterministic": prompts.output_exact, "stddev": whole(stddev)})
 }

@@ -11,6 +11,7 @@ use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
 use crate::text::table::Table;
 use crate::text::{label, put};
 use streamgauge_core::RunPlan;
+use streamgauge_core::plan::TokenCount;
 use streamgauge_stats::{Distribution, Interval, Metric, Need, Summary, Use};
 use streamgauge_wire::endpoints::spec;
 
@@ -29,20 +30,21 @@ pub enum Style {
 /// The report as text; every line ends with a newline. The native table is no wider than `width` columns, as far as that goes: what
 /// does not fit is left out, and named below it. The styles of 2024 are as wide as they were.
 pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> String {
-    let streaming = plan.endpoint.streaming;
     let title = spec(plan.endpoint.kind).genai.title;
     match style {
         Style::Native => native(plan, summary, width),
         Style::GenaiPerf2024 => {
-            let mut table = table_of_2024(&format!("NVIDIA GenAI-Perf | {title}"), streaming, summary);
-            for (metric, name) in Metric::throughputs_of_2024() {
+            let mut table = table_of_2024(&format!("NVIDIA GenAI-Perf | {title}"), plan, summary);
+            for (metric, name) in Metric::throughputs_of_2024().into_iter().filter(|(metric, _)| applies(plan, *metric))
+            {
                 table.row(&format!("{name} (per sec)"), system_cells(summary.scalar(metric), COLUMNS.len()));
             }
             table.render()
         }
         Style::GenaiPerf2024Early => {
-            let mut text = table_of_2024(title, streaming, summary).render();
-            for (metric, name) in Metric::throughputs_of_2024() {
+            let mut text = table_of_2024(title, plan, summary).render();
+            for (metric, name) in Metric::throughputs_of_2024().into_iter().filter(|(metric, _)| applies(plan, *metric))
+            {
                 // That tool grouped thousands inside the table only.
                 let value = summary.scalar(metric).map_or(NOT_AVAILABLE.into(), |value| format!("{value:.2}"));
                 put(&mut text, format_args!("{name} (per sec): {value}\n"));
@@ -67,10 +69,16 @@ const LEFT_OUT: [&str; 7] = ["±p99", "std", "p75", "min", "±avg", "p90", "max"
 /// Width of labels where the table does not fit otherwise.
 const NARROW_LABELS: usize = 24;
 
-fn table_of_2024(title: &str, streaming: bool, summary: &Summary) -> Table {
+/// Whether a run of `plan` can have the metric: it needs neither streams that the run does not ask for nor tokens that nobody counts.
+fn applies(plan: &RunPlan, metric: Metric) -> bool {
+    let has_tokens = plan.measure.token_count != TokenCount::None;
+    (plan.endpoint.streaming || !metric.needs(Need::Stream)) && (has_tokens || !metric.needs(Need::Tokens))
+}
+
+fn table_of_2024(title: &str, plan: &RunPlan, summary: &Summary) -> Table {
     let mut table = Table::new(title, [&["Statistic"], &COLUMNS[..]].concat());
     for (metric, name) in Metric::rows_of_2024() {
-        if streaming || !metric.needs(Need::Stream) {
+        if applies(plan, metric) {
             table.row(name, cells(summary.distribution(metric), grouped_percentile));
         }
     }
@@ -102,12 +110,11 @@ fn system_cells(value: Option<f64>, columns: usize) -> Vec<String> {
 }
 
 fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
-    let shown = |metric: Metric| plan.endpoint.streaming || !metric.needs(Need::Stream);
+    let shown = |metric: Metric| applies(plan, metric);
     // A closed loop has no schedule, and so no rows from due.
     let scheduled = |metric: Metric| !metric.needs(Need::Schedule) || summary.distribution(metric).is_some();
-    let rows: Vec<Metric> = Metric::with_use(Use::Console)
-        .filter(|&metric| !metric.is_system() && shown(metric) && scheduled(metric))
-        .collect();
+    let rows: Vec<Metric> =
+        Metric::with_use(Use::Console).filter(|&metric| shown(metric) && scheduled(metric)).collect();
     let mut text = String::new();
     below::verdict(&mut text, &summary.fidelity, width);
     let title = format!("Streamgauge | {}", spec(plan.endpoint.kind).genai.title);
@@ -158,7 +165,7 @@ fn fitting_table(title: &str, rows: &[Metric], summary: &Summary, width: usize) 
 }
 
 fn filled(mut table: Table, rows: &[Metric], summary: &Summary) -> Table {
-    for &metric in rows {
+    for &metric in rows.iter().filter(|metric| !metric.is_system()) {
         let distribution = summary.distribution(metric);
         let mut cells = cells(distribution, marked_percentile);
         cells.extend(match distribution {
@@ -173,7 +180,7 @@ fn filled(mut table: Table, rows: &[Metric], summary: &Summary) -> Table {
         });
         table.row(&label(metric), cells);
     }
-    for metric in Metric::with_use(Use::Console).filter(|metric| metric.is_system()) {
+    for &metric in rows.iter().filter(|metric| metric.is_system()) {
         let value = summary.scalar(metric);
         // Goodput has a row only when limits were given.
         if value.is_some() || !metric.needs(Need::Limits) {

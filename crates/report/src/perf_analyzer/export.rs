@@ -48,6 +48,8 @@ pub struct ExportWriter<W> {
     raw: bool,
     /// The form of responses where they are made of the events' texts.
     form: Option<Form>,
+    /// Whether an answer is one response, whatever it consists of.
+    is_one_response: bool,
     /// How many more responses with a text of their own the file takes.
     responses_left: usize,
     /// Whether answers are event streams of chunks with choices.
@@ -84,6 +86,7 @@ impl<W: Write> ExportWriter<W> {
             raw: false,
             form: Form::new(&plan.endpoint),
             responses_left: MOST_RESPONSES,
+            is_one_response: !spec(plan.endpoint.kind).capabilities.text,
             has_choices: spec(plan.endpoint.kind).capabilities.usage,
             stamps: WallStamps::new(anchor_wall),
             closing: closing(plan),
@@ -146,14 +149,16 @@ impl<W: Write> ExportWriter<W> {
         if !self.push_request(record, inputs) {
             return Ok(());
         }
-        let ExportWriter { form, responses_left, line, stamps, .. } = self;
+        let ExportWriter { form, is_one_response, responses_left, line, stamps, .. } = self;
         let events = record.chunks.len();
         let has_texts = received.parts.len() == events
             && received.texts.iter().any(|output| !output.text.is_empty())
             && received.event_texts().count() == events;
         match form.as_ref().filter(|_| has_texts) {
             None => {
-                push_stamps(line, stamps, record.chunks.iter().map(|chunk| chunk.at));
+                // An answer without text is one response, however many outputs are in it.
+                let from = if *is_one_response { events.saturating_sub(1) } else { 0 };
+                push_stamps(line, stamps, record.chunks[from..].iter().map(|chunk| chunk.at));
                 line.extend_from_slice(b",\"response_outputs\":[]}");
             }
             Some(form) => {

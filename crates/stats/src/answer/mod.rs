@@ -14,9 +14,11 @@ pub(crate) struct Answer<'a> {
     record: &'a Record,
     /// Whether an answer was asked for as a stream.
     pub streaming: bool,
+    /// Whether the prompt and the answer are counted in tokens.
+    has_tokens: bool,
     /// t0.
     pub sent: Nanos,
-    /// r1; none of an answer without output.
+    /// r1. An answer without output has none, and neither has an answer that does not consist of tokens.
     pub first: Option<Nanos>,
     /// rk; of an answer without output its end.
     pub last: Nanos,
@@ -60,11 +62,14 @@ impl<'a> Answer<'a> {
             None => return None,
         };
         let output = output_tokens(record, policy);
+        let has_tokens = policy != TokenCount::None;
+        let first = if streaming { record.chunks.first() } else { record.chunks.last() };
         Some(Answer {
             record,
             streaming,
             sent: record.sent?,
-            first: if streaming { record.chunks.first() } else { record.chunks.last() }.map(|chunk| chunk.at),
+            has_tokens,
+            first: first.filter(|_| has_tokens).map(|chunk| chunk.at),
             last,
             output,
             shown: output.map(|(count, source)| shown_tokens(record, count, source)),
@@ -135,8 +140,8 @@ impl<'a> Answer<'a> {
     }
 
     /// Tokens of the prompt by our tokenizer.
-    pub fn input_tokens(&self) -> f64 {
-        f64::from(self.record.input_tokens)
+    pub fn input_tokens(&self) -> Option<f64> {
+        self.has_tokens.then_some(f64::from(self.record.input_tokens))
     }
 
     /// From t0 to the first byte of the answer.

@@ -37,8 +37,11 @@ pub struct TokenSources {
 }
 
 impl TokenSources {
-    /// Counts one successful request in.
-    pub(crate) fn add(&mut self, record: &Record, source: Option<TokenSource>) {
+    /// Counts one successful request in, whose output tokens were to be counted by `policy`.
+    pub(crate) fn add(&mut self, record: &Record, policy: TokenCount, source: Option<TokenSource>) {
+        if policy == TokenCount::None {
+            return;
+        }
         match source {
             Some(TokenSource::Chunks) => self.by_chunks += 1,
             Some(TokenSource::Tokenizer) => self.by_tokenizer += 1,
@@ -91,6 +94,7 @@ pub fn output_tokens(record: &Record, policy: TokenCount) -> Option<(u64, TokenS
         TokenCount::Chunks => Some(chunks),
         TokenCount::Tokenizer => tokenizer,
         TokenCount::Usage => usage,
+        TokenCount::None => None,
     };
     match record.chunks.is_empty() {
         true => found.map(|(_, source)| (0, source)),

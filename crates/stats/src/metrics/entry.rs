@@ -78,6 +78,8 @@ pub enum Need {
     Schedule,
     /// A closed loop, in which a slot sends its next request after an answer.
     ClosedLoop,
+    /// Prompts and answers that are counted in tokens.
+    Tokens,
     /// Token counts reported by the server.
     Usage,
     /// A count of output tokens.

@@ -12,7 +12,7 @@ pub(super) const OUTPUT_TOKEN_THROUGHPUT: Entry = Entry {
     definition: "sum of output tokens / (last output event - first sent), successful requests (GenAI-Perf)",
     kind: Kind::Rate(Flow::Tokens),
     better: Better::Higher,
-    needs: &[Need::OutputTokens],
+    needs: &[Need::Tokens, Need::OutputTokens],
     uses: &[
         Use::Console,
         Use::GenaiPerf(7),

@@ -14,7 +14,7 @@ pub(super) const TIME_TO_FIRST_TOKEN: Entry = Entry {
     definition: "first output event - sent; reasoning and tool calls are output (GenAI-Perf, AIPerf)",
     kind: Kind::PerRequest(|answer| Some((answer.first? - answer.sent).as_millis_f64())),
     better: Better::Lower,
-    needs: &[Need::Stream],
+    needs: &[Need::Tokens, Need::Stream],
     uses: &[
         Use::Console,
         Use::SteadyState,
@@ -37,7 +37,7 @@ pub(super) const TIME_TO_FIRST_TOKEN_FROM_DUE: Entry = Entry {
     definition: "first output event - when the schedule wanted the request sent (wrk2)",
     kind: Kind::PerRequest(|answer| Some((answer.first? - answer.due()?).as_millis_f64())),
     better: Better::Lower,
-    needs: &[Need::Stream, Need::Schedule],
+    needs: &[Need::Tokens, Need::Stream, Need::Schedule],
     uses: &[
         Use::Console,
         Use::Levels,
@@ -56,7 +56,7 @@ pub(super) const TIME_TO_SECOND_TOKEN: Entry = Entry {
     definition: "second output event - first, of streams with two or more (GenAI-Perf)",
     kind: Kind::PerRequest(|answer| answer.time_to_second_token().map(Nanos::as_millis_f64)),
     better: Better::Lower,
-    needs: &[Need::Stream],
+    needs: &[Need::Tokens, Need::Stream],
     uses: &[Use::Console, Use::GenaiPerf(5), Use::Limit, Use::Await],
 };
 
@@ -111,7 +111,7 @@ pub(super) const INTER_TOKEN_LATENCY: Entry = Entry {
                      request (GenAI-Perf since 2025, of the tokens in the text)",
     kind: Kind::PerRequest(|answer| answer.inter_token_latency().map(Nanos::as_millis_f64)),
     better: Better::Lower,
-    needs: &[Need::Stream, Need::ShownTokens],
+    needs: &[Need::Tokens, Need::Stream, Need::ShownTokens],
     uses: &[
         Use::Console,
         Use::SteadyState,
@@ -137,7 +137,7 @@ pub(super) const INTER_CHUNK_LATENCY: Entry = Entry {
         }
     }),
     better: Better::Lower,
-    needs: &[Need::Stream],
+    needs: &[Need::Tokens, Need::Stream],
     uses: &[Use::Console, Use::FirstOfOurs, Use::Intervals, Use::ManyValues],
 };
 
@@ -149,7 +149,7 @@ pub(super) const OUTPUT_TOKEN_THROUGHPUT_PER_USER: Entry = Entry {
     definition: "1 / inter token latency of the same request (GenAI-Perf since 2025)",
     kind: Kind::PerRequest(|answer| answer.throughput_per_user()),
     better: Better::Higher,
-    needs: &[Need::Stream, Need::ShownTokens],
+    needs: &[Need::Tokens, Need::Stream, Need::ShownTokens],
     uses: &[Use::Console, Use::GenaiPerf(8), Use::Limit, Use::Await, Use::Compare(3, &[Statistic::Avg, P50])],
 };
 
@@ -174,6 +174,6 @@ pub(super) const TIME_TO_FIRST_ANSWER: Entry = Entry {
                      (AIPerf time_to_first_output_token)",
     kind: Kind::PerRequest(|answer| answer.time_to_first_answer().map(Nanos::as_millis_f64)),
     better: Better::Lower,
-    needs: &[Need::Stream, Need::Reasoning],
+    needs: &[Need::Tokens, Need::Stream, Need::Reasoning],
     uses: &[Use::Limit],
 };

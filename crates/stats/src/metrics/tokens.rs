@@ -10,7 +10,7 @@ pub(super) const OUTPUT_SEQUENCE_LENGTH: Entry = Entry {
     definition: "output tokens, reasoning and tool calls included, by the count chosen (GenAI-Perf)",
     kind: Kind::PerRequest(|answer| answer.output.map(|(count, _)| count as f64)),
     better: Better::Neither,
-    needs: &[Need::OutputTokens],
+    needs: &[Need::Tokens, Need::OutputTokens],
     uses: &[Use::Console, Use::GenaiPerf(9), Use::GenaiPerf2024(3, "Output sequence length"), Use::Await],
 };
 
@@ -20,9 +20,9 @@ pub(super) const INPUT_SEQUENCE_LENGTH: Entry = Entry {
     title: "Input Sequence Length",
     unit: "tokens",
     definition: "tokens of the prompt's text by our tokenizer, no special or template tokens (GenAI-Perf)",
-    kind: Kind::PerRequest(|answer| Some(answer.input_tokens())),
+    kind: Kind::PerRequest(|answer| answer.input_tokens()),
     better: Better::Neither,
-    needs: &[],
+    needs: &[Need::Tokens],
     uses: &[Use::Console, Use::GenaiPerf(10), Use::GenaiPerf2024(4, "Input sequence length")],
 };
 
@@ -44,7 +44,7 @@ pub(super) const TEMPLATE_TOKENS: Entry = Entry {
     title: "Template Tokens",
     unit: "tokens",
     definition: "prompt tokens by the server - input sequence length (Streamgauge)",
-    kind: Kind::PerRequest(|answer| answer.prompt_tokens().map(|count| count as f64 - answer.input_tokens())),
+    kind: Kind::PerRequest(|answer| Some(answer.prompt_tokens()? as f64 - answer.input_tokens()?)),
     better: Better::Neither,
     needs: &[Need::Usage],
     uses: &[],

@@ -18,6 +18,6 @@ pub(super) const TIME_PER_OUTPUT_TOKEN: Entry = Entry {
         Some((answer.last - answer.first?).as_millis_f64() / (tokens - 1) as f64)
     }),
     better: Better::Lower,
-    needs: &[Need::Stream, Need::OutputTokens],
+    needs: &[Need::Tokens, Need::Stream, Need::OutputTokens],
     uses: &[Use::Limit, Use::Await],
 };

@@ -253,7 +253,7 @@ impl Choice<'_> {
 
 /// Token counts as they are spelt.
 #[derive(Default)]
-struct UsageBody {
+pub(crate) struct UsageBody {
     prompt_tokens: Member<Count>,
     completion_tokens: Member<Count>,
     completion_details: Member<Details>,
@@ -302,7 +302,7 @@ impl<'de> FromJson<'de> for Details {
 
 impl UsageBody {
     /// The counts; none when the object holds none of them.
-    fn counts(&self) -> Option<Usage> {
+    pub(crate) fn counts(&self) -> Option<Usage> {
         let count = |member: &Member<Count>| member.get().map(|count| count.0);
         let usage = Usage {
             prompt_tokens: count(&self.prompt_tokens),
@@ -318,7 +318,7 @@ impl UsageBody {
     }
 
     /// The first count that cannot be read.
-    fn odd(&self) -> Option<&'static str> {
+    pub(crate) fn odd(&self) -> Option<&'static str> {
         let detail = |details: &Member<Details>, count: fn(&Details) -> &Member<Count>| match details {
             Member::Read(details) => count(details).is_odd(),
             other => other.is_odd(),

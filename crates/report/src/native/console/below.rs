@@ -69,7 +69,9 @@ pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&S
         text.push_str("\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n");
         return;
     };
-    let rows: Vec<Metric> = Metric::with_use(Use::SteadyState).filter(|metric| rows.contains(metric)).collect();
+    let system = rows.iter().copied().filter(|metric| metric.is_system());
+    let rows: Vec<Metric> =
+        Metric::with_use(Use::SteadyState).filter(|metric| rows.contains(metric)).chain(system).collect();
     text.push('\n');
     text.push_str(&fitting_table("Steady state: all slots busy", &rows, steady, width).0.render());
     let (ok, seconds) = (requests_of(steady.counts.ok), steady.duration.as_secs_f64());
