@@ -347,6 +347,8 @@ pub enum EndpointKind {
     Chat,
     /// OpenAI completions.
     Completions,
+    /// OpenAI embeddings.
+    Embeddings,
     /// Triton's generate extension over HTTP.
     Generate,
     /// KServe v2 inference over gRPC: a stream of requests and responses where the endpoint streams, else a call each.
@@ -357,9 +359,10 @@ pub enum EndpointKind {
 
 impl EndpointKind {
     /// All kinds, in the order in which they are listed for people.
-    pub const ALL: [EndpointKind; 5] = [
+    pub const ALL: [EndpointKind; 6] = [
         EndpointKind::Chat,
         EndpointKind::Completions,
+        EndpointKind::Embeddings,
         EndpointKind::KserveGrpc,
         EndpointKind::KserveHttp,
         EndpointKind::Generate,
@@ -370,6 +373,7 @@ impl EndpointKind {
         match self {
             EndpointKind::Chat => "chat",
             EndpointKind::Completions => "completions",
+            EndpointKind::Embeddings => "embeddings",
             EndpointKind::Generate => "generate",
             EndpointKind::KserveGrpc => "kserve",
             EndpointKind::KserveHttp => "kserve_http",

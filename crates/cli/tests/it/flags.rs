@@ -322,7 +322,7 @@ fn nonsense_is_refused_with_the_flag_and_what_is_accepted() {
         ("--osl nan", &["--osl", "from 1"]),
         ("--osl-stddev 2", &["--osl"]),
         ("--output-tokens-mean-deterministic", &["--output-tokens-mean-deterministic", "--osl"]),
-        ("--endpoint-type embeddings", &["--endpoint-type", "embeddings", "chat, completions"]),
+        ("--endpoint-type rankings", &["--endpoint-type", "rankings", "chat, completions"]),
         ("--service-kind tfserving", &["--service-kind", "tfserving", "openai, triton"]),
         ("--service-kind triton", &["--model", "Triton", "give one"]),
         ("--service-kind triton -m a b", &["--model", "give one"]),

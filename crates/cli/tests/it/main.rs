@@ -11,6 +11,7 @@ mod context;
 mod counts;
 #[cfg(unix)]
 mod docs;
+mod embeddings;
 mod endings;
 mod failures;
 mod faults;

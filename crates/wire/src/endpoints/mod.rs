@@ -5,6 +5,7 @@
 
 mod chat;
 mod completions;
+mod embeddings;
 mod generate;
 mod kserve_grpc;
 mod kserve_http;
@@ -20,6 +21,7 @@ pub fn spec(kind: EndpointKind) -> &'static EndpointSpec {
     match kind {
         EndpointKind::Chat => &chat::SPEC,
         EndpointKind::Completions => &completions::SPEC,
+        EndpointKind::Embeddings => &embeddings::SPEC,
         EndpointKind::Generate => &generate::SPEC,
         EndpointKind::KserveGrpc => &kserve_grpc::SPEC,
         EndpointKind::KserveHttp => &kserve_http::SPEC,

@@ -17,8 +17,13 @@ use streamgauge_core::{Event, OutputKind};
 use streamgauge_wire::{AnswerTo, Codec, model_ids, server_message};
 
 /// What is captured as bytes over HTTP.
-const KINDS: [EndpointKind; 4] =
-    [EndpointKind::Chat, EndpointKind::Completions, EndpointKind::Generate, EndpointKind::KserveHttp];
+const KINDS: [EndpointKind; 5] = [
+    EndpointKind::Chat,
+    EndpointKind::Completions,
+    EndpointKind::Embeddings,
+    EndpointKind::Generate,
+    EndpointKind::KserveHttp,
+];
 
 /// The codec under test; how requests are written plays no part here.
 fn codec(kind: EndpointKind) -> Codec {
@@ -137,7 +142,8 @@ fn every_file_that_matters_has_its_expectation() {
         .into_iter()
         .filter(|file| {
             let ours = file.contains("llamacpp-") || file.contains("vllm-") && !file.contains("triton-vllm-");
-            let subject = ["chat", "completions", "models", "err-"].iter().any(|subject| file.contains(subject));
+            let subject =
+                ["chat", "completions", "embeddings", "models", "err-"].iter().any(|subject| file.contains(subject));
             let triton = ["triton-err-", "triton-infer", "generate"].iter().any(|subject| file.contains(subject));
             let matters = file.starts_with("made/") || file.ends_with(".wire.txt") || ours && subject || triton;
             matters && !named(file)
