@@ -18,7 +18,7 @@ use streamgauge_report::perf_analyzer::export::request_inputs;
 use streamgauge_report::{ExportWriter, RecordWriter};
 use streamgauge_stats::distribution::EXACT_VALUES;
 use streamgauge_stats::{Metric, Sampler};
-use streamgauge_wire::{AnswerHead, AnswerTo, Codec, Keep, SseEvent, SseParser, Transcript};
+use streamgauge_wire::{AnswerContext, AnswerHead, Codec, Keep, SseEvent, SseParser, Transcript};
 
 /// Something to count.
 pub struct Subject {
@@ -116,7 +116,7 @@ fn sse(rounds: u64, cut: usize) -> Result<u64> {
 
 fn decode(rounds: u64, texts: &[&str]) -> Result<u64> {
     let events = events(texts);
-    let mut decoder = Codec::new(&plan().endpoint, false).decoder(Some("text/event-stream"), AnswerTo::default());
+    let mut decoder = Codec::new(&plan().endpoint, false).decoder(Some("text/event-stream"), AnswerContext::default());
     let mut seen = 0;
     for _ in 0..rounds {
         for event in &events {
@@ -137,7 +137,7 @@ fn transcribe(rounds: u64) -> Result<u64> {
         let keep = Keep { raw: false, text_parts: true, longest_answer: u64::MAX };
         let mut transcript = Transcript::new(streamgauge_testing::record(), keep);
         let head = AnswerHead { status: 200, unpacker: Ok(None), advice: String::new() };
-        transcript.begin(head, codec.decoder(Some("text/event-stream"), AnswerTo::default()));
+        transcript.begin(head, codec.decoder(Some("text/event-stream"), AnswerContext::default()));
         for (read, event) in (1..).zip(&events) {
             let stamp = ReceiveStamp { at: Nanos(1_000 * read as i64), lag: Some(Nanos(20_000)), read };
             transcript.piece(black_box(event.as_bytes()), stamp);

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_wire::endpoints::spec;
-use streamgauge_wire::{AnswerTo, Codec, Unpacker};
+use streamgauge_wire::{AnswerContext, Codec, Unpacker};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, cut, body @ ..] = data else { return };
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn events(codec: &Codec, content_type: &str, pieces: &[&[u8]]) -> Vec<String> {
-    let mut decoder = codec.decoder(Some(content_type), AnswerTo::default());
+    let mut decoder = codec.decoder(Some(content_type), AnswerContext::default());
     let mut events = Vec::new();
     for piece in pieces {
         decoder.feed(piece, &mut |event| events.push(format!("{event:?}")));

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_core::record::{Outcome, Record};
 use streamgauge_core::{Nanos, ReceiveStamp};
-use streamgauge_wire::{AnswerHead, AnswerTo, Codec, Keep, Transcript, Unpacker};
+use streamgauge_wire::{AnswerHead, AnswerContext, Codec, Keep, Transcript, Unpacker};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, cut, body @ ..] = data else { return };
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn record(kind: EndpointKind, encoding: Option<&str>, status: u16, pieces: &[&[u8]]) -> Record {
     let endpoint = Endpoint { kind, ..streamgauge_testing::endpoint() };
-    let decoder = Codec::new(&endpoint, false).decoder(None, AnswerTo::default());
+    let decoder = Codec::new(&endpoint, false).decoder(None, AnswerContext::default());
     let keep = Keep { raw: false, text_parts: true, longest_answer: 1 << 20 };
     let mut transcript = Transcript::new(streamgauge_testing::record(), keep);
     transcript.begin(AnswerHead { status, unpacker: Unpacker::new(encoding), advice: String::new() }, decoder);

@@ -83,8 +83,8 @@ pub(crate) struct Prepared {
 enum Body {
     /// The same in each sending, and how much of it is JSON.
     Whole(Bytes, usize),
-    /// Each sending says something of its own.
-    Dressed(Encoded),
+    /// Each time the request is sent it has a tag of its own.
+    Tagged(Encoded),
 }
 
 /// A request that has ended, with what a record does not keep.
@@ -224,8 +224,8 @@ impl Job {
         let (head, uri) = &self.heads[target];
         let (body, json) = match &input.body {
             Body::Whole(body, json) => (body.clone(), *json),
-            Body::Dressed(encoded) => match self.codec.dress(encoded, tag) {
-                Some(dressed) => (dressed.body.into(), dressed.json),
+            Body::Tagged(encoded) => match self.codec.with_tag(encoded, tag) {
+                Some(request) => (request.body.into(), request.json),
                 None => (Bytes::copy_from_slice(&encoded.body), encoded.json),
             },
         };
@@ -248,9 +248,9 @@ impl Prepared {
     /// `any` is like the tags that its sendings will have.
     fn new(input: Input, codec: &Codec, any: &Tag) -> Prepared {
         let Input { encoded, expected, tokens, requested_output_tokens, dialogue } = input;
-        let body = match codec.dress(&encoded, any) {
+        let body = match codec.with_tag(&encoded, any) {
             None => Body::Whole(encoded.body.into(), encoded.json),
-            Some(_) => Body::Dressed(encoded),
+            Some(_) => Body::Tagged(encoded),
         };
         Prepared { body, expected, tokens, requested_output_tokens, dialogue: dialogue.map(Box::new) }
     }

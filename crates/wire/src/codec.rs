@@ -1,9 +1,9 @@
-//! The codec of an endpoint: prompts to request bodies, bytes of answers to events.
+//! The codec of an endpoint makes request bodies from prompts, and events from the bytes of answers.
 
 use crate::body::opening::Opening;
 use crate::body::sse::SseParser;
-use crate::decoder::{AnswerTo, Body, Decoder, Reader};
-use crate::encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
+use crate::decoder::{AnswerContext, Body, Decoder, Reader};
+use crate::encoded::{EncodeError, Encoded, SharedPlace, Tag, TaggedRequest};
 use crate::endpoints::{self, EndpointSpec, JsonProtocol, Protocol};
 use crate::kserve::framing::Messages;
 use crate::kserve::infer::request;
@@ -14,7 +14,7 @@ use streamgauge_core::kserve::{Kserve, TensorFormat};
 use streamgauge_core::plan::Endpoint;
 use streamgauge_core::prompt::{Content, Part, Payload};
 
-/// How an endpoint is spoken to.
+/// Makes the requests of an endpoint and reads its answers.
 #[derive(Clone, Debug)]
 pub struct Codec {
     spec: &'static EndpointSpec,
@@ -24,7 +24,7 @@ pub struct Codec {
 }
 
 impl Codec {
-    /// The codec of `endpoint`. With `output_exact`, a request that asks for an output length asks for exactly that.
+    /// The codec of `endpoint`. With `output_exact`, a request that asks for an output length asks for exactly that length.
     pub fn new(endpoint: &Endpoint, output_exact: bool) -> Codec {
         let kserve = endpoint.kserve.clone().unwrap_or_default();
         Codec {
@@ -48,15 +48,15 @@ impl Codec {
         self.spec
     }
 
-    /// What the request for `prompt` says, as GenAI-Perf's files show it; what is sent is [`Codec::encode`]'s.
+    /// The input of the request for `prompt`, as GenAI-Perf's files list it. What is sent is made by [`Codec::encode`].
     ///
     /// Of a JSON body its members stand in the order in which GenAI-Perf writes them, ours after them; those that the user
     /// added come last, or in the place of the one they replace. The prompt of a completion is a list, as GenAI-Perf's parser
     /// wants it, also where it is sent as a plain text. Of tensors it is the model and the inputs, in their order.
-    pub fn shown(&self, prompt: &Prompt) -> Value {
+    pub fn listed_input(&self, prompt: &Prompt) -> Value {
         match &self.spec.protocol {
             Protocol::Json(json) => self.body(json, prompt, TextForm::Listed),
-            Protocol::InferMessages | Protocol::InferDocuments => Value::Object(request::shown(prompt)),
+            Protocol::InferMessages | Protocol::InferDocuments => Value::Object(request::listed_input(prompt)),
         }
     }
 
@@ -110,11 +110,11 @@ impl Codec {
         }
     }
 
-    /// The bytes of one sending; none where they are the encoded body as it is.
-    pub fn dress(&self, encoded: &Encoded, tag: &Tag) -> Option<Dressed> {
+    /// The request with its tag. `None` if the encoded body is sent as it is.
+    pub fn with_tag(&self, encoded: &Encoded, tag: &Tag) -> Option<TaggedRequest> {
         match self.spec.protocol {
-            Protocol::InferMessages => Some(request::dressed_message(&encoded.body, self.kserve.compression, tag)),
-            Protocol::InferDocuments => tag.sequence.map(|sequence| request::dressed_document(encoded, sequence)),
+            Protocol::InferMessages => Some(request::tagged_message(&encoded.body, self.kserve.compression, tag)),
+            Protocol::InferDocuments => tag.sequence.map(|sequence| request::tagged_document(encoded, sequence)),
             Protocol::Json(_) => None,
         }
     }
@@ -133,7 +133,7 @@ impl Codec {
     ///
     /// Where a stream was asked for, or is promised by the `Content-Type`, the body's first bytes decide: servers send streams
     /// under other types or none, and whole answers for streams.
-    pub fn decoder(&self, content_type: Option<&str>, answer: AnswerTo<'_>) -> Decoder {
+    pub fn decoder(&self, content_type: Option<&str>, answer: AnswerContext<'_>) -> Decoder {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let is_promised = media_type.eq_ignore_ascii_case("text/event-stream");
         let streaming = self.options.streaming;

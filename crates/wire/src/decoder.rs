@@ -1,4 +1,4 @@
-//! Bytes of one answer to events.
+//! Reads the bytes of one answer and reports its events.
 
 use crate::body::opening::{Opening, Shape};
 use crate::body::sse::{MAX_EVENT, SseEvent, SseParser};
@@ -15,19 +15,19 @@ use streamgauge_core::Event;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::tensor::Tensor;
 
-/// What is wrong with any bytes behind the last response.
+/// Why bytes after the last response are refused.
 const AFTER_THE_LAST: &str = "a response after the last one";
 
-/// What a decoder must know of the request that is answered, and of the answer's head.
+/// What a decoder needs to know about the request and about the head of its answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AnswerTo<'a> {
-    /// The request's id, which answers over gRPC must repeat.
+pub struct AnswerContext<'a> {
+    /// The number of the request, which answers over gRPC must repeat.
     pub id: u64,
-    /// What outputs must be, byte for byte.
+    /// The outputs that are expected, byte for byte.
     pub expected: &'a [Tensor],
-    /// The answer's `Inference-Header-Content-Length`.
+    /// The header `Inference-Header-Content-Length` of the answer.
     pub header_length: Option<usize>,
-    /// The answer's `grpc-encoding`.
+    /// The header `grpc-encoding` of the answer.
     pub encoding: Option<&'a str>,
 }
 
@@ -41,7 +41,7 @@ pub struct Decoder {
 /// What the bytes of a body are.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// As long as the first bytes have not shown what they are.
+    /// The first bytes have not shown yet what the body is.
     Unknown(Opening),
     Events(SseParser),
     Messages(Messages),
@@ -152,11 +152,11 @@ pub(crate) struct Reader {
     says_done: bool,
     objects: Objects,
     outputs: OutputReader,
-    /// The request's id, which gRPC's answers repeat.
+    /// The number of the request, which answers over gRPC repeat.
     id: String,
-    /// A response that does not say whether it is the last one is.
+    /// Whether a response that does not say whether it is the last one counts as the last one.
     final_by_default: bool,
-    /// Bytes of an answer's JSON, where there is more.
+    /// The length of the JSON of an answer, in bytes, where binary tensors follow it.
     header: Option<usize>,
     /// The last response has come.
     over: bool,
@@ -167,10 +167,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(spec: &'static EndpointSpec, streaming: bool, kserve: &Kserve, answer: &AnswerTo<'_>) -> Reader {
+    pub(crate) fn new(
+        spec: &'static EndpointSpec,
+        streaming: bool,
+        kserve: &Kserve,
+        answer: &AnswerContext<'_>,
+    ) -> Reader {
         let (form, says_done) = match &spec.protocol {
             Protocol::Json(json) => (json.objects, json.says_done),
-            // There are no such objects.
+            // These answers are not read as JSON objects of this kind.
             Protocol::InferMessages | Protocol::InferDocuments => (ObjectForm::Generated, true),
         };
         let text = kserve.text_output.clone();
@@ -212,7 +217,7 @@ impl Reader {
 
     fn data(&mut self, data: &[u8], on: &mut impl FnMut(Event<'_>)) {
         let read = match self.spec.protocol {
-            // No such answer is a stream of objects; one that is may still be a document each.
+            // Answers of KServe v2 are not streams of events. If one is, each event may still be a document.
             Protocol::InferMessages | Protocol::InferDocuments => match data.trim_ascii() {
                 b"" => return on(Event::Empty),
                 b"[DONE]" => return on(Event::Done),

@@ -1,57 +1,57 @@
-//! Requests as bytes.
+//! The bytes of requests.
 
 use streamgauge_core::kserve::SequenceTag;
 use thiserror::Error;
 
-/// A request as it is sent, but for what only its sending knows.
+/// A request without what differs each time it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// The body. Of gRPC it is one message without its prefix.
+    /// The body. For gRPC it is one message without its prefix.
     pub body: Vec<u8>,
-    /// Bytes of the JSON at its beginning: all of them, but for tensors written as bytes behind it (whose sender says so in
-    /// `Inference-Header-Content-Length`) and for gRPC (0).
+    /// The length of the JSON at its beginning, in bytes. It is shorter than the body where binary tensors follow it, which the header
+    /// `Inference-Header-Content-Length` says, and 0 for gRPC.
     pub json: usize,
 }
 
-/// What only the sending of a request knows.
+/// What differs each time a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// Tells it from others; the answers repeat it.
+    /// The number of the request, which answers over gRPC repeat.
     pub id: u64,
-    /// The sequence that it belongs to.
+    /// The sequence that the request belongs to.
     pub sequence: Option<SequenceTag>,
 }
 
-/// The bytes of one sending.
+/// A request with its tag, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dressed {
-    /// The body; of gRPC with its prefix.
+pub struct TaggedRequest {
+    /// The body. For gRPC it has its prefix.
     pub body: Vec<u8>,
     /// As in [`Encoded::json`].
     pub json: usize,
 }
 
-/// Where the tensors of a request lie in memory that the server shares.
+/// Where the tensors of a request are in memory that the client shares with the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedPlace {
-    /// The region of the inputs, as it was registered.
+    /// The region of the inputs, by the name under which it was registered.
     pub inputs: String,
-    /// Where in it the first input begins, in bytes; the others follow without gaps, in the request's order.
+    /// Where the first input begins in the region, in bytes. The others follow without gaps, in the order of the request.
     pub offset: u64,
-    /// The region of the outputs. The n-th of those asked for is written at n times the room of one.
+    /// The region of the outputs. Output n of those that are asked for is written at n times the room for one output.
     pub outputs: String,
 }
 
 /// Why a prompt cannot be sent.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum EncodeError {
-    /// KServe v2 sends tensors, and there are none.
+    /// The endpoint sends tensors, and the prompt has none.
     #[error("the prompt has no tensors, and {0} sends nothing else")]
     NoTensors(&'static str),
     /// A prompt with parts that are not text, for an endpoint that takes text alone.
     #[error("the prompt has a part that is not text, such as an image, and {0} takes text only")]
     NoMedia(&'static str),
-    /// A tensor whose data are not what its shape and type say.
+    /// A tensor whose data do not fit its shape and type.
     #[error("input {name}: {reason}")]
     Data {
         /// The input.
@@ -59,7 +59,7 @@ pub enum EncodeError {
         /// What is wrong.
         reason: String,
     },
-    /// A value that JSON cannot say.
+    /// A value that JSON cannot represent.
     #[error("input {name}: {reason}; binary tensors (`--input-tensor-format binary`) can")]
     NotJson {
         /// The input.
@@ -67,10 +67,10 @@ pub enum EncodeError {
         /// Which value.
         reason: &'static str,
     },
-    /// Outputs that go to shared memory, and cannot be compared there.
+    /// Outputs that go to shared memory, where they cannot be compared.
     #[error("outputs in shared memory cannot be compared with validation data")]
     SharedExpected,
-    /// More bytes than a message can have.
+    /// More bytes than a message can hold.
     #[error("the request has {0} bytes; a gRPC message has less than 2 GiB")]
     TooLong(usize),
 }

@@ -1,7 +1,8 @@
 //! Codecs: request bodies out, events in.
 //!
-//! [`Codec`] knows how one endpoint spells a prompt and hands out a [`Decoder`] for each answer; a decoder is fed the
-//! bytes of the body as the network cut them and reports [`streamgauge_core::Event`]s. A [`Transcript`] makes the record of a request from them. [`server_message`] and
+//! A [`Codec`] makes the requests of one endpoint and a [`Decoder`] for each answer. The decoder is fed the bytes of the body in the pieces in
+//! which they arrive and reports [`streamgauge_core::Event`]s, from which a [`Transcript`] makes the record of the request. The endpoints are
+//! listed in [`endpoints`]. [`server_message`] and
 //! [`model_ids`] read the two answers that are not output: errors and the list of models. For KServe v2 there are besides
 //! its messages ([`proto`]), their framing ([`grpc`]), the questions to a server ([`kserve`]) and the outputs of an answer as files
 //! show them ([`infer_responses`]).
@@ -25,8 +26,8 @@ mod transcript;
 pub use body::sse::{MAX_EVENT, SseEvent, SseParser};
 pub use body::unpack::{MAX_UNPACKED, Unpacker};
 pub use codec::Codec;
-pub use decoder::{AnswerTo, Decoder};
-pub use encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
+pub use decoder::{AnswerContext, Decoder};
+pub use encoded::{EncodeError, Encoded, SharedPlace, Tag, TaggedRequest};
 pub use error_body::{names_field, server_message};
 pub use kserve::infer::responses::{InferResponse, infer_responses};
 pub use kserve::{framing as grpc, proto};

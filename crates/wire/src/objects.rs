@@ -1,7 +1,7 @@
-//! JSON objects of chat, completions and Triton's generate extension to events: the data of a stream's events, or a whole body.
+//! Reads JSON objects and reports their events: the data of the events of a stream, or a whole body.
 //!
-//! What no figure needs is never looked at. What cannot be read is passed over and said ([`Event::Unreadable`]), so that one
-//! odd chunk costs itself and not the request.
+//! Members that no figure needs are not read. A chunk that cannot be read is skipped and reported ([`Event::Unreadable`]), so that it does
+//! not cost the whole request.
 
 use crate::body::sse::BYTE_ORDER_MARK;
 use crate::json::repair::repair;
@@ -14,7 +14,8 @@ use serde::de::IgnoredAny;
 use serde_json::de::StrRead;
 use streamgauge_core::{Event, OutputKind, Usage};
 
-/// How much of bytes that cannot be read is handed on, in characters: more than is shown, since secrets are hidden before it is cut.
+/// The length of the excerpt of bytes that cannot be read, in characters. It is more than is shown, because secrets are hidden before the
+/// text is cut to the length that is shown.
 const EXCERPT: usize = 4_096;
 
 /// Reads the objects of one answer.
@@ -109,7 +110,7 @@ impl Objects {
                 }
                 Err(why) => on(Event::Unreadable { message: &self.not_a("chunk", &why, data), may_be_output: true }),
             },
-            // What is no object brings no output.
+            // Anything but an object brings no output.
             _ => {
                 let message = self.not_a("chunk", "not a JSON object", data);
                 on(Event::Unreadable { message: &message, may_be_output: false });
@@ -160,7 +161,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Reads what is no JSON as it stands, for the reason `why`.
+    /// Reads data that are not valid JSON, for the reason `why`, after a repair.
     fn repaired_objects(&mut self, data: &[u8], why: &str, on: &mut impl FnMut(Event<'_>)) -> Result<(), String> {
         let repaired = repair(data);
         let mut rest = repaired.json.as_str();
@@ -225,7 +226,7 @@ impl Objects {
     }
 
     fn lost_characters(&self, data: &[u8]) -> String {
-        format!("a text holds what is no character, replaced by U+FFFD: {}", excerpt(data))
+        format!("a text holds bytes that are not a character, replaced by U+FFFD: {}", excerpt(data))
     }
 
     fn not_a(&self, what: &str, why: &str, bytes: &[u8]) -> String {
@@ -233,7 +234,7 @@ impl Objects {
     }
 }
 
-/// The end of a stream, in the ways in which servers spell it.
+/// Whether this is the end of a stream, in any of the forms that servers write.
 fn is_done(word: &[u8]) -> bool {
     let bare = word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\"")).unwrap_or(word);
     bare.eq_ignore_ascii_case(b"[DONE]")
@@ -268,7 +269,7 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let beginning = &bytes[..bytes.len().min(EXCERPT * 4)];
     match std::str::from_utf8(beginning) {
         Ok(text) => text.chars().take(EXCERPT).collect(),
-        // The cut may lie in a character; anything else is no text.
+        // The cut may be inside a character; anything else is not text.
         Err(error) if error.error_len().is_none() && beginning.len() < bytes.len() => {
             String::from_utf8_lossy(&beginning[..error.valid_up_to()]).chars().take(EXCERPT).collect()
         }

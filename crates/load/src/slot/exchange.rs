@@ -10,7 +10,7 @@ use crate::job::Prepared;
 use crate::request::Outgoing;
 use streamgauge_core::record::{BodyEnd, Failure, FailureClass, Stage};
 use streamgauge_core::tensor::Tensor;
-use streamgauge_wire::{AnswerHead, AnswerTo};
+use streamgauge_wire::{AnswerContext, AnswerHead};
 
 impl Slot {
     /// Sends one request and reads its answer on the connection to its server. The connection is kept unless the server said that it ends
@@ -70,7 +70,8 @@ impl Slot {
         })??;
         request.ends_connection = answer.ends_connection;
         let header_length = answer.header("inference-header-content-length").and_then(|text| text.parse().ok());
-        let to = AnswerTo { id: request.tag.id, expected, header_length, encoding: answer.header("grpc-encoding") };
+        let to =
+            AnswerContext { id: request.tag.id, expected, header_length, encoding: answer.header("grpc-encoding") };
         if answer.status.is_redirection() {
             self.location = answer.location();
         }

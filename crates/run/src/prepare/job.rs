@@ -27,8 +27,8 @@ pub fn job(
         .iter()
         .map(|prompt| match &prompt.payload {
             // What the user wrote stands as it is.
-            Payload::Body(_) => codec.shown(prompt),
-            _ => inputs::listed(kind, codec.shown(prompt)),
+            Payload::Body(_) => codec.listed_input(prompt),
+            _ => inputs::listed(kind, codec.listed_input(prompt)),
         })
         .collect();
     let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));

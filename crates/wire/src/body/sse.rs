@@ -78,7 +78,7 @@ impl SseParser {
     }
 
     /// Ends the stream: what stands without a blank line after it is the last event. To be called only when the body
-    /// ended as its framing promised; an event that a broken connection cut is none.
+    /// ended as its framing promised; an event that a broken connection cut does not count.
     pub fn finish(&mut self, on: &mut impl FnMut(SseEvent<'_>)) {
         if !self.over && !self.line.is_empty() {
             self.accept_joined(&[], on);

@@ -51,7 +51,7 @@ impl Unpacker {
     /// For a body with these values of `Content-Encoding`; none where it is not compressed.
     ///
     /// # Errors
-    /// The encoding's name in a sentence, where it is none that is read.
+    /// A sentence with the name of the encoding, if it is not supported.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Option<Unpacker>, String> {
         let names: Vec<&str> = values
             .into_iter()

@@ -247,7 +247,7 @@ fn the_end_in_every_spelling() {
 #[test]
 fn of_a_generate_stream_a_cut_event_at_the_end_is_malformed() {
     let codec = Codec::new(&endpoint(EndpointKind::Generate, true), false);
-    let mut decoder = codec.decoder(Some("text/event-stream"), AnswerTo::default());
+    let mut decoder = codec.decoder(Some("text/event-stream"), AnswerContext::default());
     let mut seen = Vec::new();
     decoder.feed(b"data: {\"text_output\":\"a\"}\n\ndata: {\"text_ou", &mut |event| seen.push(owned(event)));
     decoder.finish(&mut |event| seen.push(owned(event)));

@@ -41,7 +41,8 @@ pub(super) fn output(kind: OutputKind, choice: u32, text: &str) -> String {
 
 /// What a stream of these events' data says.
 pub(super) fn stream<T: AsRef<[u8]>>(kind: EndpointKind, events: &[T]) -> Vec<String> {
-    let mut decoder = Codec::new(&endpoint(kind, true), false).decoder(Some("text/event-stream"), AnswerTo::default());
+    let mut decoder =
+        Codec::new(&endpoint(kind, true), false).decoder(Some("text/event-stream"), AnswerContext::default());
     let mut seen = Vec::new();
     for data in events {
         decoder.feed(&[b"data: ", data.as_ref(), b"\n\n"].concat(), &mut |event| seen.push(owned(event)));
@@ -56,7 +57,8 @@ pub(super) fn chat(data: &str) -> Vec<String> {
 
 /// What a whole answer says.
 pub(super) fn whole(kind: EndpointKind, body: &[u8]) -> Vec<String> {
-    let mut decoder = Codec::new(&endpoint(kind, false), false).decoder(Some("application/json"), AnswerTo::default());
+    let mut decoder =
+        Codec::new(&endpoint(kind, false), false).decoder(Some("application/json"), AnswerContext::default());
     let mut seen = Vec::new();
     decoder.feed(body, &mut |event| seen.push(owned(event)));
     decoder.finish(&mut |event| seen.push(owned(event)));
@@ -81,7 +83,7 @@ fn bodies_as_genai_perf_writes_them() {
             let theirs = &entry["payload"][0];
             let text = theirs.pointer("/messages/0/content").or_else(|| theirs.pointer("/prompt/0")).unwrap();
             let prompt = prompt(text.as_str().unwrap(), Some(8));
-            let ours = Codec::new(&endpoint(kind, streaming), false).shown(&prompt);
+            let ours = Codec::new(&endpoint(kind, streaming), false).listed_input(&prompt);
             // As text, for the order of the members.
             assert_eq!(ours.to_string(), theirs.to_string());
         }
@@ -93,8 +95,9 @@ fn our_members_follow_theirs_and_added_ones_come_last_or_in_place() {
     let mut endpoint = endpoint(EndpointKind::Chat, true);
     endpoint.ask_usage = true;
     endpoint.extra = json!({"temperature": 0.5, "max_tokens": 99}).as_object().unwrap().clone();
-    let body =
-        |requested_output_tokens| Codec::new(&endpoint, true).shown(&prompt("hi", requested_output_tokens)).to_string();
+    let body = |requested_output_tokens| {
+        Codec::new(&endpoint, true).listed_input(&prompt("hi", requested_output_tokens)).to_string()
+    };
     assert_eq!(
         body(Some(8)),
         r#"{"model":"tinychat","messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":99,"min_tokens":8,"ignore_eos":true,"stream_options":{"include_usage":true},"temperature":0.5}"#
@@ -111,7 +114,10 @@ fn usage_is_asked_for_only_in_a_stream_and_a_batch_is_one_list() {
     endpoint.ask_usage = true;
     let mut prompt = prompt("a", None);
     prompt.content = Content::Texts(vec!["a".into(), "b".into()]);
-    assert_eq!(Codec::new(&endpoint, true).shown(&prompt).to_string(), r#"{"model":"tinychat","prompt":["a","b"]}"#);
+    assert_eq!(
+        Codec::new(&endpoint, true).listed_input(&prompt).to_string(),
+        r#"{"model":"tinychat","prompt":["a","b"]}"#
+    );
     assert_eq!(sent(&endpoint, &prompt), r#"{"model":"tinychat","prompt":["a","b"]}"#);
 }
 
@@ -125,7 +131,7 @@ fn one_text_is_sent_as_a_text_and_shown_as_a_list() {
     let endpoint = endpoint(EndpointKind::Completions, false);
     let prompt = prompt("a", Some(8));
     assert_eq!(sent(&endpoint, &prompt), r#"{"model":"tinychat","prompt":"a","max_tokens":8}"#);
-    let shown = Codec::new(&endpoint, false).shown(&prompt).to_string();
+    let shown = Codec::new(&endpoint, false).listed_input(&prompt).to_string();
     assert_eq!(shown, r#"{"model":"tinychat","prompt":["a"],"max_tokens":8}"#);
 }
 
@@ -224,8 +230,8 @@ fn in_band_errors_of_every_shape() {
     assert_eq!(chat(r#"{"error":"out of memory"}"#), failure("out of memory"));
     assert_eq!(chat(r#"{"object":"error","message":"too long","code":400}"#), failure("too long"));
     assert_eq!(whole(EndpointKind::Completions, br#"{"error":{"message":"no"}}"#), failure("no"));
-    let mut decoder =
-        Codec::new(&endpoint(EndpointKind::Chat, true), false).decoder(Some("text/event-stream"), AnswerTo::default());
+    let mut decoder = Codec::new(&endpoint(EndpointKind::Chat, true), false)
+        .decoder(Some("text/event-stream"), AnswerContext::default());
     let mut seen = Vec::new();
     decoder.feed(b"event: error\ndata: plain text\n\nevent: error\n\n", &mut |event| seen.push(owned(event)));
     assert_eq!(seen, [failure("plain text"), failure("the server reported an error without a message")].concat());
@@ -255,7 +261,7 @@ fn malformed_names_what_and_shows_the_beginning() {
 #[test]
 fn an_endless_answer_is_malformed() {
     let part = vec![b' '; MAX_BODY / 2];
-    let mut decoder = Codec::new(&endpoint(EndpointKind::Chat, false), false).decoder(None, AnswerTo::default());
+    let mut decoder = Codec::new(&endpoint(EndpointKind::Chat, false), false).decoder(None, AnswerContext::default());
     let mut seen = Vec::new();
     for part in [&part[..], &part, b" ", b"{}"] {
         decoder.feed(part, &mut |event| seen.push(owned(event)));

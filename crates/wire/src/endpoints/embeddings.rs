@@ -158,7 +158,7 @@ impl<'de> FromJson<'de> for Number {
 
 #[cfg(test)]
 mod tests {
-    use crate::{AnswerTo, Codec};
+    use crate::{AnswerContext, Codec};
     use serde_json::{Value, json};
     use streamgauge_core::plan::{Endpoint, EndpointKind};
     use streamgauge_core::prompt::Content;
@@ -171,7 +171,7 @@ mod tests {
 
     /// The events of a whole answer.
     fn events(body: &str) -> Vec<String> {
-        let mut decoder = codec().decoder(Some("application/json"), AnswerTo::default());
+        let mut decoder = codec().decoder(Some("application/json"), AnswerContext::default());
         let mut events = Vec::new();
         let mut add = |event: Event<'_>| {
             events.push(match event {
@@ -201,7 +201,7 @@ mod tests {
                 model: "tinychat".into(),
                 payload: Default::default(),
             };
-            assert_eq!(codec().shown(&prompt).to_string(), theirs.to_string());
+            assert_eq!(codec().listed_input(&prompt).to_string(), theirs.to_string());
             assert_eq!(codec().encode(&prompt).unwrap().body, theirs.to_string().into_bytes());
         }
     }

@@ -1,5 +1,5 @@
-//! JSON as servers write it. A member is read where its value is of the wanted type, and passed over where it is not, so
-//! that one odd member costs itself and not the chunk. Of members that stand twice the last one counts.
+//! JSON as servers write it. A member whose value is of another type than expected is skipped, so that it does not cost the whole
+//! chunk. If a member occurs twice, the last one counts.
 
 pub(crate) mod object;
 pub(crate) mod repair;
@@ -101,7 +101,7 @@ fn pass_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(), A::Error> {
     Ok(())
 }
 
-/// Passes over the value of a member that nobody reads.
+/// Skips the value of a member that is not used.
 ///
 /// # Errors
 /// When it is not JSON.

@@ -13,7 +13,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A deserializer that takes the wish for a struct as the wish for a map.
+/// A deserializer that reads a map where a struct is asked for.
 struct StructAsMap<D>(D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for StructAsMap<D> {

@@ -1,10 +1,11 @@
-//! The elements of a tensor as JSON has them, and as bytes.
+//! The elements of a tensor as JSON values and as bytes.
 
+use half::{bf16, f16};
 use serde_json::{Number, Value};
 use streamgauge_core::tensor::{Datatype, Tensor};
 
-/// The elements in `data`, in row-major order; none where it is not cut as the type says. What JSON has no number for is
-/// a text (`NaN`, `Infinity`), and so are bytes, those that are no UTF-8 replaced.
+/// The elements in `data`, in row-major order. `None` if the length of the data does not fit the type. Values for which JSON has no
+/// number are texts (`NaN`, `Infinity`). Bytes are texts too, in which anything that is not UTF-8 is replaced.
 pub(crate) fn values(datatype: Datatype, data: &[u8]) -> Option<Vec<Value>> {
     let Some(size) = datatype.size() else {
         let strings = Tensor::strings(data)?;
@@ -25,8 +26,8 @@ fn value(datatype: Datatype, element: &[u8]) -> Value {
         Datatype::Bool => (unsigned != 0).into(),
         Datatype::Uint8 | Datatype::Uint16 | Datatype::Uint32 | Datatype::Uint64 => unsigned.into(),
         Datatype::Int8 | Datatype::Int16 | Datatype::Int32 | Datatype::Int64 => signed.into(),
-        Datatype::Fp16 => float(half(unsigned as u16)),
-        Datatype::Bf16 => float(f64::from(f32::from_bits((unsigned as u32) << 16))),
+        Datatype::Fp16 => float(f16::from_bits(unsigned as u16).to_f64()),
+        Datatype::Bf16 => float(bf16::from_bits(unsigned as u16).to_f64()),
         Datatype::Fp32 => float(f64::from(f32::from_bits(unsigned as u32))),
         Datatype::Fp64 => float(f64::from_bits(unsigned)),
         // It has no size, and so no element of one.
@@ -43,22 +44,10 @@ fn float(value: f64) -> Value {
     }
 }
 
-/// The value of 16 bits of IEEE 754.
-fn half(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
-    let fraction = f64::from(bits & 0x3ff) / 1024.0;
-    match i32::from(bits >> 10 & 0x1f) {
-        0 => sign * fraction * 2_f64.powi(-14),
-        31 if fraction == 0.0 => sign * f64::INFINITY,
-        31 => f64::NAN,
-        exponent => sign * (1.0 + fraction) * 2_f64.powi(exponent - 15),
-    }
-}
-
 /// The bytes of the elements in `data`, a list that may be nested.
 ///
 /// # Errors
-/// The element that is none of the type.
+/// Which element is not of that type.
 pub(crate) fn bytes(datatype: Datatype, data: &[Value]) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(data.len() * datatype.size().unwrap_or(8));
     append(datatype, data, &mut bytes)?;
@@ -70,7 +59,7 @@ fn append(datatype: Datatype, data: &[Value], bytes: &mut Vec<u8>) -> Result<(),
         if let Value::Array(nested) = element {
             append(datatype, nested, bytes)?;
         } else {
-            push(datatype, element, bytes).ok_or_else(|| format!("{element} is no {datatype}"))?;
+            push(datatype, element, bytes).ok_or_else(|| format!("{element} is not of type {datatype}"))?;
         }
     }
     Ok(())
@@ -132,13 +121,13 @@ mod tests {
     #[test]
     fn what_is_none_of_the_type_is_refused() {
         for (datatype, element, why) in [
-            (Datatype::Uint8, json!(256), "256 is no UINT8"),
-            (Datatype::Int8, json!(-129), "-129 is no INT8"),
-            (Datatype::Uint64, json!(-1), "-1 is no UINT64"),
-            (Datatype::Int32, json!(1.5), "1.5 is no INT32"),
-            (Datatype::Fp32, json!("x"), "\"x\" is no FP32"),
-            (Datatype::Fp16, json!(1.0), "1.0 is no FP16"),
-            (Datatype::Bytes, json!(null), "null is no BYTES"),
+            (Datatype::Uint8, json!(256), "256 is not of type UINT8"),
+            (Datatype::Int8, json!(-129), "-129 is not of type INT8"),
+            (Datatype::Uint64, json!(-1), "-1 is not of type UINT64"),
+            (Datatype::Int32, json!(1.5), "1.5 is not of type INT32"),
+            (Datatype::Fp32, json!("x"), "\"x\" is not of type FP32"),
+            (Datatype::Fp16, json!(1.0), "1.0 is not of type FP16"),
+            (Datatype::Bytes, json!(null), "null is not of type BYTES"),
         ] {
             assert_eq!(bytes(datatype, &[json!([element])]), Err(why.to_owned()));
         }

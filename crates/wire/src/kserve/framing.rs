@@ -92,7 +92,7 @@ impl Messages {
         Messages { encoding, kept: Vec::new(), over: false }
     }
 
-    /// For messages of which nobody remembers how they were compressed.
+    /// For messages whose compression is not known.
     pub fn of_any_encoding() -> Messages {
         Messages { encoding: Encoding::Any, kept: Vec::new(), over: false }
     }
@@ -215,7 +215,7 @@ pub fn grpc_status<'h>(header: impl Fn(&str) -> Option<&'h str>) -> Result<(), S
             Some(name) => Err(format!("{name}: {message}")),
             None => Err(format!("status {number}: {message}")),
         },
-        Err(_) => Err(format!("UNKNOWN: `{code}` is no status: {message}")),
+        Err(_) => Err(format!("UNKNOWN: `{code}` is not a status: {message}")),
     }
 }
 
@@ -344,7 +344,7 @@ mod tests {
         );
         assert_eq!(error(&[("grpc-status", "16")]), "UNAUTHENTICATED: ");
         assert_eq!(error(&[("grpc-status", "17"), ("grpc-message", "new")]), "status 17: new");
-        assert_eq!(error(&[("grpc-status", "no")]), "UNKNOWN: `no` is no status: ");
+        assert_eq!(error(&[("grpc-status", "no")]), "UNKNOWN: `no` is not a status: ");
     }
 
     proptest! {

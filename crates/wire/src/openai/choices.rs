@@ -10,7 +10,7 @@ use serde::de::MapAccess;
 use std::borrow::Cow;
 use streamgauge_core::{Event, OutputKind, Usage};
 
-/// What there is to know of a chunk besides what it said.
+/// The members of a chunk that could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Odd {
     /// A member that cannot be read, and in which output may have been.
@@ -251,7 +251,7 @@ impl Choice<'_> {
     }
 }
 
-/// Token counts as they are spelt.
+/// Token counts under the names that servers use.
 #[derive(Default)]
 pub(crate) struct UsageBody {
     prompt_tokens: Member<Count>,

@@ -1,4 +1,4 @@
-//! Bodies and answers of OpenAI-style APIs, as their many servers spell them.
+//! Bodies and answers of OpenAI-style APIs, in the forms that different servers use.
 
 pub(crate) mod choices;
 pub(crate) mod message;

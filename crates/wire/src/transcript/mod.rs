@@ -162,7 +162,7 @@ impl Transcript {
         }
     }
 
-    /// Fails an answer that is longer than any that a model gives. Its texts are dropped, since nobody counts their tokens.
+    /// Fails an answer that is longer than any that a model gives. Its texts are dropped, because their tokens are not counted.
     fn give_up(&mut self) {
         (self.decoder, self.raw, self.events.texts) = (None, Vec::new(), Texts::default());
         let message = format!("the answer is longer than {} MiB", self.keep.longest_answer >> 20);

@@ -14,7 +14,7 @@ use proptest::sample::Index;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::{Endpoint, EndpointKind};
 use streamgauge_core::{Event, OutputKind};
-use streamgauge_wire::{AnswerTo, Codec, model_ids, server_message};
+use streamgauge_wire::{AnswerContext, Codec, model_ids, server_message};
 
 /// What is captured as bytes over HTTP.
 const KINDS: [EndpointKind; 5] = [
@@ -78,7 +78,7 @@ fn decode<'a>(
     (content_type, header_length): (Option<&str>, Option<usize>),
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<String> {
-    let mut decoder = codec(kind).decoder(content_type, AnswerTo { header_length, ..AnswerTo::default() });
+    let mut decoder = codec(kind).decoder(content_type, AnswerContext { header_length, ..AnswerContext::default() });
     let mut seen = Vec::new();
     for part in parts {
         decoder.feed(part, &mut |event| seen.push(line(&event)));

@@ -12,7 +12,7 @@ use std::io::Write;
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::{Chunk, Failure, FailureClass, Outcome, Record};
 use streamgauge_core::{Nanos, ReceiveStamp, Received};
-use streamgauge_wire::{AnswerHead, AnswerTo, Keep, Transcript, Unpacker};
+use streamgauge_wire::{AnswerContext, AnswerHead, Keep, Transcript, Unpacker};
 
 const KEEP: Keep = Keep { raw: true, text_parts: true, longest_answer: 1 << 20 };
 
@@ -23,7 +23,7 @@ fn stamp(read: u64) -> ReceiveStamp {
 /// A successful answer of `kind` whose body is cut into reads, and each read into pieces.
 fn transcribe(kind: EndpointKind, answer: &Answer, encoding: Option<&str>, reads: &[Vec<&[u8]>]) -> (Record, Received) {
     let (content_type, header_length) = answer.head();
-    let to = AnswerTo { header_length, ..AnswerTo::default() };
+    let to = AnswerContext { header_length, ..AnswerContext::default() };
     let mut transcript = Transcript::new(streamgauge_testing::record(), KEEP);
     let head = AnswerHead { status: answer.status, unpacker: Unpacker::new(encoding), advice: String::new() };
     transcript.begin(head, codec(kind).decoder(content_type, to));
@@ -102,7 +102,7 @@ proptest! {
 fn chat(keep: Keep) -> Transcript {
     let mut transcript = Transcript::new(streamgauge_testing::record(), keep);
     let head = AnswerHead { status: 200, unpacker: Ok(None), advice: String::new() };
-    transcript.begin(head, codec(EndpointKind::Chat).decoder(Some("text/event-stream"), AnswerTo::default()));
+    transcript.begin(head, codec(EndpointKind::Chat).decoder(Some("text/event-stream"), AnswerContext::default()));
     transcript
 }
 
@@ -168,7 +168,7 @@ fn what_fails_an_answer_is_said() {
 
     let mut refused = Transcript::new(streamgauge_testing::record(), KEEP);
     let head = AnswerHead { status: 429, unpacker: Ok(None), advice: " (Retry-After: 5)".into() };
-    refused.begin(head, codec(EndpointKind::Chat).decoder(None, AnswerTo::default()));
+    refused.begin(head, codec(EndpointKind::Chat).decoder(None, AnswerContext::default()));
     refused.piece(br#"{"error": {"message": "too many requests"}}"#, stamp(1));
     refused.end(stamp(1));
     let why = failure(&mut refused);
@@ -176,7 +176,7 @@ fn what_fails_an_answer_is_said() {
 
     let mut unknown = Transcript::new(streamgauge_testing::record(), KEEP);
     let head = AnswerHead { status: 200, unpacker: Unpacker::new(["zstd"]), advice: String::new() };
-    unknown.begin(head, codec(EndpointKind::Chat).decoder(None, AnswerTo::default()));
+    unknown.begin(head, codec(EndpointKind::Chat).decoder(None, AnswerContext::default()));
     assert!(unknown.has_failed());
     assert_eq!(failure(&mut unknown).class, FailureClass::Malformed);
 }

@@ -11,9 +11,9 @@ use streamgauge_wire::grpc::{framed as frame, grpc_status};
 use streamgauge_wire::proto::infer_parameter::ParameterChoice;
 use streamgauge_wire::proto::model_infer_response::InferOutputTensor;
 use streamgauge_wire::proto::{InferParameter, InferTensorContents, ModelInferResponse, ModelStreamInferResponse};
-use streamgauge_wire::{AnswerTo, infer_responses};
+use streamgauge_wire::{AnswerContext, infer_responses};
 
-const SEVEN: AnswerTo<'static> = AnswerTo { id: 7, expected: &[], header_length: None, encoding: None };
+const SEVEN: AnswerContext<'static> = AnswerContext { id: 7, expected: &[], header_length: None, encoding: None };
 
 /// What a captured stream says as the answer to request 7, whole and byte by byte.
 fn stream(name: &str, kserve: Kserve) -> Vec<String> {
@@ -102,7 +102,7 @@ fn captured_unary_answers() {
     let twos: Vec<u8> = [2.0_f32; 4].iter().flat_map(|value| value.to_le_bytes()).collect();
     let expect = |name: &str, data: &[u8]| {
         let expected = [tensor(name, Datatype::Fp32, &[1, 4], data)];
-        said(&unary, AnswerTo { expected: &expected, ..SEVEN }, [&body[..]])
+        said(&unary, AnswerContext { expected: &expected, ..SEVEN }, [&body[..]])
     };
     assert_eq!(expect("OUTPUT0", &twos), ["tensors"]);
     assert_eq!(
@@ -181,7 +181,7 @@ fn contents_as_numbers_are_read_as_bytes_are() {
     let expected = [tensor("n", Datatype::Int16, &[2], &[0xff, 0xff, 2, 0])];
     let body = frame(&response.encode_to_vec());
     let codec = codec(KserveGrpc, false, llm());
-    assert_eq!(said(&codec, AnswerTo { expected: &expected, ..SEVEN }, [&body[..]]), ["text 0 \"x\""]);
+    assert_eq!(said(&codec, AnswerContext { expected: &expected, ..SEVEN }, [&body[..]]), ["text 0 \"x\""]);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn strangers_and_nothing_are_malformed() {
 #[test]
 fn which_answers_say_that_they_are_complete() {
     let says = |kind, streaming, media: &str| {
-        codec(kind, streaming, llm()).decoder(Some(media), AnswerTo::default()).says_when_complete()
+        codec(kind, streaming, llm()).decoder(Some(media), AnswerContext::default()).says_when_complete()
     };
     assert!(says(KserveGrpc, true, "application/grpc"));
     assert!(!says(KserveGrpc, false, "application/grpc"));
@@ -332,7 +332,7 @@ fn documents_as_exports_show_them() {
 #[test]
 fn documents_of_every_form() {
     let codec = codec(KserveHttp, false, llm());
-    let of = |body: &[u8], header_length| said(&codec, AnswerTo { header_length, ..SEVEN }, [body]);
+    let of = |body: &[u8], header_length| said(&codec, AnswerContext { header_length, ..SEVEN }, [body]);
     assert_eq!(
         of(br#"{"outputs":[{"name":"text_output","datatype":"BYTES","shape":[2],"data":["a",""]}]}"#, None),
         ["text 0 \"a\""]
@@ -345,7 +345,8 @@ fn documents_of_every_form() {
     let body = [&json[..], b"\x01\0\0\0x"].concat();
     assert_eq!(of(&body, Some(json.len())), ["text 0 \"x\""]);
     let expected = [strings("text_output", &[1], &[b"y"])];
-    let seen = said(&codec, AnswerTo { expected: &expected, header_length: Some(json.len()), ..SEVEN }, [&body[..]]);
+    let seen =
+        said(&codec, AnswerContext { expected: &expected, header_length: Some(json.len()), ..SEVEN }, [&body[..]]);
     assert_eq!(
         line_of(&seen, 1),
         "error output text_output is not what the validation data say: they differ from byte 4 on"
@@ -354,7 +355,11 @@ fn documents_of_every_form() {
         (&body[..], Some(body.len() + 1), "Inference-Header-Content-Length is 109, and the body has 108"),
         (&body[..body.len() - 1], Some(json.len()), "output text_output: its binary data are longer than the body"),
         (&[&body[..], b"z"].concat(), Some(json.len()), "1 bytes behind the last output"),
-        (br#"{"outputs":[{"name":"n","datatype":"INT8","shape":[1],"data":[300]}]}"#, None, "output n: 300 is no INT8"),
+        (
+            br#"{"outputs":[{"name":"n","datatype":"INT8","shape":[1],"data":[300]}]}"#,
+            None,
+            "output n: 300 is not of type INT8",
+        ),
         (br#"[[]]"#, None, "a value of a type that may not stand there, at column "),
     ] {
         start(&of(body, header), &format!("malformed not a kserve_http answer: {why}"));
@@ -369,7 +374,7 @@ fn line_of(lines: &[String], at: usize) -> &str {
 fn generate_answers_of_every_form() {
     let codec = codec(Generate, true, llm());
     let of = |data: &str| {
-        let mut decoder = codec.decoder(Some("text/event-stream"), AnswerTo::default());
+        let mut decoder = codec.decoder(Some("text/event-stream"), AnswerContext::default());
         let mut seen = Vec::new();
         decoder.feed(format!("data: {data}\n\n").as_bytes(), &mut |event| seen.push(line(&event)));
         decoder.finish(&mut |event| seen.push(line(&event)));

@@ -15,7 +15,7 @@ use streamgauge_wire::kserve::{Protocol, model_info, ready, server_info, statist
 use streamgauge_wire::proto::infer_parameter::ParameterChoice;
 use streamgauge_wire::proto::model_infer_response::InferOutputTensor;
 use streamgauge_wire::proto::{InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
-use streamgauge_wire::{AnswerTo, Tag, infer_responses};
+use streamgauge_wire::{AnswerContext, Tag, infer_responses};
 
 /// A tensor of any type and few elements.
 fn any_tensor() -> impl Strategy<Value = Tensor> {
@@ -60,16 +60,16 @@ proptest! {
     fn every_tensor_comes_back_over_grpc(input in any_tensor(), id: u64, places in vec(any::<Index>(), 0..8)) {
         let codec = codec(KserveGrpc, false, Kserve::default());
         let prompt = prompt(vec![input.clone()], vec![]);
-        let dressed = codec.dress(&codec.encode(&prompt).unwrap(), &Tag { id, sequence: None }).unwrap();
-        let request = ModelInferRequest::decode(&dressed.body[5..]).unwrap();
+        let request_with_tag = codec.with_tag(&codec.encode(&prompt).unwrap(), &Tag { id, sequence: None }).unwrap();
+        let request = ModelInferRequest::decode(&request_with_tag.body[5..]).unwrap();
         let body = framed(&echo(&request).encode_to_vec());
-        let answer = AnswerTo { id, expected: std::slice::from_ref(&input), ..AnswerTo::default() };
+        let answer = AnswerContext { id, expected: std::slice::from_ref(&input), ..AnswerContext::default() };
         prop_assert_eq!(said(&codec, answer, cut(&body, &places)), ["tensors"]);
         // The comparison sees one changed byte.
         let mut other = input.clone();
         if let Some(last) = other.data.last_mut() {
             *last ^= 1;
-            let answer = AnswerTo { expected: &[other], ..answer };
+            let answer = AnswerContext { expected: &[other], ..answer };
             let seen = said(&codec, answer, [&body[..]]);
             prop_assert!(seen[1].starts_with("error output "), "{:?}", seen);
         }
@@ -84,7 +84,7 @@ proptest! {
         let outputs = document["inputs"].take();
         let json = serde_json::json!({"outputs": outputs}).to_string();
         let body = [json.as_bytes(), &encoded.body[encoded.json..]].concat();
-        let answer = AnswerTo { expected: &[input], header_length: Some(json.len()), ..AnswerTo::default() };
+        let answer = AnswerContext { expected: &[input], header_length: Some(json.len()), ..AnswerContext::default() };
         prop_assert_eq!(said(&codec, answer, cut(&body, &places)), ["tensors"]);
     }
 
@@ -140,7 +140,7 @@ proptest! {
             expected.push("done".into());
         }
         let body = framed(&message.encode_to_vec());
-        let answer = AnswerTo { id: 3, ..AnswerTo::default() };
+        let answer = AnswerContext { id: 3, ..AnswerContext::default() };
         prop_assert_eq!(said(&codec(KserveGrpc, true, llm()), answer, [&body[..]]), expected);
     }
 
@@ -152,7 +152,7 @@ proptest! {
         encoding in prop::option::of(prop::sample::select(&["gzip", "deflate", "identity"][..])),
     ) {
         let expected = [tensor("x", Datatype::Int8, &[1], &[1])];
-        let answer = AnswerTo { id: 0, expected: &expected, header_length, encoding };
+        let answer = AnswerContext { id: 0, expected: &expected, header_length, encoding };
         for (kind, streaming) in [(KserveGrpc, true), (KserveGrpc, false), (KserveHttp, false), (Generate, false)] {
             for body in [message.clone(), framed(&message)] {
                 let codec = codec(kind, streaming, llm());
@@ -177,7 +177,7 @@ proptest! {
         let at = at.index(body.len());
         body[at] = byte;
         let codec = codec(KserveGrpc, true, llm());
-        let answer = AnswerTo { id: 7, ..AnswerTo::default() };
+        let answer = AnswerContext { id: 7, ..AnswerContext::default() };
         prop_assert_eq!(said(&codec, answer, body.chunks(5)), said(&codec, answer, [&body[..]]));
     }
 }

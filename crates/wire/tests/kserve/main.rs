@@ -15,7 +15,7 @@ use streamgauge_core::prompt::{Content, Payload, Prompt};
 use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_core::{Event, OutputKind};
 use streamgauge_wire::endpoints::spec;
-use streamgauge_wire::{AnswerTo, Codec};
+use streamgauge_wire::{AnswerContext, Codec};
 
 /// Without `streaming` one of a model that is not decoupled: others are called over a stream all the same.
 fn endpoint(kind: EndpointKind, streaming: bool, kserve: Kserve) -> Endpoint {
@@ -75,7 +75,7 @@ fn line(event: &Event<'_>) -> String {
 }
 
 /// What a decoder says of these parts of an answer, and at its end.
-fn said<'a>(codec: &Codec, answer: AnswerTo<'_>, parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+fn said<'a>(codec: &Codec, answer: AnswerContext<'_>, parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut decoder = codec.decoder(None, answer);
     let mut seen = Vec::new();
     for part in parts {

@@ -38,8 +38,8 @@ fn parameters() -> Vec<RequestParameter> {
 
 /// The message of one sending, and whether it was compressed.
 fn sent(codec: &Codec, prompt: &Prompt, tag: Tag) -> (ModelInferRequest, bool) {
-    let dressed = codec.dress(&codec.encode(prompt).unwrap(), &tag).unwrap();
-    let (prefix, body) = dressed.body.split_at(5);
+    let request_with_tag = codec.with_tag(&codec.encode(prompt).unwrap(), &tag).unwrap();
+    let (prefix, body) = request_with_tag.body.split_at(5);
     assert_eq!(u32::from_be_bytes(prefix[1..].try_into().unwrap()) as usize, body.len());
     let mut message = Vec::new();
     match (prefix[0], body.first()) {
@@ -106,9 +106,9 @@ fn documents_with_binary_tensors() {
     assert_eq!(binary, "\x05\0\0\0grün\x06\0\0\0".as_bytes());
     let expected = r#"{"parameters":{"b":true,"i":-7,"s":"x","binary_data_output":true},"inputs":[{"name":"text_input","shape":[1,1],"datatype":"BYTES","parameters":{"binary_data_size":9}},{"name":"max_tokens","shape":[1,1],"datatype":"INT32","parameters":{"binary_data_size":4}}]}"#;
     assert_eq!(std::str::from_utf8(json).unwrap(), expected);
-    assert_eq!(codec.dress(&encoded, &TAG), None);
-    let dressed = codec.dress(&encoded, &IN_SEQUENCE).unwrap();
-    let (json, binary) = dressed.body.split_at(dressed.json);
+    assert_eq!(codec.with_tag(&encoded, &TAG), None);
+    let request_with_tag = codec.with_tag(&encoded, &IN_SEQUENCE).unwrap();
+    let (json, binary) = request_with_tag.body.split_at(request_with_tag.json);
     assert_eq!(binary, "\x05\0\0\0grün\x06\0\0\0".as_bytes());
     let tagged = r#"{"parameters":{"sequence_id":5,"sequence_start":true,"sequence_end":false,"b":true"#;
     assert_eq!(std::str::from_utf8(json).unwrap(), expected.replacen(r#"{"parameters":{"b":true"#, tagged, 1));
@@ -124,10 +124,10 @@ fn documents_in_json() {
     assert_eq!(encoded.json, encoded.body.len());
     let expected = r#"{"inputs":[{"name":"text_input","shape":[1,1],"datatype":"BYTES","data":["grün"]},{"name":"max_tokens","shape":[1,1],"datatype":"INT32","data":[6]}],"outputs":[{"name":"o"}]}"#;
     assert_eq!(std::str::from_utf8(&encoded.body).unwrap(), expected);
-    let dressed = codec.dress(&encoded, &IN_SEQUENCE).unwrap();
-    assert_eq!(dressed.json, dressed.body.len());
+    let request_with_tag = codec.with_tag(&encoded, &IN_SEQUENCE).unwrap();
+    assert_eq!(request_with_tag.json, request_with_tag.body.len());
     let tagged = r#"{"parameters":{"sequence_id":5,"sequence_start":true,"sequence_end":false},"inputs""#;
-    assert_eq!(std::str::from_utf8(&dressed.body).unwrap(), expected.replacen(r#"{"inputs""#, tagged, 1));
+    assert_eq!(std::str::from_utf8(&request_with_tag.body).unwrap(), expected.replacen(r#"{"inputs""#, tagged, 1));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn inputs_as_genai_perf_shows_them() {
             });
             let mut prompt = prompt(tensors.collect(), vec![]);
             prompt.model = theirs["model"].as_str().unwrap().into();
-            let ours = codec(KserveGrpc, true, Kserve::default()).shown(&prompt);
+            let ours = codec(KserveGrpc, true, Kserve::default()).listed_input(&prompt);
             // As text, for the order of the members.
             assert_eq!(ours.to_string(), theirs.to_string());
         }
@@ -237,7 +237,7 @@ fn shapes_and_bytes_that_a_list_cannot_show() {
         tensor("b", Datatype::Uint8, &[2, 2], &[1, 2, 3, 4]),
         strings("c", &[1], &[b"\xff"]),
     ];
-    let shown = codec(KserveGrpc, true, Kserve::default()).shown(&prompt(inputs, vec![]));
+    let shown = codec(KserveGrpc, true, Kserve::default()).listed_input(&prompt(inputs, vec![]));
     let expected = r#"{"model":"m","a":[1,2,3],"b":{"content":[1,2,3,4],"shape":[2,2]},"c":{"content":{"b64":"AQAAAP8="},"shape":[1]}}"#;
     assert_eq!(shown.to_string(), expected);
 }

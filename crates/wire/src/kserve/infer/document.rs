@@ -71,7 +71,7 @@ impl<'a> Document<'a> {
         Ok(Document { is_error: members.error.is_some(), json, outputs, binary })
     }
 
-    /// Reads one of which nobody remembers how long its JSON was.
+    /// Reads a document where the length of its JSON is not known.
     ///
     /// # Errors
     /// When it is something else.

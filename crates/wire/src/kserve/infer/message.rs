@@ -1,7 +1,7 @@
 //! Answers of gRPC inference, read where they lie and in one pass: a response of few outputs costs no allocation.
 //!
 //! It reads the same as the generated code, with two differences that no server's answer shows: a message that holds another one
-//! twice (which protobuf would merge) is refused, and texts that nobody looks at need not be UTF-8.
+//! twice (which protobuf would merge) is refused, and texts that are not used need not be UTF-8.
 
 use crate::kserve::infer::fields::{Broken, Field, Fields, OTHER_TYPE, utf8};
 use crate::kserve::infer::outputs::{Output, Response};

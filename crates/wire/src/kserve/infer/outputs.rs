@@ -1,4 +1,4 @@
-//! What a response says, whichever protocol brought it: outputs as events, and what they must be.
+//! The outputs of a response, whichever protocol brought it: as events, and compared with what is expected.
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -11,11 +11,11 @@ use crate::kserve::elements;
 #[derive(Debug)]
 pub(crate) struct Output<'a> {
     pub(crate) name: Cow<'a, str>,
-    /// None is a type that is not known here.
+    /// `None` for a type that is not known here.
     pub(crate) datatype: Option<Datatype>,
     /// How many elements its shape has, where that can be counted.
     pub(crate) elements: Option<u64>,
-    /// As in [`Tensor::data`]; none where they lie in shared memory.
+    /// As in [`Tensor::data`]. `None` for outputs in shared memory.
     pub(crate) data: Option<Cow<'a, [u8]>>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) trait Response<'a> {
     fn outputs(&self) -> impl Iterator<Item = Result<Output<'a>, String>>;
 }
 
-/// Why `data` are not so many elements of that type, if they are not.
+/// Why `data` do not hold that number of elements of that type; `None` if they do.
 pub(crate) fn misfit(datatype: Datatype, elements: Option<u64>, data: &[u8]) -> Option<String> {
     let Some(elements) = elements else {
         return Some("its shape has a negative dimension, or too many elements".into());
@@ -115,7 +115,7 @@ fn difference(expected: &Tensor, data: &[u8]) -> String {
     format!("is not what the validation data say: they differ from byte {at} on{lengths}")
 }
 
-/// Reports the elements of a BYTES output that are not empty; how many those are. What is no UTF-8 in them is replaced.
+/// Reports the elements of a BYTES output that are not empty, and returns their number. Anything in them that is not UTF-8 is replaced.
 fn report_text(data: &[u8], on: &mut impl FnMut(Event<'_>)) -> usize {
     let mut count = 0;
     for (choice, string) in (0_u32..).zip(Tensor::strings(data).into_iter().flatten()) {

@@ -1,6 +1,6 @@
 //! Requests for inference: tensors as a message, or as JSON with bytes behind it.
 
-use crate::encoded::{Dressed, EncodeError, Encoded, SharedPlace, Tag};
+use crate::encoded::{EncodeError, Encoded, SharedPlace, Tag, TaggedRequest};
 use crate::kserve::elements;
 use crate::kserve::framing;
 use crate::kserve::infer::outputs::misfit;
@@ -25,7 +25,7 @@ const FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 
 /// The inputs of `prompt` as GenAI-Perf's files have them: a list of elements by name, with the shape where more than one dimension
 /// is not 1.
-pub(crate) fn shown(prompt: &Prompt) -> Map<String, Value> {
+pub(crate) fn listed_input(prompt: &Prompt) -> Map<String, Value> {
     let mut members = Map::from_iter([("model".to_owned(), Value::from(prompt.model.as_str()))]);
     for input in prompt.payload.inputs() {
         let content = match elements::values(input.datatype, &input.data) {
@@ -68,7 +68,7 @@ fn offsets(inputs: &[Tensor], place: &SharedPlace) -> impl Iterator<Item = u64> 
     })
 }
 
-/// A `ModelInferRequest` without what only its sending knows.
+/// A `ModelInferRequest` without its tag.
 pub(crate) fn message(
     prompt: &Prompt,
     kserve: &Kserve,
@@ -161,8 +161,8 @@ fn shared_parameters(region: &str, offset: u64, size: u64) -> BTreeMap<String, I
     ])
 }
 
-/// One sending of a message: with its id, its part in a sequence, its compression and its prefix.
-pub(crate) fn dressed_message(message: &[u8], compression: Compression, tag: &Tag) -> Dressed {
+/// A message with its tag: the number of the request, its part in a sequence, its compression and its prefix.
+pub(crate) fn tagged_message(message: &[u8], compression: Compression, tag: &Tag) -> TaggedRequest {
     let parameters = tag.sequence.map_or_else(BTreeMap::new, |sequence| {
         BTreeMap::from([
             // The server reads the bits as an unsigned number.
@@ -184,7 +184,7 @@ pub(crate) fn dressed_message(message: &[u8], compression: Compression, tag: &Ta
         }
         _ => framing::compressed(&[message, &rest.encode_to_vec()].concat(), compression),
     };
-    Dressed { body, json: 0 }
+    TaggedRequest { body, json: 0 }
 }
 
 /// An inference request over HTTP.
@@ -262,8 +262,8 @@ fn json_elements(tensor: &Tensor) -> Result<Vec<Value>, EncodeError> {
     Ok(values)
 }
 
-/// One sending of a document that belongs to a sequence.
-pub(crate) fn dressed_document(encoded: &Encoded, sequence: SequenceTag) -> Dressed {
+/// A document with its part in a sequence.
+pub(crate) fn tagged_document(encoded: &Encoded, sequence: SequenceTag) -> TaggedRequest {
     let SequenceTag { id, start, end } = sequence;
     let tag = format!(r#""sequence_id":{id},"sequence_start":{start},"sequence_end":{end}"#);
     // There is never an empty object of parameters.
@@ -272,7 +272,7 @@ pub(crate) fn dressed_document(encoded: &Encoded, sequence: SequenceTag) -> Dres
         None => (format!(r#"{{"parameters":{{{tag}}},"#), encoded.body.get(1..).unwrap_or_default()),
     };
     let json = encoded.json + opening.len() + rest.len() - encoded.body.len();
-    Dressed { body: [opening.as_bytes(), rest].concat(), json }
+    TaggedRequest { body: [opening.as_bytes(), rest].concat(), json }
 }
 
 /// How a document with parameters begins.

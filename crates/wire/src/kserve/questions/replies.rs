@@ -162,7 +162,7 @@ fn body<B: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<B, Kser
 
 /// Metadata and configuration as one.
 fn assemble(metadata: MetadataBody, config: ConfigBody) -> Result<ModelInfo, KserveError> {
-    // A negative size is no size.
+    // A negative size does not count as a size.
     let max_batch_size = u32::try_from(config.max_batch_size).unwrap_or(0);
     let model = metadata.name;
     let specs = |tensors: Vec<Object<TensorBody>>, configured: &[Object<ConfiguredTensor>]| {
