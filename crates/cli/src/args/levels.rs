@@ -13,6 +13,11 @@ pub const MOST_LEVELS: usize = 100;
 pub struct Levels<T>(Vec<T>);
 
 impl<T> Levels<T> {
+    /// One level.
+    pub fn one(value: T) -> Levels<T> {
+        Levels(vec![value])
+    }
+
     /// The numbers: at least one.
     pub fn values(&self) -> &[T] {
         &self.0

@@ -3,7 +3,7 @@
 
 mod calibrate;
 pub mod choice;
-mod levels;
+pub mod levels;
 mod load;
 mod profile;
 pub mod refused;
@@ -70,15 +70,14 @@ pub fn command(matches: &ArgMatches) -> Result<Command, clap::Error> {
     Native::from_arg_matches(matches).map(|native| native.command)
 }
 
-/// The arguments of a `profile` that this program gives itself.
+/// The arguments of a `profile` without any flag, as a beginning for what other commands and faces ask the engine for.
 ///
 /// # Errors
-/// As for the same words on the command line.
-pub fn profile(words: impl IntoIterator<Item = String>) -> Result<Box<ProfileArgs>, clap::Error> {
-    let own = ["streamgauge", "profile"].map(str::to_owned);
-    let matches = with_negative_numbers(definition()).try_get_matches_from(own.into_iter().chain(words))?;
+/// When a variable of the environment that stands for a flag has a value that the flag does not take.
+pub fn profile_defaults() -> Result<ProfileArgs, clap::Error> {
+    let matches = definition().try_get_matches_from(["streamgauge", "profile"])?;
     match command(&matches)? {
-        Command::Profile(args) => Ok(args),
+        Command::Profile(args) => Ok(*args),
         // The first word chose the command.
         _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
     }

@@ -206,7 +206,7 @@ fn public_endpoints() -> impl Iterator<Item = &'static EndpointSpec> {
     endpoints::all().filter(|spec| spec.has_public_name)
 }
 
-fn endpoint_type(text: &str) -> Result<EndpointKind, String> {
+pub(super) fn endpoint_type(text: &str) -> Result<EndpointKind, String> {
     let has_name = |spec: &&EndpointSpec| spec.name() == text || spec.aliases.contains(&text);
     public_endpoints().find(has_name).map(|spec| spec.kind).ok_or_else(|| {
         let accepted: Vec<_> = public_endpoints().map(EndpointSpec::name).collect();
@@ -227,7 +227,7 @@ fn length_field(text: &str) -> Result<LengthField, String> {
         .ok_or_else(|| "give max_tokens or max_completion_tokens".to_owned())
 }
 
-fn service_kind(text: &str) -> Result<String, String> {
+pub(super) fn service_kind(text: &str) -> Result<String, String> {
     match text {
         "openai" | "triton" => Ok(text.to_owned()),
         _ => Err("this service kind is not available; accepted: openai, triton".to_owned()),

@@ -1,9 +1,16 @@
 //! Arguments of `study`.
 
+use super::profile_defaults;
 use crate::args::choice::{PHASE, one_of};
+use crate::args::levels::Levels;
+use crate::args::load::LoadArgs;
+use crate::args::profile::{ProfileArgs, Ui, endpoint_type, service_kind};
+use crate::args::triton::{TritonArgs, backend};
 use crate::args::values::whole;
 use clap::Args;
 use std::path::PathBuf;
+use streamgauge_core::kserve::Backend;
+use streamgauge_core::plan::EndpointKind;
 use streamgauge_report::native::study::Phase;
 
 /// Arguments of `study`. What is not said here is as in `profile`.
@@ -41,14 +48,14 @@ pub struct StudyArgs {
     #[arg(long, help_heading = "Endpoint")]
     pub sim: bool,
     /// Shape of requests and answers: chat, completions, kserve (gRPC) or generate
-    #[arg(long, value_name = "TYPE", help_heading = "Endpoint")]
-    pub endpoint_type: Option<String>,
+    #[arg(long, value_name = "TYPE", value_parser = endpoint_type, help_heading = "Endpoint")]
+    pub endpoint_type: Option<EndpointKind>,
     /// Kind of server: openai or triton
-    #[arg(long, value_name = "KIND", help_heading = "Endpoint")]
+    #[arg(long, value_name = "KIND", value_parser = service_kind, help_heading = "Endpoint")]
     pub service_kind: Option<String>,
     /// Triton backend whose inputs are sent: tensorrtllm or vllm
-    #[arg(long, value_name = "BACKEND", help_heading = "Endpoint")]
-    pub backend: Option<String>,
+    #[arg(long, value_name = "BACKEND", value_parser = backend, help_heading = "Endpoint")]
+    pub backend: Option<Backend>,
     /// Path of the endpoint, where it is not the usual one
     #[arg(long, value_name = "PATH", help_heading = "Endpoint")]
     pub endpoint: Option<String>,
@@ -60,7 +67,7 @@ pub struct StudyArgs {
     pub header: Vec<String>,
     /// Certificates (PEM) that an https server is trusted by, in place of the system's
     #[arg(long, value_name = "FILE", help_heading = "Endpoint")]
-    pub ca_file: Option<String>,
+    pub ca_file: Option<PathBuf>,
     /// Member of every body, `name:value`, `name` (null) or a JSON object; may be repeated
     #[arg(long, value_name = "INPUT", help_heading = "Endpoint")]
     pub extra_inputs: Vec<String>,
@@ -73,36 +80,45 @@ pub struct StudyArgs {
 }
 
 impl StudyArgs {
-    /// The words of the `profile` of one prompt length. Each request has a prompt of its own, and one more is there for the probe, so
-    /// that no server answers from its cache.
-    pub fn profile_words(&self, isl: u32) -> Vec<String> {
+    /// What is asked of the engine for one prompt length. Each request has a prompt of its own, and one more is there for the test
+    /// request, so that no server answers from its cache.
+    ///
+    /// # Errors
+    /// As [`profile_defaults`].
+    pub fn profile(&self, isl: u32) -> Result<ProfileArgs, clap::Error> {
         let osl = self.osl.unwrap_or(match self.phase {
             Phase::Prefill => 1,
             Phase::Generation => 256,
         });
-        let mut words = ["--streaming", "--output-tokens-mean-deterministic", "--ui=none"].map(str::to_owned).to_vec();
-        let mut add = |flag: &str, value: &dyn std::fmt::Display| words.push(format!("--{flag}={value}"));
-        add("isl", &isl);
-        add("osl", &osl);
-        add("request-count", &self.request_count);
-        add("num-dataset-entries", &(self.request_count + 1));
-        add("concurrency", &self.concurrency);
-        add("random-seed", &self.random_seed);
-        let given = [
-            ("model", &self.model),
-            ("url", &self.url),
-            ("endpoint-type", &self.endpoint_type),
-            ("service-kind", &self.service_kind),
-            ("backend", &self.backend),
-            ("endpoint", &self.endpoint),
-            ("api-key", &self.api_key),
-            ("ca-file", &self.ca_file),
-            ("tokenizer", &self.tokenizer),
-        ];
-        given.into_iter().for_each(|(flag, value)| value.iter().for_each(|value| add(flag, value)));
-        self.header.iter().for_each(|header| add("header", header));
-        self.extra_inputs.iter().for_each(|input| add("extra-inputs", input));
-        words.extend(self.sim.then(|| "--sim".to_owned()));
-        words
+        let usual = profile_defaults()?;
+        Ok(ProfileArgs {
+            streaming: true,
+            output_tokens_mean_deterministic: true,
+            ui: Some(Ui::None),
+            isl: isl.into(),
+            osl: Some(osl.into()),
+            // At most a million and one.
+            num_dataset_entries: u32::try_from(self.request_count + 1).ok(),
+            random_seed: self.random_seed,
+            model: self.model.iter().cloned().collect(),
+            url: self.url.iter().cloned().collect(),
+            sim: self.sim,
+            endpoint_type: self.endpoint_type,
+            service_kind: self.service_kind.clone(),
+            endpoint: self.endpoint.clone(),
+            api_key: self.api_key.clone(),
+            header: self.header.clone(),
+            ca_file: self.ca_file.clone(),
+            extra_inputs: self.extra_inputs.clone(),
+            tokenizer: self.tokenizer.clone(),
+            load: LoadArgs {
+                concurrency: Some(Levels::one(self.concurrency)),
+                request_count: Some(self.request_count),
+                ..usual.load
+            },
+            triton: TritonArgs { backend: self.backend, ..usual.triton },
+            artifact_dir: self.artifact_dir.clone(),
+            ..usual
+        })
     }
 }

@@ -57,7 +57,7 @@ pub struct TritonArgs {
     pub client_key: Option<PathBuf>,
 }
 
-fn backend(text: &str) -> Result<Backend, String> {
+pub(super) fn backend(text: &str) -> Result<Backend, String> {
     match text {
         "tensorrtllm" => Ok(Backend::TensorrtLlm),
         "vllm" => Ok(Backend::Vllm),

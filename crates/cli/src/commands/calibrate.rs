@@ -1,7 +1,7 @@
 //! `calibrate`: profile a simulated server in a process of its own, load by load, and hold each profile against the server's
 //! log.
 
-use crate::args::{self, CalibrateArgs};
+use crate::args::CalibrateArgs;
 use crate::calibrated;
 use crate::commands::grid::{Grid, Load};
 use crate::console::Console;
@@ -19,7 +19,6 @@ use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::units::utc;
 use streamgauge_load::{Control, Limits, Routes, forecast};
-use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_report::RecordReader;
 use streamgauge_report::artifacts::whole::{try_out, write_text};
 use streamgauge_report::native::{calibration, plot};
@@ -136,11 +135,7 @@ impl Stage for Calibrating<'_> {
 /// What is run for each load. The address of the server and the directory of the files are not known yet.
 fn settings(grid: &Grid) -> Result<Vec<Settings>> {
     let of_load = |(level, load): (usize, &Load)| {
-        let mut words = load.profile_words(grid.duration);
-        // Any address of this machine: nothing is sent there.
-        let fixed = ["--url", "http://127.0.0.1:9", "--model", "sim-model", "--tokenizer", EMBEDDED, "--ui", "none"];
-        words.extend(fixed.map(str::to_owned));
-        let mut settings = Settings::resolve(*args::profile(words)?, &|_| None)?;
+        let mut settings = Settings::resolve(load.profile(grid.duration)?, &|_| None)?;
         settings.spec.position = Position { level, run: 0 };
         Ok(settings)
     };

@@ -1,9 +1,17 @@
-//! The loads of a calibration, and the command lines that make them.
+//! The loads of a calibration, and what is asked of the engine for each.
 
-use crate::args::{CalibrateArgs, OpenLoop};
+use crate::args::levels::Levels;
+use crate::args::{CalibrateArgs, LoadArgs, OpenLoop, Pattern, ProfileArgs, Ui, profile_defaults};
 use anyhow::{Result, bail};
+use streamgauge_core::arrival::Rate;
 use streamgauge_core::clock::Nanos;
+use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_stats::calibration::{Offered, Pace};
+
+/// The model of the simulated server.
+const MODEL: &str = "sim-model";
+/// The length of a prompt in tokens.
+const PROMPT: f64 = 20.0;
 
 const STREAMS: [u32; 4] = [8, 64, 256, 1_024];
 /// From models that people wait for to such as few serve.
@@ -107,19 +115,34 @@ impl Load {
         words
     }
 
-    /// Arguments of the profile, as far as they depend on the load.
-    pub fn profile_words(self, duration: Nanos) -> Vec<String> {
-        let mut words = ["--streaming", "--isl", "20", "--osl"].map(str::to_owned).to_vec();
-        words.extend([self.tokens().to_string(), "--benchmark-duration".into(), duration.as_secs_f64().to_string()]);
-        match self.offered {
-            Offered::Streams { streams, .. } => words.extend(["--concurrency".into(), streams.to_string()]),
-            Offered::Rate { per_second } => {
-                words.extend(["--request-rate".into(), per_second.to_string()]);
+    /// What is asked of the engine, but for the address of the server.
+    ///
+    /// # Errors
+    /// As [`profile_defaults`].
+    pub fn profile(self, duration: Nanos) -> Result<ProfileArgs> {
+        let usual = profile_defaults()?;
+        let load = match self.offered {
+            Offered::Streams { streams, .. } => LoadArgs { concurrency: Some(Levels::one(streams)), ..usual.load },
+            Offered::Rate { per_second } => LoadArgs {
+                request_rate: Some(Levels::one(Rate::try_new(per_second)?)),
                 // Bunches of arrivals are what a sender can be late for.
-                words.extend(["--arrival-pattern", "poisson"].map(str::to_owned));
-            }
-        }
-        words
+                arrival_pattern: Some(Pattern::Poisson),
+                ..usual.load
+            },
+        };
+        Ok(ProfileArgs {
+            streaming: true,
+            isl: PROMPT,
+            osl: Some(self.tokens() as f64),
+            // Any address of this machine: nothing is sent there.
+            url: vec!["http://127.0.0.1:9".to_owned()],
+            model: vec![MODEL.to_owned()],
+            tokenizer: Some(EMBEDDED.to_owned()),
+            api_key: None,
+            ui: Some(Ui::None),
+            load: LoadArgs { benchmark_duration: Some(duration), ..load },
+            ..usual
+        })
     }
 }
 

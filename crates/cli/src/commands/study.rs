@@ -1,6 +1,6 @@
 //! `study`: a profile for each prompt length, and what first-token or token-to-token latency they come to.
 
-use crate::args::{self, StudyArgs};
+use crate::args::StudyArgs;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::printer::Printer;
@@ -100,11 +100,8 @@ impl Stage for Study<'_> {
 /// What is run for the prompt length number `at`, from 0.
 fn settings(args: &StudyArgs, at: usize) -> Result<Settings> {
     let isl = args.isl[at];
-    let typed = args::profile(args.profile_words(isl))
-        .map_err(|error| anyhow!(error.to_string().trim_start_matches("error: ").to_owned()))?;
-    let mut settings = Settings::resolve(*typed, &|name| std::env::var(name).ok())?;
+    let mut settings = Settings::resolve(args.profile(isl)?, &|name| std::env::var(name).ok())?;
     let spec = &mut settings.spec;
-    spec.plan.output.artifacts.clone_from(&args.artifact_dir);
     spec.subdirectory = Subdirectory { suffix: format!("-isl{isl}"), ..Subdirectory::default() };
     spec.position = Position { level: at, run: 0 };
     if at > 0 {

@@ -39,9 +39,9 @@ mod tests {
     use super::*;
 
     fn told(url: &str, variables: &[(&str, &str)]) -> Option<String> {
-        let words = ["--url", url, "--model", "m"].map(str::to_owned);
-        let args = crate::args::profile(words).unwrap();
-        let endpoint = crate::settings::Settings::resolve(*args, &|_| None).unwrap().spec.plan.endpoint;
+        let usual = crate::args::profile_defaults().unwrap();
+        let args = crate::args::ProfileArgs { url: vec![url.to_owned()], model: vec!["m".to_owned()], ..usual };
+        let endpoint = crate::settings::Settings::resolve(args, &|_| None).unwrap().spec.plan.endpoint;
         let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         note(&endpoint, &env)
     }

@@ -3,13 +3,12 @@
 mod checks;
 mod inputs;
 mod levels;
-mod words;
+mod profile;
 
 pub use inputs::{Data, Inputs};
 pub use levels::{Levels, Mode, label, trace};
 
 use super::args::{self, PerfAnalyzerArgs, Protocol, ServiceKind, SharedMemoryKind, TraceLevel};
-use crate::args::profile;
 use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow};
 use std::path::PathBuf;
@@ -148,10 +147,7 @@ impl Task {
 
 /// What the engine is to do, all but for the load.
 fn settings(args: &PerfAnalyzerArgs) -> Result<Settings> {
-    let words = words::of(args);
-    let typed = profile(words).map_err(|error| anyhow!(error.to_string().trim_start_matches("error: ").to_owned()))?;
-    // Keys in the environment are for other commands: Perf Analyzer has headers.
-    let mut settings = Settings::resolve(*typed, &|_| None)?;
+    let mut settings = Settings::resolve(profile::profile(args)?, &|_| None)?;
     settings.verbose = args.verbose > 1;
     settings.spec.plan.transport.timeouts.idle = args.server.idle_timeout;
     settings.bar = Some(false);
