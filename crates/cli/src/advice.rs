@@ -1,11 +1,11 @@
-//! What a stored calibration says of a plan, before load.
+//! What a stored calibration says about a plan, before load.
 
-use crate::calibrated::{self, Stored};
 use crate::printer::Printer;
 use streamgauge_core::load::Load;
+use streamgauge_run::calibrated::{self, Stored};
 use streamgauge_stats::calibration::{Calibration, GoodStreams};
 
-/// Says when a load goes beyond what this machine was found to measure faithfully. Without a calibration nothing is said.
+/// Prints a note if a load goes beyond what the calibration found this machine to measure faithfully. Without a calibration there is no note.
 pub fn say(load: &Load, verbose: bool, printer: &Printer) {
     match calibrated::stored(&|name| std::env::var_os(name)) {
         Stored::Nothing => {}
@@ -52,7 +52,7 @@ fn streams(slowest: &GoodStreams) -> (String, String) {
     (found, remedy(slowest.beyond.is_some(), "--concurrency"))
 }
 
-/// Whether the machine's limit was met, or only the end of the grid.
+/// What to do about it: `limited` is whether the limit of the machine was met, and not only the end of the grid.
 fn remedy(limited: bool, flag: &str) -> String {
     match limited {
         true => {

@@ -19,7 +19,7 @@ impl Listener for Notes {
     }
 }
 
-/// Prints notes, and shows a progress bar where one is wanted.
+/// Prints notes, and shows a progress bar if one is wanted.
 pub struct Console {
     printer: Printer,
     verbose: bool,
@@ -63,7 +63,7 @@ impl Listener for Console {
 
     fn started(&self, plan: &RunPlan) {
         if self.verbose {
-            self.printer.lines(&plan_words::told(plan));
+            self.printer.lines(&plan_words::describe(plan));
         }
         *self.bar() = Some(Bar::new(plan.load.stop.clone(), self.has_bar));
     }

@@ -2,7 +2,6 @@
 
 mod advice;
 mod args;
-mod calibrated;
 mod command_line;
 mod commands;
 mod console;

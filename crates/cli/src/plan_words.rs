@@ -1,4 +1,4 @@
-//! The plan of a run in words, for people who want to see that it is what they meant.
+//! Describes the plan of a run in words, so that users can check that it is what they meant.
 
 use std::fmt::{self, Display};
 use streamgauge_core::clock::Nanos;
@@ -7,8 +7,8 @@ use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, LoadPl
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
 use streamgauge_core::text::one_line;
 
-/// What `plan` does: where to, at what load, and when it ends; a line for each, and none for what it does not do.
-pub fn told(plan: &RunPlan) -> String {
+/// Describes what `plan` does: where requests go, at what load, and when the run ends, one line for each.
+pub fn describe(plan: &RunPlan) -> String {
     let RunPlan { endpoint, load, transport, measure, .. } = plan;
     let LoadPlan { mode, prefill, stop, warmup, cancel } = load;
     let answers = if endpoint.streaming { "streams" } else { "whole answers" };

@@ -1,16 +1,16 @@
-//! Everything that is said: results on stdout, all else on stderr. The only room that prints.
+//! Prints everything: results to stdout, all else to stderr. No other module prints.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use streamgauge_core::text::{one_line, visible};
 
-/// Columns of results where nothing says how many there are.
+/// Columns of a result if neither the environment nor the terminal says how many there are.
 const WIDTH: usize = 120;
 
 /// Whether a result could not be written to standard output.
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Says things. A reader that went away (a closed pipe) is no error; a result that is lost otherwise (a full disk) is said once.
+/// Prints. A closed pipe is not an error; a result that is lost for another reason, such as a full disk, is reported once.
 ///
 /// Text may hold what a server said. So nothing is written that a terminal would act on: control characters and such that steer the
 /// direction of text or are invisible stand as their numbers ([`visible`]), and what is one line stays one.
@@ -31,20 +31,20 @@ impl Printer {
 
     /// Columns that a result may have: what the environment (`COLUMNS`) or the terminal says, else as many as a log can show.
     pub fn width(&self) -> usize {
-        let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+        let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
         let terminal = || {
             let size = terminal_size::terminal_size_of(std::io::stdout());
             size.map(|(width, _)| usize::from(width.0))
         };
-        told.filter(|columns| *columns > 0).or_else(terminal).unwrap_or(WIDTH)
+        named.filter(|columns| *columns > 0).or_else(terminal).unwrap_or(WIDTH)
     }
 
-    /// A result.
+    /// Prints a result.
     pub fn result(&self, text: &str) {
         self.exactly(&format!("{}\n", text.trim_end_matches('\n')));
     }
 
-    /// A result whose every blank and line end is part of it.
+    /// Prints a result whose every blank and line end is part of it.
     pub fn exactly(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(visible(text).as_bytes()).and_then(|()| out.flush());
@@ -56,22 +56,22 @@ impl Printer {
         }
     }
 
-    /// Whether a result could not be written to standard output, which has then been said.
+    /// Whether a result could not be written to standard output, which has then been reported.
     pub fn has_lost_results(&self) -> bool {
         LOST.load(Ordering::Relaxed)
     }
 
-    /// Something worth knowing on the way, on one line.
+    /// Prints something worth knowing, on one line.
     pub fn note(&self, text: &str) {
         self.lines(&one_line(text));
     }
 
-    /// The same on several lines, none of which is a server's.
+    /// Prints the same on several lines. The text must not come from a server.
     pub fn lines(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{}", visible(text));
     }
 
-    /// Why a command cannot go on.
+    /// Prints why a command cannot go on.
     pub fn error(&self, text: &str) {
         self.note(&format!("error: {text}"));
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C and a request to terminate, as one wish: to end. The first drains the run, the second ends it at once.
+//! Ctrl-C and a request to terminate both ask to end. The first drains the run, the second ends it at once.
 
 use crate::printer::Printer;
 use anyhow::Context;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_load::Control;
 
-/// Signals as the wish to end the run under way, and with it the series that it belongs to. Clones are the same watch.
+/// Watches for signals that ask to end the run under way, and with it the campaign that it belongs to. Clones share the same watch.
 #[derive(Clone)]
 pub struct Signals(Arc<Mutex<State>>);
 
@@ -17,8 +17,8 @@ struct State {
 }
 
 impl Signals {
-    /// Turns signals into [`Control::interrupt`] from now on, on a thread of their own. `say` comes after the first, and is
-    /// given the handle on the run that it ended.
+    /// Turns signals into [`Control::interrupt`] from now on, on a thread of their own. `say` is called after the first one, with
+    /// the handle on the run that it ended.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -35,7 +35,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The next run: signals are its own from now on, also one that has come before it.
+    /// Signals end the run of this handle from now on. One that has already come ends it at once.
     pub fn follow(&self, control: Control) {
         let mut state = self.state();
         state.run = control;
@@ -44,7 +44,7 @@ impl Signals {
         }
     }
 
-    /// Whether one has come.
+    /// Whether a signal has come.
     pub fn have_come(&self) -> bool {
         self.state().came
     }
@@ -61,7 +61,7 @@ impl Signals {
     }
 }
 
-/// The handle on the end of the next run, which signals hold too; they are watched from the first one on.
+/// Makes the handle by which the next run is ended, and has signals end that run. They are watched from the first call on.
 ///
 /// # Errors
 /// When they cannot be watched.
@@ -87,14 +87,14 @@ pub fn control(signals: &OnceCell<Signals>, plan: &RunPlan, printer: &Printer) -
 fn watch(interrupt: impl Fn() + Send + 'static, say: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Registered before load starts, so that no signal finds the default action in place.
-    let mut wishes = {
+    let mut signals = {
         let _entered = runtime.enter();
-        Wishes::register()?
+        SignalStream::register()?
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
             let mut say = Some(say);
-            while wishes.next().await {
+            while signals.next().await {
                 interrupt();
                 if let Some(say) = say.take() {
                     say();
@@ -106,33 +106,33 @@ fn watch(interrupt: impl Fn() + Send + 'static, say: impl FnOnce() + Send + 'sta
 }
 
 #[cfg(unix)]
-struct Wishes {
+struct SignalStream {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Wishes {
-    fn register() -> std::io::Result<Wishes> {
+impl SignalStream {
+    fn register() -> std::io::Result<SignalStream> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Wishes { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(SignalStream { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) -> bool {
         tokio::select! {
-            wish = self.interrupt.recv() => wish.is_some(),
-            wish = self.terminate.recv() => wish.is_some(),
+            signal = self.interrupt.recv() => signal.is_some(),
+            signal = self.terminate.recv() => signal.is_some(),
         }
     }
 }
 
 #[cfg(not(unix))]
-struct Wishes;
+struct SignalStream;
 
 #[cfg(not(unix))]
-impl Wishes {
-    fn register() -> std::io::Result<Wishes> {
-        Ok(Wishes)
+impl SignalStream {
+    fn register() -> std::io::Result<SignalStream> {
+        Ok(SignalStream)
     }
 
     async fn next(&mut self) -> bool {

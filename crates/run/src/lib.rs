@@ -3,6 +3,7 @@
 //! A front end, such as the command line, says what to measure ([`RunSpec`]) and passes a [`Listener`], which hears what happens
 //! meanwhile. Nothing here knows a command-line flag's syntax, prints, or ends the process.
 
+pub mod calibrated;
 pub mod campaign;
 mod error;
 mod execute;

@@ -2,7 +2,6 @@
 //! log.
 
 use crate::args::CalibrateArgs;
-use crate::calibrated;
 use crate::commands::grid::{Grid, Load};
 use crate::console::Console;
 use crate::exit::Exit;
@@ -22,6 +21,7 @@ use streamgauge_load::{Control, Limits, Routes, forecast};
 use streamgauge_report::RecordReader;
 use streamgauge_report::artifacts::whole::{try_out, write_text};
 use streamgauge_report::native::{calibration, plot};
+use streamgauge_run::calibrated;
 use streamgauge_run::{Position, Preparation, RunSpec, Runner, Stage, StoredRun, Strategy, Usage, drive};
 use streamgauge_sim::{LogLine, SimProcess, log};
 use streamgauge_stats::calibration::{Calibration, Point, Seen, Served};
@@ -190,7 +190,7 @@ fn judge(load: Load, run: &mut StoredRun, served: &[LogLine]) -> Result<Point> {
     let seen = seen(run.records()?)?;
     let facts = &run.facts;
     // What was asked before load, the probe and what may follow it, is in no figure. Its line need not be the first: it is written
-    // when the server has noticed that nobody reads on.
+    // when the server has noticed that the client reads no further.
     let started = facts.anchor_wall + facts.started.0 - CLOCKS_APART.0;
     let served: Vec<Served<'_>> = served
         .iter()

@@ -1,4 +1,4 @@
-//! The commands: each takes what is resolved and a printer, and says how the process ends.
+//! The commands. Each takes its arguments and a printer, and returns how the process ends.
 
 mod calibrate;
 mod grid;

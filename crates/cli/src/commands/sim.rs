@@ -1,4 +1,4 @@
-//! `sim`: run the simulated server until somebody ends it.
+//! `sim`: runs the simulated server until it is interrupted.
 
 use crate::args::SimArgs;
 use crate::exit::Exit;
@@ -50,7 +50,7 @@ fn config(args: SimArgs) -> Result<SimConfig> {
         gpus: args.gpus,
         faults: args.fault,
         seed: Seed(args.seed),
-        // Nobody asks this process for its log but through the file.
+        // The log of this process is read from the file only.
         log: LogPlan { keep: Some(0), file: args.log },
         ..SimConfig::new(resolve(Some(&args.tokenizer), None, "main", &env)?.tokenizer)
     };

@@ -87,7 +87,7 @@ fn looks_like_a_number(text: &str) -> bool {
     are_digits(&format!("{left}{right}")) && exponent.is_none_or(are_digits)
 }
 
-/// A whole number as such, any other as a double; none where neither holds it.
+/// A whole number as such, any other number as a double. Returns `None` if neither can hold it.
 fn number(text: &str) -> Option<Value> {
     let text = text.strip_prefix('+').unwrap_or(text);
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {

@@ -11,18 +11,19 @@ use streamgauge_core::plan::{Cancel, Warmup};
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
 use streamgauge_run::TracePart;
 
-/// What `--sim` runs unless told otherwise.
+/// The concurrency of `--sim` by default.
 const SIM_STREAMS: u32 = 8;
-/// How long `--sim` runs unless told otherwise.
+/// How long `--sim` runs by default.
 const SIM_DURATION: Nanos = Nanos::from_millis(10_000);
-/// How long a run for a narrow interval lasts at most unless told otherwise: one that never gets there must end too.
+/// The greatest length of a run that waits for a narrow interval, by default. A run whose interval never gets narrow must end too.
 const CONFIDENCE_DURATION: Nanos = Nanos::from_millis(600_000);
-/// Perf Analyzer's windows unless told otherwise: length, requests, most of them, and how far three may differ, in percent.
+/// The defaults of windows, which are Perf Analyzer's: their length, their requests, the greatest number of windows, and by how many
+/// percent three of them may differ.
 const WINDOW: Nanos = Nanos::from_millis(5_000);
 const WINDOW_REQUESTS: u64 = 50;
 const WINDOWS: u32 = 10;
 const STABILITY: f64 = 10.0;
-/// The stability limit that GenAI-Perf gives to mean none.
+/// The stability limit that GenAI-Perf gives if there is to be none.
 const OFF: f64 = 999.0;
 
 /// The part of the trace that the flags name.
@@ -63,7 +64,7 @@ pub fn loads(args: &ProfileArgs) -> Result<Vec<Load>> {
     Ok(schedules.iter().flat_map(|arrivals| caps.iter().map(move |cap| open(arrivals, cap))).collect())
 }
 
-/// The schedules of an open loop; none in a closed one.
+/// The schedules of an open loop. A closed loop has none.
 fn arrivals(args: &ProfileArgs) -> Result<Vec<Arrivals>> {
     let flags = &args.load;
     if let Some(rates) = &flags.request_rate {

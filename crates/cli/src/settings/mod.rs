@@ -1,5 +1,5 @@
-//! What was typed, made into what is meant: every default resolved, every refusal a sentence that names the flag. Nothing
-//! here asks the server or opens a file.
+//! Turns the arguments of `profile` into what they mean: every default is resolved, and every refusal is a sentence that names the flag.
+//! Nothing here asks the server or opens a file.
 
 mod checks;
 mod endpoint;
@@ -25,7 +25,7 @@ use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Confidence, Goodput, Grade};
 use streamgauge_wire::endpoints::{self, EndpointSpec, spec};
 
-/// Different prompts, unless told otherwise.
+/// The number of distinct prompts by default.
 const PROMPTS: u32 = 100;
 
 /// What a command line means: what is measured, and how it is shown.
@@ -55,7 +55,7 @@ fn level(args: &ProfileArgs, load: Load, prefill: Option<Places>, streaming: boo
 }
 
 impl Settings {
-    /// Settles what `args` mean. `env` reads an environment variable.
+    /// Resolves what `args` mean. `env` reads an environment variable.
     ///
     /// # Errors
     /// A sentence that names the flag and what is accepted.
@@ -175,19 +175,19 @@ fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> 
     }
 }
 
-/// A thread without a slot would have nothing to do.
+/// The greatest number of threads that have something to do: each needs a slot.
 pub fn useful_threads(load: &Load, warmup: Option<&Warmup>) -> u16 {
     let slots = load.slots().max(warmup.map_or(0, |warmup| warmup.load.slots()));
     u16::try_from(slots).unwrap_or(u16::MAX)
 }
 
-/// Processors less one, which is left to the observers and to the system.
+/// All processors but one, which is left to the observers and to the system.
 pub fn default_threads() -> u16 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(processors.saturating_sub(1)).unwrap_or(u16::MAX).max(1)
 }
 
-/// Limits that an answer in one piece cannot be held against: it has no first token, and no time between tokens.
+/// Metrics that an answer in one piece does not have: it has no first token, and no time between tokens.
 const OF_STREAMS: [&str; 5] = [
     "time_to_first_token",
     "time_to_second_token",

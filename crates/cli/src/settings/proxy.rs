@@ -1,4 +1,4 @@
-//! Proxies that the environment names. Requests never go through one: its time would be in every figure. Who has set one is told so.
+//! Proxies that the environment names. Requests never go through one, since its time would be in every figure. A note says so.
 
 use streamgauge_core::plan::Endpoint;
 
@@ -20,7 +20,7 @@ pub fn note(endpoint: &Endpoint, env: &impl Fn(&str) -> Option<String>) -> Optio
     ))
 }
 
-/// Whether the server is on this machine, where nobody wants a proxy.
+/// Whether the server is on this machine, for which no client uses a proxy.
 fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
@@ -38,7 +38,7 @@ fn is_excluded(host: &str, list: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(url: &str, variables: &[(&str, &str)]) -> Option<String> {
+    fn noted(url: &str, variables: &[(&str, &str)]) -> Option<String> {
         let usual = crate::args::profile_defaults().unwrap();
         let args = crate::args::ProfileArgs { url: vec![url.to_owned()], model: vec!["m".to_owned()], ..usual };
         let endpoint = crate::settings::Settings::resolve(args, &|_| None).unwrap().spec.plan.endpoint;
@@ -49,15 +49,15 @@ mod tests {
     #[test]
     fn a_proxy_that_others_would_use_is_noted_without_its_value() {
         let proxy = "http://me:secret@proxy:3128";
-        let note = told("https://api.example", &[("HTTPS_PROXY", proxy)]).unwrap();
+        let note = noted("https://api.example", &[("HTTPS_PROXY", proxy)]).unwrap();
         assert!(note.starts_with("HTTPS_PROXY is set and not followed") && !note.contains("secret"), "{note}");
-        assert!(told("http://api.example", &[("ALL_PROXY", proxy)]).unwrap().starts_with("ALL_PROXY"));
-        assert_eq!(told("http://api.example", &[("HTTPS_PROXY", proxy)]), None);
-        assert_eq!(told("http://api.example", &[("http_proxy", "")]), None);
-        assert_eq!(told("http://127.0.0.1:8000", &[("http_proxy", proxy)]), None);
+        assert!(noted("http://api.example", &[("ALL_PROXY", proxy)]).unwrap().starts_with("ALL_PROXY"));
+        assert_eq!(noted("http://api.example", &[("HTTPS_PROXY", proxy)]), None);
+        assert_eq!(noted("http://api.example", &[("http_proxy", "")]), None);
+        assert_eq!(noted("http://127.0.0.1:8000", &[("http_proxy", proxy)]), None);
         for list in ["api.example", ".example", "x, example", "*"] {
-            assert_eq!(told("http://api.example", &[("http_proxy", proxy), ("NO_PROXY", list)]), None, "{list}");
+            assert_eq!(noted("http://api.example", &[("http_proxy", proxy), ("NO_PROXY", list)]), None, "{list}");
         }
-        assert!(told("http://myexample", &[("http_proxy", proxy), ("NO_PROXY", "example")]).is_some());
+        assert!(noted("http://myexample", &[("http_proxy", proxy), ("NO_PROXY", "example")]).is_some());
     }
 }

@@ -1,5 +1,5 @@
-//! Where records are entered, whether a run has just made them or they are read back: the fold, and the files that hold
-//! a line for each.
+//! Takes in records, whether a run has just made them or they are read back: into the summary, and into the files that hold a line
+//! for each.
 
 use crate::execute::refold;
 use anyhow::{Result, anyhow};
@@ -13,13 +13,13 @@ use streamgauge_report::artifacts::Artifacts;
 use streamgauge_report::sinks::{OpenSink, Start};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, Counts, Scope, Slots, Span, Summary};
 
-/// The open books of a run.
+/// The summary and the record files of a run, while records come in.
 pub struct Books<'a> {
     config: AccumulatorConfig,
     accumulator: Accumulator,
-    /// The slots of a closed loop, where the time in which all of them were busy is asked for.
+    /// The slots of a closed loop, if the time in which all of them were busy is asked for.
     slots: Option<Slots>,
-    /// How many records were entered.
+    /// The number of records that were entered.
     entered: u64,
     /// The file that they can be read from again.
     source: Option<PathBuf>,
@@ -30,7 +30,7 @@ pub struct Books<'a> {
     write_error: Option<io::Error>,
 }
 
-/// What is left when all records are in.
+/// The results of a run, when all records are in.
 pub struct Recorded {
     /// Every figure.
     pub summary: Summary,
@@ -74,7 +74,7 @@ impl<'a> Books<'a> {
         self.entered
     }
 
-    /// What the records come to so far.
+    /// The figures of the records so far.
     pub fn so_far(&mut self) -> &mut Accumulator {
         &mut self.accumulator
     }
@@ -103,7 +103,7 @@ impl<'a> Books<'a> {
         }
     }
 
-    /// Closes the books with what belongs to no single request.
+    /// Ends the files and makes the summary, with `facts`, which belong to no single request.
     pub fn close(mut self, facts: &RunFacts) -> Recorded {
         let mut left_out = Vec::new();
         for (file, sink) in std::mem::take(&mut self.sinks) {

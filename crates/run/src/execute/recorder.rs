@@ -13,8 +13,8 @@ use streamgauge_prompt::Tokenizer;
 /// Finished records are on disk after no longer than this, so that a kill loses no more.
 const FLUSH: Nanos = Nanos::from_millis(500);
 
-/// How often it is asked whether the run is to end by its figures, where nothing comes in: as often as load threads hand
-/// records over.
+/// How often it is checked whether the run is to end by its figures while no record comes in: as often as load threads hand records
+/// over.
 const LOOK: Nanos = Nanos::from_millis(100);
 
 /// What ended longer ago than this has come in, also where the recorder is so far behind that there is always more: the
@@ -23,15 +23,15 @@ const BEHIND: Nanos = Nanos::from_millis(5_000);
 
 /// What turns finished requests into results.
 pub struct Recorder<'a> {
-    /// Where they are entered.
+    /// Takes the records in.
     pub books: Books<'a>,
     /// Counts output tokens.
     pub tokenizer: Tokenizer,
     /// The run's clock.
     pub clock: SystemClock,
-    /// What may end the run by its figures.
+    /// The rules that may end the run by its figures.
     pub rules: Rules,
-    /// Ends it.
+    /// Ends the run.
     pub control: Control,
     /// What was said so far in the conversations that are open.
     pub histories: Histories,
@@ -105,7 +105,7 @@ impl Recorder<'_> {
         (self.books.close(&facts), facts)
     }
 
-    /// Asks whether the run is to end, while it is not ending anyway.
+    /// Checks whether the run is to end, unless it is ending already.
     fn look(&mut self, known: Nanos, now: Nanos) {
         let Some(started) = self.control.started().filter(|_| !self.control.is_draining()) else { return };
         if let Some(why) = self.rules.look(self.books.so_far(), started, known, now) {

@@ -1,4 +1,4 @@
-//! Ends that depend on figures: asked of the records as they come in.
+//! The ends of a run that depend on its figures. They are checked as records come in.
 
 use crate::listener::Listener;
 use anyhow::Result;
@@ -10,7 +10,7 @@ use streamgauge_core::{Record, Satisfied};
 use streamgauge_stats::windows::{LATE, Lenience};
 use streamgauge_stats::{Accumulator, Confidence, Windows};
 
-/// The plan's rules that only records can keep.
+/// The rules of a plan that depend on records.
 pub struct Rules {
     windows: Option<Windows>,
     listener: Arc<dyn Listener>,
@@ -45,8 +45,8 @@ impl Rules {
         }
     }
 
-    /// Looks whether the run is to end, and says why. `known` is when every record that there was had come in, `now` the
-    /// time.
+    /// Checks whether the run is to end, and returns why. `known` is the last time at which every record until then had come in, and
+    /// `now` the time.
     pub fn look(&mut self, so_far: &mut Accumulator, started: Nanos, known: Nanos, now: Nanos) -> Option<Satisfied> {
         let until = self.duration.map_or(known - LATE, |duration| (known - LATE).min(started + duration));
         let agreed = self.windows.as_mut().and_then(|windows| {

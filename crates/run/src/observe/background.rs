@@ -1,11 +1,11 @@
-//! A thread that works beside the load until it is told to stop.
+//! A thread that works beside the load until it is stopped.
 
 use anyhow::{Result, anyhow};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Work on a thread of its own, which ends when it is told to.
+/// Work on a thread of its own, which ends when it is stopped.
 pub(super) struct Background<T> {
     stop: Sender<()>,
     thread: JoinHandle<T>,
@@ -41,7 +41,7 @@ impl Stopped {
         self.0.recv_timeout(wait) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// Waits until the work is told to end.
+    /// Waits until the work is stopped.
     pub fn wait(&self) {
         let _ = self.0.recv();
     }

@@ -1,4 +1,4 @@
-//! The likely cause of a failure before load, and the flag that mends it: what people are told who made a mistake.
+//! Says what the likely cause of a failure before load is, and which flag corrects it.
 
 use streamgauge_core::plan::{Endpoint, Target};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
@@ -48,7 +48,7 @@ pub fn words(failure: &Failure) -> String {
     }
 }
 
-/// What likely went wrong and what to do about it; none where the failure says it all.
+/// What likely went wrong and what to do about it. Returns `None` if the failure itself says that.
 pub fn hint(mishap: &Mishap<'_>) -> Option<String> {
     let Mishap { failure, status, endpoint, .. } = mishap;
     another_protocol(mishap).or_else(|| match (failure.class, status) {

@@ -57,7 +57,7 @@ pub fn end_with(stop: &mut StopRule, requests: Option<u64>) {
     }
 }
 
-/// The conversations of a file that are held at the plan's own times; none where there is no such file.
+/// The conversations of a file that are held at the plan's own times. Without such a file there are none.
 fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
     let Some(file) = &spec.prompt_file else { return Ok(Vec::new()) };
     let named = || format!("--input-file {}", file.display());
@@ -120,9 +120,9 @@ fn trace(
     Ok(trace.conversations)
 }
 
-/// A first request later than this after the start is a mistake: nobody waits a day for a benchmark to begin.
+/// A first request later than this after the start is a mistake: a benchmark does not begin with a day of waiting.
 const LONGEST_LEAD: Nanos = Nanos::from_millis(24 * 60 * 60 * 1_000);
-/// From here on a wait for the first request is said, since nothing else shows it.
+/// A longer wait for the first request is reported, since nothing else shows it.
 const LONG_LEAD: Nanos = Nanos::from_millis(60_000);
 /// A unit of times since 1970.
 const SECONDS: &str = "seconds";

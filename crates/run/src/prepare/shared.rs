@@ -25,17 +25,17 @@ pub struct Preparation {
     pub routes: Routes,
     /// Counts tokens.
     pub tokenizer: Tokenizer,
-    /// The conversations of the file that was named; none where prompts are synthetic.
+    /// The conversations of the file that was named. Synthetic prompts have none.
     pub conversations: Vec<Conversation>,
-    /// What a Triton server says of its model, where it is one.
+    /// What a Triton server says about its model. Other servers say nothing.
     pub triton: Option<Triton>,
-    /// What is sent, where the user gave it.
+    /// What is sent, if the user gave it.
     pub given: Option<GivenInputs>,
-    /// Where tensors lie in memory that the server shares.
+    /// The places of tensors in memory that the server shares.
     pub memory: Option<Regions>,
-    /// How the server is asked, once a run has settled that.
+    /// How the server wants to be asked, once the test request of a run has shown it.
     pub(crate) probed: Option<Settled>,
-    /// How much later first events come to clients that acknowledge late, where the probe showed that they do.
+    /// How much later first events come to clients that acknowledge late, if the probe has measured that.
     pub delayed_acks: Option<DelayedAcks>,
     /// The simulated server of this process, which ends with this.
     pub(crate) _sim: Option<Sim>,
@@ -72,11 +72,11 @@ impl Preparation {
     }
 }
 
-/// What the user gave to be sent.
+/// The inputs that the user gave.
 #[derive(Clone, Debug, Default)]
 pub struct GivenInputs {
     /// The requests' contents.
     pub prompts: Vec<Prompt>,
-    /// Where they are streams, one after another: how many of them each has.
+    /// The length of each stream, if the requests are streams that stand one after another.
     pub streams: Vec<u32>,
 }

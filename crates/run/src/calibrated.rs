@@ -1,4 +1,4 @@
-//! The calibration of this machine: what the machine is, and where the file is kept.
+//! The stored calibration of this machine: where its file is, and whether it is of this machine.
 
 use std::ffi::OsString;
 use std::io;
@@ -6,22 +6,22 @@ use std::path::PathBuf;
 use streamgauge_report::native::calibration;
 use streamgauge_stats::calibration::{Calibration, Machine};
 
-/// The variable that names another file.
+/// The environment variable that names another file.
 const VARIABLE: &str = "STREAMGAUGE_CALIBRATION";
 
-/// What there is of a calibration.
+/// The calibration that is stored, if there is one.
 pub enum Stored {
-    /// None.
+    /// There is no file.
     Nothing,
-    /// A file that says nothing, and why.
+    /// There is a file that cannot be used, for the reason that is given.
     Unreadable(String),
-    /// One that was made elsewhere, and what differs.
+    /// It was made on another machine, which differs in what is given.
     OfAnother(String),
-    /// One of this machine.
+    /// It was made on this machine.
     Here(Box<Calibration>),
 }
 
-/// The file that `env` names, or else the usual one; none without a home.
+/// The file that `env` names, or else the usual one. Returns `None` if there is no home directory.
 pub fn path(env: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let given = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(file) = given(VARIABLE) {
@@ -33,7 +33,7 @@ pub fn path(env: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(data.join("streamgauge").join("calibration.json"))
 }
 
-/// What is stored for this machine. A file that a variable names and that is not there is one that cannot be read.
+/// Reads what is stored. A file that the variable names and that does not exist cannot be used.
 pub fn stored(env: &impl Fn(&str) -> Option<OsString>) -> Stored {
     let Some(path) = path(env) else { return Stored::Nothing };
     let named = env(VARIABLE).is_some_and(|value| !value.is_empty());
@@ -47,7 +47,7 @@ pub fn stored(env: &impl Fn(&str) -> Option<OsString>) -> Stored {
     }
 }
 
-/// What tells this machine from others.
+/// What distinguishes this machine from others.
 pub fn this_machine() -> Machine {
     let line = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -62,7 +62,7 @@ pub fn this_machine() -> Machine {
     }
 }
 
-/// The first thing in which two machines differ.
+/// The first thing in which two machines differ, in words.
 fn difference(then: &Machine, now: &Machine) -> Option<String> {
     let Machine { cpu, processors, kernel, version } = then;
     let pairs = [
