@@ -46,7 +46,7 @@ pub enum ArtifactError {
         /// The system's reason.
         cause: io::Error,
     },
-    /// The export's name is no file name, or that of another file of the run.
+    /// The export's name is not a file name, or is that of another file of the run.
     #[error(
         "the profile export file `{0}` must be a file name that no other artifact has, such as profile_export.json"
     )]

@@ -1,6 +1,8 @@
-//! Rendering: what a summary and its records look like to people ([`native::console`]) and to programs (one module a file), on shelves by who reads them.
+//! Renders the results of runs, for people ([`native`]) and for programs. The folders are by reader: [`genai`] and [`perf_analyzer`] hold the files
+//! and tables of those tools. Files that are written while a run goes on are the list in [`sinks`]; files that are made of its results at the end
+//! are the list in [`documents`].
 //!
-//! Nothing here prints, waits or computes a figure: functions give text, or write to what they are given. The files
+//! Nothing here prints, waits or computes a figure: functions return text, or write to what they are given. The files
 //! that GenAI-Perf and Perf Analyzer also write keep every key, order, unit and number format of theirs; what is ours
 //! comes after.
 

@@ -90,7 +90,7 @@ fn ten_requests_are_too_few_for_most_percentiles() {
     let latency = rows.iter().find(|row| row[0] == "Request Latency (ms)").unwrap();
     let marked: Vec<bool> = latency[1..].iter().map(|cell| cell.starts_with('~')).collect();
     assert_eq!(marked, [false, false, false, true, true, true, false, false, false, false]);
-    assert!(run.stdout.contains("\n~ too few samples for a two-sided 95 % interval of this percentile\n"));
+    assert!(run.stdout.contains("\n~: too few samples to trust this percentile (no two-sided 95 % interval)\n"));
     assert!(run.stdout.contains("Requests: 10 ok, 0 failed, 0 cut off, 0 retried, in "), "{}", run.stdout);
 }
 

@@ -12,7 +12,7 @@ const ATTEMPTS: u32 = 8;
 /// A directory in which no other process writes a run's files while this value or a clone of it lives.
 ///
 /// The lock is the operating system's, on the directory itself: it ends with the process, however that ends, and leaves no file
-/// behind. A file system that knows no locks gives none, and two runs in one of its directories are not told apart.
+/// behind. On a file system without locks, two runs in one directory are not detected.
 #[derive(Clone, Debug)]
 pub struct RunDirectory(Arc<Held>);
 

@@ -27,8 +27,8 @@ fn hidden(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Creates a file beside `path` under a name that no other process has, and gives the name too. The file is always new: a link
-/// that stands in its place is never followed.
+/// Creates a file beside `path` under a name that no other process has, and returns the name with it. The file is always new: a link
+/// in its place is never followed.
 ///
 /// # Errors
 /// When no file can be made there.

@@ -34,7 +34,7 @@ pub fn listed(kind: EndpointKind, mut body: Value) -> Value {
 /// Reads the inputs back.
 ///
 /// # Errors
-/// When `input` cannot be read or is no such file.
+/// When `input` cannot be read or is not such a file.
 pub fn read(input: impl BufRead, kind: EndpointKind) -> io::Result<Vec<Value>> {
     if spec(kind).capabilities.tensors {
         let inputs: Inputs<Value> = serde_json::from_reader(input)?;

@@ -131,7 +131,7 @@ fn with_failures(summary: &Summary) -> Value {
     Value::Object(entries.map(|(metric, waits)| (metric.key().into(), entry(*metric, waits))).collect())
 }
 
-/// What there cannot have been in an ordinary run is told where there was some.
+/// Members that an ordinary run has nothing for are written only where there is something.
 fn requests(summary: &Summary) -> Value {
     let Counts { requests, ok, failed, cut_off, cancelled, warmup, retried, sent_late, never_sent, outside } =
         summary.counts;

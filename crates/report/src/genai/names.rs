@@ -15,7 +15,7 @@ pub fn directory_name(plan: &RunPlan) -> String {
     subject(plan) + &stimulus
 }
 
-/// What stands before the load in the name of a run's directory: the model and how it is asked.
+/// The part of a run directory's name that comes before the load: the model and the endpoint.
 pub(crate) fn subject(plan: &RunPlan) -> String {
     let endpoint = &plan.endpoint;
     let model = endpoint.models.first().map_or(String::new(), |model| file_name(model));

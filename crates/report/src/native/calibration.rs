@@ -25,7 +25,7 @@ pub fn write(calibration: &Calibration, path: &Path) -> io::Result<()> {
 /// Reads a file back.
 ///
 /// # Errors
-/// When it cannot be read, is no calibration, or is one of another schema.
+/// When it cannot be read, is not a calibration, or has another schema.
 pub fn read(path: &Path) -> io::Result<Calibration> {
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let json: serde_json::Value = serde_json::from_reader(BufReader::new(File::open(path)?))
@@ -162,7 +162,7 @@ fn agreement(points: &[Point]) -> String {
     )
 }
 
-/// What stands against a point's verdict.
+/// Why a point's verdict is in doubt.
 fn why(point: &Point) -> String {
     let worst = point
         .errors

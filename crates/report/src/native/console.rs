@@ -27,8 +27,8 @@ pub enum Style {
     GenaiPerf2024Early,
 }
 
-/// The report as text; every line ends with a newline. The native table is no wider than `width` columns, as far as that goes: what
-/// does not fit is left out, and named below it. The styles of 2024 are as wide as they were.
+/// The report as text; every line ends with a newline. The native table leaves out columns until it is no wider than `width`, and names
+/// them below it. The tables of the 2024 styles have the width that GenAI-Perf gave them.
 pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> String {
     let title = spec(plan.endpoint.kind).genai.title;
     match style {
@@ -54,19 +54,19 @@ pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> 
     }
 }
 
-/// Columns that every style has.
+/// The columns of every style.
 const COLUMNS: [&str; 6] = ["avg", "min", "max", "p99", "p90", "p75"];
 
 /// The percentiles among them.
 const PERCENTILE_COLUMNS: [u8; 3] = [99, 90, 75];
 
-/// Columns that ours adds. The figures most often compared have their `±` beside them; those of the rest are in the JSON.
+/// The columns that the native style adds. The figures that are compared most often have their `±` beside them; the JSON has it for all.
 const OUR_COLUMNS: [&str; 4] = ["p50", "std", "±avg", "±p99"];
 
-/// What is left out where there is no room, first to last; mean, median and p99 always stand there.
+/// The columns that are left out where the table is too wide, first to last; mean, median and p99 are always shown.
 const LEFT_OUT: [&str; 7] = ["±p99", "std", "p75", "min", "±avg", "p90", "max"];
 
-/// Width of labels where the table does not fit otherwise.
+/// The width of labels in a table that would not fit otherwise.
 const NARROW_LABELS: usize = 24;
 
 /// Whether a run of `plan` can have the metric: it needs neither streams that the run does not ask for nor tokens that nobody counts.
@@ -97,7 +97,7 @@ fn grouped_percentile(d: &Distribution, p: u8) -> String {
     grouped(d.percentile(p))
 }
 
-/// A percentile with a mark where too few samples stand behind it.
+/// A percentile, marked if there are too few samples for it.
 fn marked_percentile(d: &Distribution, p: u8) -> String {
     let mark = if d.supports(p) { "" } else { "~" };
     format!("{mark}{}", grouped(d.percentile(p)))
@@ -192,7 +192,7 @@ fn filled(mut table: Table, rows: &[Metric], summary: &Summary) -> Table {
     table
 }
 
-/// In place of an interval that takes a longer run.
+/// Stands in place of an interval that would need a longer run.
 const TOO_SHORT: &str = "†";
 
 /// The number behind a `±`.
@@ -200,26 +200,26 @@ fn reach(interval: Option<Interval>, value: f64) -> String {
     interval.map_or(NOT_AVAILABLE.into(), |interval| grouped(interval.reach(value)))
 }
 
-/// What must be known to read the table's figures rightly.
+/// Explains the marks in the table.
 fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
     let shown: Vec<(Metric, &Distribution)> =
         rows.iter().filter_map(|&metric| Some((metric, summary.distribution(metric)?))).collect();
     if shown.iter().any(|(_, d)| d.intervals.avg.is_some()) {
-        text.push_str("± how far the farther end of the two-sided 95 % interval is; all intervals are in the JSON\n");
+        text.push_str("±: distance to the farther end of the 95 % confidence interval; the JSON has both ends\n");
     }
     let needed = shown.iter().flat_map(|(_, d)| [d.intervals.needed.avg, d.intervals.needed.percentiles[8]]).flatten();
     if let Some(longest) = needed.reduce(f64::max) {
         put(
             text,
             format_args!(
-                "† no interval: these values depend on those before them, and the run is too short to say how much; with at \
-                 least {} s of it all of these are known\n",
+                "†: no interval, since successive values depend on each other and the run is too short to estimate by how much; a \
+                 run of {} s or more gives all of these\n",
                 longest.ceil()
             ),
         );
     }
     if shown.iter().any(|(_, d)| PERCENTILE_COLUMNS.iter().chain(&[50]).any(|&p| !d.supports(p))) {
-        text.push_str("~ too few samples for a two-sided 95 % interval of this percentile\n");
+        text.push_str("~: too few samples to trust this percentile (no two-sided 95 % interval)\n");
     }
     for (metric, d) in shown.iter().filter(|(_, d)| !d.exact) {
         let (title, count) = (metric.title(), grouped_count(d.count));

@@ -10,7 +10,7 @@ const SIZE: (u32, u32) = (1_000, 480);
 /// Errors below are drawn there: a microsecond, which is less than two clock readings are apart.
 const LEAST: f64 = 0.001;
 
-/// Colours that are told apart by people who confuse red and green too (Okabe and Ito 2008), and in grey.
+/// Colours that people who confuse red and green can tell apart (Okabe and Ito 2008), and that differ in grey too.
 pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
@@ -26,7 +26,7 @@ const LIMIT: RGBColor = RGBColor(213, 94, 0);
 #[error("the plot cannot be drawn: {0}")]
 pub struct PlotError(pub(crate) String);
 
-/// The plot as SVG; none where there is no point with streams and errors.
+/// The plot as SVG. `None` if no point has streams and errors.
 ///
 /// # Errors
 /// When the drawing library finds that it cannot.

@@ -217,7 +217,7 @@ impl<W: Write> ExportWriter<W> {
         self.out.flush()
     }
 
-    /// Ends the experiment, whose windows had these boundaries, and the file. Gives the number of bytes that had to be left out of
+    /// Ends the experiment, whose windows had these boundaries, and the file. Returns the number of bytes that had to be left out of
     /// the replies because they were not UTF-8, which a JSON file cannot hold.
     ///
     /// # Errors

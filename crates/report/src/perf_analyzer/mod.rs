@@ -16,9 +16,9 @@ use streamgauge_stats::server::{GpuFigures, ServerFigures};
 /// What all levels have in common, and how they are shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Inferences of a request; none where the service knows no batches and none was asked for.
+    /// The number of inferences in a request. Absent where the service has no batches and none was asked for.
     pub batch: Option<u32>,
-    /// What is asked.
+    /// The service that is measured.
     pub service: Service,
     /// How requests go over the wire.
     pub protocol: Protocol,
@@ -28,7 +28,7 @@ pub struct Settings {
     pub mode: Mode,
     /// The percentile that levels are judged by; none takes the mean.
     pub percentile: Option<u8>,
-    /// The latency that no level may reach, in milliseconds; 0 is no limit.
+    /// The latency that no level may reach, in milliseconds; 0 means no limit.
     pub latency_limit_ms: u64,
     /// What load the levels are of.
     pub search: Search,
@@ -44,7 +44,7 @@ pub struct Settings {
     pub verbose: bool,
 }
 
-/// What is asked.
+/// The service that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// An endpoint of OpenAI's kind.

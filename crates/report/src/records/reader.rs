@@ -48,7 +48,7 @@ pub struct Header {
     pub plan: RunPlan,
 }
 
-/// The first line as it is read: whether this version knows the plan's form is asked after whether it knows the schema.
+/// The first line as it is read. The plan is parsed only once the schema is known to be one of this version.
 #[derive(Deserialize)]
 struct FirstLine {
     streamgauge: String,
@@ -73,7 +73,7 @@ impl<R: BufRead> RecordReader<R> {
     /// Reads the first line.
     ///
     /// # Errors
-    /// When the input cannot be read, is no file of records, or is one of a later schema or with an unknown plan.
+    /// When the input cannot be read, is not a file of records, has a later schema, or has a plan that this version cannot read.
     pub fn new(mut input: R) -> Result<RecordReader<R>, ReadError> {
         let mut line = Vec::new();
         input.read_until(b'\n', &mut line)?;

@@ -1,6 +1,6 @@
 //! Numbers as the replaced tools write them.
 
-/// What stands where there is no number.
+/// Stands in place of a number that there is not.
 pub(crate) const NOT_AVAILABLE: &str = "N/A";
 
 /// Two decimals and commas between thousands, as Python's `{:,.2f}`; a number that is none is `N/A`.

@@ -1,4 +1,4 @@
-//! What stands below the native table: counts, where tokens come from, failures, the steady time, the verdict.
+//! The blocks around the native table: the verdict, counts, the source of token counts, failures and the steady state.
 
 use super::{COLUMNS, PERCENTILE_COLUMNS, fitting_table, label, put};
 use crate::text::numbers::{grouped, grouped_count};
@@ -103,7 +103,13 @@ pub(super) fn token_sources(
         put(text, format_args!("Output tokens by: {}{rule}\n", used.join("; ")));
     }
     if tokens.missing > 0 {
-        put(text, format_args!("  {} without that count, in no figure that needs one\n", requests_of(tokens.missing)));
+        put(
+            text,
+            format_args!(
+                "  {} have no such count and are left out of the figures that need one\n",
+                requests_of(tokens.missing)
+            ),
+        );
     }
     if tokens.compared > 0 {
         let (disagree, compared) = (grouped_count(tokens.disagree), requests_of(tokens.compared));

@@ -109,7 +109,7 @@ fn what_the_table_leaves_out_stands_below_it() {
     let (table, below) = text.split_at(text.rfind('┘').unwrap() + '┘'.len_utf8() + 1);
     assert_eq!(body(table)[0][4], "~30.69");
     let expected = "\
-~ too few samples for a two-sided 95 % interval of this percentile
+~: too few samples to trust this percentile (no two-sided 95 % interval)
 Inter Token Latency: percentiles of 8 values right to 0.1 % (histogram)
 
 Requests: 1,008 ok, 3 failed, 0 cut off, 1 retried, in 0.26 s (and 2 to warm up)
@@ -144,7 +144,7 @@ fn what_chance_may_have_done_stands_beside_the_figures() {
     assert_eq!(cells("Time To First Token (ms)"), ["N/A", "N/A"]);
     assert_eq!(cells("Request Throughput (per sec)"), ["2.51", "N/A"]);
     assert_eq!(cells("Request Count (count)"), ["N/A", "N/A"]);
-    assert!(text.contains("\n± how far the farther end of the two-sided 95 % interval is"));
+    assert!(text.contains("\n±: distance to the farther end"));
 }
 
 #[test]
@@ -156,8 +156,8 @@ fn an_interval_that_takes_a_longer_run_is_marked_and_says_how_long() {
     let text = render(Style::Native, &plan(EndpointKind::Chat), &summary);
     let row = body(&text).into_iter().find(|row| row[0] == "Request Latency (ms)").unwrap();
     assert_eq!(row[9..], ["†", "†"]);
-    assert!(text.contains("\n† no interval: these values depend on those before them"), "{text}");
-    assert!(text.contains("at least 900 s of it"), "{text}");
+    assert!(text.contains("\n†: no interval, since successive values depend on each other"), "{text}");
+    assert!(text.contains("a run of 900 s or more"), "{text}");
     assert!(!render(Style::Native, &plan(EndpointKind::Chat), &golden_summary(golden_runs()[0].1)).contains('†'));
 }
 

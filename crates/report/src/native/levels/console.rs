@@ -6,7 +6,7 @@ use crate::text::table::Table;
 use crate::text::{label, put};
 use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Need, Statistic};
 
-/// What stands above a run's report. `may_be_fewer` says that the number of runs is the most there may be.
+/// The heading of a run's report. `may_be_fewer` says that the number of runs is the most there may be.
 pub fn heading(name: &str, level: (usize, usize), run: (u32, u32), may_be_fewer: bool) -> String {
     let of = |what: &str, of: &str, (number, all): (u64, u64)| {
         if all > 1 { format!("{what}{number} {of} {all}") } else { String::new() }
@@ -79,10 +79,10 @@ pub fn render(series: &Series) -> String {
     text += &throughputs(head, &levels, streaming, repeated).render();
     text += &times(head, &levels, streaming, scheduled, repeated).render();
     if repeated {
-        text.push_str("means over each level's runs, ± their 95 % interval (Student's t); requests are all runs'\n");
+        text.push_str("Values are means over the runs of a level, ± their 95 % interval (Student's t); requests are the total of all runs\n");
     }
     if levels.iter().any(|(_, across)| across.figures.iter().any(|figure| !figure.supported)) {
-        text.push_str("~ too few samples in a run for a two-sided 95 % interval of this percentile\n");
+        text.push_str("~: too few samples in a run to trust this percentile (no two-sided 95 % interval)\n");
     }
     if levels.iter().any(|(_, across)| across.counts.failed > 0) {
         text.push_str(
@@ -286,7 +286,7 @@ mod tests {
             "! the series ended early: interrupted; not run: concurrency 8\n",
             "failed requests are in no time",
             "│ ~25.00 │",
-            "~ too few samples",
+            "~: too few samples",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
@@ -315,7 +315,7 @@ mod tests {
         let text = render(&series);
         assert!(text.contains("│           4 │ 12.00 │") && text.contains("│             │ ±4.97 │"), "{text}");
         assert!(text.contains("│       24 │"), "the requests of all runs: {text}");
-        assert!(text.contains("means over each level's runs"));
+        assert!(text.contains("Values are means over the runs of a level"));
     }
 
     #[test]

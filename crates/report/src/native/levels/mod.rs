@@ -83,7 +83,7 @@ impl LevelRuns {
     }
 }
 
-/// Most levels that stand one by one in the names of a series' files.
+/// The greatest number of levels that the names of a series' files list one by one.
 const NAMED_LEVELS: usize = 12;
 
 /// What the names of a series' files begin with: the name of a level's directory with every level in the place of the one
@@ -111,7 +111,7 @@ pub fn file_stem(plans: &[RunPlan], repeat: u32) -> String {
     stem
 }
 
-/// Levels as they stand in a file's name.
+/// The levels as a part of a file's name.
 fn list(levels: &[&str]) -> String {
     match levels {
         [first, .., last] if levels.len() > NAMED_LEVELS => format!("{first}-{last}x{}", levels.len()),

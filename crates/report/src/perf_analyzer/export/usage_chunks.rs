@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(left(&[TEXT, DONE]), [(0, TEXT.into()), (1, DONE.into())]);
         let crlf = USAGE.replace('\n', "\r\n");
         assert_eq!(left(&[TEXT, &crlf, DONE]), [(0, TEXT.into()), (2, DONE.into())]);
-        // A body that is no stream, and one that was cut off, stay as they are.
+        // A body that is not a stream, and one that was cut off, stay as they are.
         for body in [r#"{"choices":[]}"#, "data: {\"choices\":[", ""] {
             assert_eq!(left(&[body]), [(0, body.to_owned())]);
         }

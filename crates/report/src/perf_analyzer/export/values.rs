@@ -1,4 +1,4 @@
-//! What requests said and what models answered, as values of the export.
+//! The contents of requests and of answers, as values of the export.
 
 use crate::text::compact::{self, push_escaped, push_float, push_int, push_string};
 use serde_json::{Map, Value};
@@ -6,14 +6,14 @@ use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::RawPiece;
 use streamgauge_wire::endpoints::spec;
 
-/// What a request said, as it stands in the export: an object of its inputs by name. `shown` is what `inputs.json` has of it. A
-/// body is one input, `payload`, as text; tensors are lists of elements, of which one alone stands without its list, and none is
-/// the empty text.
+/// The inputs of a request as the export has them: an object with a member for each input. `shown` is the request's entry in
+/// `inputs.json`. A body is one input, `payload`, as text. A tensor is the list of its elements; a single element is written without
+/// the list, and a tensor without elements as an empty text.
 pub fn request_inputs(kind: EndpointKind, shown: &Value) -> String {
     let mut out = Vec::new();
     match shown {
         Value::Object(tensors) if spec(kind).capabilities.tensors => {
-            // The model is no tensor; that tool lets it stand there and does not send it.
+            // The model is not a tensor; Perf Analyzer keeps it in the file and does not send it.
             let tensors = tensors.iter().filter(|(name, value)| *name != "model" || !value.is_string());
             push_members(&mut out, tensors, push_tensor);
         }
@@ -87,7 +87,7 @@ fn push_value(out: &mut Vec<u8>, value: &Value) {
 }
 
 /// Appends one response for each piece. The network cuts where it likes: the beginning of a character that a piece ends
-/// in goes to the next piece. Gives the number of bytes left out because no character can hold them.
+/// in goes to the next piece. Returns the number of bytes left out because they are not UTF-8.
 pub(super) fn push_responses(line: &mut Vec<u8>, raw: &[RawPiece]) -> u64 {
     let mut left_out = 0;
     let mut carried = Vec::new();
