@@ -458,6 +458,8 @@ fn of_request(record: &Value, streaming: bool, policy: &str) -> BTreeMap<&'stati
     let several = output.filter(|count| streaming && at.len() > 1 && *count > 1.0);
     let itl = several.map(|count| half_to_even((last - first.unwrap()) as f64 / (count - 1.0)));
     put("inter_token_latency", itl.map(|ns| ns / 1e6));
+    let counted = output.filter(|count| streaming && *count > 1.0);
+    put("time_per_output_token", counted.and_then(|count| Some(ms(last - first?) / (count - 1.0))));
     put("output_token_throughput_per_user", itl.filter(|ns| *ns > 0.0).map(|ns| 1e9 / ns));
     put("time_to_first_byte", record["first_byte_ns"].as_i64().map(|ns| ms(ns - int(&record["sent_ns"]))));
     let prompt = record["usage"]["prompt_tokens"].as_f64().filter(|count| *count > 0.0);
