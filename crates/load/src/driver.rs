@@ -2,7 +2,7 @@
 
 use crate::control::Control;
 use crate::job::{Batch, Job};
-use crate::phase::Part;
+use crate::phase::PhaseState;
 use crate::preflight::descriptors::{self, Budget};
 use crate::thread::{self, Common, Live, ShardFacts};
 use std::io;
@@ -53,7 +53,7 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
     let each = job.routes.len() as u64 * job.routes.ends();
     let others = descriptors::others(&job.plan, job.routes.ends());
     let room = descriptors::room(others, each);
-    let phases = Part::all(&job);
+    let phases = PhaseState::all(&job);
     let slots = |load: &Load| match load.most() {
         Some(_) => load.slots(),
         // What is opened ahead is a help and not a promise.
@@ -134,8 +134,8 @@ impl Run {
             self.live.iter().map(|live| field(live).load(Ordering::Acquire)).sum()
         };
         // In this order: what ends meanwhile may make the share too small for a moment, and never too large.
-        let (failed, undecided) = (sum(|live| &live.failed), sum(|live| &live.undecided));
-        (failed, sum(|live| &live.completed).saturating_sub(undecided))
+        let (failed, neither_ok_nor_failed) = (sum(|live| &live.failed), sum(|live| &live.neither_ok_nor_failed));
+        (failed, sum(|live| &live.completed).saturating_sub(neither_ok_nor_failed))
     }
 
     fn gather(self, watch: Watch) -> RunFacts {

@@ -1,10 +1,10 @@
-//! One HTTP/2 connection: moved by the one slot that has it, or by a task of its own where several share it.
+//! One HTTP/2 connection. It is driven by the slot that owns it, or by a task of its own if several slots share it.
 //!
-//! Whoever moves it reads once a turn (see [`Line::begin_turn`]). In place, a slot takes all that a read brought before it reads
-//! again. On a shared channel the streams that a read woke stand in the thread's queue before the motor, which queues itself
-//! behind them, so they too are done before the next read; what comes out of HTTP/2 is always of the newest one.
+//! Whoever drives it reads once a turn (see [`StampedSocket::begin_turn`]). A slot that owns it takes everything that a read brought before it
+//! reads again. On a shared channel, the tasks of the streams that a read woke are queued before the driver's task, so they too have run
+//! before the next read. What comes out of HTTP/2 therefore always belongs to the newest read.
 
-use super::line::{Line, Transport};
+use super::socket::{StampedSocket, Transport};
 use crate::failure;
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
@@ -22,8 +22,8 @@ use streamgauge_wire::endpoints::{calls_stream, spec};
 use tokio::sync::Mutex;
 use tokio::time::Sleep;
 
-/// How much a server may send ahead of what was taken, of a stream and of the connection: more than it would ever have under way,
-/// so that no stream waits for leave to go on.
+/// The flow-control window of a stream and of the connection, in bytes. It is larger than what a server ever has in flight, so that no stream
+/// has to wait for a window update.
 const WINDOW: u32 = 32 << 20;
 
 /// How an endpoint's channels are used.
@@ -33,12 +33,12 @@ pub struct Rule {
     pub streaming: bool,
     /// Slots that share a channel.
     pub slots: u32,
-    /// When it is asked whether it lives.
+    /// When a keep-alive ping is sent.
     pub keep_alive: Option<KeepAlive>,
 }
 
 impl Rule {
-    /// That of `endpoint`, where it speaks gRPC.
+    /// The rule of `endpoint`; `None` if it does not use gRPC.
     pub fn of(endpoint: &Endpoint) -> Option<Rule> {
         let kserve = endpoint.kserve.as_deref();
         spec(endpoint.kind).is_grpc().then(|| Rule {
@@ -52,22 +52,22 @@ impl Rule {
 /// A slot's hold on a connection.
 pub struct Channel {
     core: Rc<Core>,
-    /// Remembers whether the stream that was opened last waits for leave.
+    /// Remembers whether the newest stream still waits to be opened.
     pub sender: SendRequest<Bytes>,
-    /// None where a task moves it, or when it has ended.
-    motor: Option<Box<Motor>>,
+    /// `None` if a task drives the connection, or if it has ended.
+    driver: Option<Box<Driver>>,
 }
 
-/// What all who share a connection know of it.
+/// What all slots that share a connection know of it.
 struct Core {
     sender: SendRequest<Bytes>,
-    line: Rc<Line>,
+    socket: Rc<StampedSocket>,
     shared: Cell<bool>,
     ended: Cell<bool>,
-    /// Why, where we know more than HTTP/2 does.
+    /// Why it ended, where more is known than HTTP/2 reports.
     why: RefCell<Option<Failure>>,
-    /// Somebody has noticed.
-    mourned: Cell<bool>,
+    /// A slot has noticed the loss.
+    loss_noticed: Cell<bool>,
 }
 
 impl Channel {
@@ -76,7 +76,7 @@ impl Channel {
     /// # Errors
     /// When it does not.
     pub async fn open(transport: Transport, rule: Rule) -> Result<Channel, Failure> {
-        let line = transport.line().clone();
+        let socket = transport.socket().clone();
         let fail = |error: &h2::Error| failure::from_h2(Stage::Connect, error);
         let handshake = client::Builder::new()
             .initial_window_size(WINDOW)
@@ -86,34 +86,34 @@ impl Channel {
             .initial_max_send_streams(0)
             .handshake(transport);
         let (sender, mut connection) = handshake.await.map_err(|error| fail(&error))?;
-        let pinger = rule.keep_alive.zip(connection.ping_pong()).map(|(rule, pings)| Pinger::new(rule, pings, &line));
-        let mut motor = Motor { connection, line: line.clone(), pinger };
-        poll_fn(|cx| match motor.turn(cx) {
+        let pinger = rule.keep_alive.zip(connection.ping_pong()).map(|(rule, pings)| Pinger::new(rule, pings, &socket));
+        let mut driver = Driver { connection, socket: socket.clone(), pinger };
+        poll_fn(|cx| match driver.turn(cx) {
             Poll::Ready(why) => Poll::Ready(Err(why.unwrap_or_else(gone))),
-            Poll::Pending if motor.connection.max_concurrent_send_streams() > 0 => Poll::Ready(Ok(())),
+            Poll::Pending if driver.connection.max_concurrent_send_streams() > 0 => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         })
         .await
         .map_err(|why| Failure { stage: Stage::Connect, ..why })?;
         let core = Core {
             sender: sender.clone(),
-            line,
+            socket,
             shared: Cell::new(false),
             ended: Cell::new(false),
             why: RefCell::default(),
-            mourned: Cell::new(false),
+            loss_noticed: Cell::new(false),
         };
-        Ok(Channel { core: Rc::new(core), sender, motor: Some(Box::new(motor)) })
+        Ok(Channel { core: Rc::new(core), sender, driver: Some(Box::new(driver)) })
     }
 
-    /// Lets a task of this thread move it.
+    /// Lets a task of this thread drive the connection.
     fn share(mut self) -> Channel {
-        if let Some(mut motor) = self.motor.take() {
+        if let Some(mut driver) = self.driver.take() {
             self.core.shared.set(true);
             // The task must not keep itself alive: the connection ends when nobody has it any more.
             let core = Rc::downgrade(&self.core);
             crate::tasks::spawn(async move {
-                let why = poll_fn(|cx| motor.turn(cx)).await;
+                let why = poll_fn(|cx| driver.turn(cx)).await;
                 if let Some(core) = core.upgrade() {
                     core.end(why);
                 }
@@ -124,15 +124,15 @@ impl Channel {
 
     /// Another hold on a shared one.
     fn of(core: Rc<Core>) -> Channel {
-        Channel { sender: core.sender.clone(), core, motor: None }
+        Channel { sender: core.sender.clone(), core, driver: None }
     }
 
     /// What is noted of it.
-    pub fn line(&self) -> &Rc<Line> {
-        &self.core.line
+    pub fn socket(&self) -> &Rc<StampedSocket> {
+        &self.core.socket
     }
 
-    /// Whether others may have it too.
+    /// Whether other slots may share it.
     pub fn is_shared(&self) -> bool {
         self.core.shared.get()
     }
@@ -142,34 +142,34 @@ impl Channel {
         self.core.ended.get()
     }
 
-    /// Why it ended, where HTTP/2 does not know.
+    /// Why it ended, where more is known than HTTP/2 reports.
     pub fn why(&self) -> Option<Failure> {
         self.core.why.borrow().clone()
     }
 
-    /// It is of no use any more. Whether that is news.
-    pub fn mourn(&self) -> bool {
+    /// Records that the connection is lost. Returns whether no slot had noticed that before.
+    pub fn mark_lost(&self) -> bool {
         self.core.end(None);
-        !self.core.mourned.replace(true)
+        !self.core.loss_noticed.replace(true)
     }
 
-    /// Lets it do what it can, unless that is a task's work.
+    /// Drives the connection as far as possible without waiting, unless a task does so.
     pub fn turn(&mut self, cx: &mut Context<'_>) {
-        let Some(motor) = &mut self.motor else { return };
-        if let Poll::Ready(why) = motor.turn(cx) {
+        let Some(driver) = &mut self.driver else { return };
+        if let Poll::Ready(why) = driver.turn(cx) {
             self.core.end(why);
-            // Tells the streams.
-            self.motor = None;
+            // Dropping the driver ends the streams.
+            self.driver = None;
         }
     }
 
-    /// Ends it in order, as far as that needs no waiting; of a shared one only this hold.
+    /// Closes the connection in order, as far as that needs no waiting. A shared connection stays open for the other slots.
     pub async fn close(self) {
-        let Channel { core, sender, motor } = self;
+        let Channel { core, sender, driver } = self;
         drop((core, sender));
-        if let Some(mut motor) = motor {
+        if let Some(mut driver) = driver {
             poll_fn(|cx| {
-                let _ = motor.turn(cx);
+                let _ = driver.turn(cx);
                 Poll::Ready(())
             })
             .await;
@@ -191,30 +191,30 @@ fn gone() -> Failure {
     Failure { stage: Stage::Body, class: FailureClass::Truncated, message }
 }
 
-/// What moves a connection.
-struct Motor {
+/// Drives a connection.
+struct Driver {
     connection: client::Connection<super::Transport, Bytes>,
-    line: Rc<Line>,
+    socket: Rc<StampedSocket>,
     pinger: Option<Pinger>,
 }
 
-impl Motor {
-    /// Writes what it can and reads once. Ready when the connection has ended, with why if it did not do so in order.
+impl Driver {
+    /// Writes as much as possible and reads once. Ready when the connection has ended, with the failure if it did not end in order.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Failure>> {
-        self.line.begin_turn();
+        self.socket.begin_turn();
         let moved = Pin::new(&mut self.connection).poll(cx);
-        self.line.end_turn();
+        self.socket.end_turn();
         match moved {
             Poll::Ready(ended) => Poll::Ready(ended.err().map(|error| failure::from_h2(Stage::Body, &error))),
             Poll::Pending => match &mut self.pinger {
-                Some(pinger) => pinger.poll(cx, &self.line).map(Some),
+                Some(pinger) => pinger.poll(cx, &self.socket).map(Some),
                 None => Poll::Pending,
             },
         }
     }
 }
 
-/// Asks a connection on which nothing comes whether it lives, while a request is on it.
+/// Sends keep-alive pings while nothing arrives on the connection.
 struct Pinger {
     rule: KeepAlive,
     pings: h2::PingPong,
@@ -225,16 +225,16 @@ struct Pinger {
 }
 
 impl Pinger {
-    fn new(rule: KeepAlive, pings: h2::PingPong, line: &Line) -> Pinger {
-        let at = line.clock().instant(line.clock().now() + rule.every);
+    fn new(rule: KeepAlive, pings: h2::PingPong, socket: &StampedSocket) -> Pinger {
+        let at = socket.clock().instant(socket.clock().now() + rule.every);
         Pinger { rule, pings, timer: Box::pin(tokio::time::sleep_until(at.into())), reads: 0, asked: false }
     }
 
-    /// Ready when the server did not answer in time.
-    fn poll(&mut self, cx: &mut Context<'_>, line: &Line) -> Poll<Failure> {
-        let reads = line.marks().newest().read;
+    /// Ready when the server has not answered a ping in time.
+    fn poll(&mut self, cx: &mut Context<'_>, socket: &StampedSocket) -> Poll<Failure> {
+        let reads = socket.stamps().newest().read;
         if self.asked && self.pings.poll_pong(cx).is_ready() {
-            self.set(line, self.rule.every);
+            self.set(socket, self.rule.every);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             if self.asked && self.reads == reads {
@@ -242,26 +242,26 @@ impl Pinger {
                 return Poll::Ready(Failure { stage: Stage::Body, class: FailureClass::Timeout, message });
             }
             if self.reads != reads {
-                self.set(line, self.rule.every);
+                self.set(socket, self.rule.every);
             } else if self.pings.send_ping(h2::Ping::opaque()).is_ok() {
-                self.set(line, self.rule.timeout);
+                self.set(socket, self.rule.timeout);
                 self.asked = true;
-                // It is sent in the next turn.
+                // The ping is written in the next turn.
                 cx.waker().wake_by_ref();
             } else {
-                // One is under way still, and something came since.
-                self.set(line, self.rule.timeout);
+                // An earlier ping is still in flight, and something has arrived since.
+                self.set(socket, self.rule.timeout);
             }
         }
         Poll::Pending
     }
 
-    fn set(&mut self, line: &Line, after: Nanos) {
+    fn set(&mut self, socket: &StampedSocket, after: Nanos) {
         self.asked = false;
-        self.reads = line.marks().newest().read;
-        // Never at once, so that the loop above ends.
-        let at = line.clock().now() + after.max(Nanos::from_millis(1));
-        self.timer.as_mut().reset(line.clock().instant(at).into());
+        self.reads = socket.stamps().newest().read;
+        // Never immediately, so that the loop in `poll` ends.
+        let at = socket.clock().now() + after.max(Nanos::from_millis(1));
+        self.timer.as_mut().reset(socket.clock().instant(at).into());
     }
 }
 
@@ -273,17 +273,17 @@ pub struct Channels {
     places: RefCell<HashMap<(usize, u32), Rc<Place>>>,
 }
 
-/// Where a shared channel is, held while one is being opened.
+/// Holds a shared channel. It is locked while the channel is being opened.
 type Place = Mutex<Weak<Core>>;
 
 impl Channels {
-    /// Another slot of the thread: its number there.
+    /// The number of a further slot of the thread, counted from 0.
     pub fn take_seat(&self) -> u32 {
         self.seats.replace(self.seats.get() + 1)
     }
 
-    /// The channel to server number `target` of the slot at `seat`, which shares it with its neighbours; one of them opens it. Whether
-    /// it was this one.
+    /// The channel of the slot at `seat` to server number `target`. Neighbouring slots share it, and the first of them opens it. Also returns
+    /// whether this slot opened it.
     ///
     /// # Errors
     /// Those of `open`.

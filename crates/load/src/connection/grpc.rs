@@ -1,7 +1,7 @@
 //! gRPC over a channel: one call a request, or one call whose stream carries a slot's requests one after another.
 
 use super::channel::{Channel, Rule};
-use super::line::{Line, Sending};
+use super::socket::{Sending, StampedSocket};
 use super::{Answer, BodyStep, Piece, State};
 use crate::failure;
 use crate::request::Outgoing;
@@ -50,8 +50,8 @@ impl Grpc {
         Grpc { channel, rule, call: None, sending: Rc::default(), first_byte: None, ahead: None }
     }
 
-    pub fn line(&self) -> &Rc<Line> {
-        self.channel.line()
+    pub fn socket(&self) -> &Rc<StampedSocket> {
+        self.channel.socket()
     }
 
     pub fn sending(&self) -> &Rc<Sending> {
@@ -70,7 +70,7 @@ impl Grpc {
 
     /// Whether the next request can go out. Looks at the socket itself, and at what the server did to the open stream meanwhile.
     pub async fn state(&mut self) -> State {
-        if self.line().idle() == Idle::Closed {
+        if self.socket().idle() == Idle::Closed {
             return self.lost();
         }
         self.turn().await;
@@ -81,7 +81,7 @@ impl Grpc {
             Poll::Pending => false,
             Poll::Ready(Ok(Some(bytes))) => {
                 // No request is in flight. The next answer begins with these bytes, and fails because of them.
-                self.ahead = Some(Ok(Piece { bytes, stamp: self.channel.line().marks().newest() }));
+                self.ahead = Some(Ok(Piece { bytes, stamp: self.channel.socket().stamps().newest() }));
                 false
             }
             Poll::Ready(_) => true,
@@ -98,7 +98,7 @@ impl Grpc {
     }
 
     fn lost(&self) -> State {
-        if self.channel.mourn() { State::Lost } else { State::KnownLost }
+        if self.channel.mark_lost() { State::Lost } else { State::KnownLost }
     }
 
     /// Sends a request and waits for the beginning of its answer: the headers, on a stream its first message.
@@ -115,7 +115,7 @@ impl Grpc {
 
     async fn begin(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
         self.first_byte = None;
-        self.line().clone().expect(&self.sending);
+        self.socket().clone().expect(&self.sending);
         match &mut self.call {
             Some(call) => call.unsent = outgoing.body,
             None => self.call = Some(self.open(outgoing).await?),
@@ -152,7 +152,7 @@ impl Grpc {
             let piece = if self.channel.is_shared() { call.poll_piece(cx) } else { call.poll_piece(&mut quiet()) };
             match ready!(piece) {
                 Ok(bytes) => {
-                    let stamp = self.channel.line().marks().newest();
+                    let stamp = self.channel.socket().stamps().newest();
                     self.ahead = bytes.map(|bytes| Ok(Piece { bytes, stamp }));
                 }
                 // The whole of an answer.
@@ -160,7 +160,7 @@ impl Grpc {
                 Err(why) => return Poll::Ready(Err(why)),
             }
         }
-        self.first_byte = Some(self.channel.line().marks().newest().at);
+        self.first_byte = Some(self.channel.socket().stamps().newest().at);
         let Reply::Begun { status, headers, .. } = &call.answer else { return Poll::Ready(Err(no_call())) };
         Poll::Ready(Ok(Answer { status: *status, headers: headers.clone(), ends_connection: false }))
     }
@@ -173,7 +173,7 @@ impl Grpc {
         if let Some(ahead) = self.ahead.take() {
             return Poll::Ready(ahead.map(BodyStep::Piece));
         }
-        let Some(call) = &mut self.call else { return Poll::Ready(Ok(BodyStep::End(self.line().marks().newest()))) };
+        let Some(call) = &mut self.call else { return Poll::Ready(Ok(BodyStep::End(self.socket().stamps().newest()))) };
         let piece = if self.channel.is_shared() {
             call.push(&self.sending, cx);
             ready!(call.poll_piece(cx))
@@ -190,7 +190,7 @@ impl Grpc {
         if !matches!(piece, Ok(Some(_))) {
             self.call = None;
         }
-        let stamp = self.line().marks().newest();
+        let stamp = self.socket().stamps().newest();
         Poll::Ready(match piece {
             Ok(bytes) => Ok(BodyStep::new(bytes, stamp)),
             Err(why) => Err(self.explained(why)),
@@ -207,7 +207,7 @@ impl Grpc {
 
     /// Resets the call under way. Whether the channel lives.
     pub async fn abandon(&mut self) -> bool {
-        self.line().clone().forget(&self.sending);
+        self.socket().clone().forget(&self.sending);
         (self.call, self.ahead) = (None, None);
         self.turn().await;
         !self.channel.has_ended()

@@ -1,7 +1,7 @@
 //! One HTTP/1.1 connection, driven by the task that uses it: hyper's connection future is polled here and not spawned, so
 //! that a chunk reaches its reader without a second wake-up, and so that the newest read is the one a chunk came in.
 
-use super::line::{Line, Transport};
+use super::socket::{StampedSocket, Transport};
 use super::{Answer, BodyStep};
 use crate::failure;
 use crate::request::Outgoing;
@@ -18,42 +18,42 @@ use std::task::{Context, Poll, ready};
 use streamgauge_core::record::{Failure, Stage};
 use streamgauge_net::Idle;
 
-/// One HTTP/1.1 connection and the future that moves it.
+/// One HTTP/1.1 connection and the future that drives it.
 pub struct Http1 {
     sender: http1::SendRequest<Full<Bytes>>,
-    /// Gone once hyper has ended the connection.
-    motor: Option<Box<http1::Connection<TokioIo<Transport>, Full<Bytes>>>>,
-    /// Of the answer under way.
+    /// `None` when hyper has ended the connection.
+    driver: Option<Box<http1::Connection<TokioIo<Transport>, Full<Bytes>>>>,
+    /// The body of the answer in progress.
     body: Option<Incoming>,
-    line: Rc<Line>,
+    socket: Rc<StampedSocket>,
 }
 
 impl Http1 {
     /// Speaks HTTP/1.1 over an open transport.
     ///
     /// # Errors
-    /// hyper's.
+    /// When hyper cannot use the transport.
     pub async fn new(transport: Transport) -> Result<Http1, Failure> {
-        let line = transport.line().clone();
-        let hands = http1::handshake(TokioIo::new(transport)).await;
-        let (sender, motor) = hands.map_err(|error| failure::from_hyper(Stage::Connect, &error))?;
-        Ok(Http1 { sender, motor: Some(Box::new(motor)), body: None, line })
+        let socket = transport.socket().clone();
+        let handshake = http1::handshake(TokioIo::new(transport)).await;
+        let (sender, driver) = handshake.map_err(|error| failure::from_hyper(Stage::Connect, &error))?;
+        Ok(Http1 { sender, driver: Some(Box::new(driver)), body: None, socket })
     }
 
-    pub fn line(&self) -> &Rc<Line> {
-        &self.line
+    pub fn socket(&self) -> &Rc<StampedSocket> {
+        &self.socket
     }
 
-    /// Whether the next request can go out on it. Looks at the socket itself, so that a connection which the server closed
-    /// while it was idle is found out before anything is written.
+    /// Whether the next request can be sent on the connection. The socket itself is checked, so that a connection that the server closed
+    /// while it was idle is noticed before anything is written.
     pub async fn is_usable(&mut self) -> bool {
-        match self.line.idle() {
+        match self.socket.idle() {
             Idle::Closed => return false,
-            // TLS sends session tickets unasked, and says goodbye before it closes: hyper must read them to know.
+            // TLS sends session tickets without being asked, and an alert before it closes. hyper must read them.
             Idle::Pending | Idle::Quiet => {}
         }
         self.turn().await;
-        self.motor.is_some() && self.sender.is_ready()
+        self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -61,11 +61,11 @@ impl Http1 {
     /// # Errors
     /// At the stage of sending or of the first byte.
     pub async fn answer(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
-        self.line.marks().arm();
+        self.socket.stamps().arm();
         self.body = None;
         let answer = self.sender.send_request(outgoing.whole());
         let answer = self.drive(answer).await.map_err(|error| {
-            let written = self.line.marks().written().is_some();
+            let written = self.socket.stamps().written().is_some();
             failure::from_hyper(if written { Stage::FirstByte } else { Stage::Send }, &error)
         })?;
         let ends_connection = is_last(&answer);
@@ -79,8 +79,8 @@ impl Http1 {
     /// # Errors
     /// When the connection fails, or the body is not what its framing promises.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyStep, Failure>> {
-        self.poll_motor(cx);
-        let stamp = self.line.marks().newest();
+        self.poll_connection(cx);
+        let stamp = self.socket.stamps().newest();
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(BodyStep::End(stamp))) };
         loop {
             let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
@@ -95,44 +95,44 @@ impl Http1 {
         Poll::Ready(Ok(BodyStep::End(stamp)))
     }
 
-    /// Ends it in order: over TLS with its goodbye, then the end of the stream. It waits for nobody; what cannot be
-    /// said at once is left to the kernel.
+    /// Closes the connection in order: over TLS with its closing alert, then the end of the stream. It does not wait; what cannot be
+    /// written at once is left to the kernel.
     pub async fn close(self) {
-        let Http1 { sender, motor, .. } = self;
+        let Http1 { sender, driver, .. } = self;
         // hyper closes a connection that can get no more requests.
         drop(sender);
-        if let Some(mut motor) = motor {
+        if let Some(mut driver) = driver {
             poll_fn(|cx| {
-                let _ = Pin::new(&mut *motor).poll(cx);
+                let _ = Pin::new(&mut *driver).poll(cx);
                 Poll::Ready(())
             })
             .await;
         }
     }
 
-    /// Lets the connection do whatever it can without waiting. The first time it makes its buffers.
+    /// Drives the connection as far as possible without waiting. The first time this allocates its buffers.
     pub async fn turn(&mut self) {
         poll_fn(|cx| {
-            self.poll_motor(cx);
+            self.poll_connection(cx);
             Poll::Ready(())
         })
         .await
     }
 
-    /// Moves the connection until `work` is done.
+    /// Drives the connection until `work` is done.
     async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {
-            self.poll_motor(cx);
+            self.poll_connection(cx);
             work.as_mut().poll(cx)
         })
         .await
     }
 
-    fn poll_motor(&mut self, cx: &mut Context<'_>) {
-        // How the connection ended, whoever waits for an answer learns through it.
-        if self.motor.as_mut().is_some_and(|motor| Pin::new(&mut **motor).poll(cx).is_ready()) {
-            self.motor = None;
+    fn poll_connection(&mut self, cx: &mut Context<'_>) {
+        // Why the connection ended is reported by the answer that is waited for.
+        if self.driver.as_mut().is_some_and(|driver| Pin::new(&mut **driver).poll(cx).is_ready()) {
+            self.driver = None;
         }
     }
 }

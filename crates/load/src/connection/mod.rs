@@ -1,14 +1,14 @@
-//! A connection to a server: HTTP/1.1, or a channel for gRPC. What differs between them stays below here.
+//! A connection to a server: HTTP/1.1, or a channel for gRPC. Nothing above this module depends on which of them it is.
 
 mod channel;
 mod grpc;
 mod http1;
-mod line;
+mod socket;
 
 pub use channel::{Channel, Channels, Rule};
 pub use grpc::Grpc;
 pub use http1::Http1;
-pub use line::{Acks, Line, Noted, Sending, Transport};
+pub use socket::{Acks, Sending, StampedSocket, StampingIo, Transport};
 
 use crate::request::Outgoing;
 use bytes::Bytes;
@@ -95,32 +95,32 @@ impl BodyStep {
     }
 }
 
-/// What may be done with a connection that has served before.
+/// The state of a connection that has served a request before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Whatever one likes.
+    /// It can be used.
     Usable,
-    /// The same, but what its requests were sent over (a gRPC stream) was ended by the server and is made anew.
+    /// It can be used, but the server ended the gRPC stream of its requests, so that a new one is opened.
     Renewed,
-    /// Nothing, and whoever shares it has not noticed yet.
+    /// It is lost, and no other slot that shares it has noticed that yet.
     Lost,
-    /// Nothing, as is known.
+    /// It is lost, and another slot has noticed that before.
     KnownLost,
 }
 
-/// When the exchange under way was written, to be looked at while the connection is at work.
+/// When the request in progress was written. It can be read while the connection is in use.
 pub enum Written {
-    /// Of HTTP/1.1.
-    Line(Rc<Line>),
-    /// Of HTTP/2.
+    /// For HTTP/1.1.
+    Socket(Rc<StampedSocket>),
+    /// For HTTP/2.
     Sending(Rc<Sending>),
 }
 
 impl Written {
-    /// When the kernel had the whole request; none before.
+    /// The time at which the kernel had the whole request; `None` before that.
     pub fn at(&self) -> Option<Nanos> {
         match self {
-            Written::Line(line) => line.marks().written(),
+            Written::Socket(socket) => socket.stamps().written(),
             Written::Sending(sending) => sending.written(),
         }
     }
@@ -150,46 +150,46 @@ impl From<Grpc> for Connection {
 }
 
 impl Connection {
-    fn line(&self) -> &Rc<Line> {
+    fn socket(&self) -> &Rc<StampedSocket> {
         match &self.inside {
-            Inside::Http1(http1) => http1.line(),
-            Inside::Grpc(grpc) => grpc.line(),
+            Inside::Http1(http1) => http1.socket(),
+            Inside::Grpc(grpc) => grpc.socket(),
         }
     }
 
-    /// What the kernel is told about acknowledgements after each request that follows.
+    /// Sets how the kernel acknowledges what arrives after each request from now on.
     pub fn set_acks(&self, acks: Acks) {
-        self.line().set_acks(acks);
+        self.socket().set_acks(acks);
     }
 
-    /// A look at when the request is written. It keeps the socket open as long as it lives.
+    /// Tells when the request has been written. It keeps the socket open as long as it exists.
     pub fn written(&self) -> Written {
         match &self.inside {
-            Inside::Http1(http1) => Written::Line(http1.line().clone()),
+            Inside::Http1(http1) => Written::Socket(http1.socket().clone()),
             Inside::Grpc(grpc) => Written::Sending(grpc.sending().clone()),
         }
     }
 
-    /// Just before the request's first byte was handed to the kernel.
+    /// The time just before the first byte of the request was handed to the kernel.
     pub fn sent(&self) -> Option<Nanos> {
         match &self.inside {
-            Inside::Http1(http1) => http1.line().marks().sent(),
+            Inside::Http1(http1) => http1.socket().stamps().sent(),
             Inside::Grpc(grpc) => grpc.sending().sent(),
         }
     }
 
-    /// When the kernel had all of the request.
+    /// The time at which the kernel had all of the request.
     pub fn written_at(&self) -> Option<Nanos> {
         match &self.inside {
-            Inside::Http1(http1) => http1.line().marks().written(),
+            Inside::Http1(http1) => http1.socket().stamps().written(),
             Inside::Grpc(grpc) => grpc.sending().written(),
         }
     }
 
-    /// Receive stamp of the answer's first byte.
+    /// The receive stamp of the first byte of the answer.
     pub fn first_byte(&self) -> Option<Nanos> {
         match &self.inside {
-            Inside::Http1(http1) => http1.line().marks().first_byte(),
+            Inside::Http1(http1) => http1.socket().stamps().first_byte(),
             Inside::Grpc(grpc) => grpc.first_byte(),
         }
     }
@@ -199,7 +199,7 @@ impl Connection {
         self.served > 0
     }
 
-    /// Whether the next answer ends where it says so itself and not where its body does.
+    /// Whether answers end where they say so themselves, because one body holds several.
     pub fn goes_on(&self) -> bool {
         match &self.inside {
             Inside::Http1(_) => false,
@@ -207,17 +207,17 @@ impl Connection {
         }
     }
 
-    /// About a round trip to the server.
+    /// The approximate round-trip time to the server.
     pub fn round_trip(&self) -> Nanos {
-        self.line().round_trip()
+        self.socket().round_trip()
     }
 
     /// Whether reads carry the kernel's stamps.
     pub fn kernel_stamps(&self) -> bool {
-        self.line().kernel_stamps()
+        self.socket().kernel_stamps()
     }
 
-    /// Whether the next request can go out on it.
+    /// Whether the next request can be sent on it.
     pub async fn state(&mut self) -> State {
         match &mut self.inside {
             Inside::Http1(http1) => {
@@ -257,12 +257,12 @@ impl Connection {
         }
     }
 
-    /// Notes that an exchange has ended well.
+    /// Counts an exchange that has ended as it should.
     pub fn finish(&mut self) {
         self.served += 1;
     }
 
-    /// Gives the exchange under way up. Whether the connection outlives that.
+    /// Gives up the exchange in progress. Returns whether the connection can still be used.
     pub async fn abandon(&mut self) -> bool {
         match &mut self.inside {
             Inside::Http1(_) => false,
@@ -279,7 +279,7 @@ impl Connection {
         }
     }
 
-    /// Ends it in order, as far as that needs no waiting; of a shared one only this part.
+    /// Closes the connection in order, as far as that needs no waiting. A shared connection stays open for the other slots.
     pub async fn close(self) {
         match self.inside {
             Inside::Http1(http1) => http1.close().await,
@@ -287,7 +287,7 @@ impl Connection {
         }
     }
 
-    /// Lets the connection do whatever it can without waiting. The first time it makes its buffers.
+    /// Drives the connection as far as possible without waiting. The first time this allocates its buffers.
     pub async fn turn(&mut self) {
         match &mut self.inside {
             Inside::Http1(http1) => http1.turn().await,

@@ -7,7 +7,7 @@
 
 use super::ticket::Ticket;
 use super::waits::Waits;
-use crate::phase::{Limits, Part};
+use crate::phase::{Limits, PhaseState};
 use crate::tasks;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -25,7 +25,7 @@ enum Turn {
     /// The slot with this number, which does not know yet.
     Given(u32),
     /// A slot that waits.
-    Held,
+    Permits,
 }
 
 /// One phase of an open loop in one load thread.
@@ -66,7 +66,7 @@ impl Pacer {
     pub async fn ticket<'a>(
         &self,
         slot: u32,
-        part: &'a Part,
+        part: &'a PhaseState,
         grow: impl FnOnce() -> Option<u32>,
     ) -> io::Result<Option<Ticket<'a>>> {
         if !self.take_turn(slot).await {
@@ -77,7 +77,7 @@ impl Pacer {
             return Ok(self.finish());
         }
         // Asked for by whoever has the turn: places go to requests in the order in which they are due.
-        let Some(held) = self.waits.places(part).await else { return Ok(self.finish()) };
+        let Some(held) = self.waits.permits(part).await else { return Ok(self.finish()) };
         // A place may be free because another thread has cut off the request that had it.
         if self.waits.is_over() || part.is_cut(self.waits.clock.now()) {
             return Ok(self.finish());
@@ -114,7 +114,7 @@ impl Pacer {
             }
             let turn = self.turn.get();
             if turn == Turn::Free || turn == Turn::Given(slot) {
-                self.turn.set(Turn::Held);
+                self.turn.set(Turn::Permits);
                 return Poll::Ready(true);
             }
             if !std::mem::replace(&mut waits, true) {

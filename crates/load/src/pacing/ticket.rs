@@ -1,4 +1,4 @@
-//! A request that may be sent now, with the places that it holds.
+//! A request that may be sent now, with the permits that it holds.
 
 use crate::conversations::NextTurn;
 use crate::job::Prepared;
@@ -49,7 +49,7 @@ impl<'a> Ticket<'a> {
     }
 
     /// This request with the places that it got.
-    pub fn with(self, held: Held<'a>) -> Ticket<'a> {
+    pub fn with(self, held: Permits<'a>) -> Ticket<'a> {
         Ticket { waited: held.waited, _cap: held.cap, prefill: Cell::new(held.prefill), ..self }
     }
 
@@ -70,7 +70,7 @@ impl<'a> Ticket<'a> {
 
     /// The next turn of a conversation, taken up at `issued`. `due` is when it was due where the load has a schedule; `paused` says whether
     /// its slot stood still until then.
-    pub fn follow_up(next: NextTurn, due: Option<Nanos>, issued: Nanos, paused: bool, held: Held<'a>) -> Ticket<'a> {
+    pub fn follow_up(next: NextTurn, due: Option<Nanos>, issued: Nanos, paused: bool, held: Permits<'a>) -> Ticket<'a> {
         let ticket = Ticket::free(next.seq, due, issued).with(held);
         let waited = ticket.waited || paused;
         Ticket { conversation: Some(next.turn), made: Some(next.input), waited, ..ticket }
@@ -87,9 +87,9 @@ impl<'a> Ticket<'a> {
     }
 }
 
-/// The places of one request.
+/// The permits of one request.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
+pub(crate) struct Permits<'a> {
     pub cap: Option<SemaphorePermit<'a>>,
     pub prefill: Option<SemaphorePermit<'a>>,
     pub waited: bool,

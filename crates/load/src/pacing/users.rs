@@ -2,7 +2,7 @@
 
 use super::ticket::Ticket;
 use super::waits::Waits;
-use crate::phase::{Limits, Part};
+use crate::phase::{Limits, PhaseState};
 use std::io;
 use streamgauge_core::arrival::Rate;
 use streamgauge_core::clock::{Clock, Nanos};
@@ -29,12 +29,12 @@ impl User {
     ///
     /// # Errors
     /// The timer's.
-    pub async fn ticket<'a>(&mut self, part: &'a Part, waits: &Waits) -> io::Result<Option<Ticket<'a>>> {
+    pub async fn ticket<'a>(&mut self, part: &'a PhaseState, waits: &Waits) -> io::Result<Option<Ticket<'a>>> {
         let Some(due) = self.peek() else { return Ok(None) };
         if waits.is_over() || !waits.until(due.at).await? {
             return Ok(None);
         }
-        let Some(held) = waits.places(part).await else { return Ok(None) };
+        let Some(held) = waits.permits(part).await else { return Ok(None) };
         if waits.is_over() || part.is_cut(waits.clock.now()) {
             return Ok(None);
         }

@@ -1,8 +1,8 @@
-//! What a request waits for before it is sent: its time, its places. Each wait ends with the phase.
+//! What a request waits for before it is sent: its due time and its permits. Each wait ends when the phase ends.
 
-use super::ticket::Held;
+use super::ticket::Permits;
 use crate::control::{Control, LocalEnd};
-use crate::phase::{Part, SharedPlaces};
+use crate::phase::{PhaseState, SharedPlaces};
 use crate::tasks;
 use std::io;
 use std::rc::Rc;
@@ -10,8 +10,8 @@ use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_net::Timer;
 use tokio::sync::SemaphorePermit;
 
-/// How long before a request is due its slot wakes up. A processor that was idle takes some tens of microseconds to come back, and
-/// none if it was busy, so without this the gaps between requests would differ by as much.
+/// How long before a request is due its slot wakes up. An idle processor takes some tens of microseconds to wake up and a busy one takes
+/// none, so without this the gaps between requests would vary by as much.
 const WAKE_UP: Nanos = Nanos(50_000);
 
 /// How the slots of one load thread wait in one phase.
@@ -31,13 +31,13 @@ impl Waits {
         Waits { phase, ..self.clone() }
     }
 
-    /// Whether nothing more is issued in the phase. A drain is kept to from its moment on, before this thread's tasks have been
-    /// told of it.
+    /// Whether no more requests are issued in the phase. This is true as soon as a drain begins, before the tasks of this thread have been
+    /// notified of it.
     pub fn is_over(&self) -> bool {
         self.control.is_draining() || self.is_cut()
     }
 
-    /// Whether what is in flight in the phase is cut off.
+    /// Whether requests in flight in the phase are cut off.
     pub fn is_cut(&self) -> bool {
         self.end.is_cut(self.phase)
     }
@@ -47,7 +47,7 @@ impl Waits {
         self.end.unless_over(self.phase, work).await
     }
 
-    /// When the phase's end came, where something but the plan's own limits ended it; otherwise now.
+    /// When the phase ended, if something other than the plan's own limits ended it; otherwise now.
     pub fn over(&self) -> Nanos {
         self.end.drained().unwrap_or_else(|| self.clock.now())
     }
@@ -60,23 +60,23 @@ impl Waits {
         self.unless_over(self.punctually(at)).await.map_or(Ok(false), |slept| slept.map(|()| true))
     }
 
-    /// Sleeps until shortly before `at`, and looks at the clock from then on, between which the thread's other tasks go on.
+    /// Sleeps until shortly before `at` and then checks the clock repeatedly, while the other tasks of the thread go on.
     async fn punctually(&self, at: Nanos) -> io::Result<()> {
         self.timer.sleep_until(at - WAKE_UP).await?;
         tasks::look_until(self.clock, at).await;
         Ok(())
     }
 
-    /// Waits for the places that a request of `part` needs; none when the phase is over before.
-    pub async fn places<'a>(&self, part: &'a Part) -> Option<Held<'a>> {
+    /// Waits for the permits that a request of `part` needs; `None` if the phase ends first.
+    pub async fn permits<'a>(&self, part: &'a PhaseState) -> Option<Permits<'a>> {
         let mut waited = false;
-        // The one that bounds what is in flight first: whoever has it needs nothing but the other, and gets it in turn.
-        let cap = self.place(part.cap.as_ref(), &mut waited).await?;
-        let prefill = self.place(part.prefill.as_deref(), &mut waited).await?;
-        Some(Held { cap, prefill, waited })
+        // The cap comes first: a request that has passed it waits only for the other permit, and gets it in its turn.
+        let cap = self.permit(part.cap.as_ref(), &mut waited).await?;
+        let prefill = self.permit(part.prefill.as_deref(), &mut waited).await?;
+        Some(Permits { cap, prefill, waited })
     }
 
-    async fn place<'a>(
+    async fn permit<'a>(
         &self,
         places: Option<&'a SharedPlaces>,
         waited: &mut bool,

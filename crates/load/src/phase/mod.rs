@@ -23,7 +23,7 @@ pub(crate) use sequences::Sequences;
 const LEAD: Nanos = Nanos::from_millis(5);
 
 /// One phase of a run.
-pub(crate) struct Part {
+pub(crate) struct PhaseState {
     pub plan: PhasePlan,
     pub tickets: Tickets,
     /// Places under an open loop's cap.
@@ -38,12 +38,12 @@ pub(crate) struct Part {
     handed_over: Option<Notify>,
 }
 
-impl Part {
+impl PhaseState {
     /// The phases of a job, in their order.
-    pub fn all(job: &Job) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
+    pub fn all(job: &Job) -> Vec<PhaseState> {
+        let mut parts: Vec<PhaseState> = Vec::new();
         for plan in job.plan.phases() {
-            let mut part = Part::new(job, plan);
+            let mut part = PhaseState::new(job, plan);
             if let Some(before) = parts.last().filter(|_| job.plan.hands_over()) {
                 part.handed_over = Some(Notify::new());
                 // A request that has no first output yet counts for both.
@@ -54,7 +54,7 @@ impl Part {
         parts
     }
 
-    fn new(job: &Job, plan: PhasePlan) -> Part {
+    fn new(job: &Job, plan: PhasePlan) -> PhaseState {
         let cap = match plan.load {
             Load::Open { cap, .. } => cap,
             Load::Concurrency(_) | Load::Growing(_) | Load::Users { .. } => None,
@@ -63,7 +63,7 @@ impl Part {
             Load::Growing(growth) => Some(SharedGrowth::new(growth)),
             Load::Concurrency(_) | Load::Open { .. } | Load::Users { .. } => None,
         };
-        Part {
+        PhaseState {
             tickets: Tickets::new(plan.requests.map(|requests| job.begun_by(requests)), plan.duration),
             cap: cap.map(SharedPlaces::new),
             prefill: plan.prefill.map(|places| Arc::new(SharedPlaces::new(places))),

@@ -18,7 +18,7 @@ impl SharedPlaces {
     /// All places, or with a ramp none before [`SharedPlaces::open`].
     pub fn new(places: Places) -> SharedPlaces {
         let opened = if places.ramp.is_some() { 0 } else { places.most };
-        // More permits than that it does not have, and nobody has so many descriptors.
+        // A semaphore has no more permits than that, and no process has so many descriptors.
         let permits = (opened as usize).min(Semaphore::MAX_PERMITS);
         SharedPlaces { places, free: Semaphore::new(permits), opened: AtomicU32::new(opened) }
     }
@@ -49,7 +49,7 @@ impl SharedPlaces {
 
     /// A place, given back when it is dropped.
     pub async fn take(&self) -> Option<SemaphorePermit<'_>> {
-        // Nobody closes them.
+        // The semaphore is never closed, so `acquire` cannot fail.
         self.free.acquire().await.ok()
     }
 }

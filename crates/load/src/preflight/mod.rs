@@ -187,7 +187,7 @@ struct Spread(BTreeMap<SocketAddr, Share>);
 struct Share {
     /// Connections for each stream.
     of_streams: f64,
-    /// Part of the requests.
+    /// The part of the requests that goes there.
     of_requests: f64,
 }
 

@@ -46,7 +46,7 @@ pub fn delayed_acks(job: &Arc<Job>, probe: &Record) -> Result<Option<DelayedAcks
     while pairs.len() < PAIRS && strays <= STRAYS {
         let pair = match late.take() {
             Some(late) => Some(late),
-            None => to_first_event(&trial(job, Acks::Held)?).filter(may_be_held),
+            None => to_first_event(&trial(job, Acks::Delayed)?).filter(may_be_held),
         };
         let pair = match pair {
             Some(late) => to_first_event(&trial(job, Acks::AtOnce)?).map(|at_once| Pair { late, at_once }),

@@ -78,7 +78,7 @@ pub fn probe(job: Arc<Job>, control: &Control, mut on_wait: impl FnMut(Waiting))
         if !is_counted {
             slot.stop_at_first_output();
         }
-        slot.set_acks(Acks::Held);
+        slot.set_acks(Acks::Delayed);
         let finished = {
             let mut request = pin!(slot.request(&ticket, Phase::Warmup));
             let mut over = pin!(control.nearer(End::Open));

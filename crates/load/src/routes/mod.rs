@@ -3,7 +3,7 @@
 mod addresses;
 mod tls;
 
-use crate::connection::{Channel, Channels, Connection, Grpc, Http1, Noted, Rule, Transport};
+use crate::connection::{Channel, Channels, Connection, Grpc, Http1, Rule, StampingIo, Transport};
 use crate::failure;
 use addresses::Addresses;
 use rustls::ClientConfig;
@@ -166,7 +166,7 @@ impl Route {
             self.addresses.connect(clock).await.map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let stream =
             StampedStream::new(tcp, clock, self.stamps).map_err(|error| failure::from_io(Stage::Connect, &error))?;
-        let noted = Noted::new(stream, clock.now() - begun);
+        let noted = StampingIo::new(stream, clock.now() - begun);
         Ok(match &self.tls {
             None => Transport::Plain(noted),
             Some((connector, name)) => {

@@ -1,5 +1,5 @@
-//! Connections whose answers were complete before their bodies ended: they are read to the end of the body beside the load, and
-//! then serve again.
+//! Connections whose answers were complete before their bodies ended. They are read to the end of the body beside the load, and can then be
+//! used again.
 
 use crate::connection::{BodyStep, Connection, State};
 use crate::preflight::descriptors::{Budget, Taken};
@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 
-/// How long a body may go on after its answer was complete before the connection is closed. Servers that end bodies late do so
-/// within seconds, and a connection that does not end is of no more use.
+/// How long a body may go on after its answer was complete. Servers that end bodies late do so within seconds; after this time the connection
+/// is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections of one load thread that are read beside the load at once. Each takes descriptors that no slot uses, if there are any.
 const MOST_AT_ONCE: usize = 256;
 
-/// Bytes behind a complete answer that are read at most: nothing that a server has left to say is so long.
+/// How many bytes behind a complete answer are read at most. What servers send there is far shorter.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// What the slots of one load thread have let go of.
+/// The connections that the slots of one load thread have handed over.
 #[derive(Default)]
 pub(crate) struct Drains {
     at_work: Cell<usize>,
@@ -45,8 +45,8 @@ impl Drains {
         Drains { budget, ..Drains::default() }
     }
 
-    /// Reads what is left of the body on `connection`, to server number `target`, in a task of this thread. A connection that
-    /// `serves_again` is there for whoever needs one next; any other is closed.
+    /// Reads the rest of the body on `connection`, to server number `target`, in a task of this thread. If it `serves_again`, the connection
+    /// is kept for the next slot that needs one; otherwise it is closed.
     pub fn take(self: &Rc<Drains>, target: usize, mut connection: Connection, serves_again: bool) {
         let descriptors = if self.at_work.get() < MOST_AT_ONCE { self.budget.take() } else { None };
         let Some(descriptors) = descriptors else { return self.abandon() };
@@ -60,14 +60,14 @@ impl Drains {
                     drains.spare.borrow_mut().push(Spare { target, connection, _descriptors: descriptors });
                 }
                 Ok(Ok(())) => connection.close().await,
-                // Closed by the server, without the last piece of its body.
+                // The server closed the connection without the last piece of the body.
                 Ok(Err(failure)) if failure.class != FailureClass::Malformed => {}
                 Ok(Err(_)) | Err(_) => drains.abandon(),
             }
         });
     }
 
-    /// A connection to server number `target` that can serve again, if there is one.
+    /// A kept connection to server number `target` that can be used, if there is one.
     pub async fn spare(&self, target: usize) -> Option<Connection> {
         loop {
             let newest = self.spare.borrow().iter().rposition(|spare| spare.target == target)?;
@@ -88,10 +88,10 @@ impl Drains {
     }
 }
 
-/// Reads the body under way to its end.
+/// Reads the body in progress to its end.
 ///
 /// # Errors
-/// The body's, and when it is too long to be the rest of one.
+/// When the body fails, or is too long to be the rest of an answer.
 pub(crate) async fn rest_of_body(connection: &mut Connection) -> Result<(), Failure> {
     let mut bytes = 0;
     while let BodyStep::Piece(piece) = connection.piece().await? {

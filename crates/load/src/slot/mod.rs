@@ -28,9 +28,8 @@ impl Tally {
     }
 }
 
-/// What a slot's first request allocates besides its connection's buffers, about. The memory is taken from the system before load,
-/// and given back to the allocator as the slot begins: the first events of many streams come together, and each would have
-/// to wait until the heap has grown for all before it.
+/// About what the first request of a slot allocates besides the buffers of its connection. The memory is allocated before load and freed when
+/// the slot begins. Otherwise the first events of many streams, which arrive together, would have to wait for the heap to grow.
 const FIRST_REQUEST: usize = 4 * 1024;
 
 /// A connection to each server, and at most one request on one of them.
@@ -66,7 +65,7 @@ pub(crate) struct Tally {
     pub drains: Rc<Drains>,
 }
 
-/// What is left of a request that was due and that no slot had taken up when the run ended: nothing but its due time.
+/// The record of a request that was due and that no slot had taken up when the run ended. It has only a due time.
 pub(crate) fn never_sent(job: &Job, thread: u16, ticket: &Ticket<'_>, phase: Phase) -> Finished {
     let mut request = InFlight::new(job, ticket, phase);
     request.record().thread = thread;
@@ -87,7 +86,7 @@ impl Slot {
         let connections = (0..job.routes.len()).map(|_| None).collect();
         let acks = match job.plan.transport.acknowledge {
             Acknowledge::AtOnce => Acks::AtOnce,
-            Acknowledge::Delayed => Acks::Untold,
+            Acknowledge::Delayed => Acks::SystemDefault,
         };
         Slot {
             job,
@@ -111,7 +110,7 @@ impl Slot {
         self.first_output_is_enough = true;
     }
 
-    /// What the kernel is told about acknowledgements on connections that are opened from now on.
+    /// Sets how the kernel acknowledges what arrives on connections that are opened from now on.
     pub fn set_acks(&mut self, acks: Acks) {
         self.acks = acks;
     }
@@ -121,15 +120,15 @@ impl Slot {
         self.location.take()
     }
 
-    /// Phase number `phase` of the run begins for this slot. What lay before it is no turnaround, unless the slot goes on from
-    /// the phase before without a pause.
+    /// Begins phase number `phase` of the run. The time before it is no turnaround, unless the slot continues from the previous phase
+    /// without a pause.
     pub fn begin_phase(&mut self, phase: usize, goes_on: bool) {
         self.watchdog.begin_phase(phase);
         self.spare = Vec::new();
         self.previous_end = self.previous_end.filter(|_| goes_on);
     }
 
-    /// Opens the connections before load. Where that fails, the first request will try again and say why.
+    /// Opens the connections before load. If that fails, the first request tries again and its record says why.
     pub async fn open_ahead(&mut self) {
         for target in 0..self.connections.len() {
             self.watchdog.start(self.job.clock.now());
@@ -138,7 +137,7 @@ impl Slot {
                 connection.turn().await;
             }
         }
-        // Not zeros, which the system would promise and not give.
+        // Non-zero, so that the kernel commits the pages now.
         self.spare = vec![1; FIRST_REQUEST];
     }
 
@@ -173,7 +172,7 @@ impl Slot {
         let record = request.record();
         // In an open loop the time between two requests of a slot is the schedule's.
         let previous_end = self.previous_end.filter(|_| record.connect.is_none() && record.due.is_none());
-        // What it waited for a place is the plan's pause, and ends where it was issued.
+        // A wait for a permit is a pause of the plan, which ends when the request is issued.
         let previous_end = previous_end.map(|end| if ticket.waited { end.max(record.issued) } else { end });
         record.turnaround = previous_end.zip(record.sent).map(|(end, sent)| sent - end);
         let finished = request.finish(outcome, job.clock.now());
@@ -181,8 +180,8 @@ impl Slot {
         finished
     }
 
-    /// Tries on the kept connection, and once more on a new one if the server was closing it as the request left. Latencies count from
-    /// the first write of both.
+    /// Sends the request on the kept connection, and once more on a new one if the server was closing the kept one at that moment. Latencies
+    /// count from the first write of both.
     async fn attempts(&mut self, input: &Prepared, request: &mut InFlight<'_>) -> Outcome {
         loop {
             let kept = match self.usable_connection(request).await {
@@ -193,7 +192,7 @@ impl Slot {
                 Ok(()) => return Outcome::Ok,
                 Err(Ended::Failed(failure)) if kept && request.is_unanswered() && self.fits_race(&failure, request) => {
                     match request.record().sent {
-                        // It died before anything was written: the same as if we had seen it idle.
+                        // The connection was lost before anything was written, as if it had been found closed while idle.
                         None => self.tally.replaced.update(|n| n + 1),
                         Some(_) => request.record().retries += 1,
                     }
@@ -208,7 +207,7 @@ impl Slot {
         failure::may_be_sent_again(failure, request.transcript.record().written, self.job.clock.now(), race)
     }
 
-    /// Makes sure that there is a connection; whether it has served before.
+    /// Makes sure that there is a connection. Returns whether it has served a request before.
     async fn usable_connection(&mut self, request: &mut InFlight<'_>) -> Result<bool, Ended> {
         let target = request.target();
         if let Some(connection) = &mut self.connections[target] {

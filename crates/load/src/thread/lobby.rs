@@ -40,7 +40,7 @@ impl Lobby {
         self.expected.get()
     }
 
-    /// Held by a slot until it ends, however it ends.
+    /// Permits by a slot until it ends, however it ends.
     pub fn presence(&self) -> Presence<'_> {
         Presence(self)
     }

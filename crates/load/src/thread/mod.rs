@@ -2,24 +2,28 @@
 //! phases' tickets and places, and nothing else.
 
 mod lobby;
+mod outbox;
+mod source;
 
 use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
-use crate::conversations::{Dialogue, NextTurn};
+use crate::conversations::Dialogue;
 use crate::job::{Batch, Finished, Job};
-use crate::pacing::{Pacer, Ticket, User, Waits};
-use crate::phase::{GrowthPlace, Part, Sequences, SharedPlaces};
+use crate::pacing::{Pacer, Ticket, Waits};
+use crate::phase::{PhaseState, Sequences, SharedPlaces};
 use crate::preflight::descriptors::Budget;
 use crate::slot::{Slot, Tally, never_sent};
 use crate::tasks::{self, Tasks};
 use lobby::Lobby;
-use std::cell::{Cell, RefCell};
+use outbox::Outbox;
+use source::Source;
+use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
@@ -30,18 +34,6 @@ use streamgauge_net::Timer;
 use tokio::sync::Barrier;
 use tokio::task::LocalSet;
 
-/// Records that leave a thread together at most: one wake-up of the receiver for so many.
-const BATCH: usize = 64;
-/// So many output events fill a batch too: their times are nearly all of the memory that records take on their way, and the channel is
-/// bounded in batches.
-const BATCH_EVENTS: usize = 8_192;
-/// Fewer that leave together where they have gathered slowly. Where the receiver shares this thread's processor it takes it for
-/// as long as it works on them, some 15 µs for a reply of 32 tokens, and what is due meanwhile waits.
-const SMALL_BATCH: usize = 8;
-/// What counts as slowly: batches that leave more often than this would cost more in wake-ups than they save in waits.
-const SMALL_BATCH_EVERY: Nanos = Nanos::from_millis(2);
-/// A record waits no longer than this for others.
-const BATCH_WAIT: Duration = Duration::from_millis(100);
 /// How long a slot waits after it could not connect, so that a dead server does not fill the records with refusals.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,8 +42,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Live {
     pub completed: AtomicU64,
     pub failed: AtomicU64,
-    /// Neither failed nor well: cut off or given up on purpose.
-    pub undecided: AtomicU64,
+    /// Neither successful nor failed: cut off or cancelled.
+    pub neither_ok_nor_failed: AtomicU64,
     pub chunks: AtomicU64,
 }
 
@@ -67,7 +59,7 @@ pub(crate) struct Common {
     /// Streams that the system has descriptors for.
     pub budget: Arc<Budget>,
     /// In their order; the last is the measured one.
-    pub phases: Vec<Part>,
+    pub phases: Vec<PhaseState>,
 }
 
 /// What a thread leaves besides its records.
@@ -124,7 +116,7 @@ async fn run_tasks(
         lobby: Lobby::new(end),
         waits,
         channels: Rc::default(),
-        outbox: Outbox { batch: RefCell::default(), events: Cell::new(0), left: Cell::new(Nanos::ZERO), sink },
+        outbox: Outbox::new(sink),
         cpu_at_start: Cell::new(None),
         trouble: Cell::new(None),
     });
@@ -133,15 +125,15 @@ async fn run_tasks(
     slots.into_iter().for_each(|number| shard.start_slot(number, 0));
     shard.open_phases().await;
     shard.lobby.deserted().await;
-    shard.put_down_unsent();
+    shard.record_unsent_requests();
     shard.outbox.flush();
     shard.trouble.take().map_or_else(|| Ok(shard.facts()), Err)
 }
 
-/// Of an open loop, who waits for what is due.
+/// The pacer of this phase, if it is an open loop.
 fn pacer(common: &Common, thread: u16, phase: &PhasePlan, waits: Waits) -> Option<Pacer> {
     let Load::Open { arrivals, .. } = &phase.load else { return None };
-    // Streams of their own: a warm-up does not change what is measured.
+    // Separate random streams, so that a warm-up does not change the measured phase.
     let name = match phase.phase {
         Phase::Warmup => "arrivals of the warm-up",
         Phase::Profiling => "arrivals",
@@ -165,18 +157,6 @@ struct Shard {
     cpu_at_start: Cell<Option<(Nanos, Nanos)>>,
     /// Why this thread could not go on.
     trouble: Cell<Option<io::Error>>,
-}
-
-/// Where a slot gets its requests from in one phase.
-enum Source<'a> {
-    /// A counter that all slots share: the next as soon as the last has ended.
-    Counter,
-    /// The same counter, once: of a load that grows, the place that is open.
-    Once(Option<GrowthPlace<'a>>),
-    /// The thread's part of a schedule.
-    Pacer(&'a Pacer),
-    /// Dues of its own.
-    User(User),
 }
 
 impl Shard {
@@ -209,7 +189,7 @@ impl Shard {
             return;
         }
         let part = &self.common.phases[index];
-        self.put_down_unsent();
+        self.record_unsent_requests();
         if part.plan.phase == Phase::Profiling {
             self.note_start();
         }
@@ -220,7 +200,7 @@ impl Shard {
         if let Some(pacer) = &self.pacers[index] {
             pacer.begin(part.tickets.limits());
         }
-        if self.common.phases.get(index + 1).is_some_and(Part::is_handed_over) {
+        if self.common.phases.get(index + 1).is_some_and(PhaseState::is_handed_over) {
             tasks::spawn(self.clone().cut_off_in_time(index));
         }
         self.lobby.open(index);
@@ -314,137 +294,16 @@ impl Shard {
             self.close_sequences(&waits, &mut slot).await;
             if let Source::User(user) = &mut source {
                 let over = waits.over();
-                user.left_over(over).for_each(|due| self.put_down(part, due, over));
+                user.left_over(over).for_each(|due| self.record_unsent(part, due, over));
             }
-            if self.common.phases.get(index + 1).is_some_and(Part::is_handed_over) {
+            if self.common.phases.get(index + 1).is_some_and(PhaseState::is_handed_over) {
                 self.open_phase(index + 1);
             }
         }
     }
 
-    /// Where slot `slot` gets its requests from in phase number `phase`, once it may; none if it gets none.
-    async fn join(&self, waits: &Waits, slot: u32) -> Option<Source<'_>> {
-        let part = &self.common.phases[waits.phase];
-        if !part.takes(slot) {
-            return None;
-        }
-        match part.plan.load {
-            Load::Open { .. } => self.pacers[waits.phase].as_ref().map(Source::Pacer),
-            Load::Users { users, rate } => Some(Source::User(User::new(slot, users, rate, part.tickets.limits()))),
-            Load::Growing(_) => {
-                let place = part.growth.as_ref()?.open(slot);
-                waits.unless_over(place).await.map(|place| Source::Once(Some(place)))
-            }
-            Load::Concurrency(places) => {
-                let at = places.opens(slot);
-                let in_time = at == Nanos::ZERO || self.sound(self.ramp(waits, at).await.map(Some))?;
-                in_time.then_some(Source::Counter)
-            }
-        }
-    }
-
-    /// Waits until a place of a closed loop opens, so long after the phase's start; false when the phase is over before.
-    async fn ramp(&self, waits: &Waits, at: Nanos) -> io::Result<bool> {
-        let part = &self.common.phases[waits.phase];
-        let Some(start) = part.tickets.started() else { return Ok(false) };
-        if part.tickets.deadline().is_some_and(|deadline| start + at >= deadline) {
-            return Ok(false);
-        }
-        tokio::select! {
-            biased;
-            () = part.tickets.exhausted() => Ok(false),
-            in_time = waits.until(start + at) => in_time,
-        }
-    }
-
-    /// What slot `slot` is to send next, once it is to be sent.
-    async fn ticket<'a>(self: &'a Rc<Shard>, waits: &Waits, slot: u32, source: &mut Source<'a>) -> Option<Ticket<'a>> {
-        let part = &self.common.phases[waits.phase];
-        match source {
-            Source::Counter => self.counted(waits).await,
-            Source::Once(place) => {
-                let place = place.take()?;
-                Some(self.counted(waits).await?.in_growth(place))
-            }
-            Source::Pacer(pacer) => self.sound(pacer.ticket(slot, part, || self.grow(waits.phase)).await),
-            Source::User(user) => self.sound(user.ticket(part, waits).await),
-        }
-    }
-
-    /// The next request of the shared counter.
-    async fn counted(&self, waits: &Waits) -> Option<Ticket<'_>> {
-        let part = &self.common.phases[waits.phase];
-        // A place first: a request is taken up when nothing keeps it from being sent.
-        let held = waits.places(part).await?;
-        if waits.control.is_draining() {
-            return None;
-        }
-        let (seq, issued) = part.tickets.take(waits.clock.now())?;
-        Some(Ticket::at_once(seq, issued).with(held))
-    }
-
-    /// `ticket` with its turn in a sequence, where requests have one; none when the phase ended while it waited for that.
-    async fn in_sequence<'a>(&'a self, waits: &Waits, slot: u32, ticket: Ticket<'a>) -> Option<Ticket<'a>> {
-        let part = &self.common.phases[waits.phase];
-        let Some(sequences) = &part.sequences else { return Some(ticket) };
-        let place = sequences.place(slot, ticket.seq);
-        let (mut gate, mut issued) = (None, ticket.issued);
-        if let Some(one) = sequences.gate(place) {
-            gate = one.try_acquire().ok();
-            if gate.is_none() {
-                // Nobody closes it.
-                gate = waits.unless_over(one.acquire()).await.and_then(Result::ok);
-                issued = waits.clock.now();
-            }
-            if gate.is_none() {
-                let over = waits.over();
-                self.put_down(part, Due { seq: ticket.seq, at: ticket.due.unwrap_or(ticket.issued) }, over);
-                return None;
-            }
-        }
-        let turn = sequences.next(place)?;
-        Some(ticket.in_sequence(turn, gate, issued))
-    }
-
-    /// The next turn of a conversation, once it is to be sent: after its delay from `answered` on, and with its places. `None` when it lies
-    /// beyond the phase, or the phase is over before.
-    async fn follow_up(
-        &self,
-        waits: &Waits,
-        next: NextTurn,
-        answered: Nanos,
-        is_scheduled: bool,
-    ) -> Option<Ticket<'_>> {
-        let part = &self.common.phases[waits.phase];
-        let (due, paused) = (answered + next.delay, next.delay > Nanos::ZERO);
-        if waits.is_over() || !part.has_follow_up(next.seq, due.max(waits.clock.now())) {
-            return None;
-        }
-        if paused && !self.sound(waits.until(due).await.map(Some))? {
-            return None;
-        }
-        let held = waits.places(part).await?;
-        if waits.is_over() {
-            return None;
-        }
-        Some(Ticket::follow_up(next, is_scheduled.then_some(due), waits.clock.now(), paused, held))
-    }
-
-    /// Tells the server that the sequences end which the phase left open. These requests are in no figure and no record.
-    async fn close_sequences(&self, waits: &Waits, slot: &mut Slot) {
-        let Some(sequences) = &self.common.phases[waits.phase].sequences else { return };
-        for (place, turn) in sequences.leave(slot.number()) {
-            if waits.is_cut() {
-                return;
-            }
-            // Numbers that no request has.
-            let ticket = Ticket::at_once(u64::MAX - place, self.waits.clock.now());
-            slot.request(&ticket.in_sequence(turn, None, self.waits.clock.now()), Phase::Warmup).await;
-        }
-    }
-
-    /// What was waited for, unless this thread cannot wait any more, which ends the run.
-    fn sound<T>(&self, waited: io::Result<Option<T>>) -> Option<T> {
+    /// The result of a wait. If the timer of this thread has failed, the run is aborted.
+    fn abort_on_timer_error<T>(&self, waited: io::Result<Option<T>>) -> Option<T> {
         waited.unwrap_or_else(|error| {
             self.trouble.set(Some(error));
             self.common.control.abort();
@@ -452,16 +311,18 @@ impl Shard {
         })
     }
 
-    /// Opens the phase's places as their ramps go on, and wakes who waits for them.
+    /// Opens the permits of the phase as their ramps go on, which wakes the slots that wait for them.
     fn open_places(self: &Rc<Shard>, phase: usize) {
-        let both: [fn(&Part) -> Option<&SharedPlaces>; 2] = [|part| part.cap.as_ref(), |part| part.prefill.as_deref()];
+        let both: [fn(&PhaseState) -> Option<&SharedPlaces>; 2] =
+            [|part| part.cap.as_ref(), |part| part.prefill.as_deref()];
         for which in both {
             let shard = self.clone();
             tasks::spawn(async move {
                 let part = &shard.common.phases[phase];
                 let (Some(places), Some(start)) = (which(part), part.tickets.started()) else { return };
                 while let Some(next) = places.open(shard.waits.clock.now() - start) {
-                    if shard.sound(shard.waits.timer.sleep_until(start + next).await.map(Some)).is_none() {
+                    if shard.abort_on_timer_error(shard.waits.timer.sleep_until(start + next).await.map(Some)).is_none()
+                    {
                         return;
                     }
                 }
@@ -469,16 +330,16 @@ impl Shard {
         }
     }
 
-    /// Records of requests that were due before the end and never sent: nothing is dropped silently.
-    fn put_down_unsent(&self) {
+    /// Records the requests that were due before the end and were never sent, so that none is dropped silently.
+    fn record_unsent_requests(&self) {
         for (pacer, part) in self.pacers.iter().zip(&self.common.phases) {
             for (due, over) in pacer.iter().flat_map(Pacer::left_over) {
-                self.put_down(part, due, over);
+                self.record_unsent(part, due, over);
             }
         }
     }
 
-    fn put_down(&self, part: &Part, due: Due, over: Nanos) {
+    fn record_unsent(&self, part: &PhaseState, due: Due, over: Nanos) {
         let ticket = Ticket::free(self.common.job.first_request(due.seq), Some(due.at), over);
         self.hand_over(never_sent(&self.common.job, self.thread, &ticket, part.plan.phase));
     }
@@ -493,7 +354,7 @@ impl Shard {
 
     async fn keep_outbox_fresh(self: Rc<Shard>) {
         loop {
-            tokio::time::sleep(BATCH_WAIT).await;
+            tokio::time::sleep(outbox::BATCH_WAIT).await;
             self.outbox.flush();
         }
     }
@@ -508,11 +369,11 @@ impl Shard {
     fn count(&self, finished: &Finished) {
         self.live.chunks.fetch_add(finished.record.chunks.len() as u64, Ordering::Relaxed);
         self.live.completed.fetch_add(1, Ordering::Relaxed);
-        // After the count of all, and with it: whoever sees one of these sees every request up to it.
+        // Added after the count of all with `Release`: a reader that sees one of these also sees every earlier request.
         match finished.record.outcome {
             Outcome::Ok => {}
             Outcome::Failed(_) => _ = self.live.failed.fetch_add(1, Ordering::Release),
-            Outcome::Cancelled | Outcome::CutOff => _ = self.live.undecided.fetch_add(1, Ordering::Release),
+            Outcome::Cancelled | Outcome::CutOff => _ = self.live.neither_ok_nor_failed.fetch_add(1, Ordering::Release),
         }
     }
 
@@ -535,57 +396,14 @@ impl Shard {
     }
 }
 
-/// Whether the slot could not connect and the next request would fare no better: not where another server may answer, unless
-/// it is this machine that can open no more.
+/// Whether the slot could not connect and the next request would fail too. That is not so if another server may answer, unless this machine
+/// has no more descriptors or ports.
 fn could_not_connect(finished: &Finished, job: &Job) -> bool {
     match &finished.record.outcome {
         Outcome::Failed(failure) if failure.stage <= Stage::Tls => {
             failure.class == FailureClass::Exhausted || !job.has_other_than(usize::from(finished.record.target))
         }
         _ => false,
-    }
-}
-
-/// Records on their way out.
-struct Outbox {
-    batch: RefCell<Batch>,
-    /// The output events in it.
-    events: Cell<usize>,
-    /// When the last batch left because of its size.
-    left: Cell<Nanos>,
-    sink: SyncSender<Batch>,
-}
-
-impl Outbox {
-    fn push(&self, finished: Finished, now: Nanos) {
-        self.events.set(self.events.get() + finished.record.chunks.len());
-        self.batch.borrow_mut().push(finished);
-        let gathered = self.batch.borrow().len();
-        if gathered >= BATCH || self.events.get() >= BATCH_EVENTS {
-            self.left.set(now);
-            self.flush();
-        } else if gathered >= SMALL_BATCH && now - self.left.get() >= SMALL_BATCH_EVERY {
-            self.left.set(now);
-            self.offer();
-        }
-    }
-
-    /// Hands over what has gathered, unless the receiver is behind: then more gathers, and holds the thread up no earlier than as
-    /// many whole batches would.
-    fn offer(&self) {
-        match self.sink.try_send(self.batch.take()) {
-            Err(TrySendError::Full(batch)) => drop(self.batch.replace(batch)),
-            _ => self.events.set(0),
-        }
-    }
-
-    fn flush(&self) {
-        let batch = self.batch.take();
-        self.events.set(0);
-        if !batch.is_empty() {
-            // A receiver that is gone wants no more records.
-            let _ = self.sink.send(batch);
-        }
     }
 }
 

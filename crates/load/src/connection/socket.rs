@@ -1,4 +1,4 @@
-//! The stamped stream below HTTP, and what it notes as bytes pass.
+//! The stamped stream below HTTP, and the stamps that it takes as bytes pass.
 
 use crate::tasks;
 use std::cell::{Cell, RefCell};
@@ -15,26 +15,26 @@ use tokio_rustls::client::TlsStream;
 /// Bytes one read may bring.
 const READ_SIZE: usize = 64 * 1024;
 
-/// Of a buffer that nothing has been read into yet, so much is written to while there is nothing to read: memory that the
-/// system has yet to give costs more than a first event's work, and first events of many streams come together.
+/// The bytes of a new buffer that are written to while there is nothing to read. The first write to a page makes the kernel provide
+/// it, which takes longer than the work on a first event, and the first events of many streams arrive together.
 const FIRST_TOUCH: usize = 1024;
 
-/// What the socket noted while HTTP worked: its reads, and of HTTP/1.1 the stamps of the request and answer under way.
+/// The stamps of a connection: those of its reads and, for HTTP/1.1, those of the request and the answer in progress.
 #[derive(Debug)]
-pub struct Marks {
+pub struct ExchangeStamps {
     sent: Cell<Option<Nanos>>,
     written: Cell<Option<Nanos>>,
     first: Cell<Option<Nanos>>,
     newest: Cell<ReceiveStamp>,
-    /// Of HTTP/2: what a read may do.
+    /// For HTTP/2: whether the socket may be read.
     gate: Cell<Gate>,
-    /// The next read asks the kernel though nothing said that there is something.
+    /// The next read asks the kernel, although the runtime has not reported that there is something to read.
     eager: Cell<bool>,
 }
 
-impl Marks {
-    fn new(opened: Nanos) -> Marks {
-        Marks {
+impl ExchangeStamps {
+    fn new(opened: Nanos) -> ExchangeStamps {
+        ExchangeStamps {
             sent: Cell::default(),
             written: Cell::default(),
             first: Cell::default(),
@@ -44,24 +44,24 @@ impl Marks {
         }
     }
 
-    /// Forgets the exchange before, so that the next write is the next request's first.
+    /// Forgets the previous exchange, so that the next write is the first one of the next request.
     pub fn arm(&self) {
         self.sent.set(None);
         self.written.set(None);
         self.first.set(None);
     }
 
-    /// Just before the request's first byte was handed to the kernel.
+    /// The time just before the first byte of the request was handed to the kernel.
     pub fn sent(&self) -> Option<Nanos> {
         self.sent.get()
     }
 
-    /// When the kernel had all of the request.
+    /// The time at which the kernel had all of the request.
     pub fn written(&self) -> Option<Nanos> {
         self.written.get()
     }
 
-    /// Receive stamp of the answer's first byte.
+    /// The receive stamp of the first byte of the answer.
     pub fn first_byte(&self) -> Option<Nanos> {
         self.first.get()
     }
@@ -72,8 +72,8 @@ impl Marks {
         self.newest.get()
     }
 
-    /// Bytes of HTTP have come out of the newest read. Once the request is sent they are the answer's, which bytes on the
-    /// socket need not be: TLS says things of its own there, such as session tickets after the handshake.
+    /// Records that the newest read brought bytes of HTTP. After the request has been sent, such bytes belong to the answer. Bytes on the
+    /// socket alone do not: TLS sends bytes of its own, such as session tickets after the handshake.
     fn note_http(&self) {
         if self.sent.get().is_some() && self.first.get().is_none() {
             self.first.set(Some(self.newest.get().at));
@@ -81,7 +81,7 @@ impl Marks {
     }
 }
 
-/// What is noted of one request where others may share its connection.
+/// The stamps of sending one request on a connection that other requests may share.
 #[derive(Debug, Default)]
 pub struct Sending {
     sent: Cell<Option<Nanos>>,
@@ -90,53 +90,53 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// HTTP has all of the request now.
+    /// Records that HTTP has been given all of the request.
     pub fn is_whole(&self) {
         self.whole.set(true);
     }
 
-    /// The first write after the request's first frame was queued.
+    /// The time of the first write after the first frame of the request was queued.
     pub fn sent(&self) -> Option<Nanos> {
         self.sent.get()
     }
 
-    /// When the kernel had all of the request.
+    /// The time at which the kernel had all of the request.
     pub fn written(&self) -> Option<Nanos> {
         self.written.get()
     }
 }
 
-/// A stamped stream that notes the stamps in its line, as a tokio stream for TLS and HTTP.
-pub struct Noted(Rc<Line>);
+/// A stream for TLS and HTTP that takes the stamps as bytes pass.
+pub struct StampingIo(Rc<StampedSocket>);
 
-/// A socket and its marks, side by side: with a thousand streams on a thread, what an event costs is mostly the places in
-/// memory that it has to visit.
-pub struct Line {
-    socket: RefCell<StampedStream>,
-    marks: Marks,
+/// A stream and its stamps. They lie next to each other, because with a thousand streams on a thread most of the cost of an event is in the
+/// number of cache lines that it touches.
+pub struct StampedSocket {
+    stream: RefCell<StampedStream>,
+    stamps: ExchangeStamps,
     clock: SystemClock,
-    /// Of HTTP/2: requests that are not written whole yet.
+    /// For HTTP/2: the requests that are not completely written yet.
     sendings: RefCell<Vec<Rc<Sending>>>,
-    /// The last write took less than it was given.
+    /// The kernel did not take the last write.
     blocked: Cell<bool>,
-    /// What the kernel is told about acknowledgements after each request.
+    /// How the kernel acknowledges what arrives after each request.
     acks: Cell<Acks>,
-    /// Of HTTP/2: something was written in this turn.
+    /// For HTTP/2: something was written in this turn.
     wrote: Cell<bool>,
     /// How long the connection took to open, which is a round trip or a little more.
     round_trip: Nanos,
 }
 
-/// What the kernel is told about acknowledgements once a request is written.
+/// How the kernel acknowledges what arrives after a request has been written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acks {
-    /// Nothing: it does as with an ordinary client.
+    /// As it does for an ordinary client.
     #[default]
-    Untold,
-    /// To acknowledge at once.
+    SystemDefault,
+    /// At once.
     AtOnce,
-    /// To wait, on a new connection too, where it would otherwise not do so yet.
-    Held,
+    /// Late, also on a new connection, on which it would otherwise acknowledge at once.
+    Delayed,
 }
 
 /// Whether the socket may be read. HTTP/2 reads as long as there is something, and what comes out of it must belong to the newest
@@ -152,10 +152,10 @@ enum Gate {
     Shut,
 }
 
-impl Line {
-    /// What was noted.
-    pub fn marks(&self) -> &Marks {
-        &self.marks
+impl StampedSocket {
+    /// The stamps taken so far.
+    pub fn stamps(&self) -> &ExchangeStamps {
+        &self.stamps
     }
 
     /// The run's clock.
@@ -163,53 +163,53 @@ impl Line {
         self.clock
     }
 
-    /// About a round trip to the other side.
+    /// The approximate round-trip time to the server.
     pub fn round_trip(&self) -> Nanos {
         self.round_trip
     }
 
     /// Whether reads carry the kernel's stamps.
     pub fn kernel_stamps(&self) -> bool {
-        self.socket.borrow().kernel_stamps()
+        self.stream.borrow().kernel_stamps()
     }
 
-    /// What became of the connection while nothing was expected.
+    /// The state of the connection while no answer is expected.
     pub fn idle(&self) -> Idle {
-        let idle = self.socket.borrow_mut().idle();
-        self.marks.eager.set(idle == Idle::Pending);
+        let idle = self.stream.borrow_mut().idle();
+        self.stamps.eager.set(idle == Idle::Pending);
         idle
     }
 
-    /// What the kernel is to be told about acknowledgements after each request that follows.
+    /// Sets how the kernel acknowledges what arrives after each request from now on.
     pub fn set_acks(&self, acks: Acks) {
         self.acks.set(acks);
     }
 
-    /// Tells the kernel about acknowledgements. Writing a request makes the kernel wait for the next write that could carry them,
-    /// so that it has to be told after each. A connection that is dead does not care.
-    fn tell_acks(&self) {
+    /// Applies the rule of acknowledgements. Each write of a request makes the kernel delay acknowledgements again, so the rule is applied
+    /// after each. On a lost connection this fails, which changes nothing.
+    fn apply_acks(&self) {
         match self.acks.get() {
-            Acks::Untold => {}
-            acks => _ = self.socket.borrow().acknowledge_at_once(acks == Acks::AtOnce),
+            Acks::SystemDefault => {}
+            acks => _ = self.stream.borrow().acknowledge_at_once(acks == Acks::AtOnce),
         }
     }
 
-    /// What follows may read once, and once more where that shows that there is no more.
+    /// Begins a turn: one read is allowed, and another one if the first emptied the socket.
     pub fn begin_turn(&self) {
-        self.marks.gate.set(Gate::Open);
+        self.stamps.gate.set(Gate::Open);
     }
 
-    /// HTTP/2 has done what it could. Where the socket took everything, whoever was whole is written.
+    /// Ends a turn: if nothing is left to write, every completely queued request has been written.
     pub fn end_turn(&self) {
         if self.wrote.take() {
-            self.tell_acks();
+            self.apply_acks();
         }
         if !self.blocked.get() {
             self.sendings.borrow_mut().retain(|sending| sending.written.get().is_none());
         }
     }
 
-    /// Before a request's first frame is queued.
+    /// Prepares for the first frame of a request, which is queued next.
     pub fn expect(&self, sending: &Rc<Sending>) {
         self.forget(sending);
         sending.sent.set(None);
@@ -218,19 +218,19 @@ impl Line {
         self.sendings.borrow_mut().push(sending.clone());
     }
 
-    /// No more is noted of this request.
+    /// Stops taking stamps for this request.
     pub fn forget(&self, sending: &Rc<Sending>) {
         self.sendings.borrow_mut().retain(|other| !Rc::ptr_eq(other, sending));
     }
 }
 
-impl Noted {
-    /// Notes what passes over `socket` in fresh marks. The connection took `round_trip` to open.
-    pub fn new(socket: StampedStream, round_trip: Nanos) -> Noted {
-        let clock = socket.clock();
-        Noted(Rc::new(Line {
-            socket: RefCell::new(socket),
-            marks: Marks::new(clock.now()),
+impl StampingIo {
+    /// Takes stamps of what passes over `stream`. The connection took `round_trip` to open.
+    pub fn new(stream: StampedStream, round_trip: Nanos) -> StampingIo {
+        let clock = stream.clock();
+        StampingIo(Rc::new(StampedSocket {
+            stream: RefCell::new(stream),
+            stamps: ExchangeStamps::new(clock.now()),
             clock,
             sendings: RefCell::default(),
             blocked: Cell::new(false),
@@ -242,25 +242,25 @@ impl Noted {
 }
 
 thread_local! {
-    /// Bytes are read here and copied into the caller's buffer: the copy costs less than clearing a buffer that is mostly
-    /// not used, and one thread needs one.
+    /// Bytes are read into this buffer and copied into the caller's. The copy costs less than clearing a large buffer that is mostly
+    /// unused, and a thread needs only one.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
 }
 
-impl AsyncRead for Noted {
+impl AsyncRead for StampingIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let line = &*self.0;
-        if line.marks.gate.get() == Gate::Shut || !tasks::may_read() {
+        let socket = &*self.0;
+        if socket.stamps.gate.get() == Gate::Shut || !tasks::may_read() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            let eager = line.marks.eager.take();
+            let eager = socket.stamps.eager.take();
             let room = buf.remaining().min(READ_SIZE);
-            let receipt = match line.socket.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
+            let receipt = match socket.stream.borrow_mut().poll_receive(cx, &mut scratch[..room]) {
                 Poll::Ready(receipt) => receipt?,
                 Poll::Pending => {
-                    if line.marks.newest.get().read == 0 {
+                    if socket.stamps.newest.get().read == 0 {
                         buf.initialize_unfilled_to(room.min(FIRST_TOUCH));
                     }
                     return Poll::Pending;
@@ -268,14 +268,14 @@ impl AsyncRead for Noted {
             };
             buf.put_slice(&scratch[..receipt.len]);
             if receipt.len > 0 {
-                let marks = &line.marks;
+                let stamps = &socket.stamps;
                 // Each stamp is converted with readings of two clocks that are a moment apart, so two stamps of nearly the same
                 // time could come out in the wrong order.
-                let before = marks.newest.get();
+                let before = stamps.newest.get();
                 let at = if before.read == 0 { receipt.at } else { before.at.max(receipt.at) };
-                marks.newest.set(ReceiveStamp { at, lag: receipt.lag, read: before.read + 1 });
-                if line.marks.gate.get() == Gate::Open && (eager || receipt.len == room) {
-                    line.marks.gate.set(Gate::Shut);
+                stamps.newest.set(ReceiveStamp { at, lag: receipt.lag, read: before.read + 1 });
+                if socket.stamps.gate.get() == Gate::Open && (eager || receipt.len == room) {
+                    socket.stamps.gate.set(Gate::Shut);
                 }
             }
             Poll::Ready(Ok(()))
@@ -283,7 +283,7 @@ impl AsyncRead for Noted {
     }
 }
 
-impl AsyncWrite for Noted {
+impl AsyncWrite for StampingIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
@@ -293,19 +293,19 @@ impl AsyncWrite for Noted {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let line = &*self.0;
-        if line.marks.sent.get().is_none() {
-            line.marks.sent.set(Some(line.clock.now()));
+        let socket = &*self.0;
+        if socket.stamps.sent.get().is_none() {
+            socket.stamps.sent.set(Some(socket.clock.now()));
         }
-        let sendings = line.sendings.borrow();
+        let sendings = socket.sendings.borrow();
         if sendings.iter().any(|sending| sending.sent.get().is_none()) {
-            let now = line.clock.now();
+            let now = socket.clock.now();
             let unsent = sendings.iter().filter(|sending| sending.sent.get().is_none());
             unsent.for_each(|sending| sending.sent.set(Some(now)));
         }
-        let sent = line.socket.borrow_mut().poll_send(cx, bytes);
-        line.blocked.set(sent.is_pending());
-        line.wrote.set(true);
+        let sent = socket.stream.borrow_mut().poll_send(cx, bytes);
+        socket.blocked.set(sent.is_pending());
+        socket.wrote.set(true);
         sent
     }
 
@@ -313,15 +313,15 @@ impl AsyncWrite for Noted {
         true
     }
 
-    /// Asked for by hyper, and by TLS in between, only once they hold nothing back: a request's first flush is where the kernel
-    /// has all of it. HTTP/2 asks for it after every frame that fills its buffer; there the last one of a turn is it.
+    /// hyper and TLS flush only when they hold nothing back, so the kernel has all of a request at its first flush. HTTP/2 flushes after every
+    /// frame that fills its buffer, so there the last flush of a turn counts.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Line { marks, clock, sendings, .. } = &*self.0;
-        if marks.written.get().is_none() && marks.sent.get().is_some() {
-            marks.written.set(Some(clock.now()));
-            // HTTP/2 is not done with its turn; it tells the kernel at the turn's end.
-            if marks.gate.get() == Gate::None {
-                self.0.tell_acks();
+        let StampedSocket { stamps, clock, sendings, .. } = &*self.0;
+        if stamps.written.get().is_none() && stamps.sent.get().is_some() {
+            stamps.written.set(Some(clock.now()));
+            // For HTTP/2 the rule is applied at the end of the turn.
+            if stamps.gate.get() == Gate::None {
+                self.0.apply_acks();
             }
         }
         for sending in sendings.borrow().iter().filter(|sending| sending.whole.get() && sending.sent.get().is_some()) {
@@ -331,23 +331,23 @@ impl AsyncWrite for Noted {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.socket.borrow_mut().poll_shutdown(cx)
+        self.0.stream.borrow_mut().poll_shutdown(cx)
     }
 }
 
-/// What HTTP runs over.
+/// The transport below HTTP.
 pub enum Transport {
-    /// TCP alone.
-    Plain(Noted),
-    /// TLS over it; its stamps are those of the records' bytes.
-    Tls(Box<TlsStream<Noted>>),
+    /// TCP without TLS.
+    Plain(StampingIo),
+    /// TLS over TCP. Its stamps are those of the encrypted bytes.
+    Tls(Box<TlsStream<StampingIo>>),
 }
 
 impl Transport {
-    /// What is noted of it.
-    pub fn line(&self) -> &Rc<Line> {
+    /// The socket and its stamps.
+    pub fn socket(&self) -> &Rc<StampedSocket> {
         match self {
-            Transport::Plain(noted) => &noted.0,
+            Transport::Plain(stream) => &stream.0,
             Transport::Tls(stream) => &stream.get_ref().0.0,
         }
     }
@@ -361,7 +361,7 @@ impl AsyncRead for Transport {
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
-            transport.line().marks.note_http();
+            transport.socket().stamps.note_http();
         }
         read
     }
