@@ -214,6 +214,18 @@ impl From<Setting> for Part {
 #[derive(Clone, Debug, Default)]
 pub struct Message(Vec<Part>);
 
+impl From<&str> for Message {
+    fn from(text: &str) -> Message {
+        Message::default().then(text)
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Message {
+        Message::default().then(text)
+    }
+}
+
 /// Makes a [`Message`] from its parts: `message!["raise ", Setting::Threads, " or lower the load"]`.
 #[macro_export]
 macro_rules! message {

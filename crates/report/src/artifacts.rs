@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use streamgauge_core::Setting;
 use streamgauge_core::plan::Output;
 
 pub use crate::genai::inputs::INPUTS;
@@ -32,7 +33,8 @@ pub enum ArtifactError {
     },
     /// Another run writes its files there.
     #[error(
-        "the artifact directory `{path}` is in use by another run: wait for its end, or give another directory (--artifact-dir)"
+        "the artifact directory `{path}` is in use by another run: wait for its end, or give another directory ({})",
+        Setting::ArtifactDir
     )]
     InUse {
         /// Which.

@@ -7,7 +7,7 @@ use streamgauge_core::kserve::{Backend, Kserve};
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{EndpointKind, Header, HeaderValue, Length, RunPlan};
 use streamgauge_core::record::{RunFacts, ThreadFacts};
-use streamgauge_core::{Nanos, Record};
+use streamgauge_core::{Message, Nanos, Record};
 use streamgauge_stats::calibration::{Agreement, Calibration, Compared, Errors, Machine, Offered, Point};
 use streamgauge_stats::{
     Counts, Distribution, Fidelity, FidelityRow, Grade, Intervals, Metric, PERCENTILES, Scope, Summary, Timeline,
@@ -115,7 +115,7 @@ pub(crate) fn empty_summary() -> Summary {
         number: None,
         unit: Cow::Borrowed(""),
         grade,
-        remedy: remedy.map(String::from),
+        remedy: remedy.map(Message::from),
     };
     Summary {
         distributions: Vec::new(),

@@ -5,19 +5,20 @@ use streamgauge_core::load::Load;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::stop::ConfidenceRule;
 use streamgauge_core::units::percent;
+use streamgauge_core::{Message, Setting, message};
 use thiserror::Error;
 
 /// A rule that no run can meet.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ConfidenceError {
     /// No metric of that name, or one without an interval to stop by.
-    #[error("--ci-metric: `{key}` has no interval to wait for; the metrics that have are {}", accepted())]
+    #[error("{}: `{key}` has no interval to wait for; the metrics that have are {}", Setting::CiMetric, accepted())]
     Metric {
         /// As given.
         key: String,
     },
     /// A percentile of a rate, or one out of range.
-    #[error("--ci-metric: `{key}` has no p{percentile}; {}", percentiles(*.rate))]
+    #[error("{}: `{key}` has no p{percentile}; {}", Setting::CiMetric, percentiles(*.rate))]
     Percentile {
         /// The metric's key.
         key: &'static str,
@@ -27,18 +28,18 @@ pub enum ConfidenceError {
         rate: bool,
     },
     /// A share that is none.
-    #[error("--until-ci: {} is not a share to wait for; give one over 0 % and under 100 %, such as 2%", percent(*.within))]
+    #[error("{}: {} is not a share to wait for; give one over 0 % and under 100 %, such as 2%", Setting::UntilCi, percent(*.within))]
     Within {
         /// As given, as a share of 1.
         within: f64,
     },
     /// The plan's requests never have that metric.
-    #[error("--ci-metric: `{key}` is a figure of {needs} only")]
+    #[error("{}: `{key}` is a figure of {needs} only", Setting::CiMetric)]
     Never {
         /// The metric's key.
         key: &'static str,
-        /// What it needs, with the flag.
-        needs: &'static str,
+        /// What it needs, with the setting.
+        needs: Message,
     },
 }
 
@@ -84,13 +85,14 @@ impl Wanted {
     }
 
     /// What of the plan would have to be otherwise for a run to have this metric at all.
-    pub fn lacks(&self, plan: &RunPlan) -> Option<&'static str> {
+    pub fn lacks(&self, plan: &RunPlan) -> Option<Message> {
         if self.metric.needs(Need::Stream) && !plan.endpoint.streaming {
-            return Some("streams (--streaming)");
+            return Some(message!["streams (", Setting::Streaming, ")"]);
         }
         if self.metric.needs(Need::Schedule) && matches!(plan.load.mode, Load::Concurrency(_) | Load::Growing(_)) {
-            return Some("runs with a schedule (--request-rate)");
+            return Some(message!["runs with a schedule (", Setting::RequestRate, ")"]);
         }
-        (self.metric.needs(Need::Limits) && plan.measure.goodput.is_empty()).then_some("runs with limits (--goodput)")
+        (self.metric.needs(Need::Limits) && plan.measure.goodput.is_empty())
+            .then(|| message!["runs with limits (", Setting::Goodput, ")"])
     }
 }

@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::metrics::{Better, Metric, Use};
 use serde::Serialize;
+use streamgauge_core::Setting;
 use thiserror::Error;
 
 /// The limits that a good request keeps. Empty when none were asked for.
@@ -16,19 +17,19 @@ pub struct Goodput {
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum GoodputError {
     /// The same metric twice.
-    #[error("--goodput: `{key}` is given twice; give each metric one limit")]
+    #[error("{}: `{key}` is given twice; give each metric one limit", Setting::Goodput)]
     Repeated {
         /// As given.
         key: String,
     },
     /// No metric of that name, or one without a better direction.
-    #[error("--goodput: `{key}` cannot be limited; the metrics that can are {}", accepted())]
+    #[error("{}: `{key}` cannot be limited; the metrics that can are {}", Setting::Goodput, accepted())]
     UnknownMetric {
         /// As given.
         key: String,
     },
     /// A negative limit, or none at all.
-    #[error("--goodput: `{key}:{limit}` is not a limit; give a number of {unit} of at least 0")]
+    #[error("{}: `{key}:{limit}` is not a limit; give a number of {unit} of at least 0", Setting::Goodput)]
     Value {
         /// As given.
         key: String,

@@ -2,6 +2,7 @@
 
 use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, hundredths, share, share_row};
 use crate::thresholds::CACHED_GOOD;
+use streamgauge_core::{Setting, message};
 
 /// Tokens of prompts over the successful requests of which the server said how many it had.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,11 +26,15 @@ pub(crate) fn cached_prompts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = if evidence.config.shared_prefixes { Grade::Good } else { caveat(share, CACHED_GOOD) };
     let value = format!("{} of {prompt} prompt tokens", hundredths(share));
     let row = share_row("cached_prompts", "Prompts from the server's cache", share, grade);
-    Some(FidelityRow { value, ..row }.remedy(&format!(
+    Some(FidelityRow { value, ..row }.remedy(message![
         "times to first token are those of prompts that were computed in part only. Another run with the same seed sends the same \
-         prompts: give each run a --random-seed of its own (this one had {}), or turn the server's prefix cache off",
-        evidence.config.seed.0
-    )))
+         prompts: give each run a ",
+        Setting::RandomSeed,
+        format!(
+            " of its own (this one had {}), or turn the server's prefix cache off",
+            evidence.config.seed.0
+        ),
+    ]))
 }
 
 impl std::ops::AddAssign for CachedTokens {

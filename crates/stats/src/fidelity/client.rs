@@ -6,6 +6,7 @@ use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, graded, hun
 use crate::metrics::Metric;
 use crate::thresholds as limit;
 use streamgauge_core::plan::Stamps;
+use streamgauge_core::{Setting, message, setting::Part};
 
 pub(super) fn clock(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (value, grade) = match evidence.facts.kernel_stamps {
@@ -13,8 +14,8 @@ pub(super) fn clock(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         false => ("time of the read; how late the client was is not known", Grade::Degraded),
     };
     let remedy = match evidence.config.stamps {
-        Stamps::User => "run with --clock kernel",
-        Stamps::Kernel => "run the client on Linux, where the kernel stamps what it receives",
+        Stamps::User => message!["run with ", Setting::Clock, " kernel"],
+        Stamps::Kernel => message!["run the client on Linux, where the kernel stamps what it receives"],
     };
     Some(text_row("clock", "Clock", value.to_owned(), grade).remedy(remedy))
 }
@@ -26,7 +27,11 @@ pub(super) fn backward_stamps(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(share, limit::BACKWARD_GOOD, limit::BACKWARD_DEGRADED);
     let value = format!("{} of {}", evidence.backward, counted(evidence.counts.ok, "successful request"));
     let row = share_row("backward_stamps", "Requests with stamps in the wrong order", share, grade);
-    let remedy = "the machine's wall clock was set during the run; run again while the clock is not being set, or with --clock user";
+    let remedy = message![
+        "the machine's wall clock was set during the run; run again while the clock is not being set, or with ",
+        Setting::Clock,
+        " user"
+    ];
     Some(FidelityRow { value, ..row }.remedy(remedy))
 }
 
@@ -41,10 +46,13 @@ pub(super) fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let found = if sharing.unknown > 0 { "events that shared a read, late or not" } else { "events" };
     let value = format!("{} of {} {found}", hundredths(late + unknown), sharing.events);
     let row = FidelityRow { value, ..share_row("shared_reads", "Events in late shared reads", late + unknown, grade) };
-    Some(row.remedy(
-        "first and inter token times are uncertain by the client's lateness; raise --threads, lower --concurrency or \
-         give the client more processors",
-    ))
+    Some(row.remedy(message![
+        "first and inter token times are uncertain by the client's lateness; raise ",
+        Setting::Threads,
+        ", lower ",
+        Setting::Concurrency,
+        " or give the client more processors"
+    ]))
 }
 
 /// A long stream has one first token among many events, so first tokens may be wrong in number while the share of all
@@ -57,8 +65,7 @@ pub(super) fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row =
         FidelityRow { value, ..share_row("late_first_tokens", "First tokens in late shared reads", share, grade) };
     Some(row.remedy(
-        "these times to first token are too long, by up to the gap to the next token; give the client more processors, \
-         raise --threads or lower --concurrency",
+        message!["these times to first token are too long, by up to the gap to the next token; give the client more processors, raise ", Setting::Threads, " or lower ", Setting::Concurrency],
     ))
 }
 
@@ -76,10 +83,12 @@ pub(super) fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     }
     let (share, value) = (worst?, found.join("; "));
     let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));
-    Some(FidelityRow { value, ..row }.remedy(
-        "this p99 may come from late reads by the client; give the client more processors, raise --threads or lower \
-         --concurrency",
-    ))
+    Some(FidelityRow { value, ..row }.remedy(message![
+        "this p99 may come from late reads by the client; give the client more processors, raise ",
+        Setting::Threads,
+        " or lower ",
+        Setting::Concurrency
+    ]))
 }
 
 /// What arrived together did so, and its stamps are true; but the model did not make it then. A client cannot tell a server
@@ -113,10 +122,12 @@ pub(super) fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(share, limit::TURNAROUND_GOOD, limit::TURNAROUND_DEGRADED);
     let value = format!("{turnaround:.3} ms, {} of mean latency", hundredths(share));
     let row = FidelityRow { value, ..share_row("turnaround", "Turnaround between requests", share, grade) };
-    Some(row.remedy(
-        "the server had fewer requests at once than asked, and throughput is low by about this share; raise --threads \
-         or lower --concurrency",
-    ))
+    Some(row.remedy(message![
+        "the server had fewer requests at once than asked, and throughput is low by about this share; raise ",
+        Setting::Threads,
+        " or lower ",
+        Setting::Concurrency
+    ]))
 }
 
 pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -129,10 +140,18 @@ pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let never = if never_sent > 0 { format!(", {never_sent} of them never sent") } else { String::new() };
     let value = format!("p99 {p99:.3} ms, max {:.3} ms; {sent_late} of {of} over {good} ms{never}", lateness.max);
     let row = text_row("send_lateness", "Sent after due", value, grade);
-    Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row }.remedy(
-        "requests left later than scheduled, and latencies from sent leave that out: read those from due; raise the limit \
-         on concurrency or the number of users if there is one, else --threads, or lower the rate",
-    ))
+    Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row }.remedy(message![
+        "requests left later than scheduled, and latencies from sent leave that out",
+        // Not every front end has latencies from due, a limit on concurrency beside a rate, and users.
+        Part::Where(Setting::NumUsers, ": read those from due".to_owned()),
+        "; raise ",
+        Part::Where(
+            Setting::NumUsers,
+            "the limit on concurrency or the number of users if there is one, else ".to_owned()
+        ),
+        Setting::Threads,
+        ", or lower the rate",
+    ]))
 }
 
 pub(super) fn load_thread_cpu(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -143,5 +162,11 @@ pub(super) fn load_thread_cpu(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(busiest, limit::CPU_GOOD, limit::CPU_DEGRADED);
     let value = format!("{} of a processor, {} in all", hundredths(busiest), counted(threads.len() as u64, "thread"));
     let row = FidelityRow { value, ..share_row("load_thread_cpu", "Busiest load thread", busiest, grade) };
-    Some(row.remedy("raise --threads, lower --concurrency or give the client more processors"))
+    Some(row.remedy(message![
+        "raise ",
+        Setting::Threads,
+        ", lower ",
+        Setting::Concurrency,
+        " or give the client more processors"
+    ]))
 }

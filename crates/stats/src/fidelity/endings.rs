@@ -8,6 +8,7 @@ use crate::thresholds::WINDOW_LATENCY_GOOD;
 use crate::windows::AGREE;
 use streamgauge_core::stop::Window;
 use streamgauge_core::units::percent;
+use streamgauge_core::{Setting, message};
 
 /// Whether the last windows agree.
 pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -30,9 +31,17 @@ pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row = FidelityRow { number, unit: (if number.is_some() { "windows" } else { "" }).into(), ..row };
     let enough = evidence.facts.window.is_some_and(|window| window.windows >= AGREE as u32);
     Some(row.remedy(match rule.window {
-        _ if !enough => "the run was ended before there were enough of them; let it end by itself",
-        Window::Time(_) => "give it longer windows (--measurement-interval) or more (--max-trials)",
-        Window::Requests(_) => "give it longer windows (--measurement-request-count) or more (--max-trials)",
+        _ if !enough => message!["the run was ended before there were enough of them; let it end by itself"],
+        Window::Time(_) => {
+            message!["give it longer windows (", Setting::MeasurementInterval, ") or more (", Setting::MaxTrials, ")"]
+        }
+        Window::Requests(_) => message![
+            "give it longer windows (",
+            Setting::MeasurementRequestCount,
+            ") or more (",
+            Setting::MaxTrials,
+            ")"
+        ],
     }))
 }
 
@@ -45,10 +54,13 @@ pub(crate) fn window_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = if share <= WINDOW_LATENCY_GOOD { Grade::Good } else { Grade::Degraded };
     let value = format!("{length:.0} ms together; mean latency is {} of that", hundredths(share));
     let row = FidelityRow { value, ..share_row("window_length", "Length of the windows", share, grade) };
-    Some(row.remedy(
-        "throughput may be off by about this share, since windows cut waves of requests; give it longer windows \
-         (--measurement-interval, --measurement-request-count)",
-    ))
+    Some(row.remedy(message![
+        "throughput may be off by about this share, since windows cut waves of requests; give it longer windows (",
+        Setting::MeasurementInterval,
+        ", ",
+        Setting::MeasurementRequestCount,
+        ")"
+    ]))
 }
 
 /// Metrics whose intervals a reader looks for, and those that a run is too short for. That lowers no verdict: a figure without its

@@ -2,6 +2,7 @@
 
 use crate::fidelity::{Evidence, FidelityRow, caveat, hundredths, share, share_row};
 use crate::thresholds as limit;
+use streamgauge_core::{Setting, message};
 
 /// Tokens that were hidden, over a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,9 +32,7 @@ pub(crate) fn hidden_tokens(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         format!("{} of {output} output tokens, in {requests} of {} requests", hundredths(share), evidence.counts.ok);
     let row = share_row("hidden_tokens", "Output tokens that were not shown", share, caveat(share, limit::HIDDEN_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
-        "the server counts reasoning that it does not show: times to first token include it; inter token latency and \
-         throughput per user are of the tokens that were shown, output lengths and output token throughput of all \
-         (--token-count tokenizer counts the shown ones only)",
+        message!["the server counts reasoning that it does not show: times to first token include it; inter token latency and throughput per user are of the tokens that were shown, output lengths and output token throughput of all (", Setting::TokenCount, " tokenizer counts the shown ones only)"],
     ))
 }
 

@@ -6,16 +6,20 @@ use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, hundredths,
 use crate::metrics::{Metric, Use};
 use crate::thresholds as limit;
 use streamgauge_core::plan::TokenCount;
+use streamgauge_core::{Setting, message};
 
 pub(super) fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(evidence.length.difference, evidence.length.asked)?;
     let grade = caveat(share, limit::LENGTH_GOOD);
     let remedy = match evidence.config.output_exact {
-        true => {
-            "the server does not honour min_tokens and ignore_eos, or counts otherwise; compare output_sequence_length \
-             with other runs before comparing latencies"
-        }
-        false => "add --output-tokens-mean-deterministic where the server honours it, so that lengths are comparable",
+        true => message![
+            "the server does not honour min_tokens and ignore_eos, or counts otherwise; compare output_sequence_length with other runs before comparing latencies"
+        ],
+        false => message![
+            "add ",
+            Setting::OutputTokensMeanDeterministic,
+            " where the server honours it, so that lengths are comparable"
+        ],
     };
     let row = share_row("output_length", "Output length against asked", share, grade);
     Some(FidelityRow { value: format!("{} mean difference", hundredths(share)), ..row }.remedy(remedy))
@@ -28,8 +32,7 @@ pub(super) fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let over = hundredths(limit::TOKEN_TOLERANCE);
     let value = format!("{disagree} of {} differ by over {over}", counted(compared, "request"));
     let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against ours", share, grade) };
-    Some(row.remedy("if --tokenizer is not the model's own, give that one: prompt lengths are off by as much; if it is, the model emits \
-         text that does not re-tokenize to the same tokens"))
+    Some(row.remedy(message!["if ", Setting::Tokenizer, " is not the model's own, give that one: prompt lengths are off by as much; if it is, the model emits text that does not re-tokenize to the same tokens"]))
 }
 
 /// An event is not a token. Where the two differ in number, inter chunk latency is no time of a token, and the tokens that
@@ -52,7 +55,7 @@ pub(super) fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     );
     let row = FidelityRow { number: Some(mean), unit: "tokens".into(), ..row };
     Some(match mean > 1.0 {
-        true => row.remedy(&format!(
+        true => row.remedy(format!(
             "inter chunk latency is of events, not of tokens, and inter token latency is {} low if all events have so many \
              tokens",
             hundredths(low)
@@ -73,8 +76,10 @@ pub(super) fn uncounted(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row =
         share_row("uncounted_requests", "Requests without a token count", share, caveat(share, limit::UNCOUNTED_GOOD));
     let remedy = match evidence.config.token_count {
-        TokenCount::Usage => "the server sent no usage; --token-count auto falls back on our tokenizer",
-        _ => "the text could not be counted; give the model's tokenizer with --tokenizer",
+        TokenCount::Usage => {
+            message!["the server sent no usage; ", Setting::TokenCount, " auto falls back on our tokenizer"]
+        }
+        _ => message!["the text could not be counted; give the model's tokenizer with ", Setting::Tokenizer],
     };
     Some(FidelityRow { value, ..row }.remedy(remedy))
 }

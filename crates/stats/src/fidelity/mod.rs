@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use sharing::Sharing;
 use std::borrow::Cow;
 use std::fmt;
+use streamgauge_core::Message;
 use streamgauge_core::record::RunFacts;
 use unreadable::UnreadableParts;
 
@@ -71,7 +72,7 @@ pub struct FidelityRow {
     pub key: Cow<'static, str>,
     /// Name in reports.
     pub title: Cow<'static, str>,
-    /// What was found, as reports show it.
+    /// What was found, as reports show it, with settings in their published form.
     pub value: String,
     /// What was found, where it is a number.
     pub number: Option<f64>,
@@ -80,7 +81,7 @@ pub struct FidelityRow {
     /// What it means for the figures.
     pub grade: Grade,
     /// What to do about it, unless it is good.
-    pub remedy: Option<String>,
+    pub remedy: Option<Message>,
 }
 
 /// All that the rows are judged from.
@@ -162,8 +163,8 @@ impl Evidence<'_> {
 
 impl FidelityRow {
     /// With this remedy, if it needs one.
-    pub(crate) fn remedy(self, remedy: &str) -> FidelityRow {
-        FidelityRow { remedy: (self.grade > Grade::Good).then(|| remedy.to_owned()), ..self }
+    pub(crate) fn remedy(self, remedy: impl Into<Message>) -> FidelityRow {
+        FidelityRow { remedy: (self.grade > Grade::Good).then(|| remedy.into()), ..self }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::fidelity::{Evidence, FidelityRow, Grade, share_row};
 use crate::metrics::Metric;
 use crate::thresholds as limit;
 use streamgauge_core::Record;
+use streamgauge_core::Setting;
 
 /// Follows the first tokens of the requests that were not in the burst.
 #[derive(Debug)]
@@ -59,14 +60,15 @@ pub(crate) fn opening_burst(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let burst = format!("the {requests} requests that were sent at once at the start");
     let Some(others) = others_p99 else {
         let value = format!(
-            "TTFT p99 {p99:.3} ms is of {burst} and of no others; send more of them, or warm up (--warmup-request-count)"
+            "TTFT p99 {p99:.3} ms is of {burst} and of no others; send more of them, or warm up ({})",
+            Setting::WarmupRequestCount
         );
         return Some(FidelityRow { value, ..share_row(KEY, TITLE, 1.0, Grade::Good) });
     };
     let share = if p99 > 0.0 { ((p99 - others) / p99).max(0.0) } else { 0.0 };
     let advice = match share > limit::OPENING_BURST {
-        true => "; warm up to see the load without its start (--warmup-request-count)",
-        false => "",
+        true => format!("; warm up to see the load without its start ({})", Setting::WarmupRequestCount),
+        false => String::new(),
     };
     let value = format!("TTFT p99 {p99:.3} ms, {others:.3} without {burst}{advice}");
     Some(FidelityRow { value, ..share_row(KEY, TITLE, share, Grade::Good) })

@@ -5,12 +5,19 @@ use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, graded, sha
 use crate::thresholds as limit;
 use streamgauge_core::plan::Acknowledge;
 use streamgauge_core::record::DelayedAcks;
+use streamgauge_core::{Setting, message};
 
 pub(super) fn no_success(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let Counts { requests, ok, .. } = evidence.counts;
     (ok == 0).then(|| {
         let row = text_row("successful_requests", "Successful requests", format!("none of {requests}"), Grade::Invalid);
-        row.remedy("look at the failures first, or give the run more time (--benchmark-duration, --grace-period)")
+        row.remedy(message![
+            "look at the failures first, or give the run more time (",
+            Setting::BenchmarkDuration,
+            ", ",
+            Setting::GracePeriod,
+            ")"
+        ])
     })
 }
 
@@ -31,7 +38,7 @@ pub(super) fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(share, limit::FAILED_GOOD, limit::FAILED_DEGRADED);
     let value = format!("{failed} of {}", counted(ok + failed, "finished request"));
     let row = FidelityRow { value, ..share_row("failed_requests", "Failed requests", share, grade) };
-    Some(row.remedy("the figures are of the successful requests only; the list of failures says why, and where the server is overloaded, try a lower --concurrency"))
+    Some(row.remedy(message!["the figures are of the successful requests only; the list of failures says why, and where the server is overloaded, lower ", Setting::Concurrency]))
 }
 
 pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -41,8 +48,15 @@ pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let value = format!("{cut_off} of {}", counted(requests, "request"));
     let row = FidelityRow { value, ..share_row("cut_off_requests", "Requests cut off at the end", share, grade) };
     Some(row.remedy(match evidence.facts.ended_early {
-        Some(_) => "the longest requests of those that were in flight at the early end are missing from the figures",
-        None => "the longest requests are missing from the figures; raise --grace-period or --benchmark-duration",
+        Some(_) => {
+            message!["the longest requests of those that were in flight at the early end are missing from the figures"]
+        }
+        None => message![
+            "the longest requests are missing from the figures; raise ",
+            Setting::GracePeriod,
+            " or ",
+            Setting::BenchmarkDuration
+        ],
     }))
 }
 
@@ -52,8 +66,7 @@ pub(super) fn empty_replies(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let value = format!("{} of {}", evidence.empty, counted(evidence.counts.ok, "successful request"));
     let row = share_row("empty_replies", "Replies without output", share, caveat(share, limit::EMPTY_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
-        "the model ended these at once: they count as requests of no output tokens, lower the mean latency and have no time to \
-         first token; make the server answer in full with --output-tokens-mean-deterministic where it honours it",
+        message!["the model ended these at once: they count as requests of no output tokens, lower the mean latency and have no time to first token; make the server answer in full with ", Setting::OutputTokensMeanDeterministic, " where it honours it"],
     ))
 }
 
@@ -73,7 +86,7 @@ pub(super) fn acknowledgements(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (key, title) = ("acknowledgements", "Late acknowledgements");
     let delayed = evidence.config.acknowledge == Acknowledge::Delayed;
     let Some(DelayedAcks { late, at_once }) = evidence.facts.delayed_acks else {
-        let value = "left to the kernel (--delayed-acks)".to_owned();
+        let value = format!("left to the kernel ({})", Setting::DelayedAcks);
         return delayed.then(|| text_row(key, title, value, Grade::Good));
     };
     let difference = (late - at_once).as_millis_f64();
@@ -84,13 +97,20 @@ pub(super) fn acknowledgements(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row =
         FidelityRow { number: Some(difference), unit: "ms".into(), ..text_row(key, title, value, Grade::Degraded) };
     Some(match delayed {
-        true => row.remedy(&format!(
-            "the server waits for the client's kernel (Nagle's algorithm), so first tokens come about {difference:.0} ms later on \
-             kept connections than it makes them; leave --delayed-acks out to see its own times, or set TCP_NODELAY there"
-        )),
-        false => row.remedy(&format!(
-            "the server waits for the client's kernel (Nagle's algorithm): an ordinary client on a kept connection sees first \
-             tokens about {difference:.0} ms later than these figures say; set TCP_NODELAY there, or see it with --delayed-acks"
-        )),
+        true => row.remedy(message![
+            format!(
+                "the server waits for the client's kernel (Nagle's algorithm), so first tokens come about {difference:.0} ms later \
+                 on kept connections than it makes them; leave "
+            ),
+            Setting::DelayedAcks,
+            " out to see its own times, or set TCP_NODELAY there",
+        ]),
+        false => row.remedy(message![
+            format!(
+                "the server waits for the client's kernel (Nagle's algorithm): an ordinary client on a kept connection sees \
+                 first tokens about {difference:.0} ms later than these figures say; set TCP_NODELAY there, or see it with "
+            ),
+            Setting::DelayedAcks,
+        ]),
     })
 }

@@ -3,6 +3,7 @@
 use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, share, share_row};
 use crate::thresholds as limit;
 use streamgauge_core::Record;
+use streamgauge_core::{Setting, message};
 
 /// Parts of successful answers that could not be read and were passed over.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,13 +45,15 @@ pub(crate) fn row(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row =
         FidelityRow { value, ..share_row("unreadable", "Parts of answers that could not be read", of_requests, grade) };
     let remedy = match output {
-        0 => {
-            "what the server sent there is not what the interface promises; where it was a token count, the figures use the \
-             tokenizer's instead"
-        }
+        0 => message![
+            "what the server sent there is not what the interface promises; where it was a token count, the figures use the tokenizer's instead"
+        ],
         _ => {
-            "output may be missing from the figures: gaps between tokens are too long and token counts of the tokenizer too \
-             small; look at the server's answers (--profile-export-level raw keeps them)"
+            message![
+                "output may be missing from the figures: gaps between tokens are too long and token counts of the tokenizer too small; look at the server's answers (",
+                Setting::ProfileExportLevel,
+                " raw keeps them)"
+            ]
         }
     };
     Some(row.remedy(remedy))

@@ -19,11 +19,11 @@ fn what_late_acknowledgements_change_is_told() {
         "first event 41.9 ms after the head of the answer, 20.6 ms where it is acknowledged at once"
     );
     assert_eq!((told.number.map(f64::round), told.unit.as_ref(), told.grade), (Some(21.0), "ms", Grade::Degraded));
-    let remedy = told.remedy.as_deref().unwrap();
+    let remedy = told.remedy.as_ref().unwrap().to_string();
     assert!(remedy.contains("about 21 ms later than these figures say") && remedy.contains("TCP_NODELAY"), "{remedy}");
     let as_usual = AccumulatorConfig { acknowledge: Acknowledge::Delayed, ..config() };
     let delayed = summary_of(as_usual.clone(), &facts, &closed_loop());
-    let remedy = row(&delayed, "acknowledgements").unwrap().remedy.as_deref().unwrap();
+    let remedy = row(&delayed, "acknowledgements").unwrap().remedy.as_ref().unwrap().to_string();
     assert!(remedy.contains("leave --delayed-acks out"), "{remedy}");
     // Without such a server the setting is named, and nothing is doubted.
     let facts = RunFacts { delayed_acks: None, ..facts };
@@ -67,7 +67,7 @@ fn hidden_reasoning_is_in_no_time_between_tokens() {
     let hidden = row(&found, "hidden_tokens").unwrap();
     assert_eq!(hidden.value, "92.59 % of 540 output tokens, in 5 of 5 requests");
     assert_eq!(hidden.grade, Grade::Degraded);
-    assert!(hidden.remedy.as_ref().unwrap().contains("output token throughput of all"), "{hidden:?}");
+    assert!(hidden.remedy.as_ref().unwrap().to_string().contains("output token throughput of all"), "{hidden:?}");
     // The shown ones came one an event, and the server's count of them is ours.
     assert_eq!(row(&found, "tokens_per_event"), None);
     assert_eq!(row(&found, "token_counts").unwrap().grade, Grade::Good);
@@ -97,7 +97,7 @@ fn a_stream_in_one_go_does_not_make_what_users_got() {
         (value, Grade::Degraded, "tokens/sec/user")
     );
     assert!((spoiled.number.unwrap() - 90.0 / 0.810_009).abs() < 1e-9);
-    assert!(spoiled.remedy.as_ref().unwrap().contains("median"), "{spoiled:?}");
+    assert!(spoiled.remedy.as_ref().unwrap().to_string().contains("median"), "{spoiled:?}");
     let without = AccumulatorConfig { streaming: false, ..config() };
     assert_eq!(row(&summary_of(without, &facts(), &records), "throughput_per_user"), None);
 }
@@ -120,7 +120,7 @@ fn prompts_from_a_cache_are_a_figure_and_a_caveat_with_the_seed() {
     assert_eq!(warm.distribution(Metric::CachedPromptTokens).unwrap().avg, 32.0);
     let found = row(&warm, "cached_prompts").unwrap();
     assert_eq!((found.value.as_str(), found.grade), ("80.00 % of 400 prompt tokens", Grade::Degraded));
-    let remedy = found.remedy.as_ref().unwrap();
+    let remedy = found.remedy.as_ref().unwrap().to_string();
     assert!(remedy.contains("the same seed sends the same prompts") && remedy.contains("(this one had 0)"), "{remedy}");
     // A chat template is always there.
     assert_eq!(grade(&of(Some(4)), "cached_prompts"), Grade::Good);

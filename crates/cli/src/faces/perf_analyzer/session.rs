@@ -14,12 +14,12 @@ use anyhow::{Context, Error, Result, bail};
 use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use streamgauge_core::Nanos;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
+use streamgauge_core::{Nanos, Setting};
 use streamgauge_load::Client;
 use streamgauge_prompt::tensors::{InputData, Made};
 use streamgauge_report::artifacts::write_whole;
@@ -172,22 +172,15 @@ fn trace(task: &Task, shared: &Preparation) -> Result<()> {
     Ok(())
 }
 
-/// A remedy of `profile` in the flags that this face has in their place.
-fn in_these_flags(remedy: &str) -> String {
-    const INSTEAD: [(&str, &str); 7] = [
-        // Perf Analyzer has no latencies from due, no cap beside a rate, and no users.
-        (": read those from due;", ";"),
-        (
-            "raise the limit on concurrency or the number of users if there is one, else --threads, or lower the rate",
-            "raise --max-threads, or lower the rate",
-        ),
-        ("--benchmark-duration, --grace-period", "--measurement-interval, --max-trials"),
-        ("raise --grace-period or --benchmark-duration", "give longer windows (--measurement-interval)"),
-        ("--threads", "--max-threads"),
-        ("a lower --concurrency", "a lower load"),
-        ("lower --concurrency", "lower the load"),
-    ];
-    INSTEAD.iter().fold(remedy.to_owned(), |text, (flag, instead)| text.replace(flag, instead))
+/// What this face calls the settings that it has under another name. It has no users, no cap beside a rate and no latencies from due.
+fn wording(setting: Setting) -> Option<&'static str> {
+    match setting {
+        Setting::Threads => Some("--max-threads"),
+        Setting::BenchmarkDuration => Some("--measurement-interval"),
+        Setting::GracePeriod => Some("--max-trials"),
+        Setting::Concurrency => Some("the load"),
+        _ => None,
+    }
 }
 
 /// What Perf Analyzer says of files that it has read.
@@ -508,8 +501,7 @@ impl Session<'_> {
         }
         self.printer.note(&format!("note: how far this level's figures can be trusted: {}", fidelity.verdict));
         for row in fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
-            let remedy =
-                row.remedy.as_deref().map(|remedy| format!(" ({})", in_these_flags(remedy))).unwrap_or_default();
+            let remedy = row.remedy.as_ref().map(|remedy| format!(" ({})", remedy.worded(wording))).unwrap_or_default();
             self.printer.note(&format!("note: {}: {}{remedy}", row.title, row.value));
         }
     }
@@ -574,14 +566,26 @@ impl Session<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamgauge_core::Record;
+    use streamgauge_core::record::ThreadFacts;
+    use streamgauge_stats::{Accumulator, AccumulatorConfig};
 
     #[test]
     fn remedies_name_what_this_face_has() {
-        let late = "requests left later than scheduled, and latencies from sent leave that out: read those from due; raise the limit on concurrency or the number of users if there is one, else --threads, or lower the rate";
+        let config = AccumulatorConfig::of(&streamgauge_testing::plan()).unwrap();
+        let mut accumulator = Accumulator::new(config);
+        let late = Record { due: Some(Nanos(0)), sent: Some(Nanos::from_millis(100)), ..streamgauge_testing::record() };
+        accumulator.add(&late);
+        let facts = RunFacts { threads: vec![ThreadFacts { cpu: Nanos(9), wall: Nanos(10) }], ..RunFacts::default() };
+        let summary = accumulator.close(&facts);
+        let remedy = |key: &str| {
+            let row = summary.fidelity.rows.iter().find(|row| row.key == key).unwrap();
+            row.remedy.as_ref().unwrap().worded(wording)
+        };
         assert_eq!(
-            in_these_flags(late),
+            remedy("send_lateness"),
             "requests left later than scheduled, and latencies from sent leave that out; raise --max-threads, or lower the rate"
         );
-        assert_eq!(in_these_flags("give more --threads"), "give more --max-threads");
+        assert_eq!(remedy("load_thread_cpu"), "raise --max-threads, lower the load or give the client more processors");
     }
 }

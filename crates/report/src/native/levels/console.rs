@@ -4,6 +4,7 @@ use super::{LevelRuns, Series, latencies, names};
 use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
 use crate::text::table::Table;
 use crate::text::{label, put};
+use streamgauge_core::Setting;
 use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Need, Statistic};
 
 /// The heading of a run's report. `may_be_fewer` says that the number of runs is the most there may be.
@@ -210,8 +211,9 @@ fn unusual(text: &mut String, series: &Series) {
         put(
             text,
             format_args!(
-                "! prompts were sent more than once at {}: a server that keeps prefixes answers those from its cache;\n  --num-prompts {most} is enough to send each once\n",
-                round.join("; ")
+                "! prompts were sent more than once at {}: a server that keeps prefixes answers those from its cache;\n  {} {most} is enough to send each once\n",
+                round.join("; "),
+                Setting::NumPrompts
             ),
         );
     }
