@@ -132,6 +132,46 @@ fn lines_without_times_are_prompts_of_any_load() {
 }
 
 #[test]
+fn conversations_hold_the_answers_of_the_server() {
+    let lines = concat!(
+        r#"{"session_id": "a", "prompt": "Name three rivers.", "output_length": 6}"#,
+        "\n",
+        r#"{"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 4, "seed": 1}"#,
+        "\n",
+        r#"{"session_id": "a", "prompt": "Which of them is the longest?", "output_length": 5, "delay": 20}"#,
+        "\n"
+    );
+    let context = with_file("prompts.jsonl", lines);
+    for load in ["--concurrency 2", "--request-rate 100"] {
+        let args = format!("--streaming --input-file prompts.jsonl --request-count 6 {load} -v");
+        let run = context.profile(&args).expect(0);
+        let said = "--input-file prompts.jsonl: 3 row(s): 2 conversation(s) of 3 turn(s), 15 output tokens asked for";
+        assert!(run.stderr.contains(said) && run.stderr.contains("`seed` of its lines"), "{}", run.stderr);
+        let records = run.records();
+        let records = records.in_order("profiling");
+        assert_eq!(records.len(), 6);
+        for (seq, record) in records.into_iter().enumerate() {
+            let (round, place) = (seq as u64 / 3, seq % 3);
+            assert_eq!(record["prompt"], place);
+            // The server counts the messages as they came, and each answer is as long as it was asked for.
+            assert!(record["usage"]["prompt_tokens"].as_u64() >= record["input_tokens"].as_u64(), "{record}");
+            let history = [0, 4 + 6][usize::from(place == 1)];
+            let conversation = &record["conversation"];
+            match place {
+                0 | 1 => assert_eq!(
+                    *conversation,
+                    json!({"number": round * 2, "turn": place, "turns": 2, "history_tokens": history})
+                ),
+                _ => assert_eq!(*conversation, Value::Null, "a conversation of one turn is a request like any other"),
+            }
+            assert_eq!(record["input_tokens"], [4, 7 + history, 2][place]);
+        }
+        comes_out_again(&context, &run);
+        fs::remove_dir_all(context.path().join("artifacts")).unwrap();
+    }
+}
+
+#[test]
 fn hashes_of_blocks_are_told_of() {
     let line = r#"{"timestamp": 0, "input_length": 20, "hash_ids": [1, 2]}"#;
     let context = with_file("trace.jsonl", line);

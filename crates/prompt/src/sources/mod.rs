@@ -4,6 +4,7 @@
 //! leaves open (a text of which only the length is known, the model, the requested output length) is completed by
 //! [`synthesize`](crate::synthesize()).
 
+mod jsonl;
 mod lines;
 pub mod trace;
 
@@ -19,7 +20,7 @@ use streamgauge_core::Nanos;
 use streamgauge_core::prompt::Content;
 
 /// The formats of files, in the order in which they are asked whether a file is theirs. The last one takes whatever no other knows.
-pub const FORMATS: &[&Format] = &[&trace::FORMAT];
+pub const FORMATS: &[&Format] = &[&jsonl::FORMAT, &trace::FORMAT];
 
 /// A format of files.
 pub struct Format {
