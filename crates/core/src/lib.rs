@@ -26,6 +26,7 @@ pub mod stamp;
 pub mod stop;
 pub mod tensor;
 pub mod text;
+mod times;
 pub mod units;
 
 pub use clock::{Clock, Nanos, SystemClock};

@@ -118,8 +118,8 @@ pub enum Arrivals {
     Intervals {
         /// The file.
         file: PathBuf,
-        /// The gaps in it, at least one; not part of any result.
-        #[serde(skip)]
+        /// The gaps in it, at least one. Plans of older versions do not hold them.
+        #[serde(default, with = "crate::times::spans")]
         gaps: Arc<[Nanos]>,
     },
     /// At one rate.
@@ -144,8 +144,8 @@ pub enum Arrivals {
         file: PathBuf,
         /// By which factor its times were shortened.
         speedup: f64,
-        /// The times after that, in order, from the phase's start; not part of any result.
-        #[serde(skip)]
+        /// The times after that, in order, from the phase's start. Plans of older versions do not hold them.
+        #[serde(default, with = "crate::times::moments")]
         dues: Arc<[Nanos]>,
     },
 }

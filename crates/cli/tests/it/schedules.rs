@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::load::{Arrivals, Ramp, RampShape, RatePoint};
+use streamgauge_core::load::{Arrivals, Load, Ramp, RampShape, RatePoint};
 use streamgauge_core::schedule::Schedule;
 use streamgauge_core::seed::Seed;
 
@@ -258,9 +258,16 @@ fn reports_of_schedules_are_made_again_from_their_records() {
         fs::write(context.path().join("trace.jsonl"), TRACE).unwrap();
         fs::write(context.path().join("gaps.txt"), "3000\n").unwrap();
         let run = context.profile(&format!("{SMALL} {args}")).expect(0);
-        // From the records alone: they hold no gaps and no times of a trace.
+        // From the records alone, whose plan holds the gaps and the times of a trace.
         let _ = (fs::remove_file(context.path().join("trace.jsonl")), fs::remove_file(context.path().join("gaps.txt")));
         comes_out_again(&context, &run);
+        let load = serde_json::from_value(run.records().header["plan"]["load"].clone()).unwrap();
+        if let Load::Open { arrivals, .. } = load {
+            if matches!(arrivals, Arrivals::Intervals { .. } | Arrivals::Trace { .. }) {
+                let dues = expected(&arrivals, 0, run.records().all.len());
+                assert_eq!(run.dues(), dues, "the stored plan is the one that ran");
+            }
+        }
     }
 }
 
