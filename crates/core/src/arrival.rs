@@ -1,4 +1,4 @@
-//! How requests arrive in an open loop: how many a second, and how evenly.
+//! How requests arrive in an open loop: at which rate, and how regularly.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,13 +9,13 @@ use thiserror::Error;
 /// a thousandth of it; beyond them it is a handful of heaps, or constant.
 const SHAPES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 
-/// Why a number describes no arrivals.
+/// Why a number cannot describe arrivals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ArrivalError {
-    /// Not a rate.
+    /// The number is not a rate.
     #[error("give a number of requests per second above 0, or inf")]
     Rate,
-    /// Not a shape.
+    /// The number is not the shape of a gamma distribution.
     #[error("give a number from {} to {}", SHAPES.start(), SHAPES.end())]
     Shape,
 }
@@ -26,7 +26,7 @@ pub enum ArrivalError {
 pub struct Rate(f64);
 
 impl Rate {
-    /// Checks that it is one.
+    /// A rate of so many requests per second.
     ///
     /// # Errors
     /// When it is not above 0.
@@ -41,7 +41,7 @@ impl Rate {
 }
 
 impl fmt::Display for Rate {
-    /// As Python prints a float, which is how the replaced tools name their directories: `10.0`, `0.5`, `inf`.
+    /// Writes the rate as Python prints a float, which is how the replaced tools name their directories: `10.0`, `0.5`, `inf`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
     }
@@ -87,10 +87,10 @@ impl TryFrom<Form> for Rate {
 pub struct Shape(f64);
 
 impl Shape {
-    /// That of a Poisson process.
+    /// The shape of a Poisson process.
     pub const POISSON: Shape = Shape(1.0);
 
-    /// The number itself.
+    /// The shape as a number.
     pub fn value(self) -> f64 {
         self.0
     }
@@ -122,14 +122,14 @@ impl FromStr for Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrival {
-    /// All alike.
+    /// All gaps are equal.
     Constant,
-    /// Gamma.
+    /// Gaps have a gamma distribution.
     Gamma {
         /// Its shape.
         shape: Shape,
     },
-    /// Exponential: requests of many users who know nothing of each other.
+    /// Gaps have an exponential distribution, as for requests of many independent users (a Poisson process).
     Poisson,
 }
 

@@ -1,12 +1,12 @@
-//! Which requests are given up on purpose: drawn by the seed from each request's number alone, so that they are the same however
-//! many threads there are.
+//! Which requests the client cancels on purpose. This follows from the seed and the number of a request alone, so that the number of
+//! threads does not change it.
 
 use crate::plan::Cancel;
 use crate::seed::Seed;
 use rand::RngExt;
 
 impl Cancel {
-    /// Whether request number `seq` of the measured phase is given up.
+    /// Whether request number `seq` of the measured phase is cancelled.
     pub fn picks(&self, seed: Seed, seq: u64) -> bool {
         let mut chance = seed.stream("cancellations");
         // A draw takes two words.

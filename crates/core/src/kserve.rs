@@ -1,22 +1,22 @@
-//! KServe v2: what a plan says of it beyond what all endpoints have, and what a server says of its models.
+//! KServe v2: the settings that only its endpoints have, and what a server reports about itself and its models.
 
 use crate::clock::Nanos;
 use crate::tensor::TensorSpec;
 use serde::{Deserialize, Serialize};
 
-/// What a plan for a KServe v2 endpoint says beyond what all endpoints have.
+/// The settings in a plan that only a KServe v2 endpoint has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Kserve {
-    /// Version of the model; none leaves it to the server.
+    /// The version of the model. `None` leaves the choice to the server.
     pub version: Option<String>,
     /// Whether the model may answer a request by any number of responses, as its configuration says.
     pub decoupled: bool,
-    /// The output whose BYTES are the text that is counted in tokens; none has no text.
+    /// The output whose BYTES are the text that is counted in tokens. `None` if no output is text.
     pub text_output: Option<String>,
     /// The inputs as an LLM backend wants them, where prompts are made for one.
     pub backend: Option<Backend>,
-    /// Parameters of every request.
+    /// The parameters of every request.
     pub parameters: Vec<RequestParameter>,
     /// How messages are compressed; gRPC only.
     pub compression: Compression,
@@ -55,11 +55,11 @@ pub struct RequestParameter {
     pub value: ParameterValue,
 }
 
-/// What a parameter may be.
+/// The value of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterValue {
-    /// A truth value.
+    /// A Boolean value.
     Bool(bool),
     /// A whole number.
     Int(i64),
@@ -71,29 +71,29 @@ pub enum ParameterValue {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Not at all.
+    /// They are not compressed.
     #[default]
     None,
-    /// As the `gzip` encoding.
+    /// With the `gzip` encoding.
     Gzip,
-    /// As the `deflate` encoding, which is zlib's format.
+    /// With the `deflate` encoding, which is zlib's format.
     Deflate,
 }
 
-/// Pings on an otherwise idle connection.
+/// Pings on a connection that is otherwise idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeepAlive {
-    /// Between two pings.
+    /// The time between two pings.
     pub every: Nanos,
-    /// How long the answer may take before the connection is given up.
+    /// How long the answer to a ping may take before the connection is closed.
     pub timeout: Nanos,
 }
 
-/// How tensors are written over HTTP.
+/// How tensors are encoded over HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TensorFormat {
-    /// As bytes behind the JSON.
+    /// As bytes after the JSON.
     #[default]
     Binary,
     /// As JSON numbers and strings.
@@ -103,39 +103,39 @@ pub enum TensorFormat {
 /// System shared memory for tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedMemory {
-    /// Room for each output of a request, in bytes.
+    /// The space for each output of a request, in bytes.
     pub output_bytes: u64,
 }
 
-/// Requests that belong to sequences, as stateful models want them. See [`crate::sequence`].
+/// How requests belong to sequences, as stateful models require. See [`crate::sequence`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sequences {
-    /// Sequences at once where a rate is kept; in a closed loop there is one a slot.
+    /// The number of sequences at once in an open loop. In a closed loop each slot has one.
     pub live: u32,
-    /// Requests of a sequence.
+    /// The mean number of requests in a sequence.
     pub length: u32,
-    /// By how much that varies, evenly to both sides: 0.2 is a fifth.
+    /// By which share of the mean the length varies at most, uniformly to both sides: 0.2 is a fifth.
     pub variation: f64,
-    /// The first id.
+    /// The first sequence id.
     pub first_id: u64,
-    /// One past the last id; none has no bound.
+    /// One past the last sequence id. `None` if there is no bound.
     pub end_id: Option<u64>,
-    /// A sequence has at most one request in flight.
+    /// Whether a sequence has at most one request in flight.
     pub serial: bool,
 }
 
-/// What a request says of the sequence that it belongs to.
+/// What a request tells the server about the sequence that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceTag {
-    /// The sequence.
+    /// The id of the sequence.
     pub id: u64,
-    /// It is the first of it.
+    /// Whether the request is the first of the sequence.
     pub start: bool,
-    /// It is the last of it.
+    /// Whether the request is the last of the sequence.
     pub end: bool,
 }
 
-/// What a server says of itself.
+/// What a server reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerInfo {
     /// Its name.
@@ -146,14 +146,14 @@ pub struct ServerInfo {
     pub extensions: Vec<String>,
 }
 
-/// What a server says of a model, from its metadata and its configuration.
+/// What a server reports about a model, in its metadata and its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelInfo {
     /// Its name.
     pub name: String,
     /// Versions that are served.
     pub versions: Vec<String>,
-    /// What it runs on.
+    /// The platform or backend that runs it.
     pub platform: String,
     /// Largest batch; 0 means that tensors have no dimension for a batch.
     pub max_batch_size: u32,
@@ -174,7 +174,7 @@ pub struct ModelInfo {
     pub without_config: bool,
 }
 
-/// A model whose statistics are looked at, with the models that it is composed of.
+/// A model whose statistics are read, with the models that it is composed of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Watched {
@@ -195,13 +195,13 @@ impl Watched {
     }
 }
 
-/// How often something took place and how long it took together.
+/// How often something happened, and how long all of it took together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Spent {
-    /// How often.
+    /// The number of times.
     pub count: u64,
-    /// Nanoseconds of all of them.
+    /// The time of all of them together, in nanoseconds.
     pub ns: u64,
 }
 
@@ -221,16 +221,16 @@ pub struct ModelStatistics {
     pub success: Spent,
     /// Requests that failed.
     pub fail: Spent,
-    /// Waiting for a place.
+    /// Waiting in the queue.
     pub queue: Spent,
     /// Preparing inputs.
     pub compute_input: Spent,
     /// Running the model.
     pub compute_infer: Spent,
-    /// Handing outputs on.
+    /// Processing outputs.
     pub compute_output: Spent,
-    /// Answers from the cache.
+    /// Cache hits.
     pub cache_hit: Spent,
-    /// Looks into the cache in vain, and putting answers there.
+    /// Cache misses: the lookup, and the insertion of the answer.
     pub cache_miss: Spent,
 }

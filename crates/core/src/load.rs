@@ -1,5 +1,5 @@
-//! How load is offered: a closed loop, one that grows, an open one, or users with a rhythm of their own. Values only; the times
-//! that follow from them are in [`crate::schedule`].
+//! How load is offered: a closed loop, a closed loop that grows, an open loop, or users who each send at a fixed rate. These are values;
+//! the times that follow from them are in [`crate::schedule`].
 
 mod labels;
 
@@ -16,13 +16,13 @@ pub use labels::Level;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Load {
-    /// A closed loop: so many requests at once, each followed by the next as soon as it has ended.
+    /// A closed loop: a fixed number of requests in flight, each followed by the next as soon as it has ended.
     Concurrency(Places),
-    /// So many requests at once, and more of them as they are answered, each sent once.
+    /// A number of requests in flight that grows as requests are answered; each request is sent once.
     Growing(Growth),
     /// An open loop: each request is due at a time that no answer moves.
     Open {
-        /// When.
+        /// When requests are due.
         arrivals: Arrivals,
         /// Most requests in flight at once. One that is due while so many are waits, and that is part of its time from due.
         cap: Option<Places>,
@@ -30,7 +30,7 @@ pub enum Load {
     /// Users who each send a request at fixed times of their own, all equally far apart, and never two at once: one that is
     /// due before the user's last was answered leaves when it is, and that is part of its time from due.
     Users {
-        /// How many.
+        /// The number of users.
         users: u32,
         /// Requests per second of all users together: each user's are `users / rate` apart.
         rate: Rate,
@@ -40,14 +40,14 @@ pub enum Load {
 /// A number of places for requests, and how it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
-    /// Most requests at once, at least 1.
+    /// The greatest number of requests at once, at least 1.
     pub most: u32,
-    /// How their number grows from the first to all; none has all from the start.
+    /// How the number grows from one to the greatest. `None` opens all places at the start.
     pub ramp: Option<Ramp>,
 }
 
 impl Places {
-    /// So many from the start.
+    /// This many places, all open from the start.
     pub fn all(most: u32) -> Places {
         Places { most, ramp: None }
     }
@@ -94,9 +94,9 @@ impl Growth {
 /// A growth over the first part of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ramp {
-    /// How long it takes.
+    /// The time that the growth takes.
     pub time: Nanos,
-    /// In which shape.
+    /// The shape of the growth.
     pub shape: RampShape,
 }
 
@@ -126,23 +126,23 @@ pub enum Arrivals {
     Rate {
         /// Requests per second.
         rate: Rate,
-        /// How evenly they come.
+        /// How the gaps between requests are distributed.
         arrival: Arrival,
-        /// How the rate is reached; none has it from the start. With one it is finite.
+        /// How the rate is reached. `None` starts at the full rate. With a ramp the rate is finite.
         ramp: Option<Ramp>,
     },
     /// At a rate that changes: straight lines between points, and the last point's rate after it.
     Series {
         /// The points, at least one, in the order of their times; the first is at 0.
         points: Vec<RatePoint>,
-        /// How evenly they come.
+        /// How the gaps between requests are distributed.
         arrival: Arrival,
     },
     /// At the times that a trace lists, each once.
     Trace {
         /// The file.
         file: PathBuf,
-        /// By which factor its times were shortened.
+        /// The factor by which its times were shortened.
         speedup: f64,
         /// The times after that, in order, from the phase's start. Plans of older versions do not hold them.
         #[serde(default, with = "crate::times::moments")]
@@ -153,7 +153,7 @@ pub enum Arrivals {
 /// A point of a rate that changes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RatePoint {
-    /// From the phase's start.
+    /// The time since the start of the phase.
     pub at: Nanos,
     /// Requests per second: finite, 0 or more.
     pub per_second: f64,
@@ -164,17 +164,17 @@ pub struct RatePoint {
 const AHEAD: f64 = 64.0;
 
 impl Load {
-    /// A closed loop of so many from the start.
+    /// A closed loop with `most` requests in flight from the start.
     pub fn concurrency(most: u32) -> Load {
         Load::Concurrency(Places::all(most))
     }
 
-    /// An open loop at one rate from the start, without a bound.
+    /// An open loop at one rate from the start, without a bound on requests in flight.
     pub fn rate(rate: Rate, arrival: Arrival) -> Load {
         Load::Open { arrivals: Arrivals::steady(rate, arrival), cap: None }
     }
 
-    /// Most requests in flight at once, where there is a bound.
+    /// The greatest number of requests in flight at once, where there is a bound.
     pub fn most(&self) -> Option<u32> {
         match self {
             Load::Concurrency(places) | Load::Open { cap: Some(places), .. } => Some(places.most),

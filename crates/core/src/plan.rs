@@ -129,42 +129,42 @@ fn are_usual_formats(formats: &[String]) -> bool {
 pub struct Endpoint {
     /// Which endpoint it is.
     pub kind: EndpointKind,
-    /// Server: the first where there are several, which is asked before load and named in reports.
+    /// The server. Where there are several, this is the first one, which is asked before the load and named in reports.
     pub target: Target,
     /// The other servers, with the same path.
     #[serde(default)]
     pub others: Vec<Target>,
-    /// How a request gets its server when there are several.
+    /// How the server of a request is chosen when there are several.
     #[serde(default)]
     pub balance: Balance,
-    /// Path of the endpoint, beginning with a slash. A query in it may be a key: what is shown is [`Endpoint::shown_path`], also in
+    /// The path of the endpoint, which begins with a slash. A query in it may be a key: what is shown is [`Endpoint::shown_path`], also in
     /// files.
     #[serde(serialize_with = "hide_query")]
     pub path: String,
-    /// Models, one or several.
+    /// The names of the models: one or several.
     pub models: Vec<String>,
-    /// How a prompt gets its model when there are several.
+    /// How the model of a prompt is chosen when there are several.
     pub model_selection: ModelSelection,
-    /// Whether answers come as a stream.
+    /// Whether answers are requested as a stream.
     pub streaming: bool,
-    /// Ask the server for its token counts at the end of a stream (`stream_options`).
+    /// Whether the server is asked for its token counts at the end of a stream (`stream_options`).
     pub ask_usage: bool,
-    /// Where they are asked for, ask for running counts in every chunk too (`continuous_usage_stats`).
+    /// Whether the server is asked for running counts in every chunk too (`continuous_usage_stats`).
     #[serde(default)]
     pub continuous_usage: bool,
-    /// The member of the body that asks for an output length; of the OpenAI kinds only.
+    /// The member of the body that asks for an output length. Only OpenAI endpoints have it.
     #[serde(default)]
     pub length_field: LengthField,
     /// Headers of every request, the API key's included.
     pub headers: Vec<Header>,
     /// Members added to every body, replacing ours of the same name.
     pub extra: serde_json::Map<String, serde_json::Value>,
-    /// How a TLS server is trusted.
+    /// How the certificate of a TLS server is checked.
     pub trust: Trust,
-    /// What is presented to a TLS server that wants to know who asks.
+    /// The certificate that the client presents to a TLS server that asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// What a KServe v2 endpoint has besides; of others nothing.
+    /// The settings that only a KServe v2 endpoint has; `None` for other endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kserve: Option<Box<Kserve>>,
 }
@@ -179,7 +179,7 @@ pub struct Identity {
 }
 
 impl RunPlan {
-    /// The parts of the run, in their order.
+    /// The phases of the run, in their order.
     pub fn phases(&self) -> Vec<PhasePlan> {
         let measured = PhasePlan {
             phase: Phase::Profiling,
@@ -201,33 +201,33 @@ impl RunPlan {
     }
 }
 
-/// One part of a run, as the load threads see it.
+/// One phase of a run, as the load threads see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PhasePlan {
-    /// Which part.
+    /// Which phase it is.
     pub phase: Phase,
     /// How load is offered in it.
     pub load: Load,
-    /// Most requests at once that have no first token yet.
+    /// The greatest number of requests at once that have no first token yet.
     pub prefill: Option<Places>,
-    /// Issue no more after so many requests.
+    /// The number of requests after which no more are issued.
     pub requests: Option<u64>,
-    /// Issue no more after so long.
+    /// The time after which no more requests are issued.
     pub duration: Option<Nanos>,
-    /// How long requests in flight may take after that time.
+    /// How long requests in flight may take after that time before they are cut off.
     pub grace: Nanos,
 }
 
-/// Load before the measured one. It ends as a run does, whichever comes first.
+/// The load before the measured phase. It ends after a number of requests or a time, whichever comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Warmup {
     /// How load is offered.
     pub load: Load,
-    /// Most requests at once that have no first token yet.
+    /// The greatest number of requests at once that have no first token yet.
     pub prefill: Option<Places>,
-    /// After so many requests.
+    /// The number of requests after which it ends.
     pub requests: Option<u64>,
-    /// After so long.
+    /// The time after which it ends.
     pub duration: Option<Nanos>,
     /// How long requests in flight may then still take before they are cut off; only where time was the end.
     pub grace: Nanos,
@@ -236,12 +236,12 @@ pub struct Warmup {
     pub hands_over: bool,
 }
 
-/// Requests that are given up on purpose, as users do who close the window.
+/// Requests that the client cancels on purpose, as users do who close a window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cancel {
-    /// Share of the requests, over 0 and up to 1. Which ones is drawn by the run's seed.
+    /// The share of the requests that are cancelled, above 0 and at most 1. The seed of the run decides which ones.
     pub share: f64,
-    /// How long after the whole request was handed to the kernel.
+    /// How long after the kernel has taken the whole request it is cancelled.
     pub delay: Nanos,
 }
 
@@ -249,12 +249,12 @@ pub struct Cancel {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionPolicy {
-    /// As long as the server keeps it.
+    /// A connection serves requests for as long as the server keeps it open.
     #[default]
     Reuse,
-    /// For one request.
+    /// A connection serves one request.
     New,
-    /// For so many requests, at least 1.
+    /// A connection serves this many requests, at least 1.
     Rotate(u32),
 }
 
@@ -268,19 +268,19 @@ impl fmt::Display for ConnectionPolicy {
     }
 }
 
-/// How a request gets its server when there are several.
+/// How the server of a request is chosen when there are several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// The one with the fewest requests in flight; of several such, the next in turn. One that cannot be connected to is not
-    /// chosen while another can.
+    /// The server with the fewest requests in flight; of several such, the next in turn. A server that cannot be connected to is
+    /// not chosen while another one can.
     LeastInFlight,
-    /// In turn, by the request's number.
+    /// The servers in turn, by the number of the request.
     #[default]
     RoundRobin,
 }
 
-/// A path as it is written into files.
+/// Writes a path as files show it, without the values of its query.
 fn hide_query<S: Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&shown_url(path))
 }
@@ -300,11 +300,11 @@ impl Endpoint {
 /// A server's address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// TLS or not.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// Name or address; an IPv6 address without its brackets.
+    /// The host name or address; an IPv6 address has no brackets here.
     pub host: String,
-    /// Port.
+    /// The port.
     pub port: u16,
 }
 
@@ -325,17 +325,17 @@ impl fmt::Display for Target {
     }
 }
 
-/// How a TLS server is trusted.
+/// How the certificate of a TLS server is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
-    /// By the certificates in this file (PEM) and no others.
+    /// Against the certificates in this PEM file and no others.
     File(PathBuf),
-    /// By those (of this file, else the system's), whatever name the server has.
+    /// Against the certificates in this file, or else the system's; the name in the certificate may be any.
     AnyName(Option<PathBuf>),
-    /// Blindly.
+    /// Not at all.
     Insecure,
-    /// By the system's certificates.
+    /// Against the certificates of the system.
     System,
 }
 
@@ -402,46 +402,46 @@ impl LengthField {
     }
 }
 
-/// How a prompt gets its model.
+/// How the model of a prompt is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelSelection {
-    /// By chance, evenly.
+    /// At random, each with the same chance.
     Random,
-    /// In turn.
+    /// One after another.
     RoundRobin,
 }
 
-/// A header of every request.
+/// A header that every request has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// Name as given.
+    /// The name, in the case in which the user wrote it.
     pub name: String,
-    /// Value; hidden from every output when it may be a secret.
+    /// The value, which no output shows when it may be a secret.
     pub value: HeaderValue,
 }
 
-/// What stands in the place of a secret.
+/// The text that is shown in the place of a secret.
 pub const HIDDEN: &str = "<hidden>";
 
-/// A header's value.
+/// The value of a header.
 #[derive(Clone, PartialEq, Eq)]
 pub enum HeaderValue {
-    /// May be shown.
+    /// A value that may be shown.
     Plain(String),
-    /// Must never be shown.
+    /// A value that must never be shown.
     Secret(String),
 }
 
 impl HeaderValue {
-    /// The value for the wire, and for nothing else.
+    /// The value as it is sent. It must not be used for anything else.
     pub fn expose(&self) -> &str {
         match self {
             HeaderValue::Plain(value) | HeaderValue::Secret(value) => value,
         }
     }
 
-    /// The value for people and files.
+    /// The value as people and files are shown it.
     pub fn shown(&self) -> &str {
         match self {
             HeaderValue::Plain(value) => value,
@@ -462,7 +462,7 @@ impl Serialize for HeaderValue {
     }
 }
 
-/// A hidden value comes back as a secret of which nothing is known, and so stays hidden when it is written again.
+/// A hidden value is read back as a secret with unknown content, so that it stays hidden when it is written again.
 impl<'de> Deserialize<'de> for HeaderValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HeaderValue, D::Error> {
         let value = String::deserialize(deserializer)?;
@@ -473,25 +473,25 @@ impl<'de> Deserialize<'de> for HeaderValue {
 /// What is sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PromptPlan {
-    /// Different prompts; requests go round them in order.
+    /// The number of different prompts. Requests take them in order and begin again after the last one.
     pub count: u32,
-    /// Input length in tokens.
+    /// The input length in tokens.
     pub input: Length,
-    /// Output length to ask for; none leaves it to the server.
+    /// The output length to ask for, in tokens. `None` leaves the length to the server.
     pub output: Option<Length>,
-    /// Ask for exactly that length: ignore the end token and set a minimum.
+    /// Whether requests ask for exactly that length: they ignore the end token and set a minimum.
     pub output_exact: bool,
-    /// Texts a request.
+    /// The number of texts in a request.
     pub batch: u32,
-    /// Prefixes that prompts share: how many.
+    /// The number of prefixes that prompts share.
     pub prefixes: u32,
-    /// Tokens of each prefix, before the input length.
+    /// The number of tokens of each prefix, which are not part of the input length.
     pub prefix_tokens: u32,
-    /// The run's seed.
+    /// The seed of the run.
     pub seed: Seed,
-    /// What counts tokens: an embedded vocabulary's name or a path.
+    /// The tokenizer that counts tokens: the name of an embedded vocabulary, or a path.
     pub tokenizer: String,
-    /// The revision asked for where it comes from the hub's cache.
+    /// The revision of the tokenizer, where it comes from the cache of the hub.
     #[serde(default = "main_revision")]
     pub tokenizer_revision: String,
 }
@@ -499,20 +499,20 @@ pub struct PromptPlan {
 /// A normal distribution of lengths in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Length {
-    /// Mean.
+    /// The mean.
     pub mean: f64,
-    /// Standard deviation; 0 makes every length the mean.
+    /// The standard deviation; with 0 every length is the mean.
     pub stddev: f64,
 }
 
-/// How long to wait for what.
+/// How long the client waits for each step of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
-    /// Address, connection and TLS together.
+    /// The resolution of the address, the connection and the TLS handshake together.
     pub connect: Nanos,
     /// From `sent` to the answer's first byte.
     pub first_byte: Nanos,
-    /// Between two pieces of an answer.
+    /// The time between two pieces of an answer.
     pub idle: Nanos,
     /// The whole request, from when it was issued.
     pub total: Nanos,
@@ -522,9 +522,9 @@ pub struct Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stamps {
-    /// The kernel, where the system offers it.
+    /// The kernel stamps what it receives, where the system offers that.
     Kernel,
-    /// The time of the read.
+    /// The stamp is the time of the read.
     User,
 }
 
@@ -533,9 +533,9 @@ pub enum Stamps {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Acknowledge {
-    /// As soon as the data is there (`TCP_QUICKACK`), where the system offers that.
+    /// The kernel acknowledges data as soon as it arrives (`TCP_QUICKACK`), where the system offers that.
     AtOnce,
-    /// When the kernel likes, as with an ordinary client: on kept connections up to 40 ms later.
+    /// The kernel may delay acknowledgements, as for an ordinary client: on kept connections by up to 40 ms.
     #[default]
     Delayed,
 }
@@ -544,15 +544,15 @@ pub enum Acknowledge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenCount {
-    /// The server's, where it sent one that fits the text; else our tokenizer's.
+    /// The count of the server, where it sent one that fits the text; otherwise that of our tokenizer.
     Auto,
-    /// One token an output event.
+    /// Each output event counts as one token.
     Chunks,
     /// None: neither prompts nor answers are counted in tokens, because the endpoint answers with something else than text.
     None,
-    /// Our tokenizer's.
+    /// The count of our tokenizer.
     Tokenizer,
-    /// The server's.
+    /// The count of the server.
     Usage,
 }
 
@@ -560,11 +560,11 @@ pub enum TokenCount {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExportLevel {
-    /// The summaries only.
+    /// Only the summaries.
     Summary,
     /// A record for each request, with all its stamps and counts.
     Records,
-    /// The server's bytes too.
+    /// The records and the bytes that the server sent.
     Raw,
 }
 

@@ -11,12 +11,12 @@ use rand_distr::{Distribution, Exp1, Gamma};
 use std::iter::{Skip, StepBy};
 use std::sync::Arc;
 
-/// A request's number, and when it is due.
+/// The number of a request, and when it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Number in the phase, from 0.
+    /// The number of the request in the phase, from 0.
     pub seq: u64,
-    /// From the phase's start.
+    /// The time since the start of the phase.
     pub at: Nanos,
 }
 
@@ -26,23 +26,23 @@ pub fn steady_due(seq: u64, rate: Rate) -> Due {
     Due { seq, at: Nanos::from_secs_f64(seq as f64 / rate.per_second()) }
 }
 
-/// The dues of a phase, in order. What a rate makes is without end, unless it falls to 0 for good; a trace has an end.
+/// The due times of a phase, in order. A rate gives due times without end, unless it falls to 0 for good; a trace has an end.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     seq: u64,
     times: Times,
 }
 
-/// What dues follow from.
+/// What the due times follow from.
 #[derive(Clone, Debug)]
 enum Times {
-    /// One rate. The first request is due at once, each of the others a gap after the one before.
+    /// One rate. The first request is due at once, each later one a gap after the one before it.
     Steady { rate: Rate, sum: Sum },
-    /// Anything else.
+    /// Any other schedule.
     Other(Other),
 }
 
-/// What dues follow from that have no one rate.
+/// What due times without a constant rate follow from.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one a thread and a phase")]
 enum Other {
@@ -75,7 +75,7 @@ enum Gaps {
 pub type Slice = StepBy<Skip<Schedule>>;
 
 impl Schedule {
-    /// The schedule of `arrivals`, by the chance of `seed` in the stream `name`. Lists without entries make one without dues.
+    /// The schedule of `arrivals`, with random numbers from the stream `name` of `seed`. An empty list gives an empty schedule.
     pub fn new(arrivals: &Arrivals, seed: Seed, name: &str) -> Schedule {
         let sum = |arrival: &Arrival| Sum::new(*arrival, seed.stream(name));
         let changing = |curve, arrival| Other::Changing { curve, piece: 0, sum: sum(arrival), last: Nanos::ZERO };
@@ -91,7 +91,7 @@ impl Schedule {
         Schedule { seq: 0, times: Times::Other(other) }
     }
 
-    /// Every due whose number leaves `part` when divided by `parts`: the union over all parts is the whole. Each part draws
+    /// The due times of requests whose number modulo `parts` is `part`: the union over all parts is the whole schedule. Each part draws
     /// the whole schedule and keeps its own, which costs tens of nanoseconds a request and makes the parts exact.
     pub fn slice(self, part: usize, parts: usize) -> Slice {
         self.skip(part).step_by(parts.max(1))

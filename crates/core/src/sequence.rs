@@ -1,18 +1,19 @@
 //! Sequences of requests to a stateful model: which sequence a request belongs to, and whether it begins or ends it. Pure; the
 //! rules are Perf Analyzer's.
 //!
-//! There are so many places, and in each one sequence after the other. Sequences are numbered as they begin; the n-th has the next
-//! id of the range that no other place is using, and the n-th of the given streams of inputs (going round), whose length is then its own.
+//! A run has a number of places, each of which holds one sequence after another. Sequences are numbered in the order in which they begin.
+//! A sequence gets the next id of the range that no other place is using. Where inputs come in streams, sequence number n takes stream
+//! number n (after the last stream the first follows again) and is as long as that stream.
 
 use crate::kserve::{SequenceTag, Sequences};
 use crate::seed::Seed;
 use rand::{Rng, RngExt};
 
-/// What the places of a run are at.
+/// The state of the places of a run.
 #[derive(Debug)]
 pub struct Sequencer<R> {
     rule: Sequences,
-    /// Lengths of the given streams of inputs; without any, lengths are drawn.
+    /// The lengths of the streams of inputs. Where there are no streams, lengths are drawn at random.
     streams: Vec<u32>,
     places: Vec<Option<Open>>,
     begun: u64,
@@ -20,14 +21,14 @@ pub struct Sequencer<R> {
     chance: R,
 }
 
-/// A request's part in a sequence.
+/// The place of a request in a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// What it says of the sequence.
+    /// What the request tells the server about the sequence.
     pub tag: SequenceTag,
-    /// The sequence's number, from 0, in the order in which they began.
+    /// The number of the sequence, from 0, in the order in which sequences begin.
     pub sequence: u64,
-    /// Its own number in the sequence, from 0.
+    /// The number of the request in the sequence, from 0.
     pub step: u32,
 }
 
@@ -39,14 +40,14 @@ struct Open {
     length: u32,
 }
 
-/// Places with sequences by `rule`, of inputs in `streams` of those lengths where they come in streams.
+/// A sequencer with `places` places that follows `rule`. `streams` are the lengths of the streams of inputs, if there are any.
 pub fn sequencer(rule: Sequences, places: u32, streams: Vec<u32>, seed: Seed) -> Sequencer<impl Rng + use<>> {
     let places = vec![None; places as usize];
     Sequencer { rule, streams, places, begun: 0, next_id: rule.first_id, chance: seed.stream("sequences") }
 }
 
 impl<R: Rng> Sequencer<R> {
-    /// The next request of place number `place`, going round them where there are fewer.
+    /// The next request of place number `place`, modulo the number of places.
     pub fn next(&mut self, place: u64) -> Turn {
         let place = (place % self.places.len().max(1) as u64) as usize;
         let open = match self.places.get(place).copied().flatten() {
@@ -60,7 +61,7 @@ impl<R: Rng> Sequencer<R> {
         Turn { tag: SequenceTag { id: open.id, start: open.step == 0, end }, sequence: open.number, step: open.step }
     }
 
-    /// Ends the sequence of place number `place`, if one is open: the request that says so to the server.
+    /// Ends the open sequence of place number `place`, if there is one. Returns the request that tells the server so.
     pub fn close(&mut self, place: u64) -> Option<Turn> {
         let place = (place % self.places.len().max(1) as u64) as usize;
         let open = self.places.get_mut(place)?.take()?;
@@ -85,7 +86,7 @@ impl<R: Rng> Sequencer<R> {
         (f64::from(self.rule.length) * (1.0 + by)).round().max(1.0) as u32
     }
 
-    /// The next id that no place is using. Where all are in use, which a plan does not allow, the next.
+    /// The next id that no place is using. If all are in use, which a plan does not allow, it is the next id of all.
     fn id(&mut self) -> u64 {
         for _ in 0..=self.places.len() {
             let id = self.next_id;

@@ -1,17 +1,17 @@
-//! Words whose cost in tokens is known for one tokenizer: what synthetic prompts and a simulated server's answers are
-//! made of.
+//! Words of which it is known how many tokens they take with one tokenizer. Synthetic prompts and the answers of the simulated server are
+//! made of them.
 
 use crate::tokenizer::Tokenizer;
 use rand::{Rng, RngExt};
 
-/// Common English words, lower case, one a line.
+/// Common English words in lower case, one on each line.
 const ENGLISH: &str = include_str!("words.txt");
-/// A vocabulary that spells fewer English words than this is for other languages, and lends its own words.
+/// A vocabulary with fewer of these words is for other languages; then words are taken from the vocabulary itself.
 const TOO_FEW: usize = 16;
-/// How many words of its own are enough.
+/// How many words are taken from the vocabulary.
 const OWN_WORDS: usize = 256;
 
-/// A word and what it costs.
+/// A word, and how many tokens it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
     /// The word after a space.
@@ -23,7 +23,7 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// The word by itself.
+    /// The word without the space.
     pub fn bare(&self) -> &str {
         &self.spaced[1..]
     }

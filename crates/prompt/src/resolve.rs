@@ -1,5 +1,5 @@
-//! Which tokenizer a run counts with: the one asked for, else the model's own from the hub's cache, else the embedded
-//! one. It is found on this machine or not at all.
+//! Which tokenizer a run counts with: the one that the user names, else the model's own from the cache of the hub, else the
+//! embedded one. Nothing is downloaded.
 
 use crate::tokenizer::{EMBEDDED, LoadError, Tokenizer};
 use std::fmt;
@@ -8,9 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 /// Names of the embedded vocabulary on the command line.
 const EMBEDDED_NAMES: [&str; 3] = [EMBEDDED, "builtin", "embedded"];
-/// The one file that is read.
+/// The name of the file that is read.
 const FILE: &str = "tokenizer.json";
-/// What some models have in its place: a format of another library.
+/// The file that some models have instead, in the format of the SentencePiece library, which is not supported.
 const SENTENCEPIECE: &str = "tokenizer.model";
 
 /// A tokenizer, and where it came from.
@@ -27,10 +27,10 @@ pub struct Resolved {
 pub enum Source {
     /// The binary itself.
     Embedded {
-        /// When nobody asked for it: why it had to serve. To be shown.
+        /// Why the embedded tokenizer is used, where the user did not ask for it; to be shown to the user.
         why: Option<String>,
     },
-    /// This file, as given or in the directory given.
+    /// This file, which the user named or which is in the directory that the user named.
     File(PathBuf),
     /// The hub's cache.
     Hub {
@@ -41,7 +41,7 @@ pub enum Source {
     },
 }
 
-/// Why there is no tokenizer.
+/// Why no tokenizer can be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// The directory given has no tokenizer.json.
