@@ -6,7 +6,7 @@ use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule};
 
-/// What an [`Accumulator`] must know of the plan.
+/// What an [`Accumulator`](crate::Accumulator) must know of the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccumulatorConfig {
     /// Which count of output tokens the figures use.
