@@ -11,6 +11,7 @@ pub mod curve;
 mod ending;
 pub mod event;
 mod handover;
+mod hidden;
 pub mod kserve;
 pub mod load;
 pub mod plan;

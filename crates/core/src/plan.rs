@@ -2,10 +2,11 @@
 //! stand in it in the clear.
 
 use crate::clock::Nanos;
+pub use crate::hidden::HIDDEN;
+use crate::hidden::shown_url;
 use crate::kserve::Kserve;
 use crate::load::{Load, Places};
 use crate::record::Phase;
-use crate::secrets::shown_url;
 use crate::seed::Seed;
 use crate::stop::StopRule;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -420,9 +421,6 @@ pub struct Header {
     /// The value, which no output shows when it may be a secret.
     pub value: HeaderValue,
 }
-
-/// The text that is shown in the place of a secret.
-pub const HIDDEN: &str = "<hidden>";
 
 /// The value of a header.
 #[derive(Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod execute;
 mod listener;
 mod observe;
 mod prepare;
+mod reopen;
 mod spec;
 mod stored;
 #[cfg(test)]
@@ -22,5 +23,6 @@ pub use prepare::hints;
 pub use prepare::shared::{GivenInputs, Preparation};
 pub use prepare::shared_memory::Regions;
 pub use prepare::triton::{LIMIT, TENSORRT_LLM_OUTPUT, Triton};
+pub use reopen::reopen;
 pub use spec::{Level, Metrics, Observe, Position, RunSpec, Subdirectory, TracePart};
-pub use stored::{Files, StoredRun, reopen};
+pub use stored::{Files, StoredRun};

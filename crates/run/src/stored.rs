@@ -1,10 +1,5 @@
 //! A run that is over: what it was to do, what it measured, and its files.
 
-mod reopen;
-
-pub use reopen::reopen;
-
-use crate::execute::books::Recorded;
 use anyhow::{Context, Error, Result};
 use std::fs::File;
 use std::io::BufReader;
@@ -36,6 +31,19 @@ pub struct StoredRun {
     pub left_out: Vec<(String, u64)>,
     /// What has become of the files.
     pub files: Files,
+}
+
+/// The results of a run, when all records are in.
+pub struct Recorded {
+    /// Every figure.
+    pub summary: Summary,
+    /// The whole run's requests, whatever part of it the figures are of.
+    pub counts: Counts,
+    /// The first failure to write a file, after which nothing was written, or to read the records again for figures of a part of
+    /// the run: where those are missing the summary is of the whole run.
+    pub write_error: Option<anyhow::Error>,
+    /// The files whose format could not hold all bytes of the answers, each with how many were left out.
+    pub left_out: Vec<(String, u64)>,
 }
 
 /// What has become of a run's files.

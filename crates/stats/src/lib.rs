@@ -30,7 +30,8 @@ pub mod timeline;
 pub mod windows;
 
 pub use accumulator::{Accumulator, MergeError};
-pub use answer::tokens::{TokenSource, TokenSources, output_tokens};
+pub use answer::token_source::TokenSource;
+pub use answer::tokens::{TokenSources, output_tokens};
 pub use awaited::ConfidenceError;
 pub use confidence::Confidence;
 pub use config::AccumulatorConfig;

@@ -2,6 +2,7 @@
 //! for each.
 
 use crate::execute::refold;
+use crate::stored::Recorded;
 use anyhow::{Result, anyhow};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use streamgauge_core::secrets::Secrets;
 use streamgauge_core::{Received, Record};
 use streamgauge_report::artifacts::Artifacts;
 use streamgauge_report::sinks::{OpenSink, Start};
-use streamgauge_stats::{Accumulator, AccumulatorConfig, Counts, Scope, Slots, Span, Summary};
+use streamgauge_stats::{Accumulator, AccumulatorConfig, Scope, Slots, Span, Summary};
 
 /// The summary and the record files of a run, while records come in.
 pub struct Books<'a> {
@@ -28,19 +29,6 @@ pub struct Books<'a> {
     /// What writes the files, each with the name of its file; nothing after the first failure to write one.
     sinks: Vec<(String, OpenSink<'a>)>,
     write_error: Option<io::Error>,
-}
-
-/// The results of a run, when all records are in.
-pub struct Recorded {
-    /// Every figure.
-    pub summary: Summary,
-    /// The whole run's requests, whatever part of it the figures are of.
-    pub counts: Counts,
-    /// The first failure to write a file, after which nothing was written, or to read the records again for figures of a part of
-    /// the run: where those are missing the summary is of the whole run.
-    pub write_error: Option<anyhow::Error>,
-    /// The files whose format could not hold all bytes of the answers, each with how many were left out.
-    pub left_out: Vec<(String, u64)>,
 }
 
 impl<'a> Books<'a> {

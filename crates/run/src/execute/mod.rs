@@ -6,7 +6,7 @@ pub mod refold;
 mod rules;
 
 use crate::error::usage;
-use crate::execute::books::{Books, Recorded};
+use crate::execute::books::Books;
 use crate::execute::recorder::{Histories, Recorder};
 use crate::execute::rules::Rules;
 use crate::listener::Listener;
@@ -16,6 +16,7 @@ use crate::prepare::probe;
 use crate::prepare::settled::Settled;
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
+use crate::stored::Recorded;
 use crate::stored::StoredRun;
 use anyhow::{Result, anyhow};
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! The far end of the records' channel: counts the output's tokens, adds each record to the summary, and writes it to the
 //! files, all on a thread of its own.
 
-use crate::execute::books::{Books, Recorded};
+use crate::execute::books::Books;
 use crate::execute::rules::Rules;
+use crate::stored::Recorded;
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};

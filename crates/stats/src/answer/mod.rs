@@ -1,12 +1,14 @@
 //! One successful request with all that its figures rest on. What each metric takes of it is said in [`crate::metrics`].
 
 pub(crate) mod shown;
+pub(crate) mod token_source;
 pub mod tokens;
 
 use shown::shown_tokens;
 use streamgauge_core::plan::TokenCount;
 use streamgauge_core::{Nanos, Outcome, OutputKind, Record};
-use tokens::{TokenSource, output_tokens};
+use token_source::TokenSource;
+use tokens::output_tokens;
 
 /// A successful request with all that its figures rest on.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Output tokens that the server counts and does not show: hidden reasoning. No event brings them, so they belong in no time between
 //! tokens; they came before the first event that was seen, or between two of them.
 
-use crate::answer::tokens::TokenSource;
+use crate::answer::token_source::TokenSource;
 use crate::thresholds as limit;
 use streamgauge_core::{OutputKind, Record};
 

@@ -1,23 +1,12 @@
 //! How many tokens an answer had, and by whose count.
 
 use crate::answer::shown::shown_tokens;
+use crate::answer::token_source::TokenSource;
 use crate::thresholds::TOKEN_TOLERANCE;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use streamgauge_core::Record;
 use streamgauge_core::plan::TokenCount;
-
-/// Whose count of output tokens it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenSource {
-    /// One for each output event.
-    Chunks,
-    /// Our tokenizer's, on the whole text.
-    Tokenizer,
-    /// The server's.
-    Usage,
-}
 
 /// Whose counts the figures of a run use, and whether the counts agree. In requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

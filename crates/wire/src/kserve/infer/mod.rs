@@ -5,4 +5,3 @@ mod fields;
 pub(crate) mod message;
 pub(crate) mod outputs;
 pub(crate) mod request;
-pub(crate) mod responses;
