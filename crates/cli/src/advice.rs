@@ -20,8 +20,8 @@ pub fn say(load: &Load, verbose: bool, printer: &Printer) {
     }
 }
 
-/// One sentence on a plan with at most `most` requests at once and `asked` a second, 0 of a closed loop, if the calibration found
-/// less than that good.
+/// A warning about a load of at most `most` requests in flight and `asked` per second (0 for a closed loop), if the calibration found
+/// less than that to be accurate.
 fn advice(calibration: &Calibration, most: Option<u32>, asked: f64) -> Option<String> {
     let good = &calibration.good;
     let too_many = good.slowest().zip(most).filter(|(slowest, most)| *most > slowest.streams.unwrap_or(0));

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Ok(Asked::Face(face, arguments)) => face.run(&arguments, &printer),
         Err(stop) => stop.show(&printer),
     };
-    // A table that nobody got is not a success, whatever was measured.
+    // A result that could not be printed is not a success, whatever was measured.
     let exit = match exit {
         Exit::Done | Exit::Gate if printer.has_lost_results() => Exit::Nothing,
         exit => exit,

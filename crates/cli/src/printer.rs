@@ -12,8 +12,8 @@ static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints. A closed pipe is not an error; a result that is lost for another reason, such as a full disk, is reported once.
 ///
-/// Text may hold what a server said. So nothing is written that a terminal would act on: control characters and such that steer the
-/// direction of text or are invisible stand as their numbers ([`visible`]), and what is one line stays one.
+/// Text may come from a server. So nothing is printed that a terminal would act on: control characters, and characters that are
+/// invisible or change the direction of text, are shown as their numbers ([`visible`]), and a line stays one line.
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
     terminal: bool,
@@ -24,12 +24,12 @@ impl Printer {
         Printer { terminal: std::io::stderr().is_terminal() }
     }
 
-    /// Whether stderr is a terminal, so that a progress bar makes sense.
+    /// Whether standard error is a terminal, so that a progress bar can be shown.
     pub fn is_terminal(&self) -> bool {
         self.terminal
     }
 
-    /// Columns that a result may have: what the environment (`COLUMNS`) or the terminal says, else as many as a log can show.
+    /// The width of results in columns: from the environment (`COLUMNS`) or the terminal, else [`WIDTH`].
     pub fn width(&self) -> usize {
         let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
         let terminal = || {

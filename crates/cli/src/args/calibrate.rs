@@ -10,19 +10,19 @@ use streamgauge_core::units::{Bare, parse_duration};
 /// Arguments of `calibrate`. Lists are between commas.
 #[derive(Args, Debug)]
 pub struct CalibrateArgs {
-    /// Streams at once [default: 8,64,256,1024; with --quick 16,256]
+    /// Numbers of streams at once [default: 8,64,256,1024; with --quick 16,256]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = whole(1u32, 100_000u32))]
     pub streams: Vec<u32>,
-    /// Times between the tokens of a stream, in ms unless a unit is given; each is tried with each number of streams [default: 50,20,10,5; with --quick 20,5]
+    /// Times between the tokens of a stream, in ms unless a unit is given; each is combined with each number of streams [default: 50,20,10,5; with --quick 20,5]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = gap)]
     pub itl: Vec<Nanos>,
-    /// Requests per second of the open loops that are tried besides, or none [default: 100,500,2000; with --quick 500]
+    /// Request rates of the open loops that are tried too, or none [default: 100,500,2000; with --quick 500]
     #[arg(long, value_name = "LIST|none", value_delimiter = ',', value_parser = rate)]
     pub request_rate: Vec<OpenLoop>,
-    /// How long load is offered at each point, in seconds unless a unit is given [default: 3s; with --quick 1s]
+    /// Duration of the load at each point, in seconds unless a unit is given [default: 3s; with --quick 1s]
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub duration: Option<Nanos>,
-    /// A coarse grid for a first look, some ten seconds in all
+    /// Use a coarse grid, which takes about ten seconds in all
     #[arg(long)]
     pub quick: bool,
     /// File for the result, with the plot beside it as .svg [default: streamgauge/calibration.json in $XDG_DATA_HOME or ~/.local/share]

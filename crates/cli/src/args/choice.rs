@@ -25,7 +25,7 @@ where
 
 /// How a prompt gets its model.
 pub const MODEL_SELECTION: &[Choice<ModelSelection>] =
-    &[("round_robin", "In turn", ModelSelection::RoundRobin), ("random", "By chance", ModelSelection::Random)];
+    &[("round_robin", "In turn", ModelSelection::RoundRobin), ("random", "At random", ModelSelection::Random)];
 
 /// How a request gets its server.
 pub const BALANCE: &[Choice<Balance>] = &[
@@ -38,14 +38,14 @@ pub const TOKEN_COUNT: &[Choice<TokenCount>] = &[
     ("auto", "The server's where it fits the text, else the tokenizer's", TokenCount::Auto),
     ("usage", "The server's", TokenCount::Usage),
     ("tokenizer", "The tokenizer's", TokenCount::Tokenizer),
-    ("chunks", "One token an output event", TokenCount::Chunks),
+    ("chunks", "One token for each output event", TokenCount::Chunks),
 ];
 
 /// How much is written.
 pub const EXPORT_LEVEL: &[Choice<ExportLevel>] = &[
-    ("summary", "The summaries", ExportLevel::Summary),
-    ("records", "A record for each request too", ExportLevel::Records),
-    ("raw", "The server's bytes too", ExportLevel::Raw),
+    ("summary", "Only the summaries", ExportLevel::Summary),
+    ("records", "Also a record for each request", ExportLevel::Records),
+    ("raw", "Also the bytes of each answer", ExportLevel::Raw),
 ];
 
 /// Layout of the console's table.
@@ -57,7 +57,7 @@ pub const STYLE: &[Choice<Style>] = &[
 
 /// The least verdict that is good enough.
 pub const GRADE: &[Choice<Grade>] =
-    &[("good", "Nothing but good", Grade::Good), ("degraded", "Anything but invalid", Grade::Degraded)];
+    &[("good", "Only a good verdict", Grade::Good), ("degraded", "A good or a degraded verdict", Grade::Degraded)];
 
 /// Where receive stamps come from.
 pub const STAMPS: &[Choice<Stamps>] = &[
@@ -84,8 +84,8 @@ pub const TENSOR_FORMAT: &[Choice<TensorFormat>] =
 
 /// What is studied.
 pub const PHASE: &[Choice<Phase>] = &[
-    ("prefill", "First-token latency over prompt lengths", Phase::Prefill),
-    ("generation", "Token-to-token latency over prompt lengths", Phase::Generation),
+    ("prefill", "Time to first token over prompt lengths", Phase::Prefill),
+    ("generation", "Inter token latency over prompt lengths", Phase::Generation),
 ];
 
 #[cfg(test)]

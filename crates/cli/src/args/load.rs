@@ -15,56 +15,56 @@ use streamgauge_core::plan::Stamps;
 /// How load is offered, how long, and how it is measured.
 #[derive(Args, Debug)]
 pub struct LoadArgs {
-    /// Requests in flight at once [default: 1]; beside a schedule the most there may be [default: no limit]. A list (1,4,8)
+    /// Number of requests in flight [default: 1]; with a schedule, the greatest number [default: no limit]. A list (1,4,8)
     /// or a range START:END:STEP (6:8, 1:64:*2) is run level by level
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub concurrency: Option<Levels<u32>>,
-    /// Reach the concurrency over this time, in place of all at once; a bare number is in seconds
+    /// Increase the concurrency to its full value over this time; a bare number is in seconds
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]
     pub concurrency_ramp_duration: Option<Nanos>,
-    /// Most requests at once that have no first token yet; others wait
+    /// Greatest number of requests at once that have no first token yet; further ones wait
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
     pub prefill_concurrency: Option<u32>,
-    /// Reach the prefill concurrency over this time
+    /// Increase the prefill concurrency to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "prefill_concurrency", help_heading = "Load")]
     pub prefill_concurrency_ramp_duration: Option<Nanos>,
-    /// Requests per second, each sent when it is due whatever became of those before; inf sends all at once. A list or a
-    /// range is run level by level
+    /// Requests per second, each sent when it is due, whether or not earlier ones were answered; inf sends all at once.
+    /// A list or a range is run level by level
     #[arg(long, value_name = "RATE", group = "schedule", help_heading = "Load")]
     pub request_rate: Option<Levels<Rate>>,
     #[command(flatten)]
     pub repeats: RepeatArgs,
-    /// Reach the rate over this time
+    /// Increase the rate to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]
     pub request_rate_ramp_duration: Option<Nanos>,
-    /// Requests per second that change, SECONDS:RATE,..: straight lines between the points, the last rate after them
+    /// Rate that changes, SECONDS:RATE,..: it follows straight lines between the points and keeps the last rate after them
     #[arg(long, value_name = "POINTS", value_delimiter = ',', value_parser = rate_point, group = "schedule", help_heading = "Load")]
     pub request_rate_series: Vec<RatePoint>,
     /// How requests arrive at that rate: constant, poisson or gamma [default: constant; gamma with --arrival-smoothness]
     #[arg(long, visible_aliases = ["request-rate-mode", "request-distribution"], value_enum, hide_possible_values = true, value_name = "PATTERN", help_heading = "Load")]
     pub arrival_pattern: Option<Pattern>,
-    /// Shape of gamma arrivals: their gaps vary by 1/sqrt(shape); 1 is poisson, less is burstier [default: 1]
+    /// Shape of gamma arrivals, whose gaps have a coefficient of variation of 1/sqrt(shape); 1 is poisson, less is burstier [default: 1]
     #[arg(long, visible_aliases = ["burstiness", "vllm-burstiness"], value_name = "SHAPE", help_heading = "Load")]
     pub arrival_smoothness: Option<Shape>,
-    /// File of gaps between requests in microseconds, one a line, which begin again when they are used up
+    /// File of gaps in microseconds, one per line; repeated from the start when used up
     #[arg(long, value_name = "FILE", group = "schedule", help_heading = "Load")]
     pub request_intervals: Option<PathBuf>,
     /// Send each request of --input-file at its timestamp
     #[arg(long, requires = "input_file", group = "schedule", help_heading = "Load")]
     pub fixed_schedule: bool,
-    /// Begin with the trace's first timestamp in place of 0
+    /// Begin at the trace's first timestamp instead of 0
     #[arg(long, conflicts_with = "fixed_schedule_start_offset", help_heading = "Load")]
     pub fixed_schedule_auto_offset: bool,
-    /// Begin at this timestamp of the trace, leaving out what is before; a bare number is in milliseconds
+    /// Begin at this timestamp of the trace and leave out earlier requests; a bare number is in milliseconds
     #[arg(long, value_name = "TIME", value_parser = millis, help_heading = "Load")]
     pub fixed_schedule_start_offset: Option<Nanos>,
-    /// Leave out what the trace has after this timestamp; a bare number is in milliseconds
+    /// Leave out requests of the trace after this timestamp; a bare number is in milliseconds
     #[arg(long, value_name = "TIME", value_parser = millis, help_heading = "Load")]
     pub fixed_schedule_end_offset: Option<Nanos>,
-    /// How many times as fast as it was to replay the trace [default: 1]
+    /// Factor by which the trace is replayed faster than it was recorded [default: 1]
     #[arg(long, visible_alias = "synthesis-speedup-ratio", value_name = "FACTOR", value_parser = factor, help_heading = "Load")]
     pub replay_speedup: Option<f64>,
-    /// Requests per second of --num-users users together, who each keep to fixed times of their own
+    /// Requests per second of all --num-users users together; each user has fixed times of its own
     #[arg(
         long,
         value_name = "RATE",
@@ -74,16 +74,16 @@ pub struct LoadArgs {
         help_heading = "Load"
     )]
     pub user_centric_rate: Option<Rate>,
-    /// Users
+    /// Number of users
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
     pub num_users: Option<u32>,
     /// Shape of the ramps [default: linear]
     #[arg(long, value_parser = one_of(RAMP_SHAPE), help_heading = "Load")]
     pub ramp_shape: Option<RampShape>,
-    /// Percentage of the requests that are given up on purpose
+    /// Percentage of requests that the client cancels on purpose
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
     pub request_cancellation_rate: Option<f64>,
-    /// How long after they were sent; a bare number is in seconds [default: 0]
+    /// Time from sending to cancelling a request; a bare number is in seconds [default: 0]
     #[arg(long, value_name = "TIME", value_parser = seconds, requires = "request_cancellation_rate", help_heading = "Load")]
     pub request_cancellation_delay: Option<Nanos>,
     /// Load threads [default: processors - 1, at least 1]
@@ -92,20 +92,20 @@ pub struct LoadArgs {
     /// Where receive stamps come from
     #[arg(long, value_parser = one_of(STAMPS), default_value = "kernel", help_heading = "Load")]
     pub clock: Stamps,
-    /// Leave it to the kernel when it acknowledges, as ordinary clients do, instead of having it acknowledge at once
+    /// Let the kernel delay acknowledgements, as ordinary clients do, instead of sending them at once
     #[arg(long, help_heading = "Load")]
     pub delayed_acks: bool,
 
-    /// Requests to measure [default: max(10, 2 x concurrency), or the whole trace]
+    /// Number of requests to measure [default: max(10, 2 x concurrency), or the whole trace]
     #[arg(long, visible_alias = "num-requests", value_name = "N", value_parser = whole(1, u64::MAX), help_heading = "End")]
     pub request_count: Option<u64>,
-    /// How long to measure; a bare number is in seconds
+    /// Duration of the measurement; a bare number is in seconds
     #[arg(long, value_name = "TIME", value_parser = limit, conflicts_with = "measurement_interval", help_heading = "End")]
     pub benchmark_duration: Option<Nanos>,
-    /// How long to measure, or each window with --stability-percentage; a bare number is in milliseconds [default: 5s for windows]
+    /// Duration of the measurement, or of each window with --stability-percentage; a bare number is in milliseconds [default: 5s for windows]
     #[arg(short = 'p', long, value_name = "TIME", value_parser = interval, conflicts_with = "request_count", help_heading = "End")]
     pub measurement_interval: Option<Nanos>,
-    /// How long requests in flight may take once time is up; a bare number is in seconds
+    /// Time that requests in flight may still take when the duration is over; a bare number is in seconds
     #[arg(long, visible_alias = "benchmark-grace-period", value_name = "TIME", default_value = "30s", value_parser = seconds, help_heading = "End")]
     pub grace_period: Nanos,
     /// End when throughput and latency of three windows differ by no more than this; 999 is off [default: 10 with --measurement-mode]
@@ -114,50 +114,50 @@ pub struct LoadArgs {
     /// What a window ends by [default: time_windows]
     #[arg(long, value_enum, help_heading = "End")]
     pub measurement_mode: Option<MeasurementMode>,
-    /// Requests that end a window of count_windows [default: 50]
+    /// Number of requests in a window of count_windows [default: 50]
     #[arg(long, value_name = "N", value_parser = whole(1, u64::MAX), help_heading = "End")]
     pub measurement_request_count: Option<u64>,
-    /// Percentile of latency that must be stable, in place of the mean
+    /// Percentile of latency that must be stable, instead of the mean
     #[arg(long, value_name = "P", value_parser = whole::<u8>(1, 99), help_heading = "End")]
     pub percentile: Option<u8>,
-    /// Most windows [default: 10]
+    /// Maximum number of windows [default: 10]
     #[arg(short = 'r', long, value_name = "N", value_parser = whole::<u32>(3, 1_000_000), help_heading = "End")]
     pub max_trials: Option<u32>,
-    /// End when a figure's ± (how far the farther end of its 95 % confidence interval is) is no more than this share of it, such as 2%
+    /// End when the 95 % confidence interval of a figure (its larger half, ±) is no more than this share of the figure, such as 2%
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "End")]
     pub until_ci: Option<f64>,
-    /// The figure: METRIC, for its mean, or METRIC:pN [default: request_latency]
+    /// The figure that --until-ci is about: METRIC for its mean, or METRIC:pN [default: request_latency]
     #[arg(long, value_name = "METRIC", requires = "until_ci", help_heading = "End")]
     pub ci_metric: Option<String>,
     /// End when more than this share of the requests has failed, such as 0.05 or 5%
     #[arg(long, visible_alias = "error-budget", value_name = "SHARE", value_parser = share, help_heading = "End")]
     pub failed_request_threshold: Option<f64>,
-    /// Report the time in which the whole concurrency was held by itself, beside the whole run
+    /// Also report the part of the run in which the whole concurrency was held
     #[arg(long, help_heading = "End")]
     pub steady_state: bool,
 
-    /// Requests sent before the measured ones, in no figure
+    /// Number of requests before the measured ones, which are in no figure
     #[arg(long, visible_alias = "num-warmup-requests", value_name = "N", default_value = "0", value_parser = whole(0, u64::MAX), help_heading = "Warm-up")]
     pub warmup_request_count: u64,
-    /// How long to send them; a bare number is in seconds
+    /// Duration of the warm-up; a bare number is in seconds
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Warm-up")]
     pub warmup_duration: Option<Nanos>,
-    /// Requests in flight at once in the warm-up [default: as measured]
+    /// Number of requests in flight in the warm-up [default: as measured]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Warm-up")]
     pub warmup_concurrency: Option<u32>,
-    /// Reach it over this time
+    /// Increase it to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "warmup_concurrency", help_heading = "Warm-up")]
     pub warmup_concurrency_ramp_duration: Option<Nanos>,
-    /// Most requests at once without a first token in the warm-up [default: as measured]
+    /// Greatest number of requests at once without a first token in the warm-up [default: as measured]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Warm-up")]
     pub warmup_prefill_concurrency: Option<u32>,
-    /// Reach it over this time
+    /// Increase it to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "warmup_prefill_concurrency", help_heading = "Warm-up")]
     pub warmup_prefill_concurrency_ramp_duration: Option<Nanos>,
     /// Requests per second in the warm-up [default: as measured]
     #[arg(long, value_name = "RATE", help_heading = "Warm-up")]
     pub warmup_request_rate: Option<Rate>,
-    /// Reach it over this time
+    /// Increase it to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "warmup_request_rate", help_heading = "Warm-up")]
     pub warmup_request_rate_ramp_duration: Option<Nanos>,
     /// How requests arrive at that rate [default: as measured, else constant]
@@ -170,7 +170,7 @@ pub struct LoadArgs {
         help_heading = "Warm-up"
     )]
     pub warmup_arrival_pattern: Option<Pattern>,
-    /// How long requests in flight may take once the warm-up's time is up [default: --grace-period]
+    /// Time that requests in flight may still take when the warm-up's duration is over [default: --grace-period]
     #[arg(long, value_name = "TIME", value_parser = seconds, requires = "warmup_duration", help_heading = "Warm-up")]
     pub warmup_grace_period: Option<Nanos>,
 }
@@ -178,9 +178,9 @@ pub struct LoadArgs {
 /// How requests arrive at a rate.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Pattern {
-    /// With gaps that are all alike
+    /// With equal gaps
     Constant,
-    /// Like those of many users who know nothing of each other
+    /// Independently of each other, as from many users
     Poisson,
     /// In bursts, or more evenly
     Gamma,

@@ -32,7 +32,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge", version, about, long_about = None, disable_help_subcommand = true)]
 #[command(propagate_version = true)]
-#[command(about = "Measures LLM inference endpoints, and says how far each figure can be trusted")]
+#[command(about = "Measure LLM inference endpoints, and state how far each figure can be trusted")]
 struct Native {
     #[command(subcommand)]
     command: Command,
@@ -43,11 +43,11 @@ struct Native {
 pub enum Command {
     /// Send load to an endpoint and report latency, throughput and fidelity
     Profile(Box<ProfileArgs>),
-    /// Find out what figures this machine measures faithfully, against a server that knows the truth
+    /// Find out what this machine can measure accurately, against a simulated server that logs what it really did
     Calibrate(CalibrateArgs),
-    /// Make the report of a run again from its records; that of a killed run for the first time
+    /// Rebuild a run's report from its records (also for a run that was killed)
     Report(ReportArgs),
-    /// Study how first-token or token-to-token latency depends on the prompt's length
+    /// Measure how the time to first token or the inter token latency depends on the prompt's length
     Study(Box<StudyArgs>),
     /// Run a simulated inference server
     Sim(SimArgs),

@@ -18,7 +18,7 @@ use streamgauge_wire::endpoints::{self, EndpointSpec};
 /// Arguments of `profile`.
 #[derive(Args, Debug)]
 pub struct ProfileArgs {
-    /// Model, or several that prompts are spread over; without it, the only one that the server lists
+    /// Name of the model, or of several models that the prompts are spread over; without it, the only model that the server lists
     #[arg(short, long, visible_alias = "model-names", num_args = 1.., value_name = "NAME", help_heading = "Endpoint")]
     pub model: Vec<String>,
     /// How a prompt gets its model when there are several
@@ -27,49 +27,49 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "TYPE", value_parser = endpoint_type, help = endpoint_types(), help_heading = "Endpoint")]
     #[allow(missing_docs)] // The help is made from the list of endpoints.
     pub endpoint_type: Option<EndpointKind>,
-    /// Path of the endpoint, where it is not the usual one
+    /// Path of the endpoint, if it is not the usual one
     #[arg(long, visible_alias = "custom-endpoint", value_name = "PATH", help_heading = "Endpoint")]
     pub endpoint: Option<String>,
     /// Kind of server: openai or triton
     #[arg(long, value_name = "KIND", value_parser = service_kind, help_heading = "Endpoint")]
     pub service_kind: Option<String>,
-    /// Ask for answers as streams
+    /// Ask for streamed answers, which TTFT and ITL need
     #[arg(long, help_heading = "Endpoint")]
     pub streaming: bool,
-    /// Server, or several with the same path that requests are spread over [default: http://localhost:8000; of Triton's gRPC port 8001]
+    /// URL of the server, or of several servers with the same path that requests are spread over [default: http://localhost:8000; with Triton's gRPC port 8001]
     #[arg(short, long, value_name = "URL", num_args = 1.., help_heading = "Endpoint", conflicts_with = "sim")]
     pub url: Vec<String>,
     /// How a request gets its server when there are several [default: round_robin]
     #[arg(long, value_parser = one_of(BALANCE), help_heading = "Endpoint")]
     pub url_strategy: Option<Balance>,
-    /// How long a connection is kept: reuse, new (one a request) or rotate:N (for N requests); also pooled and never
+    /// How long a connection is kept: reuse, new (one for each request) or rotate:N (for N requests); pooled and never are other names of the first two
     #[arg(long, visible_alias = "connection-reuse-strategy", value_name = "POLICY", default_value = "reuse", value_parser = connections, help_heading = "Endpoint")]
     pub connections: ConnectionPolicy,
-    /// Start a simulated server inside this process and profile that: streaming, 8 streams, ten seconds, unless told otherwise
+    /// Start a simulated server inside this process and measure it: with streaming, 8 streams and ten seconds unless other flags say otherwise
     #[arg(long, help_heading = "Endpoint")]
     pub sim: bool,
-    /// API key, sent as a bearer token; better given in the environment
+    /// API key, sent as a bearer token; it is safer in the environment
     #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true, help_heading = "Endpoint")]
     pub api_key: Option<String>,
     /// Header of every request, `Name: value`; may be repeated
     #[arg(short = 'H', long, value_name = "HEADER", num_args = 1.., help_heading = "Endpoint")]
     pub header: Vec<String>,
-    /// Certificates (PEM) that an https server is trusted by, in place of the system's
+    /// Trusted certificates (PEM) for https servers, instead of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure", help_heading = "Endpoint")]
     pub ca_file: Option<PathBuf>,
-    /// Trust any certificate
+    /// Accept any certificate of the server
     #[arg(long, help_heading = "Endpoint")]
     pub insecure: bool,
-    /// Longest time for a whole request
+    /// Time limit of a whole request
     #[arg(long, visible_alias = "request-timeout-seconds", value_name = "TIME", default_value = "6h", value_parser = limit, help_heading = "Endpoint")]
     pub request_timeout: Nanos,
-    /// Longest time for opening a connection
+    /// Time limit of opening a connection
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = limit, help_heading = "Endpoint")]
     pub connect_timeout: Nanos,
-    /// Longest wait for an answer's first byte
+    /// Time limit of the first byte of an answer
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = limit, help_heading = "Endpoint")]
     pub first_byte_timeout: Nanos,
-    /// Longest wait between two pieces of an answer
+    /// Time limit between two pieces of an answer
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = limit, help_heading = "Endpoint")]
     pub idle_timeout: Nanos,
     /// Member of the body that asks for the output length: max_tokens or max_completion_tokens [default: max_tokens; the other where the test request shows that the server refuses it]
@@ -85,7 +85,7 @@ pub struct ProfileArgs {
     #[arg(long, help_heading = "Endpoint")]
     pub no_probe: bool,
 
-    /// Different prompts; requests go round them [default: 100, or one for each request of a trace]
+    /// Number of distinct prompts; requests cycle through them [default: 100, or one for each request of a trace]
     #[arg(long, visible_alias = "num-prompts", value_name = "N", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub num_dataset_entries: Option<u32>,
     /// File of requests, a line of JSON each with `text` or `input_length`, and `output_length`, where they are known; with --fixed-schedule each is sent at its `timestamp` (ms)
@@ -97,7 +97,7 @@ pub struct ProfileArgs {
     /// Standard deviation of the input length
     #[arg(long, visible_aliases = ["synthetic-input-tokens-stddev", "prompt-input-tokens-stddev"], value_name = "TOKENS", default_value = "0", value_parser = at_least_zero, help_heading = "Input")]
     pub isl_stddev: f64,
-    /// Mean output length to ask for in tokens; without it the server decides
+    /// Mean output length to request, in tokens; without it the server decides
     #[arg(long, visible_aliases = ["output-tokens-mean", "prompt-output-tokens-mean"], value_name = "TOKENS", value_parser = at_least_one, help_heading = "Input")]
     pub osl: Option<f64>,
     /// Standard deviation of the output length
@@ -106,22 +106,22 @@ pub struct ProfileArgs {
     /// Ask for exactly that output length (min_tokens, ignore_eos)
     #[arg(long, requires = "osl", help_heading = "Input")]
     pub output_tokens_mean_deterministic: bool,
-    /// Seed of everything drawn by chance
+    /// Seed of all random choices
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole(0, u64::MAX), help_heading = "Input")]
     pub random_seed: u64,
-    /// Texts a request; completions only
+    /// Texts per request; completions only
     #[arg(short, long, visible_aliases = ["batch-size-text", "prompt-batch-size"], value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 4096), help_heading = "Input")]
     pub batch_size: u32,
-    /// Prefixes that prompts share
+    /// Number of prefixes that prompts share
     #[arg(long, visible_aliases = ["prefix-prompt-pool-size", "prompt-prefix-pool-size"], value_name = "N", default_value = "0", value_parser = whole::<u32>(0, 1_000_000), help_heading = "Input")]
     pub num_prefix_prompts: u32,
-    /// Tokens of each prefix, before the input length
+    /// Length of each prefix in tokens, in addition to the input length
     #[arg(long, visible_alias = "prompt-prefix-length", value_name = "TOKENS", default_value = "100", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub prefix_prompt_length: u32,
     /// Member of every body, `name:value`, `name` (null) or a JSON object; may be repeated
     #[arg(long, value_name = "INPUT", num_args = 1.., help_heading = "Input")]
     pub extra_inputs: Vec<String>,
-    /// Limits of a good request, `metric:value` (ms, or a rate per second)
+    /// Limits that a good request keeps, `metric:value` (in ms, or a rate per second)
     #[arg(short, long, value_name = "LIMIT", num_args = 1.., help_heading = "Input")]
     pub goodput: Vec<String>,
 
@@ -144,7 +144,7 @@ pub struct ProfileArgs {
     #[arg(long, value_parser = one_of(TOKEN_COUNT), default_value = "auto", help_heading = "Tokens")]
     pub token_count: TokenCount,
 
-    /// Directory of all runs' artifacts
+    /// Directory for the files of all runs
     #[arg(
         long,
         visible_alias = "output-artifact-dir",
@@ -153,10 +153,10 @@ pub struct ProfileArgs {
         help_heading = "Output"
     )]
     pub artifact_dir: PathBuf,
-    /// File name of the export; the summaries are named after it
+    /// File name of the export; the names of the summaries are made from it
     #[arg(long, visible_alias = "profile-export-prefix", value_name = "NAME", default_value = "profile_export.json", value_parser = export_file, help_heading = "Output")]
     pub profile_export_file: String,
-    /// How much is written
+    /// How much is written about each request
     #[arg(
         long,
         visible_alias = "profile-export-level",
@@ -170,13 +170,13 @@ pub struct ProfileArgs {
     /// Layout of the console's table
     #[arg(long, value_parser = one_of(STYLE), default_value = "native", help_heading = "Output")]
     pub report: Style,
-    /// What is shown while the run goes on [default: bar on a terminal]
+    /// What is shown during a run [default: bar on a terminal]
     #[arg(long, visible_alias = "ui-type", value_enum, help_heading = "Output")]
     pub ui: Option<Ui>,
-    /// End with exit code 3 unless the verdict on the measurement is at least this
+    /// Exit with code 3 unless the fidelity verdict is at least this good
     #[arg(long, value_parser = one_of(GRADE), help_heading = "Output")]
     pub require_fidelity: Option<Grade>,
-    /// Say more on the way
+    /// Print the resolved plan and more detail
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
 }

@@ -1,18 +1,17 @@
-//! Flags that the replaced tools have and this one does not: each is refused by name, with what it belongs to.
+//! Flags of the replaced tools that this program does not have. Each is refused by name, with what is not supported.
 
-const DYNAMIC: &str = "belongs to dynamic gRPC, which is not available";
-const MEDIA: &str = "belongs to media inputs (images, audio, video), which are not available";
-const SESSIONS: &str = "belongs to multi-turn sessions, which are not available";
-const FILES: &str = "belongs to prompts from files and data sets, which are not available: prompts are synthetic";
-const PLOTS: &str = "belongs to plots, which are not available";
-const SWEEPS: &str =
-    "belongs to sweeps and searches, which are not available: give --concurrency or --request-rate a list or a range";
-const METRICS: &str = "belongs to metrics of servers and GPUs, which are not available";
-const RANKINGS: &str = "belongs to ranking endpoints, which are not available";
-const CHECKPOINTS: &str = "belongs to checkpoints, which are not available";
-const CONFIG: &str = "belongs to configuration files, which are not available";
+const DYNAMIC: &str = "dynamic gRPC is not supported";
+const MEDIA: &str = "media inputs (images, audio, video) are not supported";
+const SESSIONS: &str = "multi-turn sessions made by the program are not supported";
+const FILES: &str = "data sets of other formats are not supported here; --input-file sends the prompts of a file";
+const PLOTS: &str = "plots are not supported";
+const SWEEPS: &str = "sweeps and searches are not supported; give --concurrency or --request-rate a list or a range";
+const METRICS: &str = "metrics of servers and GPUs are not supported here";
+const RANKINGS: &str = "ranking endpoints are not supported";
+const CHECKPOINTS: &str = "checkpoints are not supported";
+const CONFIG: &str = "configuration files are not supported";
 
-/// Flag and what it belongs to.
+/// Each flag, and what is not supported.
 const REFUSED: &[(&str, &str)] = &[
     ("--audio-batch-size", MEDIA),
     ("--audio-depths", MEDIA),
@@ -73,8 +72,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("-f", CONFIG),
 ];
 
-/// Why `flag` is not taken, if it is one of theirs.
+/// Why `flag` is refused, if it is a flag of a replaced tool.
 pub fn why(flag: &str) -> Option<String> {
     let (flag, reason) = REFUSED.iter().find(|(name, _)| *name == flag)?;
-    Some(format!("{flag} {reason}"))
+    Some(format!("{flag}: {reason}"))
 }

@@ -8,13 +8,13 @@ use streamgauge_report::Style;
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// What a run left: its directory of artifacts, or its file of records, that of a killed run (.records.jsonl.partial) too
+    /// Directory of a run's artifacts, or its file of records, also that of a killed run (.records.jsonl.partial)
     #[arg(value_name = "DIR|FILE")]
     pub run: PathBuf,
     /// Layout of the table
     #[arg(long = "report", value_parser = one_of(STYLE), default_value = "native", value_name = "STYLE")]
     pub style: Style,
-    /// Directory to write the files to [default: the one with the records]
+    /// Directory to write the files to [default: the directory of the records]
     #[arg(long, visible_alias = "output-artifact-dir", value_name = "DIR")]
     pub artifact_dir: Option<PathBuf>,
 }

@@ -16,46 +16,46 @@ pub struct SimArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub host: IpAddr,
-    /// Names of its models
+    /// Names of the models
     #[arg(short, long, num_args = 1.., default_value = "sim-model", value_name = "NAME")]
     pub model: Vec<String>,
     /// Time to the first token of an empty prompt
     #[arg(long, default_value = "30ms", value_name = "TIME", value_parser = millis)]
     pub ttft: Nanos,
-    /// Prompt tokens a second; 0 makes prompts cost nothing
+    /// Prompt tokens per second; with 0 a prompt takes no time
     #[arg(long, default_value = "20000", value_name = "TOKENS", value_parser = rate)]
     pub prefill_rate: f64,
-    /// Time between tokens; with 0 a reply is written as fast as it goes
+    /// Time between tokens; with 0 an answer is written as fast as possible
     #[arg(long, default_value = "8ms", value_name = "TIME", value_parser = millis)]
     pub itl: Nanos,
-    /// By which share of that time each further stream slows all streams
+    /// Share of that time by which each further stream slows all streams
     #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = share)]
     pub itl_growth: f64,
     /// Standard deviation of these times, as a share of them
     #[arg(long, default_value = "0.05", value_name = "SHARE", value_parser = share)]
     pub jitter: f64,
-    /// Requests served at once; others wait in a queue
+    /// Number of requests that are served at once; further ones wait in a queue
     #[arg(long, default_value = "64", value_name = "N", value_parser = whole(1, u32::MAX))]
     pub max_batch: u32,
-    /// Mean length of replies that nobody limited
+    /// Mean length of answers whose length was not requested, in tokens
     #[arg(long, default_value = "64", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
     pub output_tokens: u32,
-    /// Tokens that prompt and reply may have together
+    /// Greatest number of tokens of a prompt and its answer together
     #[arg(long, default_value = "131072", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
     pub context: u32,
-    /// Share of replies that end before their limit
+    /// Share of answers that end before the requested length
     #[arg(long, default_value = "0", value_name = "SHARE", value_parser = share)]
     pub early_stop: f64,
-    /// Tokens an event
+    /// Tokens per event
     #[arg(long, default_value = "1", value_name = "N", value_parser = whole(1, u32::MAX))]
     pub tokens_per_event: u32,
-    /// GPUs, none of them real, that its metrics page tells of
+    /// Number of simulated GPUs on the metrics page
     #[arg(long, default_value = "0", value_name = "N", value_parser = whole::<u32>(0, 1024))]
     pub gpus: u32,
-    /// Something to do wrong: NAME or NAME=VALUE, then :SHARE or :every=N for some requests only, such as status=503:0.1; may be repeated
+    /// Fault to inject: NAME or NAME=VALUE, then :SHARE or :every=N for some requests only, such as status=503:0.1; may be repeated
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,
-    /// Seed of everything drawn by chance
+    /// Seed of all random choices
     #[arg(long, default_value = "0", value_name = "N", value_parser = whole(0, u64::MAX))]
     pub seed: u64,
     /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base

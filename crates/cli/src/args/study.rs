@@ -16,35 +16,35 @@ use streamgauge_report::native::study::Phase;
 /// Arguments of `study`. What is not said here is as in `profile`.
 #[derive(Args, Debug)]
 pub struct StudyArgs {
-    /// Which phase: prefill (first-token latency) or generation (token-to-token latency)
+    /// Phase to study: prefill (time to first token) or generation (inter token latency)
     #[arg(value_parser = one_of(PHASE), value_name = "PHASE")]
     pub phase: Phase,
-    /// Prompt lengths in tokens, a run each
+    /// Prompt lengths in tokens; each is measured in a run of its own
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', required = true, value_parser = whole::<u32>(1, 10_000_000))]
     pub isl: Vec<u32>,
     /// Output length in tokens [default: 1 in prefill, 256 in generation]
     #[arg(long, value_name = "TOKENS", value_parser = whole::<u32>(1, 10_000_000))]
     pub osl: Option<u32>,
-    /// Requests of each length
+    /// Number of requests of each length
     #[arg(long, value_name = "N", default_value = "10", value_parser = whole::<u64>(1, 1_000_000))]
     pub request_count: u64,
-    /// Requests at once
+    /// Number of requests in flight
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 1_000_000))]
     pub concurrency: u32,
-    /// The chart, as SVG [default: PHASE.svg in --artifact-dir]
+    /// File for the chart, as SVG [default: PHASE.svg in --artifact-dir]
     #[arg(long, value_name = "FILE")]
     pub chart: Option<PathBuf>,
-    /// Directory of all runs' artifacts
+    /// Directory for the files of all runs
     #[arg(long, value_name = "DIR", default_value = "artifacts")]
     pub artifact_dir: PathBuf,
 
-    /// Model; without it, the only one that an OpenAI server lists
+    /// Name of the model; without it, the only one that an OpenAI server lists
     #[arg(short, long, value_name = "NAME", help_heading = "Endpoint")]
     pub model: Option<String>,
-    /// Server
+    /// URL of the server
     #[arg(short, long, value_name = "URL", help_heading = "Endpoint", conflicts_with = "sim")]
     pub url: Option<String>,
-    /// Start a simulated server inside this process and study that
+    /// Start a simulated server inside this process and measure it
     #[arg(long, help_heading = "Endpoint")]
     pub sim: bool,
     /// Shape of requests and answers: chat, completions, kserve (gRPC) or generate
@@ -59,13 +59,13 @@ pub struct StudyArgs {
     /// Path of the endpoint, where it is not the usual one
     #[arg(long, value_name = "PATH", help_heading = "Endpoint")]
     pub endpoint: Option<String>,
-    /// API key, sent as a bearer token; better given in the environment
+    /// API key, sent as a bearer token; it is safer in the environment
     #[arg(long, value_name = "KEY", env = "STREAMGAUGE_API_KEY", hide_env_values = true, help_heading = "Endpoint")]
     pub api_key: Option<String>,
     /// Header of every request, `Name: value`; may be repeated
     #[arg(short = 'H', long, value_name = "HEADER", help_heading = "Endpoint")]
     pub header: Vec<String>,
-    /// Certificates (PEM) that an https server is trusted by, in place of the system's
+    /// Trusted certificates (PEM) for https servers, instead of the system's
     #[arg(long, value_name = "FILE", help_heading = "Endpoint")]
     pub ca_file: Option<PathBuf>,
     /// Member of every body, `name:value`, `name` (null) or a JSON object; may be repeated
@@ -74,7 +74,7 @@ pub struct StudyArgs {
     /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Endpoint")]
     pub tokenizer: Option<String>,
-    /// Seed of everything drawn by chance
+    /// Seed of all random choices
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<u64>(0, u64::MAX), help_heading = "Endpoint")]
     pub random_seed: u64,
 }

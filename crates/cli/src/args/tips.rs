@@ -1,4 +1,4 @@
-//! What was likely meant by a flag that is not known, where the most similar spelling is another flag.
+//! What was likely meant by an unknown flag, if the flag with the most similar spelling is a different one.
 
 /// Flags of other tools (vLLM's, SGLang's and llmperf's benchmarks, k6, wrk, curl), and what they are here.
 pub const ELSEWHERE: &[(&str, &str)] = &[
@@ -35,13 +35,13 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("-n", "--request-count"),
 ];
 
-/// What `flag` is called here, if other tools have it under that name.
+/// The name of this program for `flag`, if other tools have a flag of that name.
 pub fn meant(flag: &str) -> Option<&'static str> {
     ELSEWHERE.iter().find(|(name, _)| *name == flag).map(|(_, meant)| *meant)
 }
 
-/// The flag that was given a negative value, and the value, where `words` hold one that is no plain number (`-5s`): it
-/// would be read as a flag of its own.
+/// The flag that was given a negative value, and the value, if `words` hold a value that is not a plain number (`-5s`), which would
+/// be read as a flag.
 pub fn negative_value(words: &[String]) -> Option<(&str, &str)> {
     let is_negative = |word: &str| {
         word.strip_prefix('-')

@@ -13,10 +13,10 @@ pub struct TritonArgs {
     /// Backend whose inputs are sent, tensorrtllm or vllm [default: tensorrtllm]
     #[arg(long, value_name = "BACKEND", value_parser = backend, help_heading = "Triton")]
     pub backend: Option<Backend>,
-    /// Version of the model; without it the server chooses
+    /// Version of the model [default: the server chooses]
     #[arg(long, value_name = "VERSION", help_heading = "Triton")]
     pub model_version: Option<String>,
-    /// Output whose text is counted in tokens [default: text_output]
+    /// Output of the model whose text is counted in tokens [default: text_output]
     #[arg(long, value_name = "NAME", help_heading = "Triton")]
     pub text_output: Option<String>,
     /// Parameter of every request, `name:value:type` with bool, int or string; may be repeated
@@ -25,16 +25,16 @@ pub struct TritonArgs {
     /// Models behind a business-logic model, `name` or `name:version`, whose statistics are shown too
     #[arg(long, value_name = "MODELS", value_delimiter = ',', help_heading = "Triton")]
     pub bls_composing_models: Vec<String>,
-    /// Leave the server's own statistics unasked
+    /// Do not ask the server for its own statistics
     #[arg(long, help_heading = "Triton")]
     pub no_server_statistics: bool,
-    /// Ask the server's metrics page for its GPUs
+    /// Read the metrics of the server's GPUs from its metrics page
     #[arg(long, help_heading = "Triton")]
     pub collect_metrics: bool,
-    /// The metrics page [default: port 8002 of the server, /metrics]
+    /// URL of the metrics page [default: port 8002 of the server, /metrics]
     #[arg(long, value_name = "URL", requires = "collect_metrics", help_heading = "Triton")]
     pub metrics_url: Option<String>,
-    /// How often it is asked, in milliseconds [default: 1000]
+    /// Time between two readings of the metrics page, in milliseconds [default: 1000]
     #[arg(long, value_name = "MS", requires = "collect_metrics", value_parser = whole::<u32>(1, 3_600_000), help_heading = "Triton")]
     pub metrics_interval: Option<u32>,
     /// How gRPC messages are compressed [default: none]
@@ -43,16 +43,16 @@ pub struct TritonArgs {
     /// Streams that share a gRPC channel [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 100_000), help_heading = "Triton")]
     pub streams_per_channel: Option<u32>,
-    /// Ask an idle gRPC channel so often whether it lives
+    /// Interval of pings on an idle gRPC channel
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Triton")]
     pub grpc_keepalive_time: Option<Nanos>,
-    /// How long the answer to that may take [default: 20s]
+    /// Time limit of the answer to such a ping [default: 20s]
     #[arg(long, value_name = "TIME", requires = "grpc_keepalive_time", value_parser = limit, help_heading = "Triton")]
     pub grpc_keepalive_timeout: Option<Nanos>,
-    /// Certificates (PEM) that show an https or gRPC server who asks
+    /// Client certificate chain (PEM), for servers that require one
     #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Endpoint")]
     pub client_certificate: Option<PathBuf>,
-    /// Their private key (PEM)
+    /// Private key (PEM) of --client-certificate
     #[arg(long, value_name = "FILE", requires = "client_certificate", help_heading = "Endpoint")]
     pub client_key: Option<PathBuf>,
 }

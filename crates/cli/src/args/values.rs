@@ -1,4 +1,4 @@
-//! Parsers of values: each takes what people type and refuses the rest in a sentence.
+//! Parsers of values. Each returns a sentence that says what is accepted if it refuses a text.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -50,12 +50,12 @@ pub fn interval(text: &str) -> Result<Nanos, String> {
     positive(text, Bare::Millis)
 }
 
-/// A time, 0 too; a bare number is in seconds.
+/// A time, 0 included; a bare number is in seconds.
 pub fn seconds(text: &str) -> Result<Nanos, String> {
     parse_duration(text, Bare::Seconds)
 }
 
-/// A time, 0 too; a bare number is in milliseconds.
+/// A time, 0 included; a bare number is in milliseconds.
 pub fn millis(text: &str) -> Result<Nanos, String> {
     parse_duration(text, Bare::Millis)
 }

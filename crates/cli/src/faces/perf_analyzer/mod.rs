@@ -36,7 +36,7 @@ pub const FACE: Face = Face {
 
 /// No stable measurement was made.
 const UNSTABLE: Exit = Exit::Face(2);
-/// An option makes no sense, or not with the others; also where windows are too short for a single answer.
+/// An option has a value that is not accepted, or conflicts with another one; also if windows are too short for a single answer.
 const OPTION: Exit = Exit::Face(3);
 /// Anything else went wrong.
 const GENERIC: Exit = Exit::Face(99);

@@ -10,40 +10,40 @@ use std::str::FromStr;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Load")]
 pub struct LoadArgs {
-    /// Requests at once, `start[:end[:step]]`; an end of 0 goes on until --latency-threshold [default: 1]
+    /// Number of requests in flight, `start[:end[:step]]`; an end of 0 goes on until --latency-threshold [default: 1]
     #[arg(long, value_name = "RANGE", group = "mode")]
     pub concurrency_range: Option<Range<u32>>,
     /// Requests per second, `start[:end[:step]]`; an end of 0 goes on until --latency-threshold
     #[arg(long, value_name = "RANGE", group = "mode")]
     pub request_rate_range: Option<Range<f64>>,
-    /// How evenly they come: constant or poisson [default: constant]
+    /// How requests arrive at that rate: constant or poisson [default: constant]
     #[arg(long, value_enum, hide_possible_values = true, value_name = "DISTRIBUTION")]
     pub request_distribution: Option<Distribution>,
-    /// Gaps between requests: a file of whole microseconds, one a line, which begin again
+    /// File of gaps in whole microseconds, one per line; repeated from the start when used up
     #[arg(long, value_name = "FILE", group = "mode")]
     pub request_intervals: Option<PathBuf>,
     /// Send each request of the input data once, at its `timestamp`
     #[arg(long, group = "mode")]
     pub fixed_schedule: bool,
-    /// Requests that are sent once each, more of them as they are answered, `start:end[:step]`; streams of decoupled models only
+    /// Start with START requests, add STEP each time the last ones have had --request-period responses, up to END; `start:end[:step]`; streams of decoupled models only
     #[arg(long, value_name = "RANGE", group = "mode")]
     pub periodic_concurrency_range: Option<Range<u32>>,
-    /// Responses that each of the latest requests must have had before --periodic-concurrency-range goes on [default: 10]
+    /// Number of responses that each of the last requests must have had before --periodic-concurrency-range adds further requests [default: 10]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, u32::MAX))]
     pub request_period: Option<u32>,
-    /// Sequences at once where a rate is kept [default: 4]
+    /// Number of sequences at once with a request rate [default: 4]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub num_of_sequences: Option<u32>,
-    /// Requests of a sequence [default: 20]
+    /// Number of requests of a sequence [default: 20]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, u32::MAX))]
     pub sequence_length: Option<u32>,
-    /// By how much that varies, in percent [default: 20]
+    /// Percentage by which the length of sequences varies [default: 20]
     #[arg(long, value_name = "PERCENT", value_parser = variation)]
     pub sequence_length_variation: Option<f64>,
-    /// Ids of sequences, `start[:end]`, the end not among them [default: 1, without an end]
+    /// Ids of sequences, `start[:end]`, without the end itself [default: 1, without an end]
     #[arg(long, value_name = "RANGE", value_parser = ids)]
     pub sequence_id_range: Option<Ids>,
-    /// Have no more than one request of a sequence in flight
+    /// Send no request of a sequence before the last one is answered
     #[arg(long)]
     pub serial_sequences: bool,
     /// Deprecated: --concurrency-range
@@ -60,7 +60,7 @@ pub struct LoadArgs {
 /// How evenly requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Distribution {
-    /// With gaps that are all alike
+    /// With equal gaps
     Constant,
     /// Like those of many users who know nothing of each other
     Poisson,

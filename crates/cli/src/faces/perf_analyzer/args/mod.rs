@@ -21,10 +21,10 @@ use values::{percentile, stability};
 #[derive(Args, Debug)]
 #[command(args_override_self = true, infer_long_args = true, override_usage = "perf_analyzer -m NAME [OPTIONS]")]
 pub struct PerfAnalyzerArgs {
-    /// Model
+    /// Name of the model
     #[arg(short, long = "model", value_name = "NAME")]
     pub model: Option<String>,
-    /// Its version [default: the server's choice]
+    /// Version of the model [default: the server's choice]
     #[arg(short = 'x', long, value_name = "VERSION")]
     pub model_version: Option<String>,
     /// Kind of server: triton or openai
@@ -36,7 +36,7 @@ pub struct PerfAnalyzerArgs {
     /// Models that a business-logic model calls, whose statistics are shown too: `name[:version],..`
     #[arg(long, value_name = "MODELS")]
     pub bls_composing_models: Option<String>,
-    /// Say more: each window as it ends; twice, also what the run is to do
+    /// Print each window as it ends; given twice, also print the resolved plan
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Show this help
@@ -77,34 +77,34 @@ pub struct MeasureArgs {
     /// What a window ends by: time_windows or count_windows
     #[arg(long, value_enum, hide_possible_values = true, default_value = "time_windows", value_name = "MODE")]
     pub measurement_mode: Mode,
-    /// Length of a window; a bare number is in milliseconds [default: 5000]
+    /// Duration of a window; a bare number is in milliseconds [default: 5000]
     #[arg(short = 'p', long, value_name = "TIME", value_parser = interval)]
     pub measurement_interval: Option<Nanos>,
-    /// Requests of a window of count_windows [default: 50]
+    /// Number of requests in a window of count_windows [default: 50]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
     pub measurement_request_count: Option<u64>,
-    /// By how much three windows may differ, in percent [default: 10]
+    /// Percentage by which three windows may differ [default: 10]
     #[arg(short = 's', long, value_name = "PERCENT", value_parser = stability)]
     pub stability_percentage: Option<f64>,
-    /// Percentile of latency that must be stable and is shown, in place of the mean; -1 is the mean
+    /// Percentile of latency that must be stable and is shown instead of the mean; -1 means the mean
     #[arg(long, value_name = "P", default_value = "-1", value_parser = percentile)]
     pub percentile: i32,
-    /// Most windows [default: 10]
+    /// Maximum number of windows [default: 10]
     #[arg(short = 'r', long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub max_trials: Option<u32>,
-    /// Send so many requests and report them all, whether stable or not
+    /// Send this number of requests and report them all, whether they are stable or not
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
     pub request_count: Option<u64>,
-    /// Requests sent before, in no figure
+    /// Number of requests before the measured ones, which are in no figure
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<u64>(0, u64::MAX))]
     pub warmup_request_count: u64,
-    /// Latency that ends a search, in milliseconds; 0 is none
+    /// Latency that ends a search, in milliseconds; 0 means no limit
     #[arg(short = 'l', long, value_name = "MS", default_value = "0", value_parser = whole::<u64>(0, u64::MAX / 1_000_000))]
     pub latency_threshold: u64,
     /// Find the highest load below --latency-threshold by halving the range
     #[arg(long)]
     pub binary_search: bool,
-    /// Most load threads [default: processors - 1]; with --sync and a rate also the most requests in flight, then 4 by default
+    /// Maximum number of load threads [default: processors - 1]; with --sync and a rate also the maximum number of requests in flight, then 4 by default
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub max_threads: Option<u32>,
 }
@@ -123,13 +123,13 @@ pub enum Mode {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Report")]
 pub struct ReportArgs {
-    /// CSV of the levels
+    /// CSV file of the levels
     #[arg(short = 'f', long = "csv-file", value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// More columns in it
+    /// Write more columns to the CSV file
     #[arg(long)]
     pub verbose_csv: bool,
-    /// Every request with its stamps, inputs and outputs, as JSON; must not exist
+    /// File of every request with its times, inputs and outputs, as JSON; must not exist
     #[arg(long, value_name = "FILE")]
     pub profile_export_file: Option<PathBuf>,
     /// Keep each level's records and summaries in a directory of its own below this one

@@ -13,31 +13,31 @@ use streamgauge_prompt::tensors::shape;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Requests")]
 pub struct RequestArgs {
-    /// http or grpc
+    /// Protocol: http or grpc
     #[arg(short = 'i', long = "protocol", value_name = "PROTOCOL", default_value = "http", value_parser = protocol)]
     pub protocol: Protocol,
-    /// Use one stream for many requests; gRPC only, and what decoupled models need
+    /// Send all requests of a slot over one stream; gRPC only, and required by decoupled models
     #[arg(long)]
     pub streaming: bool,
-    /// Server, `host[:port]` [default: localhost:8000, with gRPC localhost:8001]
+    /// Address of the server, `host[:port]` [default: localhost:8000, with gRPC localhost:8001]
     #[arg(short = 'u', long = "url", value_name = "URL")]
     pub url: Option<String>,
     /// Header of every request, `Name:value`; with gRPC it is metadata; may be repeated
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub header: Vec<String>,
-    /// random, zero, a file of JSON, or a directory with a file for each input; files may be several
+    /// Input data: random, zero, one or more JSON files, or a directory with a file for each input
     #[arg(long, value_name = "DATA")]
     pub input_data: Vec<String>,
     /// Batch size
     #[arg(short = 'b', long = "batch-size", value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub batch: Option<u32>,
-    /// Shape of an input whose dimensions are not all known, `name:d1,d2,..`; may be repeated
+    /// Shape of an input with variable dimensions, `name:d1,d2,..`; may be repeated
     #[arg(long, value_name = "SHAPE", value_parser = shape::parse)]
     pub shape: Vec<(String, Vec<i64>)>,
     /// Length of random strings [default: 128]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 100_000_000))]
     pub string_length: Option<u32>,
-    /// The string that inputs of strings have in place of random ones
+    /// String for inputs of strings, instead of random ones
     #[arg(long, value_name = "TEXT")]
     pub string_data: Option<String>,
     /// Parameter of every request, `name:value:type` with bool, int or string; gRPC only; may be repeated
@@ -49,13 +49,13 @@ pub struct RequestArgs {
     /// How inputs are written: binary or json; HTTP only [default: binary]
     #[arg(long, value_parser = one_of(TENSOR_FORMAT), hide_possible_values = true, value_name = "FORMAT")]
     pub input_tensor_format: Option<TensorFormat>,
-    /// How outputs are asked for: binary or json; HTTP only [default: binary]
+    /// How outputs are requested: binary or json; HTTP only [default: binary]
     #[arg(long, value_parser = one_of(TENSOR_FORMAT), hide_possible_values = true, value_name = "FORMAT")]
     pub output_tensor_format: Option<TensorFormat>,
-    /// Hand tensors over in memory that the server shares: none or system
+    /// Pass tensors in shared memory: none or system
     #[arg(long, value_name = "KIND", default_value = "none", value_parser = shared_memory)]
     pub shared_memory: SharedMemoryKind,
-    /// Room for each output in it, in bytes [default: 102400]
+    /// Size of each output in shared memory, in bytes [default: 102400]
     #[arg(long, value_name = "BYTES", value_parser = whole::<u64>(1, 1 << 40))]
     pub output_shared_memory_size: Option<u64>,
     /// Deprecated: --input-data zero

@@ -30,7 +30,7 @@ pub fn deprecated(args: &mut PerfAnalyzerArgs) -> Vec<String> {
     notes
 }
 
-/// Refuses what makes no sense.
+/// Refuses options that conflict or have no effect.
 ///
 /// # Errors
 /// A sentence that names the flag.
