@@ -8,7 +8,7 @@ pub const TFSERVING: &str = "TensorFlow Serving is not supported; accepted: trit
 /// TorchServe.
 pub const TORCHSERVE: &str = "TorchServe is not supported; accepted: triton, openai";
 /// Any gRPC method.
-pub const DYNAMIC: &str = "your own gRPC services (dynamic_grpc) are not supported";
+pub const DYNAMIC: &str = "gRPC services of one's own (dynamic_grpc) are not supported";
 /// CUDA shared memory.
 pub const CUDA: &str = "CUDA shared memory is not supported; accepted: none, system";
 
