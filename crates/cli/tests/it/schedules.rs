@@ -262,11 +262,11 @@ fn reports_of_schedules_are_made_again_from_their_records() {
         let _ = (fs::remove_file(context.path().join("trace.jsonl")), fs::remove_file(context.path().join("gaps.txt")));
         comes_out_again(&context, &run);
         let load = serde_json::from_value(run.records().header["plan"]["load"].clone()).unwrap();
-        if let Load::Open { arrivals, .. } = load {
-            if matches!(arrivals, Arrivals::Intervals { .. } | Arrivals::Trace { .. }) {
-                let dues = expected(&arrivals, 0, run.records().all.len());
-                assert_eq!(run.dues(), dues, "the stored plan is the one that ran");
-            }
+        if let Load::Open { arrivals, .. } = load
+            && matches!(arrivals, Arrivals::Intervals { .. } | Arrivals::Trace { .. })
+        {
+            let dues = expected(&arrivals, 0, run.records().all.len());
+            assert_eq!(run.dues(), dues, "the stored plan is the one that ran");
         }
     }
 }
