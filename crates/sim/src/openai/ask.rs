@@ -25,9 +25,10 @@ pub(crate) struct Ask {
 impl Ask {
     /// Reads a request to `endpoint`.
     pub(super) fn read(tokens: &Tokens, endpoint: &'static Endpoint, body: &[u8]) -> Result<Ask, Refusal> {
-        let body: Body<'_> = serde_json::from_slice(body).map_err(|error| explain(body, &error))?;
+        let bytes = body;
+        let body: Body<'_> = serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))?;
         let model = tokens.model(body.model.as_deref())?;
-        let prompts = (endpoint.prompts)(tokens, &body)?;
+        let prompts = (endpoint.prompts)(tokens, &body, bytes)?;
         if body.n.is_some_and(|n| n != 1) {
             return Err(Refusal::bad("n", "`n` must be 1: this server gives one reply to a prompt"));
         }

@@ -1,6 +1,7 @@
 //! The JSON bodies of requests for output.
 
 use crate::refusal::Refusal;
+use crate::tokens::Tokens;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
@@ -100,6 +101,32 @@ impl<'de> Visitor<'de> for ContentVisitor {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Err(A::Error::custom("an object is not a content"))
     }
+}
+
+/// Most prompts of one request.
+const MAX_PROMPTS: usize = 1024;
+
+/// The tokens of each prompt, which may be given as token ids. `member` is the name of the member that holds them.
+pub(super) fn prompt_tokens(
+    tokens: &Tokens,
+    prompts: Option<&PromptBody<'_>>,
+    member: &'static str,
+) -> Result<Vec<u32>, Refusal> {
+    let len = |ids: &Vec<u32>| u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    let counts: Vec<u32> = match prompts {
+        None => Vec::new(),
+        Some(PromptBody::Text(text)) => vec![tokens.count(&text.0)],
+        Some(PromptBody::Texts(texts)) => texts.iter().map(|text| tokens.count(text)).collect(),
+        Some(PromptBody::Ids(ids)) => vec![len(ids)],
+        Some(PromptBody::IdLists(lists)) => lists.iter().map(len).collect(),
+    };
+    if counts.is_empty() || counts.contains(&0) {
+        return Err(Refusal::bad(member, format!("`{member}` is required and cannot be empty")));
+    }
+    if counts.len() > MAX_PROMPTS {
+        return Err(Refusal::bad(member, format!("`{member}` may be a list of {MAX_PROMPTS} prompts at most")));
+    }
+    counts.into_iter().map(|count| tokens.fits(count)).collect()
 }
 
 type Fits = fn(&Value) -> bool;

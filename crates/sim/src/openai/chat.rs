@@ -1,7 +1,7 @@
 //! Chat completions.
 
 use super::body::Body;
-use super::endpoint::{Endpoint, Spelling};
+use super::endpoint::{AnswerForm, Endpoint, Spelling};
 use crate::refusal::Refusal;
 use crate::tokens::Tokens;
 use streamgauge_core::plan::EndpointKind;
@@ -14,7 +14,7 @@ pub(super) static ENDPOINT: Endpoint = Endpoint {
     path: "/v1/chat/completions",
     kind: EndpointKind::Chat,
     prompts,
-    spelling: &Spelling {
+    answer: AnswerForm::Text(&Spelling {
         event: "chat.completion.chunk",
         whole: "chat.completion",
         first: Some((
@@ -35,11 +35,11 @@ pub(super) static ENDPOINT: Endpoint = Endpoint {
             )
         },
         members: r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#,
-    },
+    }),
 };
 
 /// A conversation is one prompt: the contents of its messages and the template.
-fn prompts(tokens: &Tokens, body: &Body<'_>) -> Result<Vec<u32>, Refusal> {
+fn prompts(tokens: &Tokens, body: &Body<'_>, _: &[u8]) -> Result<Vec<u32>, Refusal> {
     let messages = body.messages.as_deref().filter(|messages| !messages.is_empty());
     let messages = messages.ok_or_else(|| Refusal::bad("messages", "`messages` is required and cannot be empty"))?;
     let contents = messages.iter().filter_map(|message| message.content.as_ref());

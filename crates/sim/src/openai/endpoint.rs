@@ -13,10 +13,34 @@ pub(crate) struct Endpoint {
     pub(crate) path: &'static str,
     /// Its kind in the log.
     pub(crate) kind: EndpointKind,
-    /// The tokens of each prompt of a request; each prompt has a reply of its own.
-    pub(super) prompts: fn(&Tokens, &Body<'_>) -> Result<Vec<u32>, Refusal>,
-    /// How its answers are spelled.
-    pub(super) spelling: &'static Spelling,
+    /// The tokens of each prompt of a request, from its body as it was read and as bytes. Each prompt is answered on its own.
+    pub(super) prompts: fn(&Tokens, &Body<'_>, &[u8]) -> Result<Vec<u32>, Refusal>,
+    /// What its answers are.
+    pub(super) answer: AnswerForm,
+}
+
+/// What an endpoint answers.
+#[derive(Debug)]
+pub(super) enum AnswerForm {
+    /// Text that is generated token by token, in a stream where one is asked for.
+    Text(&'static Spelling),
+    /// A JSON document, which is complete when the model has read the prompts.
+    Document(fn(&DocumentParts<'_>) -> Result<Vec<u8>, Refusal>),
+}
+
+/// What a document is made from.
+#[derive(Debug)]
+pub(super) struct DocumentParts<'a> {
+    /// The body of the request.
+    pub(super) body: &'a [u8],
+    /// The number of the request.
+    pub(super) number: u64,
+    /// When it was received, in seconds since 1970.
+    pub(super) created: i64,
+    /// The name of the model.
+    pub(super) model: &'a str,
+    /// The tokens of each prompt.
+    pub(super) prompts: &'a [u32],
 }
 
 impl PartialEq for Endpoint {

@@ -1,7 +1,7 @@
 //! Requests to the OpenAI endpoints, from their bodies to the last byte of their answers.
 
 use super::ask::Ask;
-use super::endpoint::Endpoint;
+use super::endpoint::{AnswerForm, DocumentParts, Endpoint};
 use super::text::{Answer, AnswerParts};
 use crate::faults::{FaultKind, Place, is_midway};
 use crate::http::{End, Exchange, JSON, document};
@@ -29,13 +29,37 @@ impl<R: Rng> Exchange<'_, R> {
         };
         let (_seat, begun) =
             server.engine.admit(u32::try_from(ask.prompts.len()).unwrap_or(u32::MAX), received).await?;
+        let due = |chance: &mut R| begun + server.engine.service.prefill(u64::from(ask.prompt_tokens()), chance);
+        let (created, model) =
+            (server.engine.clock.wall(received) / 1_000_000_000, server.tokens.models[ask.model].as_str());
+        let spelling = match &endpoint.answer {
+            AnswerForm::Text(spelling) => spelling,
+            AnswerForm::Document(document) => {
+                let parts = DocumentParts { body, number: self.number, created, model, prompts: &ask.prompts };
+                let document = match document(&parts) {
+                    Ok(document) => document,
+                    Err(refusal) => return self.refuse(&refusal, received).await,
+                };
+                self.entry.note(|request| {
+                    request.status = 200;
+                    request.prompt_tokens = ask.prompt_tokens();
+                });
+                let due = due(&mut self.chance) + self.stall(Place::Start).unwrap_or_default();
+                server.engine.sleep_until(due).await?;
+                let failed = self.has(FaultKind::ErrorEvent);
+                let body = if failed { failure().body() } else { document };
+                let answers = u32::try_from(ask.prompts.len()).unwrap_or(u32::MAX);
+                return self.send_whole(JSON, "", body, answers).await;
+            }
+        };
         let words = server.words(self.has(FaultKind::SplitWrites));
         let replies = self.replies(&ask, words);
         let parts = AnswerParts {
             ask: &ask,
+            spelling,
             number: self.number,
-            created: server.engine.clock.wall(received) / 1_000_000_000,
-            model: &server.tokens.models[ask.model],
+            created,
+            model,
             words,
             replies,
             tokens_per_event: self.tokens_per_event(),
@@ -47,8 +71,7 @@ impl<R: Rng> Exchange<'_, R> {
             request.prompt_tokens = ask.prompt_tokens();
             request.output_tokens = answer.tokens();
         });
-        let due = begun + server.engine.service.prefill(u64::from(ask.prompt_tokens()), &mut self.chance);
-        let due = due + self.stall(Place::Start).unwrap_or_default();
+        let due = due(&mut self.chance) + self.stall(Place::Start).unwrap_or_default();
         if ask.stream { self.stream(answer, due).await } else { self.whole(answer, due).await }
     }
 

@@ -17,6 +17,7 @@ const FINGERPRINT: &str = "streamgauge-sim";
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     ask: &'a Ask,
+    spelling: &'static Spelling,
     words: &'a [Word],
     replies: Vec<Reply>,
     tokens_per_event: u32,
@@ -31,6 +32,7 @@ pub(crate) struct Answer<'a> {
 #[derive(Debug)]
 pub(crate) struct AnswerParts<'a> {
     pub(crate) ask: &'a Ask,
+    pub(super) spelling: &'static Spelling,
     pub(crate) number: u64,
     /// Seconds since 1970.
     pub(crate) created: i64,
@@ -44,19 +46,14 @@ pub(crate) struct AnswerParts<'a> {
 
 impl<'a> Answer<'a> {
     pub(crate) fn new(parts: AnswerParts<'a>) -> Answer<'a> {
-        let AnswerParts { ask, number, created, model, words, replies, tokens_per_event, bad_usage } = parts;
-        let spelling = ask.endpoint.spelling;
+        let AnswerParts { ask, spelling, number, created, model, words, replies, tokens_per_event, bad_usage } = parts;
         let object = if ask.stream { spelling.event } else { spelling.whole };
         let (id, model) = (answer_id(ask.endpoint.kind, number), serde_json::Value::from(model));
         let opening = format!(r#"{{"id":"{id}","object":"{object}","created":{created},"model":{model},"choices":["#);
         let text = spelling.before_delta;
         let lead = |index| format!(r#"data: {opening}{{"index":{index},{text}"#).into_bytes();
         let leads = if ask.stream { (0..replies.len()).map(lead).collect() } else { Vec::new() };
-        Answer { ask, words, replies, tokens_per_event, bad_usage, opening, leads }
-    }
-
-    fn spelling(&self) -> &'static Spelling {
-        self.ask.endpoint.spelling
+        Answer { ask, spelling, words, replies, tokens_per_event, bad_usage, opening, leads }
     }
 
     /// Decode steps that it takes.
@@ -76,7 +73,7 @@ impl<'a> Answer<'a> {
 
     /// Writes the events that come before any text: a chat's roles.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) {
-        let Some((choice, behind)) = self.spelling().first else { return };
+        let Some((choice, behind)) = self.spelling.first else { return };
         for index in 0..self.replies.len() {
             let (opening, usage) = (&self.opening, self.running_usage());
             let event = format!(r#"data: {opening}{{"index":{index},{choice}{usage}{behind}}}"#);
@@ -87,7 +84,7 @@ impl<'a> Answer<'a> {
 
     /// Writes one step's events, one for each reply that is not over; how many of them bring output.
     pub(crate) fn step(&mut self, out: &mut Vec<u8>) -> u32 {
-        let plain = self.spelling().after_delta;
+        let plain = self.spelling.after_delta;
         let mut events = 0;
         for index in 0..self.replies.len() {
             let reply = &mut self.replies[index];
@@ -112,7 +109,7 @@ impl<'a> Answer<'a> {
     /// What follows the text in a reply's last event.
     fn last_tail(&self, index: usize) -> String {
         let reply = &self.replies[index];
-        let mut tail = (self.spelling().after_last_delta)(reply.finish(), &reply.stop_reason());
+        let mut tail = (self.spelling.after_last_delta)(reply.finish(), &reply.stop_reason());
         tail.push_str(&self.running_usage());
         if self.ask.usage == UsageAsked::Never && self.replies.iter().all(Reply::is_over) {
             let _ = write!(tail, r#","system_fingerprint":"{FINGERPRINT}""#);
@@ -142,16 +139,16 @@ impl<'a> Answer<'a> {
             if index > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(format!(r#"{{"index":{index},{}"#, self.spelling().before_text).as_bytes());
+            out.extend_from_slice(format!(r#"{{"index":{index},{}"#, self.spelling.before_text).as_bytes());
             self.replies[index].say(self.words, u32::MAX, Form::Json, &mut out);
             let reply = &self.replies[index];
-            let tail = (self.spelling().after_text)(reply.finish(), &reply.stop_reason());
+            let tail = (self.spelling.after_text)(reply.finish(), &reply.stop_reason());
             out.extend_from_slice(tail.as_bytes());
         }
         let close = format!(
             r#"],"service_tier":null,"system_fingerprint":"{FINGERPRINT}","usage":{{{},"prompt_tokens_details":null,"completion_tokens_details":null}}{},"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}}"#,
             members(self.counts()),
-            self.spelling().members
+            self.spelling.members
         );
         out.extend_from_slice(close.as_bytes());
         out
@@ -189,6 +186,7 @@ fn members(usage: Usage) -> String {
 mod tests {
     use super::*;
     use crate::model::{Finish, Length, LengthAsked};
+    use crate::openai::endpoint::AnswerForm;
     use crate::openai::{Endpoint, chat, completions};
 
     fn words() -> Vec<Word> {
@@ -213,8 +211,10 @@ mod tests {
     }
 
     fn answer<'a>(ask: &'a Ask, words: &'a [Word], replies: Vec<Reply>) -> Answer<'a> {
+        let AnswerForm::Text(spelling) = ask.endpoint.answer else { panic!("no text") };
         let parts = AnswerParts {
             ask,
+            spelling,
             number: 1,
             created: 7,
             model: "m",
