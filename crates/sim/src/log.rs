@@ -71,6 +71,7 @@ pub(crate) fn answer_id(kind: EndpointKind, number: u64) -> String {
     let family = match kind {
         EndpointKind::Chat => "chatcmpl",
         EndpointKind::Completions => "cmpl",
+        EndpointKind::Embeddings => "embd",
         _ => "infer",
     };
     format!("{family}-{number:016x}")

@@ -104,3 +104,15 @@ fn what_embeddings_do_not_have_is_refused_by_name() {
         assert!(run.stderr.contains(reason), "{flag}: {}", run.stderr);
     }
 }
+
+#[test]
+fn the_simulated_server_answers_embeddings() {
+    let context = TestContext::new();
+    let args = "profile --sim --ui none --endpoint-type embeddings --batch-size-text 3 --concurrency 2 --request-count 8 --isl 20";
+    let run = context.run(context.bare(args)).expect(0);
+    assert_eq!(run.summary()["request_count"]["avg"], 8.0);
+    let records = run.records();
+    let profiled = records.of_phase("profiling");
+    assert_eq!(profiled.len(), 8);
+    assert!(profiled.iter().all(|record| record["outcome"] == "ok" && record["status"] == 200));
+}

@@ -6,6 +6,9 @@ use crate::refusal::Refusal;
 use crate::tokens::Tokens;
 use streamgauge_core::plan::EndpointKind;
 
+/// Reads the tokens of each prompt from a body, which is given as it was read and as bytes.
+pub(super) type ReadPrompts = fn(&Tokens, &Body<'_>, &[u8]) -> Result<Vec<u32>, Refusal>;
+
 /// One endpoint: where it is, what it reads, and how it spells what it answers.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -13,8 +16,8 @@ pub(crate) struct Endpoint {
     pub(crate) path: &'static str,
     /// Its kind in the log.
     pub(crate) kind: EndpointKind,
-    /// The tokens of each prompt of a request, from its body as it was read and as bytes. Each prompt is answered on its own.
-    pub(super) prompts: fn(&Tokens, &Body<'_>, &[u8]) -> Result<Vec<u32>, Refusal>,
+    /// Reads the tokens of the prompts of a request. Each prompt is answered on its own.
+    pub(super) prompts: ReadPrompts,
     /// What its answers are.
     pub(super) answer: AnswerForm,
 }

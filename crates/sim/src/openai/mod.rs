@@ -4,6 +4,7 @@ mod ask;
 mod body;
 mod chat;
 mod completions;
+mod embeddings;
 mod endpoint;
 mod serve;
 mod text;
@@ -12,7 +13,7 @@ pub use chat::TEMPLATE_TOKENS;
 pub(crate) use endpoint::Endpoint;
 
 /// All endpoints.
-static ENDPOINTS: [&Endpoint; 2] = [&chat::ENDPOINT, &completions::ENDPOINT];
+static ENDPOINTS: [&Endpoint; 3] = [&chat::ENDPOINT, &completions::ENDPOINT, &embeddings::ENDPOINT];
 
 /// The endpoint at `path`.
 pub(crate) fn endpoint(path: &str) -> Option<&'static Endpoint> {
