@@ -14,13 +14,15 @@ pub(super) struct WallStamps {
     anchor: i64,
     /// The newest time, and its digits; those of its seconds are kept for the next one.
     newest: i64,
+    /// The beginning of the newest time's second, where the digits have whole seconds in front of nine digits for the rest.
+    second: Option<i64>,
     digits: Vec<u8>,
 }
 
 impl WallStamps {
     /// Begins with no time.
     pub fn new(anchor: i64) -> WallStamps {
-        WallStamps { anchor, newest: 0, digits: b"0".to_vec() }
+        WallStamps { anchor, newest: 0, second: None, digits: b"0".to_vec() }
     }
 
     /// Appends a time.
@@ -33,17 +35,17 @@ impl WallStamps {
     }
 
     fn update(&mut self, time: i64) {
-        let has_same_seconds = time >= SECOND && self.newest >= SECOND && time / SECOND == self.newest / SECOND;
         self.newest = time;
-        if !has_same_seconds {
-            self.digits.clear();
-            return push_int(&mut self.digits, time);
+        if let Some(second) = self.second.filter(|&second| second <= time && time - second < SECOND) {
+            // The second in front keeps the zeros that the rest begins with.
+            let mut buffer = itoa::Buffer::new();
+            let rest = &buffer.format((time - second + SECOND) as u32).as_bytes()[1..];
+            let before = self.digits.len() - BELOW;
+            return self.digits[before..].copy_from_slice(rest);
         }
-        let mut rest = (time % SECOND) as u32;
-        for digit in self.digits.iter_mut().rev().take(BELOW) {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
+        self.second = (time >= SECOND).then(|| time - time % SECOND);
+        self.digits.clear();
+        push_int(&mut self.digits, time);
     }
 }
 
