@@ -11,6 +11,7 @@ mod balance;
 mod connection;
 mod control;
 mod conversations;
+mod dialogue;
 mod driver;
 mod failure;
 mod job;

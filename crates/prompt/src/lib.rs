@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod fixture;
 mod lexicon;
+mod limits;
 pub mod resolve;
 pub mod sources;
 pub mod synthetic;

@@ -4,6 +4,7 @@
 //! count is exact. Nothing is taken on trust from the costs.
 
 use crate::lexicon::{Lexicon, survives};
+use crate::limits::LONGEST;
 use crate::sources::{Conversation, Turn};
 use crate::tokenizer::Tokenizer;
 use rand::{Rng, RngExt};
@@ -13,10 +14,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use streamgauge_core::Prompt;
 use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
 use streamgauge_core::prompt::{Content, Payload};
-
-/// The longest text that is made, in tokens: beyond any context window, and it keeps a slip of the keyboard from taking
-/// all memory.
-pub const LONGEST: u32 = 10_000_000;
 
 /// The most text that is made for one run, in tokens: some five gigabytes, which is held in memory.
 pub const MOST_TEXT: u64 = 1_000_000_000;

@@ -1,6 +1,6 @@
 //! A request that may be sent now, with the permits that it holds.
 
-use crate::conversations::NextTurn;
+use crate::dialogue::NextTurn;
 use crate::job::Prepared;
 use crate::phase::GrowthPlace;
 use std::cell::Cell;

@@ -7,7 +7,7 @@ mod source;
 
 use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
-use crate::conversations::Dialogue;
+use crate::dialogue::Dialogue;
 use crate::job::{Batch, Finished, Job};
 use crate::pacing::{Pacer, Ticket, Waits};
 use crate::phase::{PhaseState, Sequences, SharedPlaces};

@@ -1,7 +1,7 @@
 //! What a slot sends next, and when it may.
 
 use super::Shard;
-use crate::conversations::NextTurn;
+use crate::dialogue::NextTurn;
 use crate::pacing::{Pacer, Ticket, User, Waits};
 use crate::phase::GrowthPlace;
 use crate::slot::Slot;

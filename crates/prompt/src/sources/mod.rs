@@ -10,7 +10,7 @@ pub mod trace;
 
 pub use lines::Lines;
 
-use crate::synthetic::LONGEST;
+use crate::limits::LONGEST;
 use serde_json::{Map, Number, Value};
 use std::fmt;
 use std::fs::File;
