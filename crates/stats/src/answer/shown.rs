@@ -42,27 +42,26 @@ pub(crate) fn shown_tokens(record: &Record, count: u64, source: TokenSource) -> 
 mod tests {
     use super::*;
     use OutputKind::{Reasoning, Text};
+    use streamgauge_core::{Chunk, Nanos, Usage};
+
+    /// A record with these events, token counts by the server, and tokens by our tokenizer.
+    fn record(count: u64, reasoning: Option<u64>, text: Option<u32>, events: &[(usize, OutputKind)]) -> Record {
+        let chunk = |(at, kind)| Chunk { at: Nanos(at), lag: None, shared: false, kind };
+        Record {
+            chunks: events
+                .iter()
+                .flat_map(|&(count, kind)| (0..count).map(move |at| (at as i64, kind)))
+                .map(chunk)
+                .collect(),
+            usage: Some(Usage { completion_tokens: Some(count), reasoning_tokens: reasoning, ..Usage::default() }),
+            text_tokens: text,
+            ..streamgauge_testing::record()
+        }
+    }
 
     /// Of a request by usage, with that text and those events.
     fn shown(count: u64, reasoning: Option<u64>, text: Option<u32>, events: &[(usize, OutputKind)]) -> u64 {
-        let chunks: Vec<String> = events
-            .iter()
-            .flat_map(|&(count, kind)| {
-                let kind = if kind == Reasoning { "reasoning" } else { "text" };
-                (0..count).map(move |at| format!(r#"{{"at": {at}, "lag": null, "shared": false, "kind": "{kind}"}}"#))
-            })
-            .collect();
-        let text = text.map_or("null".to_owned(), |text| text.to_string());
-        let reasoning = reasoning.map_or("null".to_owned(), |reasoning| reasoning.to_string());
-        let record: Record = serde_json::from_str(&format!(
-            r#"{{"seq": 0, "phase": "profiling", "thread": 0, "slot": 0, "prompt": 0, "input_tokens": 20, "want_out": null,
-                "due": null, "issued": 0, "connect": null, "sent": 0, "first_byte": null, "first_event": null,
-                "chunks": [{}], "end": 100, "turnaround": null, "retries": 0, "status": 200, "finish": null, "bytes": 0,
-                "usage": {{"completion_tokens": {count}, "reasoning_tokens": {reasoning}}}, "text_tokens": {text},
-                "outcome": "ok"}}"#,
-            chunks.join(",")
-        ))
-        .unwrap();
+        let record = record(count, reasoning, text, events);
         shown_tokens(&record, count, TokenSource::Usage)
     }
 
@@ -104,16 +103,10 @@ mod tests {
 
     #[test]
     fn other_counts_are_of_what_was_shown() {
-        let record = |source| {
-            let record: Record = serde_json::from_str(
-                r#"{"seq": 0, "phase": "profiling", "thread": 0, "slot": 0, "prompt": 0, "input_tokens": 20, "want_out": null,
-                    "due": null, "issued": 0, "connect": null, "sent": 0, "first_byte": null, "first_event": null,
-                    "chunks": [], "end": 100, "turnaround": null, "retries": 0, "status": 200, "finish": null, "bytes": 0,
-                    "usage": {"completion_tokens": 108, "reasoning_tokens": 100}, "text_tokens": 8, "outcome": "ok"}"#,
-            )
-            .unwrap();
+        let tokens = |source| {
+            let record = record(108, Some(100), Some(8), &[]);
             shown_tokens(&record, 50, source)
         };
-        assert_eq!((record(TokenSource::Tokenizer), record(TokenSource::Chunks)), (50, 50));
+        assert_eq!((tokens(TokenSource::Tokenizer), tokens(TokenSource::Chunks)), (50, 50));
     }
 }
