@@ -41,7 +41,7 @@ impl Load {
     }
 
     /// The `stimulus` of GenAI-Perf's input configuration. What that tool has no key for stands in our own plan only. Gaps from a file have
-    /// no rate here: they are not there when a report is made again.
+    /// no rate here.
     pub fn stimulus_json(&self) -> Value {
         match self {
             Load::Concurrency(places) => json!({"concurrency": places.most}),
@@ -58,8 +58,8 @@ impl Load {
         }
     }
 
-    /// The figure that Perf Analyzer's export knows the load by. Times from files have no rate: the files are not there when a report is
-    /// made again.
+    /// The figure that Perf Analyzer's export knows the load by. Times from files have no rate, for which Perf Analyzer
+    /// writes 0.
     pub fn level(&self) -> Level {
         match self {
             Load::Concurrency(places) => Level::Concurrency(places.most),
