@@ -5,6 +5,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+/// A stream of random numbers.
+pub type RandomStream = ChaCha8Rng;
+
 /// The seed of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -12,7 +15,7 @@ pub struct Seed(pub u64);
 
 impl Seed {
     /// The random stream called `name`: the same for the same seed and name, on every machine and in every version.
-    pub fn stream(self, name: &str) -> ChaCha8Rng {
+    pub fn stream(self, name: &str) -> RandomStream {
         let mut rng = ChaCha8Rng::seed_from_u64(self.0);
         rng.set_stream(fnv1a(name));
         rng

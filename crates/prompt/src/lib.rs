@@ -16,6 +16,6 @@ pub mod vocabulary;
 
 pub use resolve::{Resolved, Source, TokenizerError, resolve};
 pub use sources::{Contents, Conversation, SourceError, Timing, Turn};
-pub use synthetic::{SynthesisError, synthesize};
+pub use synthetic::{Completer, SynthesisError, synthesize};
 pub use tensors::{InputData, InputError, InputOptions, LlmInputs, LlmOptions, Made, Step, llm_inputs};
 pub use tokenizer::{LoadError, Tokenizer};

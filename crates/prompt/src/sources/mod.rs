@@ -1,8 +1,8 @@
 //! Sources of conversations: what the requests of a run are made from. Each format of files is one module and one line in [`FORMATS`].
 //!
 //! A source reads its file as it is asked for conversations, and keeps no more of it than the one that it is reading. What a source
-//! leaves open (a text of which only the length is known, the model, the requested output length) is completed by
-//! [`synthesize`](crate::synthesize()).
+//! leaves open (a text of which only the length is known, the model, the requested output length) is completed by a
+//! [`Completer`](crate::Completer).
 
 mod jsonl;
 mod lines;

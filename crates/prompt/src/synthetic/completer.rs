@@ -1,0 +1,178 @@
+//! Completes conversations: what their source leaves open is drawn and made.
+
+use super::error::SynthesisError;
+use super::lengths::Lengths;
+use super::writer::Writer;
+use crate::limits::LONGEST;
+use crate::sources::{Conversation, Turn};
+use crate::tokenizer::Tokenizer;
+use rand::RngExt;
+use streamgauge_core::Prompt;
+use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
+use streamgauge_core::prompt::{Content, Payload};
+use streamgauge_core::seed::RandomStream;
+
+/// What sets the length of prefixes.
+const PREFIX_FLAG: &str = "--prefix-prompt-length";
+
+/// Makes prompts out of conversations, one conversation at a time.
+///
+/// A text of which the source gives no content has exactly as many tokens as drawn for it (a normal distribution cut to whole numbers, at
+/// least 1) or as the source says, also after decoding and encoding again. With prefixes it is one of them, a space, and words; the whole
+/// then has the prefix's tokens more. Each use of chance draws from a stream of its own, so that the same plan, models, tokenizer and
+/// conversations give the same prompts. Its memory does not grow with the number of conversations.
+pub struct Completer {
+    tokenizer: Tokenizer,
+    batch: u32,
+    models: Vec<String>,
+    selection: ModelSelection,
+    input: Lengths,
+    output: Option<Lengths>,
+    prefixes: Vec<String>,
+    prefix_tokens: u32,
+    writer: Writer,
+    streams: Streams,
+    /// How many conversations were completed.
+    completed: usize,
+}
+
+/// The random streams, one for each use.
+struct Streams {
+    lengths: RandomStream,
+    words: RandomStream,
+    prefixes: RandomStream,
+    models: RandomStream,
+    outputs: RandomStream,
+}
+
+impl Completer {
+    /// Completes for the models and the tokenizer of a run. The prefixes are made here.
+    ///
+    /// # Errors
+    /// When a length is no number, no text of the prefixes' length exists, the prefixes are too much text, or `models` is empty.
+    pub fn new(
+        plan: &PromptPlan,
+        models: &[String],
+        selection: ModelSelection,
+        tokenizer: &Tokenizer,
+    ) -> Result<Completer, SynthesisError> {
+        let (input, output) = check(plan, models)?;
+        let mut writer = Writer::new(tokenizer);
+        let mut streams = Streams {
+            lengths: plan.seed.stream("prompt lengths"),
+            words: plan.seed.stream("prompt words"),
+            prefixes: plan.seed.stream("prompt prefixes"),
+            models: plan.seed.stream("prompt models"),
+            outputs: plan.seed.stream("output lengths"),
+        };
+        let prefixes = prefixes(plan, tokenizer, &mut writer, &mut streams.prefixes)?;
+        Ok(Completer {
+            tokenizer: tokenizer.clone(),
+            batch: plan.batch,
+            models: models.to_vec(),
+            selection,
+            input,
+            output,
+            prefixes,
+            prefix_tokens: plan.prefix_tokens,
+            writer,
+            streams,
+            completed: 0,
+        })
+    }
+
+    /// The prompts of the next conversation, one for each of its turns: of the turn's content, or of its lengths as far as it has them.
+    ///
+    /// # Errors
+    /// When no text of a turn's length exists, or its texts would be too long to be held in memory.
+    pub fn complete(&mut self, conversation: &Conversation) -> Result<Vec<Prompt>, SynthesisError> {
+        let number = self.completed;
+        self.completed += 1;
+        let (mut chosen, mut prompts) = (None, Vec::with_capacity(conversation.turns.len()));
+        for turn in &conversation.turns {
+            let (content, tokens) = match &turn.content {
+                Some(content) => (content.clone(), None),
+                None => {
+                    let (texts, tokens) = self.texts(turn)?;
+                    (Content::Texts(texts), Some(tokens))
+                }
+            };
+            // A conversation is held with one model.
+            let model = *chosen.get_or_insert_with(|| match self.selection {
+                ModelSelection::Random => self.streams.models.random_range(0..self.models.len()),
+                ModelSelection::RoundRobin => number % self.models.len(),
+            });
+            let drawn = || self.output.as_ref().map(|lengths| lengths.draw(&mut self.streams.outputs));
+            let mut prompt = Prompt {
+                content,
+                tokens: 0,
+                requested_output_tokens: turn.requested_output_tokens.or_else(drawn),
+                model: turn.model.as_ref().unwrap_or(&self.models[model]).clone(),
+                payload: match turn.members.is_empty() {
+                    true => Payload::FromContent,
+                    false => Payload::Members(turn.members.clone()),
+                },
+            };
+            prompt.tokens = tokens.unwrap_or_else(|| {
+                prompt.texts().iter().map(|text| self.tokenizer.count(text)).fold(0, u32::saturating_add)
+            });
+            prompts.push(prompt);
+        }
+        Ok(prompts)
+    }
+
+    /// The texts of a turn without content, and their tokens together.
+    fn texts(&mut self, turn: &Turn) -> Result<(Vec<String>, u32), SynthesisError> {
+        let (mut texts, mut all) = (Vec::new(), 0_u32);
+        for number in 1..=u64::from(self.batch) {
+            let (text, tokens) = self.text(turn.input_tokens)?;
+            all = all.saturating_add(tokens);
+            SynthesisError::check_text("--isl", number, all.into())?;
+            texts.push(text);
+        }
+        Ok((texts, all))
+    }
+
+    /// A text whose length is drawn, or as long as `known` says, after one of the prefixes; and its tokens.
+    fn text(&mut self, known: Option<u32>) -> Result<(String, u32), SynthesisError> {
+        let own = known.unwrap_or_else(|| self.input.draw(&mut self.streams.lengths)).min(LONGEST);
+        let (prefix, whole) = match self.prefixes.len() {
+            0 => ("", own),
+            n => (self.prefixes[self.streams.prefixes.random_range(0..n)].as_str(), self.prefix_tokens + own),
+        };
+        let text = self.writer.new_text(prefix, whole, &mut self.streams.words);
+        Ok((text.ok_or_else(|| SynthesisError::impossible("--isl", own, &self.tokenizer))?, whole))
+    }
+}
+
+/// Checks what is asked for before anything is made. Returns the distributions of the input and output lengths.
+pub(super) fn check(plan: &PromptPlan, models: &[String]) -> Result<(Lengths, Option<Lengths>), SynthesisError> {
+    if models.is_empty() {
+        return Err(SynthesisError::NoModel);
+    }
+    let input = Lengths::of("--isl", plan.input)?;
+    let output = plan.output.map(|length| Lengths::of("--osl", length)).transpose()?;
+    Lengths::of(PREFIX_FLAG, Length { mean: f64::from(plan.prefix_tokens), stddev: 0.0 })?;
+    SynthesisError::check_text(
+        "--num-prefix-prompts and --prefix-prompt-length",
+        plan.prefixes.into(),
+        u64::from(plan.prefixes) * u64::from(plan.prefix_tokens),
+    )?;
+    Ok((input, output))
+}
+
+/// The prefixes that prompts share, each of exactly `plan.prefix_tokens` tokens.
+fn prefixes(
+    plan: &PromptPlan,
+    tokenizer: &Tokenizer,
+    writer: &mut Writer,
+    rng: &mut RandomStream,
+) -> Result<Vec<String>, SynthesisError> {
+    let tokens = plan.prefix_tokens;
+    if tokens == 0 || plan.prefixes == 0 {
+        return Ok(Vec::new());
+    }
+    let prefix =
+        |_| writer.new_text("", tokens, rng).ok_or_else(|| SynthesisError::impossible(PREFIX_FLAG, tokens, tokenizer));
+    (0..plan.prefixes).map(prefix).collect()
+}
