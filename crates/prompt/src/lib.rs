@@ -3,6 +3,7 @@
 //!
 //! Nothing here touches the network: a tokenizer is embedded, a file, or already in the hub's cache on this machine.
 
+mod body;
 #[cfg(test)]
 mod fixture;
 mod lexicon;
@@ -15,7 +16,7 @@ pub mod tokenizer;
 pub mod vocabulary;
 
 pub use resolve::{Resolved, Source, TokenizerError, resolve};
-pub use sources::{Contents, Conversation, SourceError, Timing, Turn};
+pub use sources::{Contents, Conversation, Format, SourceError, SourceOptions, Timing, Turn};
 pub use synthetic::{Completer, SynthesisError, synthesize};
 pub use tensors::{InputData, InputError, InputOptions, LlmInputs, LlmOptions, Made, Step, llm_inputs};
 pub use tokenizer::{LoadError, Tokenizer};

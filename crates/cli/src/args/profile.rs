@@ -10,6 +10,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::{
     Balance, ConnectionPolicy, EndpointKind, ExportLevel, LengthField, ModelSelection, TokenCount,
 };
+use streamgauge_prompt::sources::{self, format_named};
 use streamgauge_report::Style;
 use streamgauge_report::sinks::{self, Format};
 use streamgauge_stats::Grade;
@@ -91,6 +92,8 @@ pub struct ProfileArgs {
     /// File of requests, a line of JSON each with `text` or `input_length`, and `output_length`, where they are known; with --fixed-schedule each is sent at its `timestamp` (ms)
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub input_file: Option<PathBuf>,
+    #[arg(long, help = input_formats_help(), value_name = "NAME", requires = "input_file", value_parser = format_named, help_heading = "Input")]
+    pub custom_dataset_type: Option<&'static sources::Format>,
     /// Mean input length in tokens
     #[arg(long, visible_aliases = ["synthetic-input-tokens-mean", "prompt-input-tokens-mean"], value_name = "TOKENS", default_value = "550", value_parser = at_least_one, help_heading = "Input")]
     pub isl: f64,
@@ -232,6 +235,14 @@ pub(super) fn service_kind(text: &str) -> Result<String, String> {
         "openai" | "triton" => Ok(text.to_owned()),
         _ => Err("this service kind is not available; accepted: openai, triton".to_owned()),
     }
+}
+
+fn input_formats_help() -> String {
+    let names: Vec<&str> = sources::FORMATS.iter().map(|format| format.name).collect();
+    format!(
+        "Format of --input-file, instead of recognising it by the file's beginning [possible values: {}]",
+        names.join(", ")
+    )
 }
 
 fn record_formats_help() -> String {

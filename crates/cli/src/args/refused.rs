@@ -30,7 +30,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--conversation-turn-delay-stddev", SESSIONS),
     ("--conversation-turn-mean", SESSIONS),
     ("--conversation-turn-stddev", SESSIONS),
-    ("--custom-dataset-type", FILES),
     ("--dataset-sampling-strategy", FILES),
     ("--enable-checkpointing", CHECKPOINTS),
     ("--generate-plots", PLOTS),

@@ -19,6 +19,7 @@ use streamgauge_core::plan::{
     Warmup,
 };
 use streamgauge_core::seed::Seed;
+use streamgauge_prompt::SourceOptions;
 use streamgauge_report::Style;
 use streamgauge_run::{Level, Position, RunSpec, Subdirectory, TENSORRT_LLM_OUTPUT};
 use streamgauge_stats::windows::Lenience;
@@ -135,6 +136,7 @@ impl Settings {
             chosen_length_field: args.max_tokens_field.is_some(),
             sim: args.sim,
             prompt_file: args.input_file.as_deref().filter(|_| !args.load.fixed_schedule).map(load::input_file),
+            source: SourceOptions { format: args.custom_dataset_type, ..SourceOptions::default() },
             trace_part: load::trace_part(&args.load),
             observe,
             tokenizer: args.tokenizer,

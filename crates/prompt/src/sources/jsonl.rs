@@ -1,7 +1,7 @@
 //! Prompts and conversations, a line of JSON each: a text, or the messages of a chat. Lines that share a `session_id` are one conversation,
 //! and so are messages with answers of the assistant between them: the server's own answers stand in the place of those.
 
-use super::{Conversation, Format, Lines, Source, SourceError, Timing, Turn, json_fault, tokens};
+use super::{Conversation, Format, Lines, Sample, Source, SourceError, Turn, json_fault, tokens};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 use std::collections::hash_map::Entry;
@@ -12,9 +12,12 @@ use streamgauge_core::prompt::{Content, Message, Part};
 /// The format.
 pub const FORMAT: Format = Format {
     name: "jsonl",
+    aliases: &[],
     has_times: false,
     recognises,
-    open: |lines, _: Timing| Box::new(Jsonl { lines, read: VecDeque::new(), seen: Seen::default(), rows: 0 }),
+    open: |input, _| {
+        Ok(Box::new(Jsonl { lines: input.lines(), read: VecDeque::new(), seen: Seen::default(), rows: 0 }))
+    },
 };
 
 /// Members that say what the prompt is, of which a line has one.
@@ -89,12 +92,10 @@ struct Row {
     turns: Vec<Turn>,
 }
 
-fn recognises(first: Option<&Map<String, Value>>) -> bool {
-    let Some(first) = first else { return false };
-    let has = |names: &[&str]| names.iter().any(|name| first.contains_key(*name));
+fn recognises(sample: &Sample) -> bool {
     // A trace may have texts too, beside its times and lengths.
-    has(&["prompt", "input", "messages"])
-        || has(&["text", "text_input"]) && !has(&["timestamp", "input_length", "hash_ids"])
+    sample.has(&["prompt", "input", "messages"])
+        || sample.has(&["text", "text_input"]) && !sample.has(&["timestamp", "input_length", "hash_ids"])
 }
 
 impl Source for Jsonl {
@@ -104,7 +105,7 @@ impl Source for Jsonl {
         }
         let Some(row) = self.next_row()? else { return Ok(None) };
         match row.session {
-            None => Ok(Some(Conversation { turns: row.turns })),
+            None => Ok(Some(Conversation { id: None, turns: row.turns })),
             Some(session) => {
                 self.read_sessions(session, row.turns)?;
                 Ok(self.read.pop_front())
@@ -144,23 +145,23 @@ impl Source for Jsonl {
 impl Jsonl {
     fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
         let Some((line, text)) = self.lines.next_line()? else { return Ok(None) };
-        let row = row(text, &mut self.seen).map_err(|reason| SourceError::Line { line, reason })?;
+        let row = row(text, &mut self.seen).map_err(|reason| SourceError::line(line, reason))?;
         self.rows += 1;
         Ok(Some(row))
     }
 
     /// Reads the rest of the file, of which any line may go on with a session. The conversations stand in the order in which they begin.
     fn read_sessions(&mut self, session: String, turns: Vec<Turn>) -> Result<(), SourceError> {
-        let mut conversations = VecDeque::from([Conversation { turns }]);
+        let mut conversations = VecDeque::from([Conversation { id: Some(session.clone()), turns }]);
         let mut places = HashMap::from([(session, 0)]);
         while let Some(Row { session, turns }) = self.next_row()? {
-            match session.map(|session| places.entry(session)) {
+            match session.clone().map(|session| places.entry(session)) {
                 Some(Entry::Occupied(place)) => conversations[*place.get()].turns.extend(turns),
                 Some(Entry::Vacant(place)) => {
                     place.insert(conversations.len());
-                    conversations.push_back(Conversation { turns });
+                    conversations.push_back(Conversation { id: session, turns });
                 }
-                None => conversations.push_back(Conversation { turns }),
+                None => conversations.push_back(Conversation { id: None, turns }),
             }
         }
         let has_delay =
@@ -183,10 +184,10 @@ fn row(line: &str, seen: &mut Seen) -> Result<Row, String> {
             return Err(format!("a text and `messages` are both given; give one of {}", CONTENTS.join(", ")));
         }
         // As in a trace: a text is made.
-        (None, None) if line.input_length.is_some() || line.output_length.is_some() => vec![None],
+        (None, None) if line.input_length.is_some() || line.output_length.is_some() => vec![(None, None)],
         (None, None) => return Err(format!("there is no prompt; give one of {}", CONTENTS.join(", "))),
-        (Some(Texts::One(text)), None) => vec![Some(Content::Texts(vec![text]))],
-        (Some(Texts::Several(texts)), None) if texts.len() == 1 => vec![Some(Content::Texts(texts))],
+        (Some(Texts::One(text)), None) => vec![(Some(Content::Texts(vec![text])), None)],
+        (Some(Texts::Several(texts)), None) if texts.len() == 1 => vec![(Some(Content::Texts(texts)), None)],
         (Some(Texts::Several(texts)), None) => {
             return Err(format!(
                 "{} texts are given; a line has one, and a session has a line for each turn",
@@ -195,7 +196,8 @@ fn row(line: &str, seen: &mut Seen) -> Result<Row, String> {
         }
         (None, Some(messages)) => {
             let messages = messages.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
-            turns_of(messages, seen).into_iter().map(Content::Messages).map(Some).collect()
+            let turns = turns_of(messages, seen).into_iter();
+            turns.map(|(messages, answer)| (Some(Content::Messages(messages)), answer)).collect()
         }
     };
     if contents.is_empty() {
@@ -212,7 +214,7 @@ fn row(line: &str, seen: &mut Seen) -> Result<Row, String> {
         Some(delay) if (0.0..=LONGEST_DELAY).contains(&delay) => Nanos::from_secs_f64(delay / 1e3),
         Some(delay) => return Err(format!("delay {delay}: not a number of milliseconds from 0 to {LONGEST_DELAY}")),
     };
-    let has_text = contents.iter().any(Option::is_some);
+    let has_text = contents.iter().any(|(content, _)| content.is_some());
     // Beside a text the length means nothing.
     let input_length = line.input_length.as_ref().filter(|_| !has_text);
     let input_tokens = input_length.map(|length| tokens("input_length", length)).transpose()?;
@@ -222,9 +224,10 @@ fn row(line: &str, seen: &mut Seen) -> Result<Row, String> {
     seen.lengths |= has_text && line.input_length.is_some();
     seen.hashes |= line.hash_ids.is_some();
     seen.members.extend(line.members.keys().cloned());
-    let turn = |(index, content)| Turn {
+    let turn = |(index, (content, answer))| Turn {
         delay: if index == 0 { delay } else { Nanos::ZERO },
         content,
+        answer,
         input_tokens,
         requested_output_tokens,
         model: line.model.clone(),
@@ -234,20 +237,20 @@ fn row(line: &str, seen: &mut Seen) -> Result<Row, String> {
     Ok(Row { session, turns: contents.into_iter().enumerate().map(turn).collect() })
 }
 
-/// The messages of each turn. An answer of the assistant ends a turn, unless it calls tools, whose results follow it, or there is nothing
+/// The messages of each turn, and its recorded answer. An answer of the assistant ends a turn, unless it calls tools, whose results follow it, or there is nothing
 /// before it that it could answer.
-fn turns_of(messages: Vec<Message>, seen: &mut Seen) -> Vec<Vec<Message>> {
+fn turns_of(messages: Vec<Message>, seen: &mut Seen) -> Vec<(Vec<Message>, Option<Message>)> {
     let (mut turns, mut turn) = (Vec::new(), Vec::new());
     for message in messages {
         let is_answer = message.role == "assistant" && !message.members.contains_key("tool_calls");
         if is_answer && !turn.is_empty() {
             seen.answers = true;
-            turns.push(std::mem::take(&mut turn));
+            turns.push((std::mem::take(&mut turn), Some(message)));
         } else {
             turn.push(message);
         }
     }
-    turns.extend((!turn.is_empty()).then_some(turn));
+    turns.extend((!turn.is_empty()).then_some((turn, None)));
     turns
 }
 
@@ -278,7 +281,7 @@ fn part(part: Value) -> Result<Part, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::{Contents, read_text};
+    use crate::sources::{Contents, Input, Timing, read_text};
     use proptest::prelude::*;
 
     fn read(lines: &[&str]) -> Contents {
@@ -354,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_trace_stays_a_trace() {
-        let is_trace = |line: &str| !recognises(serde_json::from_str(line).ok().as_ref());
+        let is_trace = |line: &str| !recognises(&Input::text(line).sample().unwrap().0);
         assert!(is_trace(r#"{"text": "a", "timestamp": 0}"#) && is_trace(r#"{"input_length": 3}"#) && is_trace("[]"));
         assert!(!is_trace(r#"{"text_input": "a"}"#) && !is_trace(r#"{"messages": [], "timestamp": 0}"#));
     }

@@ -4,20 +4,22 @@
 //! leaves open (a text of which only the length is known, the model, the requested output length) is completed by a
 //! [`Completer`](crate::Completer).
 
+mod error;
+mod input;
 mod jsonl;
 mod lines;
 pub mod trace;
 
+pub use error::{Place, SourceError, Unit};
+pub use input::{Input, Sample};
 pub use lines::Lines;
 
 use crate::limits::LONGEST;
 use serde_json::{Map, Number, Value};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader};
 use std::path::Path;
 use streamgauge_core::Nanos;
-use streamgauge_core::prompt::Content;
+use streamgauge_core::prompt::{Content, Message};
 
 /// The formats of files, in the order in which they are asked whether a file is theirs. The last one takes whatever no other knows.
 pub const FORMATS: &[&Format] = &[&jsonl::FORMAT, &trace::FORMAT];
@@ -26,20 +28,32 @@ pub const FORMATS: &[&Format] = &[&jsonl::FORMAT, &trace::FORMAT];
 pub struct Format {
     /// Its name.
     pub name: &'static str,
+    /// Other names that it is chosen by, such as those that other tools have for it.
+    pub aliases: &'static [&'static str],
     /// Whether its rows may say when a request is sent.
     pub has_times: bool,
-    /// Whether a file whose first row has these members is of this format. `None` where the first row is no JSON object.
-    pub recognises: fn(Option<&Map<String, Value>>) -> bool,
+    /// Whether a file that begins like this is of this format.
+    pub recognises: fn(&Sample) -> bool,
     /// Begins to read a file.
-    pub open: fn(Lines, Timing) -> Box<dyn Source>,
+    pub open: fn(Input, &SourceOptions) -> Result<Box<dyn Source>, SourceError>,
+}
+
+/// How a source is read.
+#[derive(Clone, Debug, Default)]
+pub struct SourceOptions {
+    /// The format of the file; `None` recognises it by the file's beginning.
+    pub format: Option<&'static Format>,
+    /// Whether the times in the file are followed.
+    pub timing: Timing,
 }
 
 /// Whether the times in a file are followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timing {
     /// Each row has a time, and conversations begin at the times of their first rows.
     Timed,
     /// Times are left alone, and conversations come in the order of the file.
+    #[default]
     Untimed,
 }
 
@@ -61,6 +75,8 @@ pub trait Source: Send {
 /// Requests that follow each other: each is sent when the one before it has been answered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conversation {
+    /// The name that the source has for it, such as a session's id.
+    pub id: Option<String>,
     /// The requests, at least one.
     pub turns: Vec<Turn>,
 }
@@ -74,6 +90,11 @@ pub struct Turn {
     pub delay: Nanos,
     /// What it says beyond the turns before it; `None` has a text made of `input_tokens`.
     pub content: Option<Content>,
+    /// The whole body of the request, which is sent as it is, also where the conversation has turns before this one. `content` is then
+    /// `None`.
+    pub body: Option<Value>,
+    /// The answer to this turn that the source has recorded.
+    pub answer: Option<Message>,
     /// The number of tokens of the text that is made; `None` draws it as for a synthetic prompt.
     pub input_tokens: Option<u32>,
     /// The output length to ask for, in tokens.
@@ -110,49 +131,53 @@ pub struct Counts {
     pub requested_output_tokens: u64,
 }
 
-/// Why a source cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The file cannot be read.
-    #[error("the file cannot be read: {0}")]
-    Read(#[from] io::Error),
-    /// A line is not a request.
-    #[error("line {line}: {reason}")]
-    Line {
-        /// Its number, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// There is nothing in it.
-    #[error(
-        "there is no request in it; give a line of JSON for each, such as {{\"timestamp\": 0, \"input_length\": 100}}"
-    )]
-    Empty,
-}
-
-/// Opens `file` in the format that its first row shows.
+/// Opens `file`, in the format that the options name or that its beginning shows.
 ///
 /// # Errors
-/// When the file cannot be read.
-pub fn open(file: &Path, timing: Timing) -> Result<Box<dyn Source>, SourceError> {
-    source(Lines::new(BufReader::new(File::open(file)?)), timing)
+/// When the file cannot be read, or it is not of the format.
+pub fn open(file: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    source(Input::open(file)?, options)
 }
 
-fn source(mut lines: Lines, timing: Timing) -> Result<Box<dyn Source>, SourceError> {
-    let first: Option<Map<String, Value>> = lines.peek()?.and_then(|line| serde_json::from_str(line).ok());
-    let fits = |format: &&&Format| format.has_times || timing == Timing::Untimed;
-    let format = FORMATS.iter().filter(fits).find(|format| (format.recognises)(first.as_ref()));
-    Ok((format.unwrap_or(&&trace::FORMAT).open)(lines, timing))
+/// Begins to read `input`, in the format that the options name or that its beginning shows.
+///
+/// # Errors
+/// As [`open`].
+pub fn source(input: Input, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    if let Some(format) = options.format {
+        return (format.open)(input, options);
+    }
+    let (sample, input) = input.sample()?;
+    let fits = |format: &&&Format| format.has_times || options.timing == Timing::Untimed;
+    let format = FORMATS.iter().filter(fits).find(|format| (format.recognises)(&sample));
+    (format.unwrap_or(&&trace::FORMAT).open)(input, options)
+}
+
+/// The format of that name.
+///
+/// # Errors
+/// A sentence that lists the names, where there is no such format.
+pub fn format_named(name: &str) -> Result<&'static Format, String> {
+    let format = FORMATS.iter().copied().find(|format| format.name == name || format.aliases.contains(&name));
+    format.ok_or_else(|| {
+        let names: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
+        format!("this format is not known; known are {}", names.join(", "))
+    })
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Contents {
-    /// Reads `file` to its end, in the format that its first row shows.
+    /// Reads `file` to its end.
     ///
     /// # Errors
     /// When the file cannot be read, a row is not of its format, or there is no row.
-    pub fn read(file: &Path, timing: Timing) -> Result<Contents, SourceError> {
-        Contents::of(open(file, timing)?)
+    pub fn read(file: &Path, options: &SourceOptions) -> Result<Contents, SourceError> {
+        Contents::of(open(file, options)?)
     }
 
     /// Reads `source` to its end.
@@ -198,7 +223,7 @@ impl Conversation {
 
 impl From<Turn> for Conversation {
     fn from(turn: Turn) -> Conversation {
-        Conversation { turns: vec![turn] }
+        Conversation { id: None, turns: vec![turn] }
     }
 }
 
@@ -247,5 +272,6 @@ fn json_fault(error: &serde_json::Error) -> String {
 /// Reads `text` to its end; for tests.
 #[cfg(test)]
 pub(crate) fn read_text(text: &str, timing: Timing) -> Result<Contents, SourceError> {
-    Contents::of(source(Lines::new(io::Cursor::new(text.to_owned())), timing)?)
+    let options = SourceOptions { timing, ..SourceOptions::default() };
+    Contents::of(source(Input::text(text), &options)?)
 }

@@ -11,9 +11,10 @@ use streamgauge_core::prompt::Content;
 /// The format. It takes whatever no other format knows, and says what it misses.
 pub const FORMAT: Format = Format {
     name: "trace",
+    aliases: &[],
     has_times: true,
     recognises: |_| true,
-    open: |lines, timing| Box::new(Trace::new(lines, timing)),
+    open: |input, options| Ok(Box::new(Trace::new(input.lines(), options.timing))),
 };
 
 /// Milliseconds in a signed 64-bit number of nanoseconds.
@@ -81,7 +82,7 @@ impl Trace {
 impl Source for Trace {
     fn next_conversation(&mut self) -> Result<Option<Conversation>, SourceError> {
         let Some((line, text)) = self.lines.next_line()? else { return Ok(None) };
-        let turn = turn(text, self.timing, &mut self.seen).map_err(|reason| SourceError::Line { line, reason })?;
+        let turn = turn(text, self.timing, &mut self.seen).map_err(|reason| SourceError::line(line, reason))?;
         self.rows += 1;
         Ok(Some(turn.into()))
     }

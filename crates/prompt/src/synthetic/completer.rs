@@ -3,6 +3,7 @@
 use super::error::SynthesisError;
 use super::lengths::Lengths;
 use super::writer::Writer;
+use crate::body;
 use crate::limits::LONGEST;
 use crate::sources::{Conversation, Turn};
 use crate::tokenizer::Tokenizer;
@@ -90,9 +91,10 @@ impl Completer {
         self.completed += 1;
         let (mut chosen, mut prompts) = (None, Vec::with_capacity(conversation.turns.len()));
         for turn in &conversation.turns {
-            let (content, tokens) = match &turn.content {
-                Some(content) => (content.clone(), None),
-                None => {
+            let (content, tokens) = match (&turn.body, &turn.content) {
+                (Some(body), _) => (Content::Texts(body::texts(body)), None),
+                (None, Some(content)) => (content.clone(), None),
+                (None, None) => {
                     let (texts, tokens) = self.texts(turn)?;
                     (Content::Texts(texts), Some(tokens))
                 }
@@ -103,14 +105,20 @@ impl Completer {
                 ModelSelection::RoundRobin => number % self.models.len(),
             });
             let drawn = || self.output.as_ref().map(|lengths| lengths.draw(&mut self.streams.outputs));
+            // A whole body says itself how long the answer may be.
+            let requested_output_tokens = match &turn.body {
+                Some(_) => turn.requested_output_tokens,
+                None => turn.requested_output_tokens.or_else(drawn),
+            };
             let mut prompt = Prompt {
                 content,
                 tokens: 0,
-                requested_output_tokens: turn.requested_output_tokens.or_else(drawn),
+                requested_output_tokens,
                 model: turn.model.as_ref().unwrap_or(&self.models[model]).clone(),
-                payload: match turn.members.is_empty() {
-                    true => Payload::FromContent,
-                    false => Payload::Members(turn.members.clone()),
+                payload: match &turn.body {
+                    Some(body) => Payload::Body(body.clone()),
+                    None if turn.members.is_empty() => Payload::FromContent,
+                    None => Payload::Members(turn.members.clone()),
                 },
             };
             prompt.tokens = tokens.unwrap_or_else(|| {

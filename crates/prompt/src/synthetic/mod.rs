@@ -46,9 +46,9 @@ fn bounded(plan: &PromptPlan, conversations: &[Conversation]) -> Result<(), Synt
     let (mean, batch) = (plan.input.mean as u64, u64::from(plan.batch));
     let prefix = if plan.prefixes > 0 { u64::from(plan.prefix_tokens) } else { 0 };
     let text = |length: u64| (length + prefix).saturating_mul(batch);
-    let made = |turn: &Turn| match (&turn.content, turn.input_tokens) {
-        (Some(_), _) => 0,
-        (None, length) => text(length.map_or(mean, u64::from)),
+    let made = |turn: &Turn| match turn.content.is_some() || turn.body.is_some() {
+        true => 0,
+        false => text(turn.input_tokens.map_or(mean, u64::from)),
     };
     match conversations {
         [] => {

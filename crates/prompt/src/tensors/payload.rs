@@ -3,6 +3,7 @@
 use super::json::{Fault, Node, Value as Json};
 use super::steps::{self, Place, Timing};
 use super::{InputError, Step};
+use crate::body;
 use serde_json::Value;
 use std::path::PathBuf;
 use streamgauge_core::Prompt;
@@ -47,31 +48,11 @@ fn of_node(step: &Place<'_, '_>, node: &Node<'_>) -> Result<Value, Fault> {
 }
 
 fn prompt(body: Value, model: &str) -> Prompt {
-    let model = body["model"].as_str().unwrap_or(model).to_owned();
-    let asked = ["max_completion_tokens", "max_tokens"].into_iter().find_map(|name| body[name].as_u64());
-    let requested_output_tokens = asked.and_then(|tokens| u32::try_from(tokens).ok());
     Prompt {
-        content: Content::Texts(texts(&body)),
+        content: Content::Texts(body::texts(&body)),
         tokens: 0,
-        requested_output_tokens,
-        model,
+        requested_output_tokens: body::requested_output_tokens(&body),
+        model: body["model"].as_str().unwrap_or(model).to_owned(),
         payload: Payload::Body(body),
-    }
-}
-
-/// The texts of a body: all of a chat's messages as one, or each of the texts to complete or embed.
-fn texts(body: &Value) -> Vec<String> {
-    if let Some(messages) = body["messages"].as_array() {
-        let contents = messages.iter().flat_map(|message| match &message["content"] {
-            Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-            content => content.as_str().into_iter().collect::<Vec<_>>(),
-        });
-        return vec![contents.collect::<Vec<_>>().join("\n")];
-    }
-    let texts = ["prompt", "input", "text_input", "inputs"].into_iter().find_map(|name| body.get(name));
-    match texts {
-        Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        Some(Value::String(text)) => vec![text.clone()],
-        _ => Vec::new(),
     }
 }

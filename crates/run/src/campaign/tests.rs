@@ -8,6 +8,7 @@ use std::sync::Arc;
 use streamgauge_core::load::Load;
 use streamgauge_core::stop::StopRule;
 use streamgauge_load::Control;
+use streamgauge_prompt::SourceOptions;
 
 pub(crate) struct Silent;
 
@@ -29,6 +30,7 @@ pub(crate) fn spec(artifacts: &Path) -> RunSpec {
         chosen_length_field: false,
         sim: true,
         prompt_file: None,
+        source: SourceOptions::default(),
         trace_part: TracePart::default(),
         observe: Observe::default(),
         tokenizer: None,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::stop::StopRule;
-use streamgauge_prompt::{Contents, Conversation, Timing};
+use streamgauge_prompt::{Contents, Conversation, SourceOptions, Timing};
 
 /// Reads the files that the schedule and the prompts come from, where they come from files, and completes the plan of `spec` with
 /// them. Returns the conversations that a file holds.
@@ -19,6 +19,7 @@ use streamgauge_prompt::{Contents, Conversation, Timing};
 pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
     let prompts = prompts(spec, listener)?;
     let trace_part = spec.trace_part;
+    let options = SourceOptions { timing: Timing::Timed, ..spec.source.clone() };
     let Load::Open { arrivals, .. } = &mut spec.plan.load.mode else { return Ok(prompts) };
     let mut rows = match arrivals {
         Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(prompts),
@@ -29,7 +30,7 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conv
         }
         Arrivals::Trace { file, speedup, dues } => {
             let named = || format!("--input-file {}", file.display());
-            let rows = trace(file, trace_part, *speedup, &named, listener)?;
+            let rows = trace(file, &options, trace_part, *speedup, &named, listener)?;
             *dues = rows.iter().map(Conversation::begins).collect();
             rows
         }
@@ -61,7 +62,7 @@ pub fn end_with(stop: &mut StopRule, requests: Option<u64>) {
 fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
     let Some(file) = &spec.prompt_file else { return Ok(Vec::new()) };
     let named = || format!("--input-file {}", file.display());
-    let contents = Contents::read(file, Timing::Untimed).with_context(named)?;
+    let contents = Contents::read(file, &spec.source).with_context(named)?;
     say(&contents, &named, listener);
     spec.plan.prompts.count = count(&contents.conversations)?;
     Ok(contents.conversations)
@@ -82,12 +83,13 @@ fn count(conversations: &[Conversation]) -> Result<u32> {
 /// The conversations of a file that are held at its own times.
 fn trace(
     file: &Path,
+    options: &SourceOptions,
     part: TracePart,
     speedup: f64,
     named: &dyn Fn() -> String,
     listener: &Arc<dyn Listener>,
 ) -> Result<Vec<Conversation>> {
-    let mut trace = Contents::read(file, Timing::Timed).with_context(named)?;
+    let mut trace = Contents::read(file, options).with_context(named)?;
     say(&trace, named, listener);
     let first = trace.conversations.first().map(Conversation::begins);
     let epoch = first.and_then(epoch);

@@ -14,6 +14,7 @@ use streamgauge_core::plan::{
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
+use streamgauge_prompt::SourceOptions;
 use streamgauge_run::{Observe, Position, RunSpec, Subdirectory, TracePart};
 use streamgauge_stats::windows::Lenience;
 
@@ -93,6 +94,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
         chosen_length_field: false,
         sim: false,
         prompt_file: None,
+        source: SourceOptions::default(),
         trace_part: TracePart::default(),
         observe: Observe::default(),
         tokenizer: args.tokenizer_path.clone(),
