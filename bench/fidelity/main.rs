@@ -78,7 +78,7 @@ const LATE: &[&str] =
 const CASES: &[Case] = &[
     Case {
         name: "control",
-        what: "nothing: 16 streams of 20 ms a token",
+        what: "nothing: 16 streams of 20 ms per token",
         disturbance: Disturbance::None,
         sim: STEADY,
         profile: CLOSED,
@@ -94,7 +94,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "starved",
-        what: "three busy loops share the client's processor; 64 streams of 2 ms a token",
+        what: "three busy loops share the client's processor; 64 streams of 2 ms per token",
         disturbance: Disturbance::Burners(3),
         sim: FAST,
         profile: "--concurrency 64 --isl 20 --osl 256 --request-count 512",

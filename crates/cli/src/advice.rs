@@ -46,8 +46,8 @@ fn advice(calibration: &Calibration, most: Option<u32>, asked: f64) -> Option<St
 fn streams(slowest: &GoodStreams) -> (String, String) {
     let itl = slowest.itl_ms;
     let found = match slowest.streams {
-        Some(streams) => format!("up to {streams} streams at {itl} ms a token"),
-        None => format!("no number of streams at {itl} ms a token"),
+        Some(streams) => format!("up to {streams} streams at {itl} ms per token"),
+        None => format!("no number of streams at {itl} ms per token"),
     };
     (found, remedy(slowest.beyond.is_some(), "--concurrency"))
 }
@@ -58,7 +58,7 @@ fn remedy(limited: bool, flag: &str) -> String {
         true => {
             format!("lower {flag}, give the client more processors, or hold the figures against the fidelity block")
         }
-        false => "more was not tried: `streamgauge calibrate` with a larger grid can tell".to_owned(),
+        false => "nothing higher was tried: `streamgauge calibrate` with a larger grid can tell".to_owned(),
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
         let end_of_grid = advice(&up_to(Some(64), None, None), Some(65), 0.0).unwrap();
         assert!(end_of_grid.ends_with("`streamgauge calibrate` with a larger grid can tell"), "{end_of_grid}");
         let none = advice(&up_to(None, Some(8), None), Some(1), 0.0).unwrap();
-        assert!(none.contains("no number of streams at 50 ms a token"), "{none}");
+        assert!(none.contains("no number of streams at 50 ms per token"), "{none}");
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Renders the results of runs, for people ([`native`]) and for programs. The folders are by reader: [`genai`] and [`perf_analyzer`] hold the files
-//! and tables of those tools. Files that are written while a run goes on are the list in [`sinks`]; files that are made of its results at the end
-//! are the list in [`documents`].
+//! Renders the results of runs, for people ([`native`]) and for programs. There is one folder per reader: [`genai`] and [`perf_analyzer`] hold
+//! the files and tables of those tools. [`sinks`] lists the files that are written during a run; [`documents`] lists the files
+//! that are made from its results at the end.
 //!
-//! Nothing here prints, waits or computes a figure: functions return text, or write to what they are given. The files
-//! that GenAI-Perf and Perf Analyzer also write keep every key, order, unit and number format of theirs; what is ours
-//! comes after.
+//! Nothing here prints, waits or computes a figure: functions return text or write to the given output. The files
+//! that GenAI-Perf and Perf Analyzer also write keep those tools' keys, order, units and number formats; Streamgauge's own members
+//! follow at the end.
 
 pub mod artifacts;
 pub mod documents;

@@ -166,7 +166,7 @@ mod tests {
             request_rate: vec![OpenLoop::No],
             ..args(true)
         };
-        let expected = ["1 stream at 5 ms a token", "2 streams at 5 ms a token", "1 stream at 0.5 ms a token"];
+        let expected = ["1 stream at 5 ms per token", "2 streams at 5 ms per token", "1 stream at 0.5 ms per token"];
         assert_eq!(offered(&given)[..3], expected);
         assert_eq!(offered(&given).len(), 4);
         assert_eq!(Grid::of(&given).unwrap().duration, QUICK_DURATION);

@@ -60,8 +60,9 @@ fn every_point_is_measured_compared_and_stored() {
         }
     }
     assert_eq!(result["good"]["streams"].as_array().unwrap().len(), 1);
-    assert!(fs::read_to_string(context.path().join(USUAL).with_extension("svg")).unwrap().contains("5 ms a token"));
-    for text in ["2 x 5 ms", "40 req/s", "Measured faithfully on this machine", "Fidelity block against error: ", USUAL]
+    assert!(fs::read_to_string(context.path().join(USUAL).with_extension("svg")).unwrap().contains("5 ms per token"));
+    for text in
+        ["2 x 5 ms", "40 req/s", "Measured accurately on this machine", "Fidelity verdict against real error: ", USUAL]
     {
         assert!(run.stdout.contains(text), "{text}: {}", run.stdout);
     }
@@ -94,7 +95,7 @@ fn a_later_profile_beyond_what_was_good_says_so() {
         "{}",
         run.stderr
     );
-    assert!(note(&run).unwrap().contains("up to 2 streams at 5 ms a token; "), "{}", run.stderr);
+    assert!(note(&run).unwrap().contains("up to 2 streams at 5 ms per token; "), "{}", run.stderr);
     let run = profile("--request-rate 41 --request-count 2");
     assert!(note(&run).unwrap().contains("up to 40 requests/s"), "{}", run.stderr);
 

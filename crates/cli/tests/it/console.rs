@@ -142,7 +142,7 @@ fn the_verdict_stands_below_with_its_reasons() {
 fn failures_count_in_a_table_of_their_own() {
     let context = TestContext::faulty(&["status=500:every=4"]);
     let run = context.profile("--streaming --request-count 40 --isl 20 --osl 8 --no-probe").expect(0);
-    let (_, block) = run.stdout.split_once("A failed request counts as endless\n").unwrap();
+    let (_, block) = run.stdout.split_once("A failed request counts as infinitely long\n").unwrap();
     let rows = table(block);
     assert_eq!(rows[0], ["With failures", "p99", "p90", "p75"]);
     assert_eq!(labels(&rows), ["Time To First Token (ms)", "Request Latency (ms)"]);
@@ -152,7 +152,7 @@ fn failures_count_in_a_table_of_their_own() {
     assert!((shown - summary["with_failures"]["request_latency"]["p75"].as_f64().unwrap()).abs() <= 0.005);
     let context = TestContext::new();
     let well = context.profile("--streaming --isl 20 --osl 2").expect(0);
-    assert!(!well.stdout.contains("counts as endless") && well.summary().get("with_failures").is_none());
+    assert!(!well.stdout.contains("counts as infinitely long") && well.summary().get("with_failures").is_none());
 }
 
 #[test]

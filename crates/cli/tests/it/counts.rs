@@ -60,7 +60,7 @@ fn a_count_of_zero_beside_text_is_not_believed() {
     let counts = &summary["token_counts"];
     assert_eq!((&counts["by_usage"], &counts["by_tokenizer"]), (&json!(0), &json!(10)));
     assert!(
-        run.stdout.contains("Output tokens by: our tokenizer (10 requests), chosen automatically"),
+        run.stdout.contains("Output tokens counted by: the client's tokenizer (10 requests), chosen automatically"),
         "{}",
         run.stdout
     );

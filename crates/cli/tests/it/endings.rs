@@ -269,7 +269,12 @@ fn a_run_without_a_steady_time_has_a_line_in_place_of_a_table() {
     let run = context.profile(&format!("{SMALL} --steady-state --request-count 4")).expect(0);
     assert!(run.summary().get("steady_state").is_none());
     let lines: Vec<&str> = run.stdout.lines().filter(|line| line.contains("Steady")).collect();
-    assert_eq!(lines, ["Steady state: none; all slots were never busy at once, or had fewer than two requests each"]);
+    assert_eq!(
+        lines,
+        [
+            "Steady state: no figures, because the slots were never all busy at once or sent fewer than two requests each"
+        ]
+    );
     comes_out_again(&context, &run);
 }
 

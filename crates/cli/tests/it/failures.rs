@@ -57,7 +57,7 @@ fn when_the_first_all_fail_the_run_ends_early() {
     assert!(summary["run"]["ended_early"].as_str().unwrap().contains("all failed"));
     assert_eq!(summary["errors"][0]["sample"], "500: simulated fault: status 500");
     assert_eq!(summary["fidelity"]["verdict"], "invalid");
-    assert!(run.stdout.contains("Failed requests (in no figure above)"), "{}", run.stdout);
+    assert!(run.stdout.contains("Failed requests (not in the figures above)"), "{}", run.stdout);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn some_failures_are_counted_and_shown_once_each() {
     let failed = run.records().ended("failed").len();
     assert_eq!(summary["requests"]["failed"], failed);
     assert_eq!(summary["request_count"]["avg"], (60 - failed) as f64);
-    let (_, shown) = run.stdout.split_once("\nFailed requests (in no figure above)\n").unwrap();
+    let (_, shown) = run.stdout.split_once("\nFailed requests (not in the figures above)\n").unwrap();
     for (class, sample) in [
         ("error status (body)", "500: simulated fault: status 500"),
         ("truncated answer (body)", ""),

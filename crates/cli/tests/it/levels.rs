@@ -241,9 +241,9 @@ fn a_server_that_is_gone_ends_the_series() {
     assert_eq!(names(&document["not_run"]), ["concurrency 2", "concurrency 4"]);
     assert_eq!(
         (document["levels"].as_array().unwrap().len(), &document["ended_early"]),
-        (1, &json!("no request got through"))
+        (1, &json!("no request was answered"))
     );
-    let told = "! the series ended early: no request got through; not run: concurrency 2; concurrency 4";
+    let told = "! the series ended early: no request was answered; not run: concurrency 2; concurrency 4";
     assert!(run.stdout.contains(told), "{}", run.stdout);
     // With the probe there is no series at all.
     let probed =
@@ -323,7 +323,7 @@ fn prompts_that_go_round_are_told() {
     let context = TestContext::new();
     let run =
         context.profile(&format!("{SMALL} --num-prompts 15 --concurrency 2,10 --warmup-request-count 2")).expect(0);
-    let told = "! prompts were sent more than once at concurrency 10: a server that keeps prefixes";
+    let told = "! prompts were sent more than once at concurrency 10: a server with a prefix cache";
     assert!(run.stdout.contains(told) && run.stdout.contains("--num-prompts 22 is enough"), "{}", run.stdout);
     let run =
         context.profile(&format!("{SMALL} --num-prompts 22 --concurrency 2,10 --warmup-request-count 2")).expect(0);
@@ -339,10 +339,10 @@ fn prompts_that_cannot_all_differ_are_told() {
     let known = &levels(&context, "concurrency1,2")["levels"][1]["runs"][0]["prompts_known"];
     // Several prompts of the second may be the same, each of which the first had too.
     assert!(known.as_u64().unwrap() >= first.intersection(&second).count() as u64 && *known != 0, "{known}");
-    let told = "of its 2,000 prompts were an earlier run's too: a server that keeps prefixes";
+    let told = "of its 2,000 prompts had been sent by an earlier run: a server with a prefix cache";
     assert!(run.stdout.contains(told), "{}", run.stdout);
     let run = context.profile(&args.replace("isl 1", "isl 30")).expect(0);
-    assert!(!run.stdout.contains("an earlier run's"), "{}", run.stdout);
+    assert!(!run.stdout.contains("by an earlier run"), "{}", run.stdout);
 }
 
 #[test]

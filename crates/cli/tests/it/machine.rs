@@ -106,7 +106,7 @@ fn a_disk_that_fills_up_costs_records_and_no_figure() {
     assert!((1..400).contains(&whole), "{whole}");
     let again = context.run(context.bare(&format!("report {dir} --artifact-dir again"))).expect(0);
     assert!(again.stdout.contains(&format!("Requests: {whole} ok")), "{}", again.stdout);
-    assert!(again.stdout.contains("Ended before its plan"), "{}", again.stdout);
+    assert!(again.stdout.contains("Ended early"), "{}", again.stdout);
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn a_warm_up_has_a_load_and_an_end_of_its_own() {
         } else {
             over_before_load(&records);
         }
-        let told = format!("(and {} to warm up)", records.of_phase("warmup").len());
+        let told = format!("(and {} in the warm-up)", records.of_phase("warmup").len());
         assert!(run.stdout.contains(&told), "{}", run.stdout);
         assert_eq!(run.summary()["requests"]["warmup"], records.of_phase("warmup").len());
         records

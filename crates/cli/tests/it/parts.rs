@@ -120,7 +120,7 @@ fn the_last_windows_are_what_ended_in_them() {
     );
     assert_eq!((&windows["count"], &windows["stable"]), (&json!(9), &json!(true)));
     assert_eq!(again.fidelity_row("windows").unwrap()["value"], "the last 3 of 9 agree within 10 %");
-    assert!(again.stdout.contains(" s of windows; 30 outside of them\n"), "{}", again.stdout);
+    assert!(again.stdout.contains(" s of windows; 30 outside the windows\n"), "{}", again.stdout);
     assert!(again.stderr.contains("the run ended: the last 3 of 9 windows agree within 10 %"), "{}", again.stderr);
     // Once more, to the last byte.
     let before = again.file("profile_export_genai_perf.json");
@@ -207,5 +207,5 @@ fn a_run_without_a_steady_time_says_so() {
     let records = run.records();
     let again = reported(&context, &run, &altered(&records, true, Value::Null, Some(records.run.clone())));
     assert!(again.summary().get("steady_state").is_none());
-    assert!(again.stdout.contains("\nSteady state: none; "), "{}", again.stdout);
+    assert!(again.stdout.contains("\nSteady state: no figures, "), "{}", again.stdout);
 }

@@ -132,7 +132,7 @@ fn kill_and_report(load: &str, name: &str) {
     let records = Records::read(&fs::read_to_string(dir.join(".records.jsonl.partial")).unwrap());
     let run = report(&context, place).expect(0);
     assert!(run.stderr.contains("the run ended early: killed"), "{}", run.stderr);
-    assert!(run.stdout.contains("Ended before its plan"), "{}", run.stdout);
+    assert!(run.stdout.contains("Ended early"), "{}", run.stdout);
     assert!(run.stdout.ends_with(&format!("Artifacts: {place}\n")), "{}", run.stdout);
     let summary = run.summary();
     let [ok, failed] = ["ok", "failed"].map(|outcome| records.ended(outcome).len());
@@ -199,7 +199,7 @@ fn an_old_file_that_knows_fewer_facts_is_read() {
     fs::write(context.path().join("old.jsonl"), format!("{}{{\"run\":{{\"started\":1}}}}\n", &whole[..facts])).unwrap();
     let again = report(&context, "old.jsonl --artifact-dir again").expect(0);
     assert!(again.stdout.contains("Requests: 10 ok"), "{}", again.stdout);
-    assert!(!again.stdout.contains("Ended before its plan"), "{}", again.stdout);
+    assert!(!again.stdout.contains("Ended early"), "{}", again.stdout);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn verify(run: &Run, all: &[Request], started: i64, (windows, stable): &(Vec<Win
     }
     assert!(near(&summary["run"]["duration_s"], length));
     assert_eq!(summary["samples"]["request_latency"]["count"], ok.len());
-    let outside = format!("in {length:.2} s of windows; {} outside of them", all.len() - within.len());
+    let outside = format!("in {length:.2} s of windows; {} outside the windows", all.len() - within.len());
     assert!(run.stdout.contains(&outside), "no `{outside}` in {}", run.stdout);
     let row = format!("Requests Outside Of Windows (count),{}.00", all.len() - within.len());
     assert!(run.file("profile_export_genai_perf.csv").contains(&row), "no {row}");

@@ -1,4 +1,4 @@
-//! A calibration as people read it, and as its file.
+//! Renders a calibration as text, and writes and reads its file.
 
 use crate::artifacts::whole::replace;
 use crate::text::numbers::{NOT_AVAILABLE, grouped_count};
@@ -10,11 +10,11 @@ use std::path::Path;
 use streamgauge_stats::Grade;
 use streamgauge_stats::calibration::{Agreement, Calibration, Good, Offered, Point, SCHEMA};
 
-/// Writes the file: under a temporary name first, so that an earlier one is replaced by a whole one or not at all. The
-/// directory is made where it is missing.
+/// Writes the file under a temporary name and renames it, so that an earlier file is either replaced completely or left alone.
+/// Creates the directory if it is missing.
 ///
 /// # Errors
-/// When the file or its directory cannot be made.
+/// When the file or its directory cannot be created.
 pub fn write(calibration: &Calibration, path: &Path) -> io::Result<()> {
     replace(path, |out| {
         serde_json::to_writer_pretty(&mut *out, calibration)?;
@@ -25,7 +25,7 @@ pub fn write(calibration: &Calibration, path: &Path) -> io::Result<()> {
 /// Reads a file back.
 ///
 /// # Errors
-/// When it cannot be read, is not a calibration, or has another schema.
+/// When the file cannot be read, is not a calibration, or has a different schema.
 pub fn read(path: &Path) -> io::Result<Calibration> {
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let json: serde_json::Value = serde_json::from_reader(BufReader::new(File::open(path)?))
@@ -33,9 +33,9 @@ pub fn read(path: &Path) -> io::Result<Calibration> {
     match json.get("schema").and_then(serde_json::Value::as_u64) {
         Some(schema) if schema == u64::from(SCHEMA) => {}
         Some(schema) => return Err(invalid(format!("it has schema {schema}, and this version reads {SCHEMA}"))),
-        None => return Err(invalid("it is no calibration".to_owned())),
+        None => return Err(invalid("it is not a calibration".to_owned())),
     }
-    serde_json::from_value(json).map_err(|error| invalid(format!("it is no calibration ({error})")))
+    serde_json::from_value(json).map_err(|error| invalid(format!("it is not a calibration ({error})")))
 }
 
 const HEAD: [&str; 12] = [
@@ -45,43 +45,43 @@ const HEAD: [&str; 12] = [
 
 /// The calibration as text; every line ends with a newline.
 pub fn render(calibration: &Calibration) -> String {
-    let mut table = Table::new("Streamgauge | Calibration: reported less true, in ms", HEAD.to_vec());
+    let mut table = Table::new("Streamgauge | Calibration: reported minus true, in ms", HEAD.to_vec());
     for point in &calibration.points {
         table.row(&label(point), cells(point));
     }
     let mut text = table.render();
     let limit = calibration.limit_ms;
     let mut line = |words: std::fmt::Arguments<'_>| {
-        // A string takes whatever it is given.
+        // Writing to a `String` cannot fail.
         let _ = text.write_fmt(words);
         text.push('\n');
     };
     line(format_args!(
-        "✓ faithful: no error over {limit} ms, a good verdict, and every request in the server's log, one for one"
+        "✓ accurate: no error over {limit} ms, verdict good, and each request matches one in the server's log"
     ));
     line(format_args!(
-        "lag: client later than the kernel, ms · shared: events in late shared reads, % · sent: after due, p99, ms"
+        "lag: read after the kernel's stamp, ms · shared: events in late shared reads, % · sent: lateness, p99, ms"
     ));
     line(format_args!(
-        "CPU: busiest load thread, % · server: the simulated server's own lateness, p99, ms, ! where it changes the load"
+        "CPU: busiest load thread, % · server: lateness of the simulated server, p99, ms (! if it changed the load)"
     ));
-    line(format_args!("\nMeasured faithfully on this machine"));
+    line(format_args!("\nMeasured accurately on this machine"));
     for words in good(&calibration.good) {
         line(format_args!("  {words}"));
     }
     line(format_args!("\n{}", agreement(&calibration.points)));
     for (agreement, name) in [
-        (Agreement::FalseGood, "false good "),
+        (Agreement::FalseGood, "false good"),
         (Agreement::FalseAlarm, "false alarm"),
-        (Agreement::OfLoad, "of the load"),
+        (Agreement::OfLoad, "doubtful load"),
     ] {
         for point in calibration.points.iter().filter(|point| point.agreement == agreement) {
-            line(format_args!("  {name}  {}: {}", point.offered, why(point)));
+            line(format_args!("  {name}, {}: {}", point.offered, why(point)));
         }
     }
     for point in &calibration.points {
         if let Some(unmatched) = &point.unmatched {
-            line(format_args!("  not one for one  {}: {unmatched}", point.offered));
+            line(format_args!("  unmatched requests, {}: {unmatched}", point.offered));
         }
     }
     text
@@ -120,28 +120,28 @@ fn cells(point: &Point) -> Vec<String> {
     ]
 }
 
-/// The largest loads, each in words.
+/// One line for the largest accurate load of each kind.
 fn good(good: &Good) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for at in &good.streams {
         let beyond = match at.beyond {
             Some(beyond) => format!("not {}", grouped_count(beyond.into())),
-            None => "more was not tried".to_owned(),
+            None => "nothing higher was tried".to_owned(),
         };
         let rate =
             at.tokens_per_second.map_or(String::new(), |rate| format!(", {} tokens/s", grouped_count(rate as u64)));
         lines.push(match at.streams {
             Some(streams) => {
-                format!("{} ms a token: up to {} streams{rate} ({beyond})", at.itl_ms, grouped_count(streams.into()))
+                format!("{} ms per token: up to {} streams{rate} ({beyond})", at.itl_ms, grouped_count(streams.into()))
             }
-            None => format!("{} ms a token: no number of streams that was tried ({beyond})", at.itl_ms),
+            None => format!("{} ms per token: at none of the numbers of streams tried ({beyond})", at.itl_ms),
         });
     }
     if let Some(rate) = good.rate {
-        let beyond = rate.beyond.map_or("more was not tried".to_owned(), |beyond| format!("not {beyond}"));
+        let beyond = rate.beyond.map_or("nothing higher was tried".to_owned(), |beyond| format!("not {beyond}"));
         lines.push(match rate.per_second {
             Some(found) => format!("open loop: up to {found} requests/s ({beyond})"),
-            None => format!("open loop: no rate that was tried ({beyond})"),
+            None => format!("open loop: at none of the rates tried ({beyond})"),
         });
     }
     lines
@@ -152,17 +152,17 @@ fn agreement(points: &[Point]) -> String {
     let (good, alarm) = (count(Agreement::FalseGood), count(Agreement::FalseAlarm));
     let load = match count(Agreement::OfLoad) {
         0 => String::new(),
-        some => format!(", {some} in doubt for the load and not for these times"),
+        some => format!(", {some} doubtful for the offered load only, not for these times"),
     };
     format!(
-        "Fidelity block against error: {} of {} points agree, {good} false good, {alarm} false alarm{}{load}",
+        "Fidelity verdict against real error: {} of {} points agree, {good} false good, {alarm} false alarm{}{load}",
         count(Agreement::Agrees),
         points.len(),
         if alarm == 1 { "" } else { "s" }
     )
 }
 
-/// Why a point's verdict is in doubt.
+/// Explains why the verdict of a point is doubtful.
 fn why(point: &Point) -> String {
     let worst = point
         .errors
@@ -182,15 +182,15 @@ mod tests {
     #[test]
     fn the_largest_loads_and_the_false_verdicts_are_said_in_words() {
         let text = render(&calibration());
-        let below = text.split_once("\nMeasured faithfully").unwrap().1;
+        let below = text.split_once("\nMeasured accurately").unwrap().1;
         let expected = " on this machine
-  20 ms a token: up to 64 streams, 3,200 tokens/s (not 1,024)
-  5 ms a token: no number of streams that was tried (not 64)
-  open loop: up to 500 requests/s (more was not tried)
+  20 ms per token: up to 64 streams, 3,200 tokens/s (not 1,024)
+  5 ms per token: at none of the numbers of streams tried (not 64)
+  open loop: up to 500 requests/s (nothing higher was tried)
 
-Fidelity block against error: 2 of 4 points agree, 1 false good, 1 false alarm
-  false good   1024 streams at 20 ms a token: largest error 0.300 ms
-  false alarm  64 streams at 5 ms a token: largest error 0.010 ms, and degraded for load_thread_cpu
+Fidelity verdict against real error: 2 of 4 points agree, 1 false good, 1 false alarm
+  false good, 1024 streams at 20 ms per token: largest error 0.300 ms
+  false alarm, 64 streams at 5 ms per token: largest error 0.010 ms, and degraded for load_thread_cpu
 ";
         assert_eq!(below, expected);
         assert!(text.contains("✓ 64 x 20 ms") && text.contains("✗ 1,024 x 20 ms") && text.contains("✓ 500 req/s"));
@@ -216,7 +216,7 @@ Fidelity block against error: 2 of 4 points agree, 1 false good, 1 false alarm
         let path = dir.path().join("c.json");
         for (text, why) in [
             ("{\"schema\": 2}", "schema 2"),
-            ("{}", "no calibration"),
+            ("{}", "not a calibration"),
             ("[", "not JSON"),
             ("{\"schema\": 1}", "machine"),
         ] {

@@ -1,8 +1,8 @@
-//! The report people read at the end of a run.
+//! The report that is printed at the end of a run.
 //!
-//! The native style is GenAI-Perf's table of today and what it leaves out: spread, failures, where the token counts
-//! come from, and how far all of it can be trusted. The two styles of 2024 are that tool's tables of then and nothing
-//! more, for scripts that read them.
+//! The native style is GenAI-Perf's current table with what that tool leaves out: spread, failures, the source of the token
+//! counts, and how far the figures can be trusted. The two styles of 2024 are that tool's tables of that year without additions,
+//! for scripts that read them.
 
 mod below;
 
@@ -18,7 +18,7 @@ use streamgauge_wire::endpoints::spec;
 /// A layout of the console report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
-    /// Ours.
+    /// Streamgauge's own layout.
     #[default]
     Native,
     /// GenAI-Perf in the second half of 2024: throughput inside the table.
@@ -27,7 +27,7 @@ pub enum Style {
     GenaiPerf2024Early,
 }
 
-/// The report as text; every line ends with a newline. The native table leaves out columns until it is no wider than `width`, and names
+/// Returns the report as text; every line ends with a newline. The native table leaves out columns until it is at most `width` wide, and names
 /// them below it. The tables of the 2024 styles have the width that GenAI-Perf gave them.
 pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> String {
     let title = spec(plan.endpoint.kind).genai.title;
@@ -45,7 +45,7 @@ pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> 
             let mut text = table_of_2024(title, plan, summary).render();
             for (metric, name) in Metric::throughputs_of_2024().into_iter().filter(|(metric, _)| applies(plan, *metric))
             {
-                // That tool grouped thousands inside the table only.
+                // GenAI-Perf of that time grouped thousands only inside the table.
                 let value = summary.scalar(metric).map_or(NOT_AVAILABLE.into(), |value| format!("{value:.2}"));
                 put(&mut text, format_args!("{name} (per sec): {value}\n"));
             }
@@ -57,19 +57,19 @@ pub fn render(style: Style, plan: &RunPlan, summary: &Summary, width: usize) -> 
 /// The columns of every style.
 const COLUMNS: [&str; 6] = ["avg", "min", "max", "p99", "p90", "p75"];
 
-/// The percentiles among them.
+/// The percentiles among [`COLUMNS`].
 const PERCENTILE_COLUMNS: [u8; 3] = [99, 90, 75];
 
-/// The columns that the native style adds. The figures that are compared most often have their `±` beside them; the JSON has it for all.
+/// The columns that the native style adds. Only the figures that are compared most often have a `±` here; the JSON has one for every figure.
 const OUR_COLUMNS: [&str; 4] = ["p50", "std", "±avg", "±p99"];
 
-/// The columns that are left out where the table is too wide, first to last; mean, median and p99 are always shown.
+/// The columns that are left out when the table is too wide, in this order; mean, median and p99 are always shown.
 const LEFT_OUT: [&str; 7] = ["±p99", "std", "p75", "min", "±avg", "p90", "max"];
 
-/// The width of labels in a table that would not fit otherwise.
+/// The label width of a table that would not fit with wider labels.
 const NARROW_LABELS: usize = 24;
 
-/// Whether a run of `plan` can have the metric: it needs neither streams that the run does not ask for nor tokens that nobody counts.
+/// Whether a run of `plan` can have values of the metric: the run asks for streams, and counts tokens, if the metric needs them.
 fn applies(plan: &RunPlan, metric: Metric) -> bool {
     let has_tokens = plan.measure.token_count != TokenCount::None;
     (plan.endpoint.streaming || !metric.needs(Need::Stream)) && (has_tokens || !metric.needs(Need::Tokens))
@@ -85,7 +85,7 @@ fn table_of_2024(title: &str, plan: &RunPlan, summary: &Summary) -> Table {
     table
 }
 
-/// One cell for each of [`COLUMNS`].
+/// Returns one cell for each of [`COLUMNS`].
 fn cells(distribution: Option<&Distribution>, percentile: fn(&Distribution, u8) -> String) -> Vec<String> {
     let Some(d) = distribution else { return vec![NOT_AVAILABLE.into(); COLUMNS.len()] };
     let mut cells = vec![grouped(d.avg), grouped(d.min), grouped(d.max)];
@@ -97,7 +97,7 @@ fn grouped_percentile(d: &Distribution, p: u8) -> String {
     grouped(d.percentile(p))
 }
 
-/// A percentile, marked if there are too few samples for it.
+/// A percentile, marked with `
 fn marked_percentile(d: &Distribution, p: u8) -> String {
     let mark = if d.supports(p) { "" } else { "~" };
     format!("{mark}{}", grouped(d.percentile(p)))
@@ -111,7 +111,7 @@ fn system_cells(value: Option<f64>, columns: usize) -> Vec<String> {
 
 fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
     let shown = |metric: Metric| applies(plan, metric);
-    // A closed loop has no schedule, and so no rows from due.
+    // A closed loop has no schedule, so it has no latencies from due.
     let scheduled = |metric: Metric| !metric.needs(Need::Schedule) || summary.distribution(metric).is_some();
     let rows: Vec<Metric> =
         Metric::with_use(Use::Console).filter(|&metric| shown(metric) && scheduled(metric)).collect();
@@ -121,7 +121,10 @@ fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
     let (table, left_out) = fitting_table(&title, &rows, summary, width);
     text.push_str(&table.render());
     if !left_out.is_empty() {
-        put(&mut text, format_args!("left out for want of room: {}; they are in the JSON\n", left_out.join(", ")));
+        put(
+            &mut text,
+            format_args!("columns left out to fit the terminal: {}; they are in the JSON\n", left_out.join(", ")),
+        );
     }
     notes(&mut text, &rows, summary);
     text.push('\n');
@@ -146,7 +149,7 @@ fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
     text
 }
 
-/// The native table in a width, and the columns that are left out for it: labels are wrapped earlier first.
+/// Returns the native table, made to fit `width`, and the columns that were left out for that. Labels are narrowed before columns are left out.
 fn fitting_table(title: &str, rows: &[Metric], summary: &Summary, width: usize) -> (Table, Vec<&'static str>) {
     let new = || Table::new(title, [&["Statistic"], &COLUMNS[..], &OUR_COLUMNS[..]].concat());
     let mut table = filled(new(), rows, summary);
@@ -182,7 +185,7 @@ fn filled(mut table: Table, rows: &[Metric], summary: &Summary) -> Table {
     }
     for &metric in rows.iter().filter(|metric| metric.is_system()) {
         let value = summary.scalar(metric);
-        // Goodput has a row only when limits were given.
+        // Goodput has a row only if limits were given.
         if value.is_some() || !metric.needs(Need::Limits) {
             let mut cells = system_cells(value, COLUMNS.len() + OUR_COLUMNS.len());
             cells[COLUMNS.len() + 2] = reach(summary.interval(metric), value.unwrap_or(f64::NAN));
@@ -192,10 +195,10 @@ fn filled(mut table: Table, rows: &[Metric], summary: &Summary) -> Table {
     table
 }
 
-/// Stands in place of an interval that would need a longer run.
+/// Shown instead of an interval that would need a longer run.
 const TOO_SHORT: &str = "†";
 
-/// The number behind a `±`.
+/// The number after a `±`.
 fn reach(interval: Option<Interval>, value: f64) -> String {
     interval.map_or(NOT_AVAILABLE.into(), |interval| grouped(interval.reach(value)))
 }
@@ -205,15 +208,15 @@ fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
     let shown: Vec<(Metric, &Distribution)> =
         rows.iter().filter_map(|&metric| Some((metric, summary.distribution(metric)?))).collect();
     if shown.iter().any(|(_, d)| d.intervals.avg.is_some()) {
-        text.push_str("±: distance to the farther end of the 95 % confidence interval; the JSON has both ends\n");
+        text.push_str("±: 95 % confidence interval (distance to its farther end; the JSON has both ends)\n");
     }
     let needed = shown.iter().flat_map(|(_, d)| [d.intervals.needed.avg, d.intervals.needed.percentiles[8]]).flatten();
     if let Some(longest) = needed.reduce(f64::max) {
         put(
             text,
             format_args!(
-                "†: no interval, since successive values depend on each other and the run is too short to estimate by how much; a \
-                 run of {} s or more gives all of these\n",
+                "†: no interval, because successive values depend on each other and the run is too short to estimate by how much; \
+                 a run of at least {} s gives all of these intervals\n",
                 longest.ceil()
             ),
         );
@@ -223,7 +226,7 @@ fn notes(text: &mut String, rows: &[Metric], summary: &Summary) {
     }
     for (metric, d) in shown.iter().filter(|(_, d)| !d.exact) {
         let (title, count) = (metric.title(), grouped_count(d.count));
-        put(text, format_args!("{title}: percentiles of {count} values right to 0.1 % (histogram)\n"));
+        put(text, format_args!("{title}: percentiles of {count} values, accurate to 0.1 % (from a histogram)\n"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Streamgauge's own reports: the console, series of levels, calibrations, studies, and their plots.
+//! Streamgauge's own reports: the console report, the tables of a series, calibrations, studies, and their plots.
 
 pub mod calibration;
 pub mod console;

@@ -1,16 +1,16 @@
-//! A calibration as a picture: the error of p99 against the number of streams, a line for each time between tokens.
+//! Plots a calibration: the error of p99 against the number of streams, with one line for each time between tokens.
 
 use plotters::coord::combinators::BindKeyPoints;
 use plotters::prelude::*;
 use streamgauge_stats::calibration::{Calibration, Errors, Offered, Point};
 
-/// Its width and height; both panels together.
+/// The width and height of the plot, with both panels, in pixels.
 const SIZE: (u32, u32) = (1_000, 480);
 
-/// Errors below are drawn there: a microsecond, which is less than two clock readings are apart.
+/// The lower end of the axis, in ms. Smaller errors are drawn there: it is a microsecond, less than two clock readings are apart.
 const LEAST: f64 = 0.001;
 
-/// Colours that people who confuse red and green can tell apart (Okabe and Ito 2008), and that differ in grey too.
+/// Colours that remain distinguishable with red-green colour blindness (Okabe and Ito 2008) and in greyscale.
 pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
@@ -26,10 +26,10 @@ const LIMIT: RGBColor = RGBColor(213, 94, 0);
 #[error("the plot cannot be drawn: {0}")]
 pub struct PlotError(pub(crate) String);
 
-/// The plot as SVG. `None` if no point has streams and errors.
+/// Returns the plot as SVG, or `None` if no point has both streams and errors.
 ///
 /// # Errors
-/// When the drawing library finds that it cannot.
+/// When the drawing library fails.
 pub fn svg(calibration: &Calibration) -> Result<Option<String>, PlotError> {
     let lines = lines(&calibration.points);
     if lines.is_empty() {
@@ -40,7 +40,7 @@ pub fn svg(calibration: &Calibration) -> Result<Option<String>, PlotError> {
     Ok(Some(text))
 }
 
-/// The points of one time between tokens, with fewer streams first.
+/// The points with one time between tokens, in ascending order of their streams.
 struct Line<'a> {
     itl_ms: f64,
     points: Vec<(u32, Errors, &'a Point)>,
@@ -64,7 +64,7 @@ fn lines(points: &[Point]) -> Vec<Line<'_>> {
     lines
 }
 
-/// What a panel shows of a point.
+/// The figure of a point that a panel shows.
 type Figure = fn(&Errors) -> f64;
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -74,7 +74,7 @@ fn draw(calibration: &Calibration, lines: &[Line<'_>], text: &mut String) -> Dra
     root.fill(&WHITE).map_err(own)?;
     let machine = &calibration.machine;
     let processors = format!("{} processor{}", machine.processors, if machine.processors == 1 { "" } else { "s" });
-    let title = format!("{}, {processors}, {} (filled: faithful, hollow: not)", machine.cpu, calibration.taken);
+    let title = format!("{}, {processors}, {} (filled: accurate, hollow: not)", machine.cpu, calibration.taken);
     let root = root.titled(&title, ("sans-serif", 16)).map_err(own)?;
     let panels = root.split_evenly((1, 2));
     let kinds: [(&str, Figure); 2] =
@@ -85,7 +85,7 @@ fn draw(calibration: &Calibration, lines: &[Line<'_>], text: &mut String) -> Dra
     root.present().map_err(own)
 }
 
-/// An error of the library, which borrows what it was drawn on, as one that can leave.
+/// Converts an error of the library, which borrows the drawing area, into an owned one.
 fn own(error: impl std::error::Error) -> Box<dyn std::error::Error> {
     error.to_string().into()
 }
@@ -110,7 +110,7 @@ fn draw_panel(
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        // One number of streams still needs an axis with two ends.
+        // An axis needs two distinct ends even if there is only one number of streams.
         .build_cartesian_2d(
             (least / 1.5..most * 1.5).log_scale().with_key_points(counts),
             (LEAST / 2.0..worst * 4.0).log_scale(),
@@ -118,8 +118,8 @@ fn draw_panel(
         .map_err(own)?;
     chart
         .configure_mesh()
-        .x_desc("streams at once")
-        .y_desc("|reported less true|, ms")
+        .x_desc("concurrent streams")
+        .y_desc("|reported minus true|, ms")
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{y}"))
         .label_style(("sans-serif", 14))
@@ -132,7 +132,7 @@ fn draw_panel(
         chart
             .draw_series(LineSeries::new(line.points.iter().map(at), colour.stroke_width(2)))
             .map_err(own)?
-            .label(format!("{} ms a token", line.itl_ms))
+            .label(format!("{} ms per token", line.itl_ms))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
         let marks = line.points.iter().map(|point| {
             let style = if point.2.faithful { colour.filled() } else { colour.stroke_width(2) };
@@ -165,7 +165,7 @@ mod tests {
     fn a_line_for_each_pace_and_the_limit_in_both_panels() {
         let svg = svg(&calibration()).unwrap().unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-        for text in ["20 ms a token", "5 ms a token", "limit, 0.1 ms", "streams at once"] {
+        for text in ["20 ms per token", "5 ms per token", "limit, 0.1 ms", "concurrent streams"] {
             assert_eq!(svg.matches(text).count(), 2, "{text}");
         }
         assert!(svg.contains("Error of TTFT p99") && svg.contains("Error of ITL p99"));

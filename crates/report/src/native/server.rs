@@ -1,4 +1,4 @@
-//! The lines of the native report that hold what the server counted, and what its metrics said of its GPUs.
+//! The lines of the native report with the server's own counts and the figures of its GPUs.
 
 use crate::text::numbers::{grouped, grouped_count};
 use crate::text::put;
@@ -6,25 +6,28 @@ use streamgauge_core::text::one_line;
 use streamgauge_stats::server::{GpuFigures, ModelFigures};
 use streamgauge_stats::{Scope, Summary};
 
-/// Bytes of a GiB.
+/// The number of bytes in a GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// The lines of the native report; none where there is nothing to tell.
+/// Appends the lines. Appends nothing if the server reported no counts and no GPUs.
 pub(crate) fn lines(text: &mut String, summary: &Summary) {
     if let Some(server) = &summary.server {
-        text.push_str("\nThe server's own counts (mean times a request, ms)\n");
+        text.push_str("\nThe server's own counts (mean times per request, ms)\n");
         model(text, &server.model, 1);
         if let Some(others) = others(summary, &server.model) {
             put(
                 text,
                 format_args!(
-                    "  {} more than were sent here: somebody else asks this server too, and these figures are of all\n",
+                    "  {} more requests than this client sent: other clients use the server too, and these figures include theirs\n",
                     grouped_count(others)
                 ),
             );
         }
         for name in &server.ambiguous {
-            put(text, format_args!("  several versions of {} had requests: the highest is shown\n", one_line(name)));
+            put(
+                text,
+                format_args!("  several versions of {} had requests; the highest version is shown\n", one_line(name)),
+            );
         }
     }
     for (uuid, gpu) in &summary.gpus {
@@ -32,8 +35,8 @@ pub(crate) fn lines(text: &mut String, summary: &Summary) {
     }
 }
 
-/// Requests that the server counted and nobody here sent. The probe may be counted late; of a part of a run, or after a warm-up,
-/// what was in flight at its ends makes the two differ anyway.
+/// The number of requests that the server counted and this client did not send. The probe is tolerated, because the server may count
+/// it late. Returns `None` for a part of a run or a run with a warm-up, where requests in flight at the edges make the two counts differ anyway.
 fn others(summary: &Summary, model: &ModelFigures) -> Option<u64> {
     const PROBE: u64 = 1;
     let whole = summary.scope == Scope::Run && summary.counts.warmup == 0;

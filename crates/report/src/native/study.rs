@@ -1,14 +1,14 @@
-//! A study: one latency over prompt lengths, as a table, a sentence and a chart.
+//! Renders a study, which is one latency over prompt lengths, as a table, a sentence and a chart.
 
 use super::plot::{COLOURS, PlotError};
 use crate::text::table::Table;
 use plotters::prelude::*;
 use streamgauge_stats::{Distribution, Grade};
 
-/// Width and height of the chart.
+/// The width and height of the chart, in pixels.
 const SIZE: (u32, u32) = (800, 480);
 
-/// What is studied.
+/// The latency that is studied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The time to the first token.
@@ -17,10 +17,10 @@ pub enum Phase {
     Generation,
 }
 
-/// One prompt length.
+/// The result for one prompt length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyPoint {
-    /// Mean length of the prompts, in tokens as our tokenizer counts them.
+    /// Mean length of the prompts, in tokens as the client's tokenizer counts them.
     pub input_tokens: f64,
     /// Successful requests.
     pub requests: u64,
@@ -31,7 +31,7 @@ pub struct StudyPoint {
 }
 
 impl Phase {
-    /// What it is called in the tool whose recipe this is.
+    /// The name of the latency in the tool that this study replaces.
     fn latency(self) -> &'static str {
         match self {
             Phase::Prefill => "first-token latency",
@@ -39,7 +39,7 @@ impl Phase {
         }
     }
 
-    /// Its name on the command line and in file names.
+    /// The name of the study on the command line and in file names.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Prefill => "prefill",
@@ -48,7 +48,7 @@ impl Phase {
     }
 }
 
-/// The recipe's sentence on one prompt length: the mean, in seconds.
+/// The sentence that the replaced tool prints for one prompt length: the mean latency, in seconds.
 pub fn sentence(phase: Phase, point: &StudyPoint) -> String {
     format!("Average {}: {} s", phase.latency(), point.latency.avg / 1e3)
 }
@@ -84,10 +84,10 @@ fn input_tokens(point: &StudyPoint) -> String {
     format!("{:.0}", point.input_tokens)
 }
 
-/// The chart: the mean, and from p50 to p99 a band behind it. None without points.
+/// Returns the chart as SVG: the mean, with a band from p50 to p99 behind it. Returns `None` if there are no points.
 ///
 /// # Errors
-/// When the drawing library finds that it cannot.
+/// When the drawing library fails.
 pub fn svg(phase: Phase, points: &[StudyPoint]) -> Result<Option<String>, PlotError> {
     if points.is_empty() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Compact JSON into a reused buffer. Records are written as fast as requests end, so nothing here allocates.
+//! Writes compact JSON into a reused buffer. Records are written as fast as requests end, so nothing here allocates.
 
 use serde_json::Value;
 
@@ -42,8 +42,8 @@ pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
-/// Appends a number with a fraction as Perf Analyzer writes it: the shortest digits that read back as `value`, plainly from a
-/// millionth up to 10^21 and else with an exponent without padding (`1.5e30`, `1e-7`). What is no number JSON can hold is null.
+/// Appends a floating-point number as Perf Analyzer writes it: the shortest digits that read back as `value`, in positional notation from
+/// a millionth up to 10^21 and otherwise with an unpadded exponent (`1.5e30`, `1e-7`). NaN and infinities are written as null.
 pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
     if !value.is_finite() {
         return out.extend_from_slice(b"null");
@@ -52,7 +52,7 @@ pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let plain = matches!(exponent.parse::<i32>(), Ok(-6..21));
     let text = match plain {
-        // Without an exponent Rust writes the same digits, but no fraction to whole numbers.
+        // Without an exponent Rust writes the same digits, but omits the fraction of whole numbers.
         true if value.fract() == 0.0 => format!("{value}.0"),
         true => value.to_string(),
         false => format!("{mantissa}e{exponent}"),
@@ -60,7 +60,7 @@ pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends a value of a few members; not for the hot path.
+/// Appends a small JSON value. It allocates, so it is not for the hot path.
 pub(crate) fn push_value(out: &mut Vec<u8>, value: &Value) {
     out.extend_from_slice(value.to_string().as_bytes());
 }

@@ -1,6 +1,6 @@
-//! JSON laid out as Python's `json.dumps(.., indent=2)` does it: the replaced tools are Python, and a file that
-//! differs from theirs should differ in what it says only. So floats are written as `repr` writes them (`8.0`, `1e-05`)
-//! and everything beyond ASCII is escaped.
+//! Writes JSON in the layout of Python's `json.dumps(.., indent=2)`. The replaced tools are written in Python, and a file
+//! should differ from theirs only in content. Floats are therefore written like `repr` (`8.0`, `1e-05`), and non-ASCII
+//! characters are escaped.
 
 use crate::text::numbers::python_repr;
 use serde::Serialize;

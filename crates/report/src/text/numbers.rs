@@ -1,9 +1,9 @@
-//! Numbers as the replaced tools write them.
+//! Formats numbers as the replaced tools do.
 
-/// Stands in place of a number that there is not.
+/// Shown instead of a missing number.
 pub(crate) const NOT_AVAILABLE: &str = "N/A";
 
-/// Two decimals and commas between thousands, as Python's `{:,.2f}`; a number that is none is `N/A`.
+/// Formats with two decimals and commas between thousands, as Python's `{:,.2f}` does. NaN and infinities are `N/A`.
 pub(crate) fn grouped(value: f64) -> String {
     if !value.is_finite() {
         return NOT_AVAILABLE.into();
@@ -30,8 +30,8 @@ fn with_commas(number: &str) -> String {
     text
 }
 
-/// The shortest text that reads back as `value`, as Python's `repr`. Rust's `{:?}` chooses the same digits and turns to
-/// exponents at the same sizes; only the exponent is spelled differently (`1e-5` against `1e-05`).
+/// The shortest text that reads back as `value`, as Python's `repr` writes it. Rust's `{:?}` chooses the same digits and uses
+/// exponents at the same magnitudes, but writes the exponent differently (`1e-5` instead of `1e-05`).
 pub(crate) fn python_repr(value: f64) -> String {
     let text = format!("{value:?}");
     let Some((mantissa, exponent)) = text.split_once('e') else { return text };
@@ -39,7 +39,7 @@ pub(crate) fn python_repr(value: f64) -> String {
     format!("{mantissa}e{sign}{digits:0>2}")
 }
 
-/// Six significant digits without zeros at the end, as C++ streams write a float and C's `%g`.
+/// Formats with six significant digits and no trailing zeros, as C++ streams and C's `%g` write a float.
 pub(crate) fn cpp_default(value: f64) -> String {
     if !value.is_finite() {
         return if value.is_nan() {
@@ -51,7 +51,7 @@ pub(crate) fn cpp_default(value: f64) -> String {
         }
         .into();
     }
-    // The exponent is that of the rounded number: 999999.5 is 1e+06.
+    // The exponent is taken from the rounded number: 999999.5 is 1e+06.
     let rounded = format!("{value:.5e}");
     let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
     let trimmed = |text: &str| match text.contains('.') {

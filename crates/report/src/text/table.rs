@@ -1,9 +1,9 @@
-//! The box table of the replaced tools: a heavy head, a light body, cells flush right, the title in the middle.
+//! The box table of the replaced tools, with a heavy head, a light body, right-aligned cells and a centred title.
 
-/// Widest text of the first column; longer ones are wrapped between words.
+/// The maximum width of labels; longer ones are wrapped between words.
 const LABEL_WIDTH: usize = 36;
 
-/// A table: one label column and some columns of numbers. A name in the head may have several lines.
+/// A table with one column of labels and several columns of numbers. A column heading may have several lines.
 pub(crate) struct Table {
     title: String,
     label_width: usize,
@@ -12,22 +12,22 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table without rows; the first name of `head` is the label column's.
+    /// Returns a table without rows. The first name of `head` is the heading of the label column.
     pub(crate) fn new(title: impl Into<String>, head: Vec<&'static str>) -> Table {
         Table { title: title.into(), label_width: LABEL_WIDTH, head, rows: Vec::new() }
     }
 
-    /// The same with labels that are wrapped at another width; for a table that has no rows yet.
+    /// Sets the width at which labels are wrapped. Call it before rows are added.
     pub(crate) fn with_labels(self, label_width: usize) -> Table {
         Table { label_width, ..self }
     }
 
-    /// Its width on a screen.
+    /// The width of the table in terminal columns.
     pub(crate) fn width(&self) -> usize {
         self.widths().iter().map(|width| width + 3).sum::<usize>() + 1
     }
 
-    /// Leaves out the column of that name.
+    /// Removes the column with that heading.
     pub(crate) fn leave_out(&mut self, name: &str) {
         let Some(column) = self.head.iter().position(|known| *known == name) else { return };
         self.head.remove(column);
@@ -38,7 +38,7 @@ impl Table {
         }
     }
 
-    /// Adds a row. Cells that are missing at the end stay blank.
+    /// Adds a row. Missing cells at the end stay blank.
     pub(crate) fn row(&mut self, label: &str, cells: Vec<String>) {
         let mut lines = wrap(label, self.label_width).into_iter();
         let mut first = vec![lines.next().unwrap_or_default()];
@@ -47,12 +47,12 @@ impl Table {
         self.rows.extend(lines.map(|line| vec![line]));
     }
 
-    /// Adds a second line of cells to the row before.
+    /// Adds a second line of cells to the last row.
     pub(crate) fn below(&mut self, cells: Vec<String>) {
         self.rows.push([vec![String::new()], cells].concat());
     }
 
-    /// Draws it; every line ends with a newline, none with a blank.
+    /// Renders the table. Every line ends with a newline, and no line has trailing blanks.
     pub(crate) fn render(&self) -> String {
         let widths = self.widths();
         let margin = self.width().saturating_sub(self.title.chars().count()) / 2;
@@ -91,7 +91,7 @@ fn line<'a>(widths: &[usize], bar: char, cell: impl Fn(usize) -> &'a str) -> Str
     format!("{bar}{}{bar}\n", cells.join(&bar.to_string()))
 }
 
-/// Lines of at most `width`, broken between words; a longer word stays whole.
+/// Splits a label into lines of at most `width`, broken between words. A longer word is not split.
 fn wrap(label: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in label.split_whitespace() {

@@ -81,8 +81,8 @@ pub enum Offered {
 impl fmt::Display for Offered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Offered::Streams { streams: 1, itl_ms } => write!(f, "1 stream at {itl_ms} ms a token"),
-            Offered::Streams { streams, itl_ms } => write!(f, "{streams} streams at {itl_ms} ms a token"),
+            Offered::Streams { streams: 1, itl_ms } => write!(f, "1 stream at {itl_ms} ms per token"),
+            Offered::Streams { streams, itl_ms } => write!(f, "{streams} streams at {itl_ms} ms per token"),
             Offered::Rate { per_second } => write!(f, "{per_second} requests/s"),
         }
     }

@@ -139,7 +139,7 @@ pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let of = counted(lateness.count, "request");
     let never = if never_sent > 0 { format!(", {never_sent} of them never sent") } else { String::new() };
     let value = format!("p99 {p99:.3} ms, max {:.3} ms; {sent_late} of {of} over {good} ms{never}", lateness.max);
-    let row = text_row("send_lateness", "Sent after due", value, grade);
+    let row = text_row("send_lateness", "Lateness of sending", value, grade);
     Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row }.remedy(message![
         "requests left later than scheduled, and latencies from sent leave that out",
         // Not every front end has latencies from due, a limit on concurrency beside a rate, and users.

@@ -21,7 +21,7 @@ pub(super) fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
             " where the server honours it, so that lengths are comparable"
         ],
     };
-    let row = share_row("output_length", "Output length against asked", share, grade);
+    let row = share_row("output_length", "Output length against requested length", share, grade);
     Some(FidelityRow { value: format!("{} mean difference", hundredths(share)), ..row }.remedy(remedy))
 }
 
@@ -31,7 +31,7 @@ pub(super) fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = caveat(share, limit::TOKENS_GOOD);
     let over = hundredths(limit::TOKEN_TOLERANCE);
     let value = format!("{disagree} of {} differ by over {over}", counted(compared, "request"));
-    let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against ours", share, grade) };
+    let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against client", share, grade) };
     Some(row.remedy(message!["if ", Setting::Tokenizer, " is not the model's own, give that one: prompt lengths are off by as much; if it is, the model emits text that does not re-tokenize to the same tokens"]))
 }
 
@@ -49,7 +49,7 @@ pub(super) fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let low = (mean - 1.0) / (tokens as f64 / requests as f64 - 1.0);
     let row = text_row(
         "tokens_per_event",
-        "Output tokens an event",
+        "Output tokens per event",
         format!("{mean:.2} on average"),
         caveat(share, limit::TOKENS_PER_EVENT_GOOD),
     );

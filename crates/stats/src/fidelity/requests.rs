@@ -28,7 +28,7 @@ pub(super) fn ended_early(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         None if facts.interrupted => "interrupted".to_owned(),
         None => return None,
     };
-    let row = text_row("ended_early", "Ended before its plan", why, Grade::Degraded);
+    let row = text_row("ended_early", "Ended early", why, Grade::Degraded);
     Some(row.remedy("the figures are of the part that ran; let the run reach its end to compare it with others"))
 }
 

@@ -79,7 +79,7 @@ fn hidden_reasoning_is_in_no_time_between_tokens() {
 
 #[test]
 fn a_stream_in_one_go_does_not_make_what_users_got() {
-    // Nine streams of 10 ms a token, and one whose ten tokens came within 9 µs.
+    // Nine streams of 10 ms per token, and one whose ten tokens came within 9 µs.
     let at_once = |records: &mut Vec<Record>| {
         records[9].chunks.iter_mut().zip(0..).for_each(|(chunk, index)| chunk.at = Nanos(100_000_000 + index * 1_000));
     };

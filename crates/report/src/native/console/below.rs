@@ -1,4 +1,4 @@
-//! The blocks around the native table: the verdict, counts, the source of token counts, failures and the steady state.
+//! The blocks above and below the native table: the verdict, request counts, sources of token counts, failures, the steady state and fidelity.
 
 use super::{COLUMNS, PERCENTILE_COLUMNS, fitting_table, label, put};
 use crate::text::numbers::{grouped, grouped_count};
@@ -10,18 +10,18 @@ use streamgauge_stats::{
     Distribution, FailureGroup, Fidelity, Grade, Metric, Scope, Summary, TargetCounts, TokenSources, Use, WithFailures,
 };
 
-/// The verdict ahead of all figures, and the worst of its reasons on one line.
+/// Writes the verdict and, on one line, its most severe reason. This block precedes all figures.
 pub(super) fn verdict(text: &mut String, fidelity: &Fidelity, width: usize) {
     let mut worst = fidelity.rows.iter().filter(|row| row.grade == fidelity.verdict);
     let reason = match (fidelity.verdict, worst.next()) {
-        (Grade::Good, _) => "no check found a problem; the fidelity block below lists the checks".to_owned(),
+        (Grade::Good, _) => "no check found a problem; the fidelity block below lists all checks".to_owned(),
         (_, None) => "the fidelity block below says why".to_owned(),
         (_, Some(row)) => {
             let more = match worst.count() {
                 0 => String::new(),
                 more => format!(" (and {more} more below)"),
             };
-            // The rest of the line is kept for what else there is.
+            // Room on the line is reserved for the number of further reasons.
             let room = width.saturating_sub(2 + more.chars().count());
             format!("{}{more}", clip(format!("{}: {}", row.title, message_line(&row.value)), room))
         }
@@ -29,7 +29,7 @@ pub(super) fn verdict(text: &mut String, fidelity: &Fidelity, width: usize) {
     put(text, format_args!("Verdict: {}\n  {reason}\n\n", fidelity.verdict));
 }
 
-/// Requests by outcome, and the time that they are of.
+/// Writes the number of requests by outcome and the duration that they cover.
 pub(super) fn counts(text: &mut String, summary: &Summary) {
     let (n, counts, seconds) = (grouped_count, &summary.counts, summary.duration.as_secs_f64());
     put(
@@ -40,20 +40,20 @@ pub(super) fn counts(text: &mut String, summary: &Summary) {
         put(text, format_args!(", {} cancelled", n(counts.cancelled)));
     }
     put(text, format_args!(", {} retried", n(counts.retried)));
-    // The time is that of the successful requests.
+    // The duration is that of the successful requests.
     if counts.ok > 0 {
         put(text, format_args!(", in {seconds:.2} s"));
     }
     if let Scope::Ended(_) = summary.scope {
-        put(text, format_args!(" of windows; {} outside of them", n(counts.outside)));
+        put(text, format_args!(" of windows; {} outside the windows", n(counts.outside)));
     }
     if counts.warmup > 0 {
-        put(text, format_args!(" (and {} to warm up)", n(counts.warmup)));
+        put(text, format_args!(" (and {} in the warm-up)", n(counts.warmup)));
     }
     text.push('\n');
 }
 
-/// One line a server.
+/// Writes one line for each server.
 pub(super) fn targets(text: &mut String, plan: &RunPlan, targets: &[TargetCounts]) {
     let known = targets.iter().copied().chain(std::iter::repeat(TargetCounts::default()));
     for (target, counts) in plan.endpoint.targets().zip(known) {
@@ -63,10 +63,10 @@ pub(super) fn targets(text: &mut String, plan: &RunPlan, targets: &[TargetCounts
     }
 }
 
-/// The figures of the time in which all slots were busy, or why there are none.
+/// Writes the figures of the time in which all slots were busy, or the reason why there are none.
 pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&Summary>, width: usize) {
     let Some(steady) = steady else {
-        text.push_str("\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n");
+        text.push_str("\nSteady state: no figures, because the slots were never all busy at once or sent fewer than two requests each\n");
         return;
     };
     let system = rows.iter().copied().filter(|metric| metric.is_system());
@@ -77,12 +77,14 @@ pub(super) fn steady_state(text: &mut String, rows: &[Metric], steady: Option<&S
     let (ok, seconds) = (requests_of(steady.counts.ok), steady.duration.as_secs_f64());
     put(
         text,
-        format_args!("{seconds:.2} s with all slots busy: latencies of the {ok} sent in it that were answered,\n"),
+        format_args!(
+            "all slots were busy for {seconds:.2} s: latencies are of the {ok} sent in that time and answered,\n"
+        ),
     );
-    text.push_str("  rates of the output and the ends in it\n");
+    text.push_str("  rates are of the output and the completed requests in that time\n");
 }
 
-/// Whose token counts the figures use, and how far others differ.
+/// Writes which token counts the figures use and how far the other counts differ.
 pub(super) fn token_sources(
     text: &mut String,
     chosen: TokenCount,
@@ -91,7 +93,7 @@ pub(super) fn token_sources(
 ) {
     let used: Vec<String> = [
         ("the server's usage", tokens.by_usage),
-        ("our tokenizer", tokens.by_tokenizer),
+        ("the client's tokenizer", tokens.by_tokenizer),
         ("chunks, one token each", tokens.by_chunks),
     ]
     .into_iter()
@@ -100,26 +102,32 @@ pub(super) fn token_sources(
     .collect();
     if !used.is_empty() {
         let rule = if chosen == TokenCount::Auto { ", chosen automatically" } else { "" };
-        put(text, format_args!("Output tokens by: {}{rule}\n", used.join("; ")));
+        put(text, format_args!("Output tokens counted by: {}{rule}\n", used.join("; ")));
     }
     if tokens.missing > 0 {
         put(
             text,
             format_args!(
-                "  {} have no such count and are left out of the figures that need one\n",
+                "  {} have no such count and are excluded from the figures that need one\n",
                 requests_of(tokens.missing)
             ),
         );
     }
     if tokens.compared > 0 {
         let (disagree, compared) = (grouped_count(tokens.disagree), requests_of(tokens.compared));
-        put(text, format_args!("  usage and tokenizer differ by over 2 % in {disagree} of {compared}\n"));
+        put(text, format_args!("  usage and tokenizer differ by more than 2 % in {disagree} of {compared}\n"));
     }
     if let Some(d) = template.filter(|d| (d.min, d.max) != (0.0, 0.0)) {
         let more = if d.avg < 0.0 { "fewer" } else { "more" };
         let range = if d.min == d.max { String::new() } else { format!(" ({} to {})", grouped(d.min), grouped(d.max)) };
-        put(text, format_args!("  the server counts {} input tokens {more}{range} than we do", grouped(d.avg.abs())));
-        text.push_str(": chat template, special tokens\n");
+        put(
+            text,
+            format_args!(
+                "  the server counts {} input tokens {more}{range} per request than this client",
+                grouped(d.avg.abs())
+            ),
+        );
+        text.push_str(" (chat template, special tokens)\n");
     }
 }
 
@@ -127,20 +135,20 @@ fn requests_of(n: u64) -> String {
     format!("{} request{}", grouped_count(n), if n == 1 { "" } else { "s" })
 }
 
-/// Most kinds of failures that are shown, the most frequent ones.
+/// The maximum number of kinds of failures that are shown; the most frequent ones are.
 const KINDS_SHOWN: usize = 12;
 
-/// What failed, one kind after the other.
+/// Writes the failures, grouped by kind.
 pub(super) fn failures(text: &mut String, groups: &[FailureGroup]) {
     if groups.is_empty() {
         return;
     }
-    text.push_str("\nFailed requests (in no figure above)\n");
+    text.push_str("\nFailed requests (not in the figures above)\n");
     for group in groups.iter().take(KINDS_SHOWN) {
         let (count, after) = (grouped_count(group.count), &group.time_to_failure);
-        let others = if group.mixed { ", of several kinds" } else { "" };
+        let others = if group.mixed { ", several kinds together" } else { "" };
         put(text, format_args!("  {count} x {} ({}){others}", group.class, group.stage));
-        put(text, format_args!(", after {} ms on average, {} at most\n", grouped(after.avg), grouped(after.max)));
+        put(text, format_args!(", after {} ms on average and {} ms at most\n", grouped(after.avg), grouped(after.max)));
         if !group.sample.is_empty() {
             put(text, format_args!("      {}\n", message_line(&group.sample)));
         }
@@ -148,16 +156,17 @@ pub(super) fn failures(text: &mut String, groups: &[FailureGroup]) {
     let rest = groups.get(KINDS_SHOWN..).unwrap_or_default();
     if !rest.is_empty() {
         let requests = requests_of(rest.iter().map(|group| group.count).sum());
-        put(text, format_args!("  {requests} of {} more kinds: they are in the JSON\n", rest.len()));
+        put(text, format_args!("  {requests} of {} more kinds (listed in the JSON)\n", rest.len()));
     }
 }
 
-/// The percentiles once more, with failed requests as the longest of all.
+/// Writes the percentiles again with each failed request counted as longer than any other.
 pub(super) fn with_failures(text: &mut String, waits: &[&(Metric, WithFailures)]) {
     if waits.is_empty() {
         return;
     }
-    let mut table = Table::new("A failed request counts as endless", [&["With failures"], &COLUMNS[3..]].concat());
+    let mut table =
+        Table::new("A failed request counts as infinitely long", [&["With failures"], &COLUMNS[3..]].concat());
     for (metric, waits) in waits {
         let cell = |p| waits.percentile(p).map_or("failed".into(), grouped);
         table.row(&label(*metric), PERCENTILE_COLUMNS.map(cell).to_vec());
@@ -166,7 +175,7 @@ pub(super) fn with_failures(text: &mut String, waits: &[&(Metric, WithFailures)]
     text.push_str(&table.render());
 }
 
-/// How far all this can be trusted, and what would help.
+/// Writes the fidelity rows, each with its remedy unless it is good.
 pub(super) fn fidelity(text: &mut String, fidelity: &Fidelity) {
     put(text, format_args!("\nFidelity: {}\n", fidelity.verdict));
     let width = fidelity.rows.iter().map(|row| row.title.chars().count()).max().unwrap_or(0);
@@ -186,7 +195,7 @@ fn mark(grade: Grade) -> char {
     }
 }
 
-/// A server's message on one line; one from a file of records may be longer than this program keeps them.
+/// Returns a server's message on one line. A message from a file of records may be longer than this program would store, so it is clipped.
 fn message_line(message: &str) -> String {
     one_line(&clip(message.trim().to_owned(), LONGEST_MESSAGE)).into_owned()
 }

@@ -110,15 +110,15 @@ fn what_the_table_leaves_out_stands_below_it() {
     assert_eq!(body(table)[0][4], "~30.69");
     let expected = "\
 ~: too few samples to trust this percentile (no two-sided 95 % interval)
-Inter Token Latency: percentiles of 8 values right to 0.1 % (histogram)
+Inter Token Latency: percentiles of 8 values, accurate to 0.1 % (from a histogram)
 
-Requests: 1,008 ok, 3 failed, 0 cut off, 1 retried, in 0.26 s (and 2 to warm up)
-Output tokens by: the server's usage (8 requests), chosen automatically
-  usage and tokenizer differ by over 2 % in 0 of 8 requests
-  the server counts 11.00 input tokens more than we do: chat template, special tokens
+Requests: 1,008 ok, 3 failed, 0 cut off, 1 retried, in 0.26 s (and 2 in the warm-up)
+Output tokens counted by: the server's usage (8 requests), chosen automatically
+  usage and tokenizer differ by more than 2 % in 0 of 8 requests
+  the server counts 11.00 input tokens more per request than this client (chat template, special tokens)
 
-Failed requests (in no figure above)
-  3 x error inside the answer (body), after 1,000.00 ms on average, 1,100.50 at most
+Failed requests (not in the figures above)
+  3 x error inside the answer (body), after 1,000.00 ms on average and 1,100.50 ms at most
       engine \\u{1b}[31mdied badly
 
 Fidelity: degraded
@@ -144,7 +144,7 @@ fn what_chance_may_have_done_stands_beside_the_figures() {
     assert_eq!(cells("Time To First Token (ms)"), ["N/A", "N/A"]);
     assert_eq!(cells("Request Throughput (per sec)"), ["2.51", "N/A"]);
     assert_eq!(cells("Request Count (count)"), ["N/A", "N/A"]);
-    assert!(text.contains("\n±: distance to the farther end"));
+    assert!(text.contains("\n±: 95 % confidence interval"));
 }
 
 #[test]
@@ -156,8 +156,8 @@ fn an_interval_that_takes_a_longer_run_is_marked_and_says_how_long() {
     let text = render(Style::Native, &plan(EndpointKind::Chat), &summary);
     let row = body(&text).into_iter().find(|row| row[0] == "Request Latency (ms)").unwrap();
     assert_eq!(row[9..], ["†", "†"]);
-    assert!(text.contains("\n†: no interval, since successive values depend on each other"), "{text}");
-    assert!(text.contains("a run of 900 s or more"), "{text}");
+    assert!(text.contains("\n†: no interval, because successive values depend on each other"), "{text}");
+    assert!(text.contains("a run of at least 900 s"), "{text}");
     assert!(!render(Style::Native, &plan(EndpointKind::Chat), &golden_summary(golden_runs()[0].1)).contains('†'));
 }
 
@@ -171,7 +171,7 @@ fn failed_requests_are_endless_in_a_table_of_their_own() {
     summary.with_failures = metrics.map(|metric| (metric, waits.clone())).to_vec();
     let shown = |kind| {
         let text = render(Style::Native, &plan(kind), &summary);
-        let (_, table) = text.split_once("A failed request counts as endless\n").unwrap();
+        let (_, table) = text.split_once("A failed request counts as infinitely long\n").unwrap();
         body(table).into_iter().map(|row| row.join("|")).collect::<Vec<_>>()
     };
     let expected = [
@@ -208,8 +208,8 @@ fn the_steady_time_has_a_table_of_its_own() {
     ];
     assert_eq!(labels, expected);
     assert_eq!(body(below)[0][1], "2,222.00");
-    let line = "\n1.25 s with all slots busy: latencies of the 1,006 requests sent in it that were answered,\n  rates of the \
-                output and the ends in it\n";
+    let line = "\nall slots were busy for 1.25 s: latencies are of the 1,006 requests sent in that time and answered,\n  rates are \
+                of the output and the completed requests in that time\n";
     assert!(below.contains(line), "{below}");
     plan.endpoint.streaming = false;
     assert_eq!(
@@ -219,7 +219,7 @@ fn the_steady_time_has_a_table_of_its_own() {
     summary.steady_state = None;
     let text = render(Style::Native, &plan, &summary);
     assert!(
-        text.contains("\nSteady state: none; all slots were never busy at once, or had fewer than two requests each\n")
+        text.contains("\nSteady state: no figures, because the slots were never all busy at once or sent fewer than two requests each\n")
     );
 }
 
@@ -233,7 +233,7 @@ fn what_an_ordinary_run_has_none_of_is_counted_where_there_was_some() {
     plan.endpoint.others = vec![Target { tls: false, host: "other".into(), port: 80 }];
     let text = render(Style::Native, &plan, &summary);
     let expected = "\nRequests: 1,001 ok, 0 failed, 0 cut off, 3 cancelled, 0 retried, in 0.26 s of windows; \
-                        1,200 outside of them\n  http://localhost:18700: 1,004 requests, 1,001 ok, 0 failed\n  \
+                        1,200 outside the windows\n  http://localhost:18700: 1,004 requests, 1,001 ok, 0 failed\n  \
                         http://other: 0 requests, 0 ok, 0 failed\n";
     assert!(text.contains(expected), "{text}");
 }
@@ -262,7 +262,7 @@ fn a_run_without_any_answer_still_has_a_report() {
     summary.tokens = TokenSources::default();
     let text = render(Style::Native, &plan(EndpointKind::Chat), &summary);
     assert!(body(&text).iter().all(|row| row[1..].iter().all(|cell| matches!(*cell, "N/A" | ""))));
-    assert!(!text.contains("Output tokens by"));
+    assert!(!text.contains("Output tokens counted by"));
     let early = render(Style::GenaiPerf2024Early, &plan(EndpointKind::Chat), &summary);
     assert!(early.ends_with("Request throughput (per sec): N/A\n"));
 }
@@ -285,7 +285,10 @@ fn the_native_table_fits_into_the_terminal() {
         let tables = text.lines().filter(|line| line.starts_with(['┏', '┃', '┡', '│', '└']));
         let widest = tables.map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= width, "{widest} at {width}: {text}");
-        let said = text.lines().find_map(|line| line.strip_prefix("left out for want of room: ")).unwrap_or_default();
+        let said = text
+            .lines()
+            .find_map(|line| line.strip_prefix("columns left out to fit the terminal: "))
+            .unwrap_or_default();
         assert_eq!(said.trim_end_matches("; they are in the JSON"), left_out, "{text}");
         let head = text.lines().find(|line| line.starts_with('┃')).unwrap();
         assert!(["avg", "p50", "p99"].iter().all(|column| head.contains(column)), "{head}");

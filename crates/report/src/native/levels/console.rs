@@ -1,4 +1,4 @@
-//! The tables over a series: the levels side by side, and how much the runs of one differ.
+//! Renders the tables of a series: the levels side by side, and how much the runs of one level differ.
 
 use super::{LevelRuns, Series, latencies, names};
 use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
@@ -7,7 +7,7 @@ use crate::text::{label, put};
 use streamgauge_core::Setting;
 use streamgauge_stats::{Across, Figure, FigureAcross, Metric, Need, Statistic};
 
-/// The heading of a run's report. `may_be_fewer` says that the number of runs is the most there may be.
+/// Returns the heading of a run's report. `may_be_fewer` says that the given number of runs is a maximum.
 pub fn heading(name: &str, level: (usize, usize), run: (u32, u32), may_be_fewer: bool) -> String {
     let of = |what: &str, of: &str, (number, all): (u64, u64)| {
         if all > 1 { format!("{what}{number} {of} {all}") } else { String::new() }
@@ -18,7 +18,7 @@ pub fn heading(name: &str, level: (usize, usize), run: (u32, u32), may_be_fewer:
     format!("\n━━━ {name} ({place}) ━━━\n")
 }
 
-/// How much the runs of one level differ, figure by figure; nothing of a single run.
+/// Renders how much the runs of one level differ, figure by figure. Returns an empty text for a single run.
 pub fn between_runs(level: &LevelRuns, streaming: bool) -> String {
     let across = level.across();
     if across.runs < 2 {
@@ -36,10 +36,10 @@ pub fn between_runs(level: &LevelRuns, streaming: bool) -> String {
     }
     let mut text = format!("\n{}", table.render());
     text.push_str("±mean: 95 % interval of the mean over the runs (Student's t)\n");
-    text.push_str("± of one run: the 95 % reach that a run by itself has, on average\n");
+    text.push_str("± of one run: mean of the ± that the runs report individually\n");
     for FigureAcross { figure, spread, .. } in across.figures.iter().filter(shown) {
         if spread.runs < across.runs {
-            put(&mut text, format_args!("{}: of {} of the runs only\n", row_label(*figure), spread.runs));
+            put(&mut text, format_args!("{}: from {} of the runs only\n", row_label(*figure), spread.runs));
         }
     }
     let beyond = across.figures.iter().filter(shown).filter(|figure| figure.beyond);
@@ -48,7 +48,7 @@ pub fn between_runs(level: &LevelRuns, streaming: bool) -> String {
         put(
             &mut text,
             format_args!(
-                "! the runs differ by more than chance within a run explains (1 in 100): the ± of one run understates\n  {}\n",
+                "! the runs differ more than the ± of one run allows (at the 1 % level), so that ± is too small for\n  {}\n",
                 beyond.join(", ")
             ),
         );
@@ -65,7 +65,7 @@ fn row_label(figure: Figure) -> String {
     }
 }
 
-/// The levels side by side.
+/// Renders the levels side by side.
 pub fn render(series: &Series) -> String {
     let loads: Vec<_> = series.levels.iter().map(|level| &level.load).collect();
     let (head, names) = names(&loads);
@@ -80,14 +80,14 @@ pub fn render(series: &Series) -> String {
     text += &throughputs(head, &levels, streaming, repeated).render();
     text += &times(head, &levels, streaming, scheduled, repeated).render();
     if repeated {
-        text.push_str("Values are means over the runs of a level, ± their 95 % interval (Student's t); requests are the total of all runs\n");
+        text.push_str("Values are means over the runs of a level, ± their 95 % confidence interval (Student's t); request counts are totals over all runs\n");
     }
     if levels.iter().any(|(_, across)| across.figures.iter().any(|figure| !figure.supported)) {
         text.push_str("~: too few samples in a run to trust this percentile (no two-sided 95 % interval)\n");
     }
     if levels.iter().any(|(_, across)| across.counts.failed > 0) {
         text.push_str(
-            "failed requests are in no time and no throughput: the reports above have the times with them as endless\n",
+            "failed requests are not in these times and throughputs; the reports above show percentiles that include them\n",
         );
     }
     unusual(&mut text, series);
@@ -161,16 +161,16 @@ fn value(figure: Option<&FigureAcross>) -> String {
     })
 }
 
-/// How far the mean over the runs may be off; nothing of a single run.
+/// Returns the `±` of the mean over the runs, or an empty text for a single run.
 fn reach(figure: Option<&FigureAcross>) -> String {
     let interval = figure.and_then(|figure| Some(figure.spread.interval?.reach(figure.spread.mean)));
     interval.map_or(String::new(), |reach| format!("±{}", grouped(reach)))
 }
 
-/// What must be known of the series to read its tables rightly.
+/// Writes warnings about the series without which its tables could be misread.
 fn unusual(text: &mut String, series: &Series) {
     for (number, level) in series.levels.iter().enumerate() {
-        // Only a series that ended early leaves runs out, and only of its last level.
+        // Runs are missing only if the series ended early, and then only from its last level.
         let may_lack_runs = series.ended_early.is_some() && number + 1 == series.levels.len();
         if may_lack_runs && level.runs.len() < series.repeat as usize {
             put(text, format_args!("! {}: {} of {} runs\n", level.load, level.runs.len(), series.repeat));
@@ -188,7 +188,7 @@ fn unusual(text: &mut String, series: &Series) {
                 put(
                     text,
                     format_args!(
-                        "! {name}: {known} of its {all} prompts were an earlier run's too: a server that keeps prefixes\n  answers those from its cache\n"
+                        "! {name}: {known} of its {all} prompts had been sent by an earlier run: a server with a prefix cache\n  answers those from the cache\n"
                     ),
                 );
             }
@@ -211,7 +211,7 @@ fn unusual(text: &mut String, series: &Series) {
         put(
             text,
             format_args!(
-                "! prompts were sent more than once at {}: a server that keeps prefixes answers those from its cache;\n  {} {most} is enough to send each once\n",
+                "! prompts were sent more than once at {}: a server with a prefix cache answers repeats from the cache;\n  {} {most} is enough to send each prompt once\n",
                 round.join("; "),
                 Setting::NumPrompts
             ),
@@ -282,11 +282,11 @@ mod tests {
         for line in [
             "! concurrency 1: nothing was measured\n",
             "! concurrency 4: interrupted\n",
-            "! concurrency 4: 7 of its 100 prompts were an earlier run's too: a server",
+            "! concurrency 4: 7 of its 100 prompts had been sent by an earlier run: a server",
             "! prompts were sent more than once at concurrency 4: a server",
             "--num-prompts 101 is enough",
             "! the series ended early: interrupted; not run: concurrency 8\n",
-            "failed requests are in no time",
+            "failed requests are not in these times",
             "│ ~25.00 │",
             "~: too few samples",
         ] {
@@ -308,7 +308,7 @@ mod tests {
         let cells: Vec<&str> = row.trim_matches('│').split('│').map(str::trim).collect();
         assert_eq!(cells[1..], ["12.00", "2.00", "16.67", "10.00", "14.00", "4.97", "1.90"]);
         let text = between_runs(&level(1.7), true);
-        let told = "the ± of one run understates\n  Time To First Token p50 (ms), Time To First Token p99 (ms), Inter";
+        let told = "that ± is too small for\n  Time To First Token p50 (ms), Time To First Token p99 (ms), Inter";
         assert!(text.contains(told), "{text}");
         let mut series = two_levels();
         assert_eq!(between_runs(&series.levels[0], true), "");

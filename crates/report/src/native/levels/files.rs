@@ -1,4 +1,4 @@
-//! The files of a series: everything as JSON, and a row a level as CSV. Their numbers are plain, for programs.
+//! Writes the files of a series: all figures as JSON, and one row per level as CSV. Numbers are written without grouping, for programs.
 
 use super::{LevelRuns, OneRun, Series};
 use crate::genai::json::put_metrics;
@@ -39,7 +39,7 @@ fn level(level: &LevelRuns) -> io::Result<Value> {
     Ok(Value::Object(document))
 }
 
-/// A member a metric, with its unit and a member a statistic.
+/// An object with one member per metric, each with the metric's unit and one member per statistic.
 fn by_metric(across: &Across, value: impl Fn(&FigureAcross) -> Value) -> Value {
     let mut document = Map::new();
     for figure in &across.figures {
@@ -70,7 +70,7 @@ fn run(run: &OneRun) -> io::Result<Value> {
     let summary = &run.summary;
     let mut metrics = Map::new();
     put_metrics(&mut metrics, &Metric::of_genai_perf(), summary);
-    // What a user waited under a schedule.
+    // The latencies from due are what a user experiences under a schedule.
     put_metrics(&mut metrics, &Metric::with_use(Use::Levels).collect::<Vec<_>>(), summary);
     Ok(json!({
         "directory": run.directory,
@@ -98,8 +98,7 @@ fn requests(counts: &Counts) -> Value {
     })
 }
 
-/// Writes a row for each level: its requests and main figures, as means over its runs, and with repeats how far the 95 %
-/// interval reaches from each.
+/// Writes a row for each level: its requests and main figures, as means over its runs, and with repeats the `±` of each mean.
 ///
 /// # Errors
 /// When `out` cannot be written.

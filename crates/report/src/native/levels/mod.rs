@@ -1,5 +1,5 @@
-//! A series of runs, level by level and each perhaps several times: the tables over them ([`console`]) and the two files
-//! ([`files`]). Every number is one of the runs' own, or their mean.
+//! A series of runs, which are grouped by level: the tables over them ([`console`]) and the two files
+//! ([`files`]). Every number is a figure of a run or a mean over runs.
 
 pub mod console;
 pub mod files;
@@ -12,29 +12,29 @@ use streamgauge_core::seed::Seed;
 use streamgauge_core::{EarlyEnd, RunPlan};
 use streamgauge_stats::{Across, Metric, Statistic, Summary};
 
-/// A series as far as it has come.
+/// A series, possibly unfinished.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// Whether answers came as streams.
     pub streaming: bool,
     /// How often each level is to be run.
     pub repeat: u32,
-    /// The levels that were run, in their order.
+    /// The levels that were run, in order.
     pub levels: Vec<LevelRuns>,
-    /// The levels of the plan that were not.
+    /// The planned levels that were not run.
     pub not_run: Vec<Load>,
-    /// Why the series ended before its plan.
+    /// Why the series ended before all planned runs were made.
     pub ended_early: Option<SeriesEnd>,
 }
 
-/// Why a series of runs ended before its plan.
+/// Why a series ended before all planned runs were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeriesEnd {
-    /// The user interrupted it.
+    /// The user interrupted the series.
     Interrupted,
-    /// No request of the last run was answered, and the server is unreachable or only fails.
+    /// The last run had no successful request, and the server is unreachable or fails every request.
     NoneAnswered,
-    /// The last run could not be made, for the reason that is given.
+    /// The last run could not be made, for this reason.
     RunFailed(String),
 }
 
@@ -42,59 +42,59 @@ impl fmt::Display for SeriesEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SeriesEnd::Interrupted => "interrupted",
-            SeriesEnd::NoneAnswered => "no request got through",
+            SeriesEnd::NoneAnswered => "no request was answered",
             SeriesEnd::RunFailed(why) => why,
         })
     }
 }
 
-/// The runs of one level: at least one.
+/// The runs of one level, at least one.
 #[derive(Clone, Debug)]
 pub struct LevelRuns {
-    /// How load was offered.
+    /// The load of the level.
     pub load: Load,
-    /// The runs, in their order.
+    /// The runs, in order.
     pub runs: Vec<OneRun>,
 }
 
 /// One run of a series.
 #[derive(Clone, Debug)]
 pub struct OneRun {
-    /// Its directory, from where the series' own files are.
+    /// The run's directory, relative to the files of the series.
     pub directory: PathBuf,
-    /// The seed that its prompts and its schedule were drawn from.
+    /// The seed of the run's prompts and schedule.
     pub seed: Seed,
-    /// Its different prompts.
+    /// The number of the run's distinct prompts.
     pub prompts: u32,
-    /// Those of them that an earlier run of the series had too.
+    /// The number of those prompts that an earlier run of the series also had.
     pub prompts_known: u32,
-    /// Every figure of it.
+    /// All figures of the run.
     pub summary: Summary,
-    /// Whether it was interrupted.
+    /// Whether the user interrupted the run.
     pub interrupted: bool,
-    /// Why it ended before its plan.
+    /// Why the run ended early, if it did.
     pub ended_early: Option<EarlyEnd>,
 }
 
 impl LevelRuns {
-    /// What its runs say together.
+    /// Combines the figures of the level's runs.
     pub fn across(&self) -> Across {
         Across::of(&self.runs.iter().map(|run| &run.summary).collect::<Vec<_>>())
     }
 }
 
-/// The greatest number of levels that the names of a series' files list one by one.
+/// The maximum number of levels that are listed individually in the file names of a series.
 const NAMED_LEVELS: usize = 12;
 
-/// What the names of a series' files begin with: the name of a level's directory with every level in the place of the one
-/// (`m-openai-chat-concurrency1,4,8`), or the first, the last and the number of levels (`concurrency1-64x20`), and `-repeat3` if
-/// each level is run that often. So two series in one directory have two pairs of files.
+/// The common beginning of the file names of a series: the name of a level's directory with all levels in place of one
+/// (`m-openai-chat-concurrency1,4,8`), or with the first level, the last level and the number of levels (`concurrency1-64x20`), then
+/// `-repeat3` if each level is run three times. Two different series in one directory therefore have different files.
 pub fn file_stem(plans: &[RunPlan], repeat: u32) -> String {
     let loads: Vec<Vec<(&str, String)>> = plans.iter().map(|plan| plan.load.mode.stimulus()).collect();
     let first = loads.first().map_or(&[][..], Vec::as_slice);
     let levels = |index: usize| loads.iter().map(move |load| load.get(index).map_or("", |(_, level)| level.as_str()));
     let differs = |index: &usize| levels(*index).any(|level| level != first[*index].1);
-    // Levels that are all the same are listed too.
+    // Identical levels are listed too.
     let listed = (0..first.len()).find(differs).unwrap_or(first.len().saturating_sub(1));
     let mut stem = plans.first().map_or(String::new(), subject);
     for (index, (name, level)) in first.iter().enumerate() {
@@ -111,7 +111,7 @@ pub fn file_stem(plans: &[RunPlan], repeat: u32) -> String {
     stem
 }
 
-/// The levels as a part of a file's name.
+/// The levels as they appear in a file name.
 fn list(levels: &[&str]) -> String {
     match levels {
         [first, .., last] if levels.len() > NAMED_LEVELS => format!("{first}-{last}x{}", levels.len()),
@@ -119,7 +119,7 @@ fn list(levels: &[&str]) -> String {
     }
 }
 
-/// What the first column of the tables is called, and each level in it: the number alone where nothing else differs.
+/// Returns the heading of the tables' first column and the label of each level: a plain number if the levels differ in nothing else.
 fn names(loads: &[&Load]) -> (&'static str, Vec<String>) {
     let concurrency = |load: &&Load| match load.level() {
         Level::Concurrency(most) => Some(most.to_string()),
@@ -133,15 +133,15 @@ fn names(loads: &[&Load]) -> (&'static str, Vec<String>) {
         return ("Concurrency", names);
     }
     if let Some(names) = all(&rate).filter(differ) {
-        return ("Requests\nper sec\nasked for", names);
+        return ("Requested\nreq/s", names);
     }
     if let Some(names) = all(&cap).filter(differ) {
-        return ("Most\nat once", names);
+        return ("Maximum\nconcurrency", names);
     }
     ("Load", loads.iter().map(|load| load.to_string()).collect())
 }
 
-/// What the latency columns of a level are of: from due where there was a schedule, which is what a user waited.
+/// The figures in the latency columns: from due if there was a schedule, because that is what a user waits; otherwise from sent.
 fn latencies(scheduled: bool) -> [(Metric, Statistic); 6] {
     let (first, whole) = match scheduled {
         true => (Metric::TimeToFirstTokenFromDue, Metric::RequestLatencyFromDue),
@@ -167,7 +167,7 @@ pub(crate) mod tests {
     use streamgauge_core::plan::EndpointKind;
     use streamgauge_stats::{Grade, Interval};
 
-    /// A run whose times are `ms`, with an interval of ± `within`, and at p99 twice that, and whose rates are `1000 / ms`.
+    /// A run whose times are `ms` ± `within`, or ± twice `within` at p99, and whose rates are `1000 / ms`.
     pub(crate) fn run(directory: &str, seed: u64, ms: f64, within: f64) -> OneRun {
         let mut summary = empty_summary();
         for metric in [Metric::TimeToFirstToken, Metric::RequestLatency, Metric::InterTokenLatency] {
@@ -247,9 +247,9 @@ pub(crate) mod tests {
             ("Concurrency", vec!["1".into(), "4".into()])
         );
         let (head, rows) = names_of(&[open("10", Some(8)), open("20", Some(8))]);
-        assert_eq!((head, rows), ("Requests\nper sec\nasked for", vec!["10.0".into(), "20.0".into()]));
+        assert_eq!((head, rows), ("Requested\nreq/s", vec!["10.0".into(), "20.0".into()]));
         let (head, rows) = names_of(&[open("10", Some(8)), open("10", Some(9))]);
-        assert_eq!((head, rows), ("Most\nat once", vec!["8".into(), "9".into()]));
+        assert_eq!((head, rows), ("Maximum\nconcurrency", vec!["8".into(), "9".into()]));
         let (head, rows) = names_of(&[open("10", None), Load::concurrency(2)]);
         assert_eq!((head, rows.len(), rows[1].as_str()), ("Load", 2, "concurrency 2"));
     }
