@@ -10,7 +10,7 @@ use streamgauge_core::text::one_line;
 /// Describes what `plan` does: where requests go, at what load, and when the run ends, one line for each.
 pub fn describe(plan: &RunPlan) -> String {
     let RunPlan { endpoint, load, transport, measure, .. } = plan;
-    let LoadPlan { mode, prefill, stop, warmup, cancel } = load;
+    let LoadPlan { mode, prefill, stop, warmup, cancel, sequences: _ } = load;
     let answers = if endpoint.streaming { "streams" } else { "whole answers" };
     let mut lines = vec![
         format!(

@@ -22,7 +22,7 @@ impl RunPlan {
     ///   closed before their ids are used again.
     pub fn hands_over(&self) -> bool {
         let follows = |warmup: &Warmup| follows_on(warmup, &self.load.mode, self.load.prefill, &self.load.stop);
-        self.endpoint.kserve.is_none() && self.load.warmup.as_ref().is_some_and(follows)
+        !self.endpoint.kind.is_kserve() && self.load.warmup.as_ref().is_some_and(follows)
     }
 
     /// Requests that a closed loop sends at once as its measured part begins: the first of each slot that did not go over from a

@@ -1,12 +1,12 @@
-//! KServe v2: the settings that only its endpoints have, and what a server reports about itself and its models.
+//! KServe v2: how a model is asked and its answers are read, and what a server reports about itself and its models.
 
 use crate::clock::Nanos;
 use crate::tensor::TensorSpec;
 use serde::{Deserialize, Serialize};
 
-/// The settings in a plan that only a KServe v2 endpoint has.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+/// How a model of a KServe v2 server is asked and how its answers are read: what the codec of its endpoints needs. How connections are
+/// used is in [`crate::plan::Transport`], and how requests belong to sequences in [`crate::plan::LoadPlan`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kserve {
     /// The version of the model. `None` leaves the choice to the server.
     pub version: Option<String>,
@@ -20,20 +20,14 @@ pub struct Kserve {
     pub parameters: Vec<RequestParameter>,
     /// How messages are compressed; gRPC only.
     pub compression: Compression,
-    /// Slots that share a connection, at least 1; gRPC only.
-    pub streams_per_channel: u32,
-    /// How often an idle connection is asked whether it lives; gRPC only.
-    pub keep_alive: Option<KeepAlive>,
-    /// How inputs are written; HTTP only.
+    /// How inputs are encoded; HTTP only.
     pub input_format: TensorFormat,
-    /// How outputs are asked for; HTTP only.
+    /// How outputs are to be encoded; HTTP only.
     pub output_format: TensorFormat,
-    /// Names of the outputs asked for; none asks for what the server sends by itself.
+    /// The names of the requested outputs. With none, the server chooses what it sends.
     pub outputs: Vec<String>,
-    /// Inputs and outputs are handed over in memory that the server shares.
+    /// The shared memory in which inputs and outputs are handed over. `None` if they are part of the messages.
     pub shared_memory: Option<SharedMemory>,
-    /// Requests of a stateful model belong to sequences.
-    pub sequences: Option<Sequences>,
 }
 
 /// An LLM backend of Triton and the inputs that it wants.
@@ -78,6 +72,21 @@ pub enum Compression {
     Gzip,
     /// With the `deflate` encoding, which is zlib's format.
     Deflate,
+}
+
+/// How the slots of a load thread use gRPC connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channels {
+    /// The number of slots that share a connection, at least 1.
+    pub streams_per_channel: u32,
+    /// Pings on an idle connection. `None` if there are none.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+impl Default for Channels {
+    fn default() -> Channels {
+        Channels { streams_per_channel: 1, keep_alive: None }
+    }
 }
 
 /// Pings on a connection that is otherwise idle.

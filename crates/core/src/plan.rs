@@ -4,7 +4,7 @@
 use crate::clock::Nanos;
 pub use crate::hidden::HIDDEN;
 use crate::hidden::shown_url;
-use crate::kserve::Kserve;
+use crate::kserve::{Channels, Kserve, Sequences};
 use crate::load::{Load, Places};
 use crate::record::Phase;
 use crate::seed::Seed;
@@ -14,25 +14,25 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
+mod stored;
+
 /// What a run will do. Each part belongs to the layer that reads it. In files the members of `load`, `transport`, `measure` and
-/// `output` stand side by side, as members of the plan itself.
+/// `output` stand side by side, as members of the plan itself, and all that only a KServe v2 endpoint has stands in one object of the
+/// endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "stored::StoredPlan", from = "stored::StoredPlan")]
 pub struct RunPlan {
     /// Where requests go and in what form.
     pub endpoint: Endpoint,
     /// What is sent.
     pub prompts: PromptPlan,
     /// How load is offered and when it ends; read by the load threads.
-    #[serde(flatten)]
     pub load: LoadPlan,
     /// How connections are made and what is read from them; read by the load threads.
-    #[serde(flatten)]
     pub transport: Transport,
     /// What the figures are made of; read by the statistics.
-    #[serde(flatten)]
     pub measure: Measure,
     /// What is written and where; read by the reports.
-    #[serde(flatten)]
     pub output: Output,
     /// Whether one request is sent before the load to learn how the server answers. It is in no figure.
     pub probe: bool,
@@ -52,6 +52,9 @@ pub struct LoadPlan {
     pub warmup: Option<Warmup>,
     /// Requests that the client cancels on purpose.
     pub cancel: Option<Cancel>,
+    /// How requests to a stateful KServe model belong to sequences. `None` if the model has no state.
+    #[serde(skip)]
+    pub sequences: Option<Sequences>,
 }
 
 /// How connections are made, how long the client waits, and where its stamps come from.
@@ -69,6 +72,9 @@ pub struct Transport {
     /// When the client acknowledges what it receives. A plan that does not say so was run with [`Acknowledge::Delayed`].
     #[serde(default)]
     pub acknowledge: Acknowledge,
+    /// How gRPC connections are used. Only endpoints over gRPC have them.
+    #[serde(skip)]
+    pub channels: Channels,
 }
 
 /// What the figures are made of.
@@ -165,9 +171,9 @@ pub struct Endpoint {
     /// The certificate that the client presents to a TLS server that asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// The settings that only a KServe v2 endpoint has; `None` for other endpoints.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kserve: Option<Box<Kserve>>,
+    /// How a model of a KServe v2 server is asked. Other endpoints keep the default, which nothing reads.
+    #[serde(skip)]
+    pub kserve: Kserve,
 }
 
 /// A client's certificate and its key, as files.
@@ -368,6 +374,14 @@ impl EndpointKind {
         EndpointKind::KserveHttp,
         EndpointKind::Generate,
     ];
+
+    /// Whether it is an endpoint of a KServe v2 server, whose requests have settings of their own ([`Kserve`]).
+    pub fn is_kserve(self) -> bool {
+        match self {
+            EndpointKind::Chat | EndpointKind::Completions | EndpointKind::Embeddings => false,
+            EndpointKind::Generate | EndpointKind::KserveGrpc | EndpointKind::KserveHttp => true,
+        }
+    }
 
     /// Its name on the command line and in directory names.
     pub fn name(self) -> &'static str {

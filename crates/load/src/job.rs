@@ -138,8 +138,7 @@ impl Job {
         };
         let heads = routes.iter().map(|route| head(&route.target)).collect::<Result<_, _>>()?;
         let balancer = Balancer::new(plan.endpoint.balance, routes.len());
-        let sequences = plan.endpoint.kserve.as_deref().is_some_and(|kserve| kserve.sequences.is_some());
-        let sequence = sequences.then_some(SequenceTag { id: 1, start: true, end: true });
+        let sequence = plan.load.sequences.map(|_| SequenceTag { id: 1, start: true, end: true });
         let any = Tag { id: 0, sequence };
         let inputs = inputs.into_iter().map(|input| Prepared::new(input, &codec, &any)).collect();
         let secrets = Secrets::of(&plan.endpoint);

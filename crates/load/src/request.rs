@@ -5,7 +5,6 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValu
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Version};
 use http_body_util::Full;
-use streamgauge_core::kserve::Compression;
 use streamgauge_core::plan::{Endpoint, Target};
 use streamgauge_wire::endpoints::spec;
 use streamgauge_wire::grpc::encoding_name;
@@ -67,8 +66,7 @@ impl Head {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
-            let compression = endpoint.kserve.as_deref().map_or(Compression::None, |kserve| kserve.compression);
-            if let Some(encoding) = encoding_name(compression) {
+            if let Some(encoding) = encoding_name(endpoint.kserve.compression) {
                 headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
             }
             headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,deflate,gzip"));

@@ -48,8 +48,7 @@ fn triton_plan(kind: EndpointKind) -> RunPlan {
     endpoint.models = vec!["ensemble".into()];
     endpoint.target.port = 18621;
     endpoint.path = spec(kind).default_path("ensemble", None, true);
-    endpoint.kserve =
-        Some(Box::new(Kserve { decoupled: true, backend: Some(Backend::TensorrtLlm), ..Kserve::default() }));
+    endpoint.kserve = Kserve { decoupled: true, backend: Some(Backend::TensorrtLlm), ..Kserve::default() };
     plan.prompts.output = Some(Length { mean: 6.0, stddev: 0.0 });
     plan.prompts.output_exact = true;
     plan.load.mode = Load::concurrency(1);
@@ -62,8 +61,7 @@ fn triton_plan(kind: EndpointKind) -> RunPlan {
 fn vllm_plan() -> RunPlan {
     let mut plan = triton_plan(EndpointKind::KserveGrpc);
     plan.endpoint.models = vec!["vllm_model".into()];
-    plan.endpoint.kserve =
-        Some(Box::new(Kserve { decoupled: true, backend: Some(Backend::Vllm), ..Kserve::default() }));
+    plan.endpoint.kserve = Kserve { decoupled: true, backend: Some(Backend::Vllm), ..Kserve::default() };
     plan.prompts.output_exact = false;
     plan.output.artifacts = PathBuf::from("gp-vllm/vllm_model-triton-vllm-concurrency1");
     plan

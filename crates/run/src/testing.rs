@@ -1,6 +1,5 @@
 //! Endpoints for tests.
 
-use streamgauge_core::kserve::Kserve;
 use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
 
 /// An endpoint for the model `m` on that server. Over gRPC it is a KServe endpoint, else one for chat.
@@ -18,7 +17,6 @@ pub fn endpoint(scheme: &str, host: &str, port: u16) -> Endpoint {
         models: vec!["m".to_owned()],
         streaming: false,
         ask_usage: false,
-        kserve: is_grpc.then(Box::<Kserve>::default),
         ..streamgauge_testing::endpoint()
     }
 }

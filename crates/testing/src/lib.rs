@@ -33,6 +33,7 @@ pub fn plan() -> RunPlan {
             stop: StopRule { grace: second, ..StopRule::after(8) },
             warmup: None,
             cancel: None,
+            sequences: None,
         },
         transport: Transport {
             connections: ConnectionPolicy::Reuse,
@@ -40,6 +41,7 @@ pub fn plan() -> RunPlan {
             threads: 1,
             stamps: Stamps::Kernel,
             acknowledge: Acknowledge::AtOnce,
+            channels: Default::default(),
         },
         measure: Measure { steady_state: false, token_count: TokenCount::Auto, goodput: Vec::new() },
         output: Output {
@@ -70,7 +72,7 @@ pub fn endpoint() -> Endpoint {
         extra: serde_json::Map::new(),
         trust: Trust::System,
         identity: None,
-        kserve: None,
+        kserve: Default::default(),
     }
 }
 

@@ -20,13 +20,13 @@ pub struct Codec {
     spec: &'static EndpointSpec,
     options: BodyOptions,
     extra: Map<String, Value>,
-    kserve: Box<Kserve>,
+    kserve: Kserve,
 }
 
 impl Codec {
     /// The codec of `endpoint`. With `output_exact`, a request that asks for an output length asks for exactly that length.
     pub fn new(endpoint: &Endpoint, output_exact: bool) -> Codec {
-        let kserve = endpoint.kserve.clone().unwrap_or_default();
+        let kserve = endpoint.kserve.clone();
         Codec {
             spec: endpoints::spec(endpoint.kind),
             options: BodyOptions {

@@ -146,7 +146,7 @@ fn settings(grid: &Grid) -> Result<Vec<Settings>> {
 fn check(grid: &Grid) -> Result<()> {
     let limits = Limits::of_this_system();
     for Settings { spec, .. } in settings(grid)? {
-        let routes = Routes::find(&spec.plan.endpoint, spec.plan.transport.stamps)?;
+        let routes = Routes::find(&spec.plan.endpoint, &spec.plan.transport)?;
         forecast(&spec.plan, &routes, &limits)
             .map_err(|error| Usage(anyhow!("--streams, each of which is a profile's --concurrency: {error}")))?;
     }

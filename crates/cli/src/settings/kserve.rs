@@ -4,7 +4,7 @@ use crate::args::ProfileArgs;
 use crate::settings::url;
 use anyhow::{Result, bail};
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::kserve::{Backend, KeepAlive, Kserve};
+use streamgauge_core::kserve::{Backend, Channels, KeepAlive, Kserve};
 use streamgauge_core::plan::{Endpoint, EndpointKind, Target};
 use streamgauge_run::{Metrics, Observe};
 use streamgauge_wire::endpoints::spec;
@@ -44,30 +44,37 @@ pub fn kind(args: &ProfileArgs) -> Result<EndpointKind> {
     }
 }
 
-/// What the endpoint has besides, if it is of Triton's kind.
+/// How a model is asked, if the endpoint is of Triton's kind.
 ///
 /// # Errors
 /// A sentence that names a flag which would do nothing.
-pub fn kserve(args: &ProfileArgs, kind: EndpointKind) -> Result<Option<Box<Kserve>>> {
+pub fn kserve(args: &ProfileArgs, kind: EndpointKind) -> Result<Kserve> {
     useless(args, kind)?;
     let capabilities = spec(kind).capabilities;
     if !capabilities.describes_models {
-        return Ok(None);
+        return Ok(Kserve::default());
     }
     let triton = &args.triton;
     let backend = capabilities.tensors.then(|| triton.backend.unwrap_or(Backend::TensorrtLlm));
-    Ok(Some(Box::new(Kserve {
+    Ok(Kserve {
         version: triton.model_version.clone(),
         text_output: Some(triton.text_output.clone().unwrap_or_else(|| TEXT_OUTPUT.to_owned())),
         backend,
         parameters: triton.request_parameter.clone(),
         compression: triton.grpc_compression_algorithm.unwrap_or_default(),
+        ..Kserve::default()
+    })
+}
+
+/// How gRPC connections are used.
+pub fn channels(args: &ProfileArgs) -> Channels {
+    let triton = &args.triton;
+    Channels {
         streams_per_channel: triton.streams_per_channel.unwrap_or(1),
         keep_alive: triton
             .grpc_keepalive_time
             .map(|every| KeepAlive { every, timeout: triton.grpc_keepalive_timeout.unwrap_or(PING_TIMEOUT) }),
-        ..Kserve::default()
-    })))
+    }
 }
 
 /// What of the server's own account is wanted. Its metrics page is looked for where Triton has it.

@@ -104,7 +104,7 @@ impl Settings {
         let plan = RunPlan {
             prompts: prompts(&args, &endpoint, &mut notes),
             endpoint,
-            load: LoadPlan { mode: load, prefill, stop, warmup, cancel: load::cancel(&args.load) },
+            load: LoadPlan { mode: load, prefill, stop, warmup, cancel: load::cancel(&args.load), sequences: None },
             transport: Transport {
                 connections: args.connections,
                 timeouts: Timeouts {
@@ -116,6 +116,7 @@ impl Settings {
                 threads,
                 stamps: args.load.clock,
                 acknowledge: if args.load.delayed_acks { Acknowledge::Delayed } else { Acknowledge::AtOnce },
+                channels: kserve::channels(&args),
             },
             measure: Measure { steady_state: args.load.steady_state, token_count, goodput },
             output: Output {
@@ -156,8 +157,7 @@ impl Settings {
 }
 
 fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> PromptPlan {
-    let backend = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
-    let usual = (backend == Some(Backend::TensorrtLlm)).then_some(TENSORRT_LLM_OUTPUT);
+    let usual = (endpoint.kserve.backend == Some(Backend::TensorrtLlm)).then_some(TENSORRT_LLM_OUTPUT);
     if let (None, Some(tokens)) = (args.osl, usual) {
         notes.push(format!(
             "TensorRT-LLM is asked for {tokens} output tokens, as GenAI-Perf does; --osl says otherwise"

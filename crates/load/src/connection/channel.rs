@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use streamgauge_core::clock::{Clock, Nanos};
-use streamgauge_core::kserve::{KeepAlive, Kserve};
+use streamgauge_core::kserve::{self, KeepAlive};
 use streamgauge_core::plan::Endpoint;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_wire::endpoints::{calls_stream, spec};
@@ -39,12 +39,11 @@ pub struct Rule {
 
 impl Rule {
     /// The rule of `endpoint`; `None` if it does not use gRPC.
-    pub fn of(endpoint: &Endpoint) -> Option<Rule> {
-        let kserve = endpoint.kserve.as_deref();
+    pub fn of(endpoint: &Endpoint, channels: kserve::Channels) -> Option<Rule> {
         spec(endpoint.kind).is_grpc().then(|| Rule {
             streaming: calls_stream(endpoint),
-            slots: kserve.map_or(1, |kserve: &Kserve| kserve.streams_per_channel.max(1)),
-            keep_alive: kserve.and_then(|kserve| kserve.keep_alive),
+            slots: channels.streams_per_channel.max(1),
+            keep_alive: channels.keep_alive,
         })
     }
 }

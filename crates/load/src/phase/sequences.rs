@@ -32,7 +32,7 @@ enum Wanted {
 impl Sequences {
     /// Those of a phase of `job`, where its requests belong to sequences.
     pub fn of(job: &Job, phase: &PhasePlan) -> Option<Sequences> {
-        let rule = job.plan.endpoint.kserve.as_deref()?.sequences?;
+        let rule = job.plan.load.sequences?;
         let by_slot = !matches!(phase.load, Load::Open { .. });
         let places = if by_slot { phase.load.slots() } else { rule.live }.max(1);
         let gates = if rule.serial && !by_slot { places } else { 0 };

@@ -3,7 +3,7 @@
 mod addresses;
 mod tls;
 
-use crate::connection::{Channel, Channels, Connection, Grpc, Http1, Rule, StampingIo, Transport};
+use crate::connection::{self, Channel, Channels, Connection, Grpc, Http1, Rule, StampingIo};
 use crate::failure;
 use addresses::Addresses;
 use rustls::ClientConfig;
@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, SystemClock};
-use streamgauge_core::plan::{Endpoint, Stamps, Target};
+use streamgauge_core::plan::{Endpoint, Stamps, Target, Transport};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_net::StampedStream;
 use thiserror::Error;
@@ -50,10 +50,10 @@ impl Routes {
     ///
     /// # Errors
     /// When a name has no address, or the certificates cannot be used.
-    pub fn find(endpoint: &Endpoint, stamps: Stamps) -> Result<Routes, NoRoute> {
+    pub fn find(endpoint: &Endpoint, transport: &Transport) -> Result<Routes, NoRoute> {
         let mut trust = None;
         let routes = endpoint.targets().map(|target| {
-            Route::find(endpoint, target, stamps, &mut trust)
+            Route::find(endpoint, target, transport, &mut trust)
                 .map_err(|failure| NoRoute { target: target.clone(), failure })
         });
         Ok(Routes { servers: routes.collect::<Result<_, _>>()?, served_here: false })
@@ -95,7 +95,7 @@ impl Route {
     fn find(
         endpoint: &Endpoint,
         target: &Target,
-        stamps: Stamps,
+        transport: &Transport,
         trust: &mut Option<Arc<ClientConfig>>,
     ) -> Result<Route, Failure> {
         let addresses = resolve(target)?;
@@ -103,7 +103,8 @@ impl Route {
             true => Some(connector(endpoint, target, trust)?),
             false => None,
         };
-        Ok(Route { target: target.clone(), addresses, tls, stamps, grpc: Rule::of(endpoint) })
+        let grpc = Rule::of(endpoint, transport.channels);
+        Ok(Route { target: target.clone(), addresses, tls, stamps: transport.stamps, grpc })
     }
 
     /// The first of its addresses.
@@ -160,7 +161,7 @@ impl Route {
         Ok((Grpc::new(channel, rule).into(), is_new))
     }
 
-    async fn transport(&self, clock: SystemClock) -> Result<Transport, Failure> {
+    async fn transport(&self, clock: SystemClock) -> Result<connection::Transport, Failure> {
         let begun = clock.now();
         let (address, tcp) =
             self.addresses.connect(clock).await.map_err(|error| failure::from_io(Stage::Connect, &error))?;
@@ -168,13 +169,13 @@ impl Route {
             StampedStream::new(tcp, clock, self.stamps).map_err(|error| failure::from_io(Stage::Connect, &error))?;
         let noted = StampingIo::new(stream, clock.now() - begun);
         Ok(match &self.tls {
-            None => Transport::Plain(noted),
+            None => connection::Transport::Plain(noted),
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), noted).await.map_err(|error| {
                     self.addresses.stand_back(address, clock.now());
                     Failure { class: FailureClass::Tls, ..failure::from_io(Stage::Tls, &error) }
                 })?;
-                Transport::Tls(Box::new(stream))
+                connection::Transport::Tls(Box::new(stream))
             }
         })
     }

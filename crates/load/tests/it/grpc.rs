@@ -31,15 +31,10 @@ pub fn prompt(words: &str) -> Prompt {
 
 /// A run over gRPC streams of a decoupled model.
 pub fn streams(server: &GrpcServer) -> Trial {
-    let kserve = Kserve {
-        decoupled: true,
-        text_output: Some("text_output".to_owned()),
-        streams_per_channel: 1,
-        ..Kserve::default()
-    };
+    let kserve = Kserve { decoupled: true, text_output: Some("text_output".to_owned()), ..Kserve::default() };
     let mut trial = Trial::at(server.addr()).kind(EndpointKind::KserveGrpc).prompts(vec![prompt("two words")]);
     trial.plan.endpoint.path = spec(EndpointKind::KserveGrpc).default_path("", None, true);
-    trial.plan.endpoint.kserve = Some(Box::new(kserve));
+    trial.plan.endpoint.kserve = kserve;
     trial
 }
 
@@ -47,12 +42,8 @@ pub fn streams(server: &GrpcServer) -> Trial {
 pub fn calls(server: &GrpcServer) -> Trial {
     let mut trial = streams(server).streaming(false);
     trial.plan.endpoint.path = spec(EndpointKind::KserveGrpc).default_path("", None, false);
-    change(&mut trial, |kserve| kserve.decoupled = false);
+    trial.plan.endpoint.kserve.decoupled = false;
     trial
-}
-
-pub fn change(trial: &mut Trial, change: impl FnOnce(&mut Kserve)) {
-    change(trial.plan.endpoint.kserve.as_mut().unwrap());
 }
 
 /// Connections opened and replaced.
@@ -472,7 +463,7 @@ fn a_server_that_answers_no_ping_is_given_up() {
     });
     let mut trial = streams(&server);
     let ms = Nanos::from_millis;
-    change(&mut trial, |kserve| kserve.keep_alive = Some(KeepAlive { every: ms(100), timeout: ms(200) }));
+    trial.plan.transport.channels.keep_alive = Some(KeepAlive { every: ms(100), timeout: ms(200) });
     let ended = trial.timeouts(|limits| (limits.idle, limits.first_byte) = (LIMIT, LIMIT)).run();
     let (stage, class, message) = failure(&ended.only().record);
     assert_eq!(class, FailureClass::Timeout, "{stage:?} {message}");
@@ -489,7 +480,7 @@ fn a_server_that_answers_pings_may_take_its_time() {
     });
     let mut trial = streams(&server).requests(2);
     let ms = Nanos::from_millis;
-    change(&mut trial, |kserve| kserve.keep_alive = Some(KeepAlive { every: ms(100), timeout: ms(30_000) }));
+    trial.plan.transport.channels.keep_alive = Some(KeepAlive { every: ms(100), timeout: ms(30_000) });
     trial.run().all_ok(2);
 }
 

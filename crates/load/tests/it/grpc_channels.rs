@@ -1,6 +1,6 @@
 //! Channels that slots share, and the stamps of what comes over them.
 
-use crate::grpc::{change, connections, streams};
+use crate::grpc::{connections, streams};
 use crate::grpc_server::{Call, answer, answer_all, serve_grpc, settle, streamed, text};
 use crate::trial::{Trial, now};
 use crate::truth::READINGS;
@@ -20,7 +20,7 @@ fn slots_share_channels_as_the_plan_says() {
         answer_all(call)
     });
     let mut trial = streams(&server).slots(5).requests(40);
-    change(&mut trial, |kserve| kserve.streams_per_channel = 3);
+    trial.plan.transport.channels.streams_per_channel = 3;
     let ended = trial.run();
     ended.all_ok(40);
     assert_eq!((server.accepted(), server.calls(), connections(&ended)), (2, 5, (2, 0)));
@@ -42,7 +42,7 @@ fn a_shared_channel_that_dies_is_replaced_once() {
         }
     });
     let mut trial = streams(&server).slots(3).requests(12);
-    change(&mut trial, |kserve| kserve.streams_per_channel = 3);
+    trial.plan.transport.channels.streams_per_channel = 3;
     let ended = Trial::rate(trial, 10.0, Arrival::Constant, Some(3)).requests(8).run();
     assert_eq!(ended.finished.len(), 8);
     assert_eq!((server.accepted(), connections(&ended)), (2, (2, 1)), "{:?}", ended.records());
@@ -73,7 +73,7 @@ fn piled_up(slots: u32, share: u32) {
         }
     });
     let mut trial = streams(&server).slots(slots).requests(u64::from(slots) * 2).clock(clock);
-    change(&mut trial, |kserve| kserve.streams_per_channel = share);
+    trial.plan.transport.channels.streams_per_channel = share;
     let ended = trial.run_and_stall(move || (0..slots).for_each(|_| told.recv().unwrap()));
     ended.all_ok(u64::from(slots) * 2);
     assert_eq!(server.accepted() as u32, slots / share);
@@ -106,7 +106,7 @@ fn responses_that_piled_up_on_a_shared_channel_have_the_stamps_of_their_reads() 
 fn a_request_on_a_shared_channel_is_sent_when_its_own_frames_are_written() {
     let server = serve_grpc(answer_all);
     let mut trial = streams(&server).slots(4).requests(200);
-    change(&mut trial, |kserve| kserve.streams_per_channel = 4);
+    trial.plan.transport.channels.streams_per_channel = 4;
     let ended = trial.run();
     ended.all_ok(200);
     for record in ended.records() {

@@ -131,7 +131,7 @@ fn a_header_that_http_does_not_allow_is_refused_by_name() {
     let mut trial = Trial::at(([127, 0, 0, 1], 1).into());
     trial.plan.endpoint.headers = vec![header("x-bad", HeaderValue::Secret("a\nb".to_owned()))];
     let codec = Codec::new(&trial.plan.endpoint, false);
-    let routes = Routes::find(&trial.plan.endpoint, trial.plan.transport.stamps).unwrap();
+    let routes = Routes::find(&trial.plan.endpoint, &trial.plan.transport).unwrap();
     let input = nothing();
     let error = Job::new(Arc::new(trial.plan), codec, vec![input], routes, trial.clock).err().unwrap().to_string();
     assert!(error.starts_with("header `x-bad` cannot be sent: ") && !error.contains("a\nb"), "{error}");
@@ -141,7 +141,7 @@ fn a_header_that_http_does_not_allow_is_refused_by_name() {
 fn a_job_without_inputs_is_refused() {
     let trial = Trial::at(([127, 0, 0, 1], 1).into());
     let codec = Codec::new(&trial.plan.endpoint, false);
-    let routes = Routes::find(&trial.plan.endpoint, trial.plan.transport.stamps).unwrap();
+    let routes = Routes::find(&trial.plan.endpoint, &trial.plan.transport).unwrap();
     let error = Job::new(Arc::new(trial.plan), codec, Vec::new(), routes, trial.clock).err().unwrap();
     assert_eq!(error.to_string(), "there is nothing to send");
 }
@@ -151,7 +151,7 @@ fn more_servers_than_a_record_can_tell_apart_are_refused() {
     let at = |port| ([127, 0, 0, 1], port).into();
     let trial = Trial::at(at(1)).and_at(&vec![at(2); 65_535]);
     let codec = Codec::new(&trial.plan.endpoint, false);
-    let routes = Routes::find(&trial.plan.endpoint, trial.plan.transport.stamps).unwrap();
+    let routes = Routes::find(&trial.plan.endpoint, &trial.plan.transport).unwrap();
     let input = nothing();
     let error = Job::new(Arc::new(trial.plan), codec, vec![input], routes, trial.clock).err().unwrap();
     assert_eq!(error.to_string(), "--url: 65536 servers; give at most 65535");

@@ -1,6 +1,6 @@
 //! KServe v2 against the simulated server: questions, requests over both protocols, and what it can do wrong.
 
-use crate::grpc::{change, prompt};
+use crate::grpc::prompt;
 use crate::grpc_server::serve_grpc;
 use crate::trial::{Ended, Trial, failure};
 use crate::truth::{quick, sim};
@@ -50,10 +50,9 @@ fn at(server: &Sim, kind: EndpointKind, streaming: bool, prompt: Prompt) -> Tria
     let kserve = Kserve {
         decoupled: prompt.model == "ensemble",
         text_output: (prompt.model == "ensemble").then(|| "text_output".to_owned()),
-        streams_per_channel: 1,
         ..Kserve::default()
     };
-    trial.plan.endpoint.kserve = Some(Box::new(kserve));
+    trial.plan.endpoint.kserve = kserve;
     trial.prompts(vec![prompt])
 }
 
@@ -68,7 +67,8 @@ fn a_model_is_streamed_over_grpc() {
         [(1, 1, Compression::None), (4, 4, Compression::None), (3, 2, Compression::Gzip), (2, 1, Compression::Deflate)]
     {
         let mut trial = streams(&server).slots(slots).requests(24).threads(1);
-        change(&mut trial, |kserve| (kserve.streams_per_channel, kserve.compression) = (share, compression));
+        trial.plan.transport.channels.streams_per_channel = share;
+        trial.plan.endpoint.kserve.compression = compression;
         let ended = trial.run();
         ended.all_ok(24);
         assert_eq!(ended.facts.connections_opened, u64::from(slots.div_ceil(share)));
@@ -108,7 +108,8 @@ fn a_plain_model_answers_over_both_protocols_and_is_checked() {
         (EndpointKind::KserveHttp, TensorFormat::Binary, TensorFormat::Json),
     ] {
         let mut trial = at(&server, kind, false, sum()).slots(2).requests(10);
-        change(&mut trial, |kserve| (kserve.input_format, kserve.output_format) = (input, output));
+        let kserve = &mut trial.plan.endpoint.kserve;
+        (kserve.input_format, kserve.output_format) = (input, output);
         let ended = trial.clone().run();
         ended.all_ok(10);
         assert!(ended.records().iter().all(|record| record.chunks.len() == 1 && record.written.is_some()));

@@ -1,6 +1,6 @@
 //! Requests of stateful models: the server sees whole sequences, and records what they say of them.
 
-use crate::grpc::{calls, change, prompt, streams};
+use crate::grpc::{calls, prompt, streams};
 use crate::grpc_server::{Call, GrpcServer, answer_all, serve_grpc, text};
 use crate::trial::{Trial, in_flight, most_at_once};
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ fn are_whole(told: &Told) -> BTreeMap<u64, usize> {
 }
 
 fn in_sequences(mut trial: Trial, rule: Sequences) -> Trial {
-    change(&mut trial, |kserve| kserve.sequences = Some(rule));
+    trial.plan.load.sequences = Some(rule);
     trial
 }
 

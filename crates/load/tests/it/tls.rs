@@ -2,7 +2,7 @@
 
 use crate::acknowledgements::{is_not_held, small_writes};
 use crate::connections::{close_the_first_while_idle, counting, counts, was_replaced};
-use crate::grpc::{change, streams};
+use crate::grpc::streams;
 use crate::grpc_server::{self, answer_all};
 use crate::script::{Server, serve, serve_tls, settle};
 use crate::trial::{Ended, Trial, failure, now};
@@ -219,7 +219,7 @@ fn grpc_over_tls() {
     let server = grpc_server::serve(Some(Arc::new(config)), h2::server::Builder::new(), answer_all);
     for share in [1, 2] {
         let mut trial = streams(&server).slots(2).requests(8).trust(certificates.trust());
-        change(&mut trial, |kserve| kserve.streams_per_channel = share);
+        trial.plan.transport.channels.streams_per_channel = share;
         trial.plan.endpoint.target = server.https("localhost");
         trial.plan.endpoint.identity = certificates.identity("client.pem", "key.pem");
         let ended = trial.run();

@@ -196,7 +196,7 @@ impl Trial {
     }
 
     pub fn routes(&self) -> Result<Routes, NoRoute> {
-        Routes::find(&self.plan.endpoint, self.plan.transport.stamps)
+        Routes::find(&self.plan.endpoint, &self.plan.transport)
     }
 
     pub fn job(&self) -> Arc<Job> {

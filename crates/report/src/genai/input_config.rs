@@ -47,8 +47,7 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     let spec = spec(endpoint.kind);
     let (target, tensors) = (&endpoint.target, spec.capabilities.tensors);
     // Its default, also where none is meant.
-    let asked = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
-    let backend = names::backend(asked.unwrap_or(Backend::TensorrtLlm));
+    let backend = names::backend(endpoint.kserve.backend.unwrap_or(Backend::TensorrtLlm));
     json!({
         "model_selection_strategy": match endpoint.model_selection {
             ModelSelection::Random => "random",

@@ -22,7 +22,7 @@ pub(crate) fn subject(plan: &RunPlan) -> String {
     let multi = if endpoint.models.len() > 1 { "_multi" } else { "" };
     let spec = spec(endpoint.kind);
     let service = spec.genai.service_kind;
-    let shape = match endpoint.kserve.as_ref().and_then(|kserve| kserve.backend) {
+    let shape = match endpoint.kserve.backend {
         Some(backend) if spec.capabilities.tensors => self::backend(backend),
         _ => spec.name(),
     };
@@ -80,10 +80,9 @@ mod tests {
     fn tensors_are_named_by_what_they_are_for() {
         let mut plan = plan(EndpointKind::KserveGrpc);
         assert_eq!(directory_name(&plan), "ensemble-triton-tensorrtllm-concurrency1");
-        let kserve = plan.endpoint.kserve.as_mut().unwrap();
-        kserve.backend = Some(Backend::Vllm);
+        plan.endpoint.kserve.backend = Some(Backend::Vllm);
         assert_eq!(directory_name(&plan), "ensemble-triton-vllm-concurrency1");
-        plan.endpoint.kserve = None;
+        plan.endpoint.kserve.backend = None;
         assert_eq!(directory_name(&plan), "ensemble-triton-kserve-concurrency1");
         plan.endpoint.kind = EndpointKind::Generate;
         assert_eq!(directory_name(&plan), "ensemble-openai-generate-concurrency1");

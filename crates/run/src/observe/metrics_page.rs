@@ -7,7 +7,7 @@ use crate::prepare::triton::{LIMIT, Triton};
 use crate::spec::Metrics;
 use anyhow::{Context as _, Result, anyhow};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Stamps};
+use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Stamps, Transport};
 use streamgauge_core::record::{GpuSample, RunFacts};
 use streamgauge_load::{Fetched, Routes, fetch};
 use streamgauge_stats::server::{gpu_samples, prometheus};
@@ -58,7 +58,8 @@ impl Page {
             headers: Vec::new(),
             ..plan.endpoint.clone()
         };
-        let routes = Routes::find(&endpoint, Stamps::User)?;
+        let transport = Transport { stamps: Stamps::User, ..plan.transport.clone() };
+        let routes = Routes::find(&endpoint, &transport)?;
         Ok(Page { endpoint, routes, path: metrics.path.clone(), every: metrics.every, clock })
     }
 

@@ -254,7 +254,7 @@ fn move_to(
     ));
     (endpoint.target, endpoint.path) = (target, path);
     if has_moved {
-        shared.routes = Routes::find(&plan.endpoint, plan.transport.stamps)?;
+        shared.routes = Routes::find(&plan.endpoint, &plan.transport)?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
 /// # Errors
 /// When a name cannot be resolved, or certificates cannot be used.
 pub fn find_routes(plan: &RunPlan) -> Result<Routes> {
-    Routes::find(&plan.endpoint, plan.transport.stamps).map_err(|error| match error.failure.stage {
+    Routes::find(&plan.endpoint, &plan.transport).map_err(|error| match error.failure.stage {
         // Nothing has been asked of the server yet: the certificates that were named cannot be used.
         Stage::Tls => usage(anyhow!(error.failure.message)),
         _ => error.into(),

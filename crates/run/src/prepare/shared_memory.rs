@@ -44,9 +44,8 @@ impl Regions {
         prompts: impl Iterator<Item = &'a Prompt>,
         routes: &Routes,
     ) -> Result<Option<Regions>> {
-        let Some(kserve) = &mut endpoint.kserve else { return Ok(None) };
-        let Some(shared) = kserve.shared_memory else { return Ok(None) };
-        kserve.outputs = model.outputs.iter().map(|output| output.name.clone()).collect();
+        let Some(shared) = endpoint.kserve.shared_memory else { return Ok(None) };
+        endpoint.kserve.outputs = model.outputs.iter().map(|output| output.name.clone()).collect();
         let room = shared.output_bytes.saturating_mul(model.outputs.len() as u64).max(1);
         let [inputs, outputs] = ["inputs", "outputs"].map(|part| format!("streamgauge-{}-{part}", std::process::id()));
         let mut objects = Vec::new();

@@ -52,7 +52,7 @@ impl Triton {
         // The first question, so it is here that nobody answers; Perf Analyzer's words.
         let server = client.server().map_err(|error| unanswered(endpoint, routes, error))?;
         let name = endpoint.models.first().cloned().unwrap_or_default();
-        let version = endpoint.kserve.as_ref().and_then(|kserve| kserve.version.clone());
+        let version = endpoint.kserve.version.clone();
         let model = client.model(&name, version.as_deref()).context("failed to get model metadata")?;
         let ready = Call::ModelReady { model: &name, version: version.as_deref() };
         if !client.is_ready(&ready).context("failed to get model readiness")? {
@@ -65,17 +65,16 @@ impl Triton {
             watched.composing.push(by_name(&mut client, named)?);
         }
         let spec = spec(plan.endpoint.kind);
-        if let Some(kserve) = &mut plan.endpoint.kserve {
-            kserve.decoupled = model.decoupled;
-            if let Some(output) = kserve.text_output.take_if(|output| !has_text(&model, output))
-                && spec.capabilities.tensors
-            {
-                let outputs: Vec<_> = model.outputs.iter().map(|output| output.name.as_str()).collect();
-                listener.note(&format!(
-                    "note: model {name} has no BYTES output {output} (its outputs: {}), so no tokens are counted; --text-output names another",
-                    outputs.join(", ")
-                ));
-            }
+        let kserve = &mut plan.endpoint.kserve;
+        kserve.decoupled = model.decoupled;
+        if let Some(output) = kserve.text_output.take_if(|output| !has_text(&model, output))
+            && spec.capabilities.tensors
+        {
+            let outputs: Vec<_> = model.outputs.iter().map(|output| output.name.as_str()).collect();
+            listener.note(&format!(
+                "note: model {name} has no BYTES output {output} (its outputs: {}), so no tokens are counted; --text-output names another",
+                outputs.join(", ")
+            ));
         }
         if !spec.capabilities.streams && model.decoupled {
             return Err(usage(anyhow!("model {name} is decoupled, which takes gRPC: give -i grpc --streaming")));
@@ -97,9 +96,10 @@ impl Triton {
     /// When the model has no such inputs.
     pub fn complete(&self, plan: &RunPlan, prompt: Prompt) -> Result<Prompt> {
         let endpoint = &plan.endpoint;
-        let backend = endpoint.kserve.as_ref().and_then(|kserve| kserve.backend);
         // The generate extension takes texts, which the codec words for the backend.
-        let Some(backend) = backend.filter(|_| spec(endpoint.kind).capabilities.tensors) else { return Ok(prompt) };
+        let Some(backend) = endpoint.kserve.backend.filter(|_| spec(endpoint.kind).capabilities.tensors) else {
+            return Ok(prompt);
+        };
         if let Payload::Members(members) = &prompt.payload {
             let names: Vec<_> = members.keys().map(String::as_str).collect();
             return Err(usage(anyhow!(
@@ -171,8 +171,8 @@ fn without_extensions(
             )));
         }
     }
-    if let Some(kserve) = &mut endpoint.kserve
-        && spec.capabilities.tensors
+    let kserve = &mut endpoint.kserve;
+    if spec.capabilities.tensors
         && !spec.is_grpc()
         && !has(BINARY_TENSORS)
         && (kserve.input_format, kserve.output_format) != (TensorFormat::Json, TensorFormat::Json)
@@ -203,8 +203,8 @@ fn generate(plan: &mut RunPlan, model: &ModelInfo, listener: &Arc<dyn Listener>)
             names.join(", ")
         )));
     }
-    let Some(kserve) = &mut plan.endpoint.kserve else { return Ok(()) };
-    kserve.backend = Some(if input(SAMPLING_PARAMETERS).is_some() { Backend::Vllm } else { Backend::TensorrtLlm });
+    plan.endpoint.kserve.backend =
+        Some(if input(SAMPLING_PARAMETERS).is_some() { Backend::Vllm } else { Backend::TensorrtLlm });
     if input(EXCLUDE_INPUT).is_some() && !plan.endpoint.extra.contains_key(EXCLUDE_INPUT) {
         // Else a whole answer may begin with the prompt, whose tokens would count as output.
         plan.endpoint.extra.insert(EXCLUDE_INPUT.to_owned(), true.into());

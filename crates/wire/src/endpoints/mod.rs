@@ -90,8 +90,7 @@ impl EndpointSpec {
 /// Whether the requests of `endpoint` go over `ModelStreamInfer`, one stream for each slot: where answers are to come as streams, and
 /// where the model takes no other call.
 pub fn calls_stream(endpoint: &Endpoint) -> bool {
-    let decoupled = endpoint.kserve.as_ref().is_some_and(|kserve| kserve.decoupled);
-    spec(endpoint.kind).is_grpc() && (endpoint.streaming || decoupled)
+    spec(endpoint.kind).is_grpc() && (endpoint.streaming || endpoint.kserve.decoupled)
 }
 
 /// Where servers offer an endpoint. A stream may have another path than a whole answer.
@@ -227,6 +226,7 @@ mod tests {
         let mut names = Vec::new();
         for kind in EndpointKind::ALL {
             assert_eq!(spec(kind).kind, kind);
+            assert_eq!(spec(kind).capabilities.describes_models, kind.is_kserve());
             names.push(kind.name());
             names.extend(spec(kind).aliases);
         }

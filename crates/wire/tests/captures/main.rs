@@ -31,7 +31,7 @@ fn codec(kind: EndpointKind) -> Codec {
         kind,
         path: streamgauge_wire::endpoints::spec(kind).default_path("", None, false),
         models: vec!["tiny".into()],
-        kserve: Some(Box::new(Kserve { text_output: Some("text_output".into()), ..Kserve::default() })),
+        kserve: Kserve { text_output: Some("text_output".into()), ..Kserve::default() },
         ..streamgauge_testing::endpoint()
     };
     Codec::new(&endpoint, false)

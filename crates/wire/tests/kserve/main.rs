@@ -26,7 +26,7 @@ fn endpoint(kind: EndpointKind, streaming: bool, kserve: Kserve) -> Endpoint {
         models: vec!["m".into()],
         streaming,
         ask_usage: false,
-        kserve: Some(Box::new(kserve)),
+        kserve,
         ..streamgauge_testing::endpoint()
     }
 }

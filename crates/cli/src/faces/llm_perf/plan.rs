@@ -6,7 +6,7 @@ use crate::settings::url;
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::kserve::{Backend, Kserve};
+use streamgauge_core::kserve::{Backend, Channels, Kserve};
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{
     Acknowledge, Balance, ConnectionPolicy, Endpoint, ExportLevel, Length, LengthField, LoadPlan, Measure,
@@ -63,6 +63,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
             stop: StopRule { failed_share: Some(0.0), ..StopRule::after(prompts.into()) },
             warmup: None,
             cancel: None,
+            sequences: None,
         },
         transport: Transport {
             connections: ConnectionPolicy::Reuse,
@@ -75,6 +76,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
             threads: 1,
             stamps: Stamps::Kernel,
             acknowledge: Acknowledge::AtOnce,
+            channels: Channels::default(),
         },
         measure: Measure { steady_state: false, token_count: TokenCount::Auto, goodput: Vec::new() },
         output: Output {
@@ -135,13 +137,12 @@ fn endpoint(args: &LlmPerfArgs) -> Result<Endpoint> {
         extra: Map::new(),
         trust: Trust::System,
         identity: None,
-        kserve: Some(Box::new(Kserve {
+        kserve: Kserve {
             // Each response counts as one, also if it has no text.
             text_output: None,
             backend: Some(Backend::TensorrtLlm),
-            streams_per_channel: 1,
             ..Kserve::default()
-        })),
+        },
     })
 }
 

@@ -50,7 +50,7 @@ pub fn client(run: &StoredRun, task: &Task) -> Result<Option<ClientFigures>> {
         // A level that is counted has no windows, but may be judged by a percentile all the same.
         percentile: task.measure.windows.percentile,
         batch: task.inputs.options.batch,
-        decoupled: plan.endpoint.kserve.as_ref().is_some_and(|kserve| kserve.decoupled),
+        decoupled: plan.endpoint.kserve.decoupled,
         span: span(facts),
     });
     for record in run.records()? {

@@ -18,11 +18,11 @@ pub struct Known {
     pub sequences: bool,
 }
 
-/// Checks that the model takes what `task` asks for, and completes `endpoint`. Without a model it is an OpenAI server.
+/// Checks that the model takes what `task` asks for over `endpoint`. Without a model it is an OpenAI server.
 ///
 /// # Errors
 /// When the model does not take the calls that were asked for.
-pub fn settle(task: &Task, model: Option<&ModelInfo>, endpoint: &mut Endpoint) -> Result<Known> {
+pub fn settle(task: &Task, model: Option<&ModelInfo>, endpoint: &Endpoint) -> Result<Known> {
     let Some(model) = model else {
         return Ok(Known { calls: Calls::Async, decoupled: false, sequences: false });
     };
@@ -49,9 +49,6 @@ pub fn settle(task: &Task, model: Option<&ModelInfo>, endpoint: &mut Endpoint) -
     }
     if model.sequence_batching {
         ids(task)?;
-        if let Some(kserve) = &mut endpoint.kserve {
-            kserve.sequences = Some(task.sequences);
-        }
     }
     Ok(Known { calls, decoupled: model.decoupled, sequences: model.sequence_batching })
 }

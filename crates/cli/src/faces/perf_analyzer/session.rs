@@ -91,7 +91,8 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
     let shared = runner.prepare(&prepared(&mut task))?;
     trace(&task, shared)?;
     let model = shared.triton.as_ref().map(|triton| triton.model.clone());
-    let known = model::settle(&task, model.as_ref(), &mut shared.endpoint)?;
+    let known = model::settle(&task, model.as_ref(), &shared.endpoint)?;
+    task.settings.spec.plan.load.sequences = known.sequences.then_some(task.sequences);
     if let (Some(flag), false) = (task.sequence_flag, known.sequences) {
         printer.note(&format!("note: {flag} has no effect: the model takes no sequences"));
     }

@@ -34,11 +34,8 @@ impl Form {
                 let ResponseForm { before, after } = if endpoint.streaming { stream } else { whole };
                 (format!(r#"{{"response":"{}"#, escaped(before)), format!(r#"{}"}}"#, escaped(after)))
             }
-            None if is_nested => return None,
-            None => {
-                endpoint.kserve.as_ref().filter(|kserve| kserve.text_output.is_some())?;
-                (r#"{"text_output":""#.to_owned(), r#""}"#.to_owned())
-            }
+            None if is_nested || endpoint.kserve.text_output.is_none() => return None,
+            None => (r#"{"text_output":""#.to_owned(), r#""}"#.to_owned()),
         };
         let between = format!("{after},{before}");
         Some(Form { before, after, between, is_nested })
@@ -100,9 +97,7 @@ mod tests {
     fn response(kind: EndpointKind, streaming: bool, text: &str) -> Value {
         let mut endpoint = plan(kind).endpoint;
         endpoint.streaming = streaming;
-        if let Some(kserve) = &mut endpoint.kserve {
-            kserve.text_output = Some("text_output".to_owned());
-        }
+        endpoint.kserve.text_output = Some("text_output".to_owned());
         let mut line = Vec::new();
         Form::new(&endpoint).unwrap().push_each(&mut line, [text].into_iter(), is_plain(text));
         serde_json::from_slice(&line).unwrap()
@@ -133,7 +128,7 @@ mod tests {
             assert_eq!(response(KserveGrpc, true, text), json!({"text_output": text}));
         }
         let mut tensors = plan(KserveGrpc).endpoint;
-        tensors.kserve.as_mut().unwrap().text_output = None;
+        tensors.kserve.text_output = None;
         assert!(Form::new(&tensors).is_none());
     }
 

@@ -183,18 +183,16 @@ fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
     let request = &args.request;
     let room = request.output_shared_memory_size.unwrap_or(OUTPUT_BYTES);
     let output_bytes = room.saturating_mul(request.batch.unwrap_or(1).into());
-    let base = endpoint.kserve.take().map_or_else(Kserve::default, |kserve| *kserve);
-    endpoint.kserve = Some(Box::new(Kserve {
+    endpoint.kserve = Kserve {
         version,
         // Tensors are tensors here: no tokens are counted.
         text_output: None,
         backend: None,
-        streams_per_channel: 1,
         input_format: request.input_tensor_format.unwrap_or_default(),
         output_format: request.output_tensor_format.unwrap_or_default(),
         shared_memory: (request.shared_memory == SharedMemoryKind::System).then_some(SharedMemory { output_bytes }),
-        ..base
-    }));
+        ..std::mem::take(&mut endpoint.kserve)
+    };
 }
 
 /// How a TLS server is trusted, where that is more than what `profile` has words for.
@@ -354,11 +352,11 @@ mod tests {
     #[test]
     fn every_request_flag_reaches_the_plan() {
         let grpc = endpoint("-i grpc --grpc-compression-algorithm deflate --request-parameter a:b:string -H A:b");
-        let kserve = grpc.kserve.unwrap();
+        let kserve = grpc.kserve;
         assert_eq!((kserve.compression, kserve.parameters.len()), (Compression::Deflate, 1));
         assert_eq!((grpc.headers[0].name.as_str(), grpc.headers[0].value.expose()), ("A", "b"));
         let http = endpoint("--input-tensor-format json --shared-memory system --output-shared-memory-size 8 -b 3");
-        let kserve = http.kserve.unwrap();
+        let kserve = http.kserve;
         assert_eq!((kserve.input_format, kserve.output_format), (TensorFormat::Json, TensorFormat::Binary));
         assert_eq!(kserve.shared_memory, Some(SharedMemory { output_bytes: 24 }));
         let task = resolve("--trace-level TENSORS --trace-count=-1 --log-frequency 5 --sequence-id-range 3:9").unwrap();
