@@ -74,6 +74,50 @@ pub enum Payload {
     },
 }
 
+/// What stands before the words of a turn of a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The turn that it goes on from.
+    #[serde(default, skip_serializing_if = "History::is_previous")]
+    pub follows: Follows,
+    /// Whether the words of the turn begin with a recorded answer to the turn that it follows. The server's own answer is left out then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded_answer: bool,
+}
+
+/// The turn of a conversation that another turn goes on from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Follows {
+    /// The turn before it.
+    #[default]
+    Previous,
+    /// An earlier turn, by its number in the conversation from 0: the conversation branches there.
+    Turn(u32),
+    /// None: the turn starts from an empty history.
+    Nothing,
+}
+
+impl History {
+    /// Whether it is everything that was said before the turn: all turns, and the server's answers to them.
+    pub fn is_everything(&self) -> bool {
+        *self == History::default()
+    }
+
+    /// The number of the turn that turn number `turn` goes on from.
+    pub fn parent(&self, turn: u32) -> Option<u32> {
+        match self.follows {
+            Follows::Previous => turn.checked_sub(1),
+            Follows::Turn(parent) => (parent < turn).then_some(parent),
+            Follows::Nothing => None,
+        }
+    }
+
+    fn is_previous(follows: &Follows) -> bool {
+        *follows == Follows::Previous
+    }
+}
+
 impl Prompt {
     /// The texts of the prompt: each text of a batch, or all text of the messages of a chat as one text, with a line break between
     /// two parts. An endpoint that takes no messages is sent this.

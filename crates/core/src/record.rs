@@ -7,6 +7,7 @@ use crate::clock::Nanos;
 use crate::ending::{EarlyEnd, Satisfied};
 use crate::event::{OutputKind, Usage};
 use crate::kserve::{ModelStatistics, SequenceTag, Watched};
+use crate::prompt::History;
 use crate::text::one_line;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -107,6 +108,9 @@ pub struct ConversationTurn {
     pub turn: u32,
     /// How many turns the conversation has when each is answered.
     pub turns: u32,
+    /// What stands before its own words. Absent where that is everything that was said before it.
+    #[serde(default, skip_serializing_if = "History::is_everything")]
+    pub history: History,
     /// Tokens of the prompts and answers before it, which are part of its prompt, by our tokenizer. Absent until they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_tokens: Option<u64>,

@@ -5,7 +5,7 @@
 //! request says which input it sends, whatever happens at run time.
 
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::prompt::Prompt;
+use streamgauge_core::prompt::{History, Prompt};
 
 /// Conversations, one after another, each of some of the inputs of a run; after the last one the first follows again.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ impl Conversations {
 pub struct DialogueTurn {
     /// What the turn says beyond the turns before it.
     pub prompt: Prompt,
+    /// What stands before that.
+    pub history: History,
     /// How long after the answer before it the turn is sent.
     pub delay: Nanos,
 }

@@ -3,7 +3,7 @@
 use crate::job::{Finished, Job, Prepared};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::event::OutputKind;
-use streamgauge_core::prompt::{Content, Message, Prompt};
+use streamgauge_core::prompt::{Content, History, Message, Prompt};
 use streamgauge_core::received::Received;
 use streamgauge_core::record::ConversationTurn;
 
@@ -12,8 +12,18 @@ pub(crate) struct Dialogue {
     /// The number of the request that is under way.
     seq: u64,
     turn: ConversationTurn,
-    /// What was said so far, the answers included.
+    /// What was said so far, by turn.
+    said: Vec<Said>,
+}
+
+/// What was said in one turn.
+struct Said {
+    /// What stands before it.
+    history: History,
+    /// The words of the turn.
     messages: Vec<Message>,
+    /// What the server answered.
+    answer: Message,
 }
 
 /// The next turn of a conversation, ready to be sent.
@@ -33,8 +43,8 @@ impl Dialogue {
     pub fn begin(job: &Job, number: u64) -> Option<Box<Dialogue>> {
         let conversations = job.conversations()?;
         let (seq, turns) = (conversations.first_request(number), conversations.turns(number));
-        let turn = ConversationTurn { number, turn: 0, turns, history_tokens: None };
-        (turns > 1).then(|| Box::new(Dialogue { seq, turn, messages: Vec::new() }))
+        let turn = ConversationTurn { number, turn: 0, turns, history: History::default(), history_tokens: None };
+        (turns > 1).then(|| Box::new(Dialogue { seq, turn, said: Vec::new() }))
     }
 
     /// The turn that is under way.
@@ -49,17 +59,39 @@ impl Dialogue {
             return None;
         }
         let said = job.input(self.seq, None).1.dialogue.as_deref()?;
-        self.messages.extend(said.prompt.messages().iter().cloned());
-        self.messages.push(Message::text("assistant", answer(&finished.received)));
+        self.said.push(Said {
+            history: self.turn.history,
+            messages: said.prompt.messages().into_owned(),
+            answer: Message::text("assistant", answer(&finished.received)),
+        });
         self.seq += 1;
         self.turn.turn += 1;
         let prepared = job.input(self.seq, None).1;
         let next = prepared.dialogue.as_deref()?;
-        let messages = self.messages.iter().chain(next.prompt.messages().iter()).cloned().collect();
+        self.turn.history = next.history;
+        let mut messages = history(&self.said, next.history);
+        messages.extend_from_slice(&next.prompt.messages());
         let prompt = Prompt { content: Content::Messages(messages), ..next.prompt.clone() };
         let input = Box::new(prepared.made_from(&prompt, job)?);
         Some(NextTurn { seq: self.seq, turn: self.turn, delay: next.delay, input })
     }
+}
+
+/// What stands before the words of the turn that comes after `said`.
+fn history(said: &[Said], history: History) -> Vec<Message> {
+    // From the turn back to the first one, with whether the server's answer is left out.
+    let mut turns = Vec::new();
+    let (mut child, mut parent) = (history, history.parent(said.len() as u32));
+    while let Some((number, turn)) = parent.and_then(|number| said.get(number as usize).map(|turn| (number, turn))) {
+        turns.push((turn, child.recorded_answer));
+        (child, parent) = (turn.history, turn.history.parent(number));
+    }
+    let mut messages = Vec::new();
+    for (turn, has_recorded_answer) in turns.into_iter().rev() {
+        messages.extend_from_slice(&turn.messages);
+        messages.extend((!has_recorded_answer).then(|| turn.answer.clone()));
+    }
+    messages
 }
 
 /// The text that goes into the history: that of the first answer, without its reasoning, as chat templates leave it out.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use streamgauge_core::arrival::Arrival;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::EndpointKind;
-use streamgauge_core::prompt::{Content, Message, Prompt};
+use streamgauge_core::prompt::{Content, Follows, History, Message, Prompt};
 use streamgauge_core::record::Outcome;
 
 /// The bodies of requests in the order in which they came.
@@ -73,6 +73,28 @@ fn a_turn_holds_the_answers_to_the_turns_before_it() {
     let bodies = bodies.lock().unwrap();
     assert_eq!(bodies.iter().map(said).collect::<Vec<_>>(), expected.map(messages));
     assert!(ended.finished.iter().all(|finished| finished.record.due.is_none()), "a closed loop has no schedule");
+}
+
+#[test]
+fn a_branch_holds_what_was_said_up_to_the_turn_that_it_follows() {
+    let (server, bodies) = server();
+    let histories = [
+        (Follows::Previous, false),
+        (Follows::Nothing, false),
+        (Follows::Previous, false),
+        (Follows::Turn(0), false),
+        (Follows::Turn(0), true),
+        (Follows::Previous, true),
+    ];
+    let histories = histories.map(|(follows, recorded_answer)| History { follows, recorded_answer });
+    let trial = Trial::at(server.addr()).prompts(turns(&["a", "b", "c", "d", "e", "f"])).requests(6);
+    let ended = trial.run_in_branches(&[6], &histories, Nanos::ZERO);
+    ended.all_ok(6);
+    let texts = |body: &Value| said(body).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ");
+    let expected = ["a", "b", "b, answer 1, c", "a, answer 1, d", "a, e", "a, e, f"];
+    assert_eq!(bodies.lock().unwrap().iter().map(texts).collect::<Vec<_>>(), expected);
+    let recorded = ended.finished.iter().map(|finished| finished.record.conversation.unwrap().history);
+    assert!(recorded.eq(histories));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
     Balance, Cancel, ConnectionPolicy, EndpointKind, ExportLevel, RunPlan, Target, Timeouts, Trust, Warmup,
 };
-use streamgauge_core::prompt::{Payload, Prompt};
+use streamgauge_core::prompt::{History, Payload, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
 use streamgauge_core::stop::StopRule;
 use streamgauge_load::{Control, DialogueTurn, Finished, Input, Job, NoRoute, Routes};
@@ -222,15 +222,21 @@ impl Trial {
 
     /// A run whose prompts are the turns of conversations, one after another, of so many turns each.
     pub fn run_in_conversations(self, turns: &[u32], delay: Nanos) -> Ended {
+        let histories = vec![History::default(); self.prompts.len()];
+        self.run_in_branches(turns, &histories, delay)
+    }
+
+    /// Like [`Trial::run_in_conversations`], with what stands before each prompt.
+    pub fn run_in_branches(self, turns: &[u32], histories: &[History], delay: Nanos) -> Ended {
         let codec = Codec::new(&self.plan.endpoint, false);
-        let input = |prompt: &Prompt| Input {
+        let input = |(prompt, history): (&Prompt, &History)| Input {
             encoded: codec.encode(prompt).unwrap(),
             expected: Vec::new(),
             tokens: prompt.tokens,
             requested_output_tokens: prompt.requested_output_tokens,
-            dialogue: Some(DialogueTurn { prompt: prompt.clone(), delay }),
+            dialogue: Some(DialogueTurn { prompt: prompt.clone(), history: *history, delay }),
         };
-        let inputs = self.prompts.iter().map(input).collect();
+        let inputs = self.prompts.iter().zip(histories).map(input).collect();
         let job = Job::new(Arc::new(self.plan.clone()), codec.clone(), inputs, self.routes().unwrap(), self.clock);
         run_into(job.unwrap().in_conversations(turns), self.control, 4, || {})
     }

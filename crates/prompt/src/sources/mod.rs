@@ -19,7 +19,7 @@ use serde_json::{Map, Number, Value};
 use std::fmt;
 use std::path::Path;
 use streamgauge_core::Nanos;
-use streamgauge_core::prompt::{Content, Message};
+use streamgauge_core::prompt::{Content, History, Message};
 
 /// The formats of files, in the order in which they are asked whether a file is theirs. The last one takes whatever no other knows.
 pub const FORMATS: &[&Format] = &[&jsonl::FORMAT, &trace::FORMAT];
@@ -88,6 +88,8 @@ pub struct Turn {
     pub at: Option<Nanos>,
     /// How long after the answer before it this turn is sent.
     pub delay: Nanos,
+    /// What stands before its own words.
+    pub history: History,
     /// What it says beyond the turns before it; `None` has a text made of `input_tokens`.
     pub content: Option<Content>,
     /// The whole body of the request, which is sent as it is, also where the conversation has turns before this one. `content` is then
@@ -97,12 +99,30 @@ pub struct Turn {
     pub answer: Option<Message>,
     /// The number of tokens of the text that is made; `None` draws it as for a synthetic prompt.
     pub input_tokens: Option<u32>,
+    /// Which blocks the text that is made consists of, if the source says it.
+    pub blocks: Option<Blocks>,
     /// The output length to ask for, in tokens.
     pub requested_output_tokens: Option<u32>,
     /// The model to ask.
     pub model: Option<String>,
     /// Members that are added to the body of the request.
     pub members: Map<String, Value>,
+}
+
+/// A text of which only its length is known, and which of its blocks equal those of other texts. Equal blocks become equal texts, so that
+/// a server's prefix cache finds what it found when the trace was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocks {
+    /// What the ids belong to: blocks with equal ids are equal if their scopes are.
+    pub scope: u64,
+    /// Tokens of a block, at least 1.
+    pub size: u32,
+    /// The ids of the blocks in the order of the text. What the text has beyond them is made afresh.
+    pub ids: Vec<u64>,
+    /// Tokens at the beginning of the first block that are not part of this text, because an earlier turn says them.
+    pub skip: u32,
+    /// Tokens at the beginning of the text that are the recorded answer to the turn before it; the rest is the user's.
+    pub answer_tokens: u32,
 }
 
 /// Everything that a source has.

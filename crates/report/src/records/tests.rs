@@ -8,6 +8,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::plan::EndpointKind;
+use streamgauge_core::prompt::{Follows, History};
 use streamgauge_core::record::{BodyEnd, ConversationTurn, SCHEMA, Unreadable};
 use streamgauge_core::{Chunk, Failure, FailureClass, Outcome, OutputKind, Phase, Record, Stage, Usage};
 
@@ -48,6 +49,13 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn histories()(turn in of(of(any::<u32>())), recorded_answer: bool) -> History {
+        let follows = turn.map_or(Follows::Previous, |turn| turn.map_or(Follows::Nothing, Follows::Turn));
+        History { follows, recorded_answer }
+    }
+}
+
+prop_compose! {
     fn records()(
         (seq, warmup, thread, slot, prompt, target, input_tokens) in
             any::<(u64, bool, u16, u32, u32, u16, u32)>(),
@@ -58,7 +66,7 @@ prop_compose! {
         usage in of(any::<[Option<u64>; 4]>()),
         chunks in vec(chunks(), 0..6),
         (written, sequence, unreadable) in (of(any::<i64>()), of(any::<(u64, bool, bool)>()), any::<(u32, u32)>()),
-        conversation in of(any::<(u64, u32, u32, Option<u64>)>()),
+        conversation in of((any::<(u64, u32, u32, Option<u64>)>(), histories())),
         body_end in of(prop_oneof![Just(BodyEnd::Cut), Just(BodyEnd::Late)]),
         outcome in outcomes(),
     ) -> Record {
@@ -70,8 +78,8 @@ prop_compose! {
             unreadable: Unreadable { output: unreadable.0, other: unreadable.1 },
             written: written.map(Nanos),
             sequence: sequence.map(|(id, start, end)| SequenceTag { id, start, end }),
-            conversation: conversation.map(|(number, turn, turns, history_tokens)| ConversationTurn {
-                number, turn, turns, history_tokens,
+            conversation: conversation.map(|((number, turn, turns, history_tokens), history)| ConversationTurn {
+                number, turn, turns, history, history_tokens,
             }),
             end: Nanos(end),
             usage: usage.map(|[prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens]| Usage {

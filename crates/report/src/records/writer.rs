@@ -115,9 +115,12 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
         // Into memory, which takes all of it.
         let _ = write!(line, r#","sequence":{{"id":{id},"start":{start},"end":{end}}}"#);
     }
-    if let Some(ConversationTurn { number, turn, turns, history_tokens }) = record.conversation {
+    if let Some(ConversationTurn { number, turn, turns, history, history_tokens }) = record.conversation {
         // Into memory, which takes all of it.
         let _ = write!(line, r#","conversation":{{"number":{number},"turn":{turn},"turns":{turns}"#);
+        if !history.is_everything() {
+            let _ = write!(line, r#","history":{}"#, serde_json::json!(history));
+        }
         if let Some(tokens) = history_tokens {
             let _ = write!(line, r#","history_tokens":{tokens}"#);
         }

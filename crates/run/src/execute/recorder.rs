@@ -38,9 +38,18 @@ pub struct Recorder<'a> {
     pub histories: Histories,
 }
 
-/// Tokens of the prompts and answers of open conversations, by phase and number of the conversation.
+/// Tokens of the turns of open conversations, by phase and number of the conversation.
 #[derive(Debug, Default)]
-pub struct Histories(HashMap<(Phase, u64), u64>);
+pub struct Histories(HashMap<(Phase, u64), Vec<TurnTokens>>);
+
+/// Tokens of one turn.
+#[derive(Debug)]
+struct TurnTokens {
+    /// Its whole prompt, the history included.
+    prompt: u64,
+    /// The answer.
+    answer: u64,
+}
 
 impl Histories {
     /// Adds to the record of a turn what was said before it, which is a part of its prompt. Records of a conversation come in the order of
@@ -48,14 +57,18 @@ impl Histories {
     fn complete(&mut self, record: &mut Record) {
         let Some(conversation) = &mut record.conversation else { return };
         let key = (record.phase, conversation.number);
-        let history = self.0.remove(&key).unwrap_or(0);
+        let mut turns = self.0.remove(&key).unwrap_or_default();
+        let parent = conversation.history.parent(conversation.turn).and_then(|parent| turns.get(parent as usize));
+        let answer = |turn: &TurnTokens| if conversation.history.recorded_answer { 0 } else { turn.answer };
+        let history = parent.map_or(0, |turn| turn.prompt.saturating_add(answer(turn)));
         conversation.history_tokens = Some(history);
-        let input = u64::from(record.input_tokens) + history;
-        record.input_tokens = u32::try_from(input).unwrap_or(u32::MAX);
+        let prompt = u64::from(record.input_tokens) + history;
+        record.input_tokens = u32::try_from(prompt).unwrap_or(u32::MAX);
         if conversation.turn + 1 < conversation.turns && record.outcome == Outcome::Ok {
             let server = record.usage.and_then(|usage| usage.completion_tokens);
             let answer = record.text_tokens.map(u64::from).or(server).unwrap_or(0);
-            self.0.insert(key, input.saturating_add(answer));
+            turns.push(TurnTokens { prompt, answer });
+            self.0.insert(key, turns);
         }
     }
 }
@@ -132,13 +145,15 @@ fn is_counted(outcome: &Outcome, control: &Control) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamgauge_core::prompt::{Follows, History};
     use streamgauge_core::record::ConversationTurn;
 
     #[test]
     fn a_turn_has_what_was_said_before_it_in_its_prompt() {
         let mut histories = Histories::default();
         let mut turn = |number, turn, outcome| {
-            let conversation = Some(ConversationTurn { number, turn, turns: 3, history_tokens: None });
+            let (history, history_tokens) = (History::default(), None);
+            let conversation = Some(ConversationTurn { number, turn, turns: 3, history, history_tokens });
             let tokens = (10, Some(4));
             let mut record = Record { conversation, outcome, ..streamgauge_testing::record() };
             (record.input_tokens, record.text_tokens) = tokens;
@@ -151,6 +166,23 @@ mod tests {
         assert_eq!(turn(0, 2, Outcome::Ok), (38, Some(28)));
         assert_eq!(turn(1, 1, Outcome::CutOff), (24, Some(14)));
         assert!(histories.0.is_empty(), "both conversations are over");
+    }
+
+    #[test]
+    fn the_history_of_a_branch_is_that_of_the_turn_that_it_follows() {
+        let mut histories = Histories::default();
+        let mut turn = |turn, follows, recorded_answer| {
+            let (history, history_tokens) = (History { follows, recorded_answer }, None);
+            let conversation = Some(ConversationTurn { number: 0, turn, turns: 4, history, history_tokens });
+            let mut record = Record { conversation, outcome: Outcome::Ok, ..streamgauge_testing::record() };
+            (record.input_tokens, record.text_tokens) = (10, Some(4));
+            histories.complete(&mut record);
+            (record.input_tokens, record.conversation.unwrap().history_tokens)
+        };
+        assert_eq!(turn(0, Follows::Previous, false), (10, Some(0)));
+        assert_eq!(turn(1, Follows::Nothing, false), (10, Some(0)));
+        assert_eq!(turn(2, Follows::Turn(0), true), (20, Some(10)));
+        assert_eq!(turn(3, Follows::Previous, false), (34, Some(24)));
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn conversations(inputs: &mut [Input], prompts: &[Prompt], shared: &Preparation)
         lengths.push(u32::try_from(conversation.turns.len()).unwrap_or(u32::MAX));
         for (turn, (input, prompt)) in conversation.turns.iter().zip(inputs.by_ref()) {
             if conversation.turns.len() > 1 {
-                input.dialogue = Some(DialogueTurn { prompt: prompt.clone(), delay: turn.delay });
+                input.dialogue =
+                    Some(DialogueTurn { prompt: prompt.clone(), history: turn.history, delay: turn.delay });
             }
         }
     }
