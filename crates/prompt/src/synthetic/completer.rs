@@ -1,5 +1,6 @@
 //! Completes conversations: what their source leaves open is drawn and made.
 
+use super::blocks::{BlockWriter, Span};
 use super::error::SynthesisError;
 use super::lengths::Lengths;
 use super::writer::Writer;
@@ -10,8 +11,8 @@ use crate::tokenizer::Tokenizer;
 use rand::RngExt;
 use streamgauge_core::Prompt;
 use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
-use streamgauge_core::prompt::{Content, Payload};
-use streamgauge_core::seed::RandomStream;
+use streamgauge_core::prompt::{Content, Message, Payload};
+use streamgauge_core::seed::{RandomStream, Seed};
 
 /// What sets the length of prefixes.
 const PREFIX_FLAG: &str = "--prefix-prompt-length";
@@ -32,6 +33,9 @@ pub struct Completer {
     prefixes: Vec<String>,
     prefix_tokens: u32,
     writer: Writer,
+    /// Made with the first text of blocks.
+    blocks: Option<BlockWriter>,
+    seed: Seed,
     streams: Streams,
     /// How many conversations were completed.
     completed: usize,
@@ -77,6 +81,8 @@ impl Completer {
             prefixes,
             prefix_tokens: plan.prefix_tokens,
             writer,
+            blocks: None,
+            seed: plan.seed,
             streams,
             completed: 0,
         })
@@ -94,6 +100,10 @@ impl Completer {
             let (content, tokens) = match (&turn.body, &turn.content) {
                 (Some(body), _) => (Content::Texts(body::texts(body)), None),
                 (None, Some(content)) => (content.clone(), None),
+                (None, None) if turn.blocks.is_some() => {
+                    let (content, tokens) = self.of_blocks(turn)?;
+                    (content, Some(tokens))
+                }
                 (None, None) => {
                     let (texts, tokens) = self.texts(turn)?;
                     (Content::Texts(texts), Some(tokens))
@@ -127,6 +137,29 @@ impl Completer {
             prompts.push(prompt);
         }
         Ok(prompts)
+    }
+
+    /// The text of a turn that consists of blocks, and its tokens.
+    fn of_blocks(&mut self, turn: &Turn) -> Result<(Content, u32), SynthesisError> {
+        let blocks = turn.blocks.clone().unwrap_or_default();
+        let all = blocks.ids.len() as u64 * u64::from(blocks.size);
+        let all = u32::try_from(all.saturating_sub(blocks.skip.into())).unwrap_or(LONGEST);
+        let tokens = turn.input_tokens.unwrap_or(all).clamp(1, LONGEST);
+        let answer = blocks.answer_tokens.min(tokens);
+        let writer = self.blocks.get_or_insert_with(|| BlockWriter::new(&self.tokenizer, self.seed));
+        let mut text = |start, tokens| {
+            let span = Span { start: u64::from(blocks.skip) + u64::from(start), tokens };
+            let text = writer.text(&blocks, span, &mut self.streams.words);
+            text.ok_or_else(|| SynthesisError::impossible("--isl", tokens, &self.tokenizer))
+        };
+        if answer == 0 {
+            return Ok((Content::Texts(vec![text(0, tokens)?]), tokens));
+        }
+        let mut messages = vec![Message::text("assistant", text(0, answer)?)];
+        if answer < tokens {
+            messages.push(Message::text("user", text(answer, tokens - answer)?));
+        }
+        Ok((Content::Messages(messages), tokens))
     }
 
     /// The texts of a turn without content, and their tokens together.

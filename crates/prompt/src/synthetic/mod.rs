@@ -1,5 +1,6 @@
 //! Synthetic prompts: English words, drawn by seed, whose number of tokens is exactly what was asked for.
 
+mod blocks;
 mod completer;
 mod error;
 mod lengths;

@@ -3,7 +3,7 @@
 //! Words are chosen by the number of tokens that each is known to take. Then the whole text is counted, decoded and corrected at its end
 //! until its count is exact.
 
-use crate::lexicon::{Lexicon, survives};
+use crate::lexicon::{Lexicon, Word, survives};
 use crate::tokenizer::Tokenizer;
 use rand::{Rng, RngExt};
 use std::collections::HashSet;
@@ -64,12 +64,17 @@ impl Writer {
         Some(text)
     }
 
+    /// A word that adds at most `limit` tokens to a text.
+    pub(super) fn word(&self, limit: u32, rng: &mut impl Rng) -> Option<&Word> {
+        self.lexicon.follower(limit, rng)
+    }
+
     fn text(&self, prefix: &str, tokens: u32, rng: &mut impl Rng) -> Option<String> {
         (0..DRAWS).find_map(|_| self.settle(Draft::after(prefix), tokens, rng))
     }
 
     /// Adds to the draft and takes from it until it has exactly `tokens` tokens; `None` if it never has.
-    fn settle(&self, mut draft: Draft, tokens: u32, rng: &mut impl Rng) -> Option<String> {
+    pub(super) fn settle(&self, mut draft: Draft, tokens: u32, rng: &mut impl Rng) -> Option<String> {
         let mut count = self.tokenizer.count(&draft.text);
         for _ in 0..CORRECTIONS {
             if count < tokens {
@@ -120,14 +125,20 @@ impl Writer {
 }
 
 /// A text that is being written, and where its pieces begin. The prefix that it began with stays.
-struct Draft {
+pub(super) struct Draft {
     text: String,
     starts: Vec<usize>,
 }
 
 impl Draft {
-    fn after(prefix: &str) -> Draft {
+    /// A text that begins with `prefix`.
+    pub(super) fn after(prefix: &str) -> Draft {
         Draft { text: prefix.to_owned(), starts: Vec::new() }
+    }
+
+    /// Adds a word; its space is left out at the beginning of the text.
+    pub(super) fn push_word(&mut self, word: &Word) {
+        self.push(if self.text.is_empty() { word.bare() } else { word.spaced() });
     }
 
     fn push(&mut self, piece: &str) {
