@@ -6,8 +6,8 @@
 //! when each event left.
 //!
 //! One thread serves everything. [`model`] says how long things take, `engine` makes them take that long, and [`log`] keeps what truly
-//! happened. `state` is what all connections share. `http` reads and writes the protocols, `openai` and `kserve` answer requests, and
-//! `front` accepts connections and sends each request to the one that answers it.
+//! happened. `triton` has the models that KServe v2 describes, and `state` is what all connections share. `http` reads and writes the protocols,
+//! `openai` and `kserve` answer requests, and `front` accepts connections and sends each request to the one that answers it.
 
 mod engine;
 pub mod faults;
@@ -21,6 +21,7 @@ pub mod process;
 mod refusal;
 mod state;
 mod tokens;
+mod triton;
 mod words;
 mod writes;
 

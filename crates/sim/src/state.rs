@@ -2,10 +2,10 @@
 
 use crate::engine::Engine;
 use crate::faults::{Fault, FaultKind};
-use crate::kserve::Kserve;
 use crate::log::{Log, RequestLog};
 use crate::model::{Lengths, SimConfig};
 use crate::tokens::Tokens;
+use crate::triton::Triton;
 use crate::words::{Word, Words};
 use rand::Rng;
 use std::cell::{Cell, RefCell};
@@ -23,7 +23,7 @@ pub(crate) struct Server {
     pub(crate) tokens: Tokens,
     pub(crate) lengths: Lengths,
     pub(crate) log: Log,
-    pub(crate) kserve: Kserve,
+    pub(crate) triton: Triton,
     words: Words,
     faults: Vec<Fault>,
     pub(crate) stamps: Stamps,
@@ -49,7 +49,7 @@ impl Server {
         let mut seeds = config.seed.stream("simulated server");
         Server {
             engine: Engine::new(config.service, clock, timer),
-            kserve: Kserve::new(&config.models, config.gpus),
+            triton: Triton::new(&config.models, config.gpus),
             words: Words::of(&config.tokenizer),
             tokens: Tokens::new(config.models, config.lengths.context, config.tokenizer),
             lengths: config.lengths,
@@ -127,7 +127,7 @@ impl Server {
         let requests: Vec<_> =
             totals.requests.iter().map(|(status, count)| (format!("{{status=\"{status}\"}}"), *count)).collect();
         family("sim:requests_total", "counter", "Answered requests for output, by HTTP status.", &requests);
-        self.kserve.metrics(&mut page);
+        self.triton.metrics(&mut page);
         page.into_bytes()
     }
 

@@ -1,13 +1,13 @@
 //! Calls over gRPC: requests taken from their streams, answers queued on them.
 
 use super::grpc;
-use super::problem::Problem;
-use super::repository::Ask;
 use super::session::{Over, Response, Session, Sink};
 use crate::faults::{FaultKind, Place};
 use crate::http::carrier::{Logged, Traffic};
 use crate::log::RequestLog;
 use crate::state::Server;
+use crate::triton::problem::Problem;
+use crate::triton::repository::Ask;
 use crate::writes::{SPLIT_PAUSE, WRITE, cuts};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -232,7 +232,7 @@ impl Desk {
         if let Some(status) = status {
             return Ok(Over::Failed(Problem::simulated(status)));
         }
-        let ask: Ask = match grpc::ask(&message.bytes, &server.kserve.memory.borrow()) {
+        let ask: Ask = match grpc::ask(&message.bytes, &server.triton.memory.borrow()) {
             Ok(ask) => ask,
             Err(problem) => return Ok(Over::Failed(problem)),
         };

@@ -1,10 +1,10 @@
 //! What the LLM models answer: the words of the OpenAI front in tensors, a token or so a response.
 
-use super::problem::Problem;
-use super::repository::{Ask, Kind, Model};
 use crate::faults::FaultKind;
 use crate::model::{LengthAsked, Lengths};
 use crate::state::Server;
+use crate::triton::problem::Problem;
+use crate::triton::repository::{Ask, Kind, Model};
 use crate::words::{Form, Reply, Word};
 use rand::{Rng, RngExt};
 use serde_json::Value;

@@ -1,12 +1,12 @@
 //! Messages of gRPC: requests read, answers written, and the calls that are no requests for output.
 
-use super::config;
-use super::memory::{Memory, Region};
-use super::problem::Problem;
-use super::repository::{Ask, MemoryPlace, SequenceAsk, Wanted};
 use super::session::{Output, Response};
-use super::statistics::Counted;
 use crate::state::Server;
+use crate::triton::config;
+use crate::triton::memory::{Memory, Region};
+use crate::triton::problem::Problem;
+use crate::triton::repository::{Ask, MemoryPlace, SequenceAsk, Wanted};
+use crate::triton::statistics::Counted;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -43,8 +43,8 @@ fn read<M: Message + Default>(bytes: &[u8]) -> Result<M, Problem> {
 
 /// The answer to a call that is no request for output.
 pub(super) fn answer(server: &Server, method: &str, message: &[u8]) -> Result<Vec<u8>, Problem> {
-    let kserve = &server.kserve;
-    let name_of = |name: &str, version: &str| kserve.repository.find(name, version);
+    let triton = &server.triton;
+    let name_of = |name: &str, version: &str| triton.repository.find(name, version);
     Ok(match method {
         "ServerLive" => proto::ServerLiveResponse { live: true }.encode_to_vec(),
         "ServerReady" => proto::ServerReadyResponse { ready: true }.encode_to_vec(),
@@ -66,10 +66,10 @@ pub(super) fn answer(server: &Server, method: &str, message: &[u8]) -> Result<Ve
             let asked: proto::ModelStatisticsRequest = read(message)?;
             config::statistics(&counted(server, &asked.name, &asked.version)?).encode_to_vec()
         }
-        "RepositoryIndex" => config::index(&kserve.repository).encode_to_vec(),
+        "RepositoryIndex" => config::index(&triton.repository).encode_to_vec(),
         "SystemSharedMemoryStatus" => {
             let asked: proto::SystemSharedMemoryStatusRequest = read(message)?;
-            let memory = kserve.memory.borrow();
+            let memory = triton.memory.borrow();
             let row = |(name, region): (&str, &Region)| {
                 let status = proto::system_shared_memory_status_response::RegionStatus {
                     name: name.to_owned(),
@@ -86,12 +86,12 @@ pub(super) fn answer(server: &Server, method: &str, message: &[u8]) -> Result<Ve
         "SystemSharedMemoryRegister" => {
             let asked: proto::SystemSharedMemoryRegisterRequest = read(message)?;
             let region = Region { key: asked.key, offset: asked.offset, bytes: asked.byte_size };
-            kserve.memory.borrow_mut().register(&asked.name, region)?;
+            triton.memory.borrow_mut().register(&asked.name, region)?;
             Vec::new()
         }
         "SystemSharedMemoryUnregister" => {
             let asked: proto::SystemSharedMemoryUnregisterRequest = read(message)?;
-            kserve.memory.borrow_mut().unregister(Some(asked.name.as_str()).filter(|name| !name.is_empty()));
+            triton.memory.borrow_mut().unregister(Some(asked.name.as_str()).filter(|name| !name.is_empty()));
             Vec::new()
         }
         "TraceSetting" => {
@@ -123,15 +123,15 @@ pub(super) fn answer(server: &Server, method: &str, message: &[u8]) -> Result<Ve
 
 /// The counters that a question names: of all models where `name` is empty, of all versions where `version` is.
 pub(super) fn counted(server: &Server, name: &str, version: &str) -> Result<Vec<Counted>, Problem> {
-    let kserve = &server.kserve;
+    let triton = &server.triton;
     if name.is_empty() {
-        return Ok(kserve.statistics.of(kserve.repository.places()));
+        return Ok(triton.statistics.of(triton.repository.places()));
     }
     let unavailable = |_| Problem::invalid(format!("requested model '{name}' is not available"));
-    let (_, place) = kserve.repository.find(name, version).map_err(unavailable)?;
-    let all = kserve.repository.places();
+    let (_, place) = triton.repository.find(name, version).map_err(unavailable)?;
+    let all = triton.repository.places();
     let asked = all.filter(|each| each.model == place.model && (version.is_empty() || each.version == place.version));
-    Ok(kserve.statistics.of(asked))
+    Ok(triton.statistics.of(asked))
 }
 
 /// The model and the id that a message names, if it is one.

@@ -1,9 +1,9 @@
 //! Requests and answers as JSON, with tensors as numbers and strings or as bytes behind it, and those of the generate extension.
 
-use super::memory::Memory;
-use super::problem::Problem;
-use super::repository::{Ask, MemoryPlace, Model, SequenceAsk, Wanted};
 use super::session::{Output, Response};
+use crate::triton::memory::Memory;
+use crate::triton::problem::Problem;
+use crate::triton::repository::{Ask, MemoryPlace, Model, SequenceAsk, Wanted};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use streamgauge_core::tensor::{Datatype, Tensor, TensorSpec};

@@ -1,15 +1,16 @@
 //! KServe v2 over HTTP/1.1: what is at each path, and requests for output on their way through an exchange.
 
 use super::grpc::counted;
-use super::memory::Region;
-use super::problem::Problem;
+use super::json;
 use super::session::{Over, Response, Session, Sink};
-use super::{config, json};
 use crate::faults::is_midway;
 use crate::faults::{FaultKind, Place};
 use crate::http::Exchange;
 use crate::http::{End, JSON, document, document_with};
 use crate::state::Server;
+use crate::triton::config;
+use crate::triton::memory::Region;
+use crate::triton::problem::Problem;
 use rand::Rng;
 use serde_json::{Value, json};
 use std::io;
@@ -127,7 +128,7 @@ impl Page {
         if posted.is_some() != only_post && !both {
             return refused(&Problem::new(405, "Method Not Allowed"));
         }
-        let ready = |(model, version): &Named| server.kserve.repository.find(model, version).is_ok();
+        let ready = |(model, version): &Named| server.triton.repository.find(model, version).is_ok();
         match self {
             Page::Live => return empty("text/plain"),
             Page::ModelReady(named) if ready(named) => return empty("text/plain"),
@@ -142,18 +143,18 @@ impl Page {
 
     /// The body of the answer; null where there is none.
     fn json(&self, server: &Server, posted: &[u8]) -> Result<Value, Problem> {
-        let kserve = &server.kserve;
-        let find = |(model, version): &Named| kserve.repository.find(model, version).map(|(model, _)| model);
+        let triton = &server.triton;
+        let find = |(model, version): &Named| triton.repository.find(model, version).map(|(model, _)| model);
         Ok(match self {
             Page::Live => Value::Null,
             Page::ModelReady(_) => return Err(Problem::invalid("Model version not ready")),
             Page::Server => config::server_json(),
-            Page::Index => config::index_json(&kserve.repository),
+            Page::Index => config::index_json(&triton.repository),
             Page::Model(named) => find(named)?.metadata_json(),
             Page::Config(named) => find(named)?.config_json(),
             Page::Statistics((model, version)) => config::statistics_json(&counted(server, model, version)?),
             Page::SharedStatus(name) => {
-                let memory = kserve.memory.borrow();
+                let memory = triton.memory.borrow();
                 let row = |(name, region): (&str, &Region)| json!({"name": name, "key": region.key, "offset": region.offset, "byte_size": region.bytes});
                 memory.status(name.as_deref())?.into_iter().map(row).collect()
             }
@@ -165,11 +166,11 @@ impl Page {
                     return Err(Problem::invalid("a shared memory region needs a 'key' and a 'byte_size'"));
                 };
                 let region = Region { key: key.to_owned(), offset: asked["offset"].as_u64().unwrap_or(0), bytes };
-                kserve.memory.borrow_mut().register(name, region)?;
+                triton.memory.borrow_mut().register(name, region)?;
                 Value::Null
             }
             Page::SharedUnregister(name) => {
-                kserve.memory.borrow_mut().unregister(name.as_deref());
+                triton.memory.borrow_mut().unregister(name.as_deref());
                 Value::Null
             }
             Page::Trace => json!({
@@ -203,9 +204,9 @@ impl<R: Rng> Exchange<'_, R> {
                 return Err(Problem::simulated(status));
             }
             let InferPath { model, version, way } = path;
-            let (found, _) = server.kserve.repository.find(model, version)?;
+            let (found, _) = server.triton.repository.find(model, version)?;
             match way {
-                Way::Infer => json::ask(model, version, body, header, &server.kserve.memory.borrow()),
+                Way::Infer => json::ask(model, version, body, header, &server.triton.memory.borrow()),
                 Way::Generate | Way::GenerateStream => json::generate_ask(found, version, body),
             }
         };

@@ -2,13 +2,13 @@
 //! hit by faults. Where the responses go is the sink's business.
 
 use super::generation::Generation;
-use super::models;
-use super::problem::Problem;
-use super::repository::{Ask, Kind, Model, PARTS, Place};
-use super::statistics::Passage;
 use crate::faults::is_midway;
 use crate::faults::{self, FaultKind};
 use crate::state::Server;
+use crate::triton::models;
+use crate::triton::problem::Problem;
+use crate::triton::repository::{Ask, Kind, Model, PARTS, Place};
+use crate::triton::statistics::Passage;
 use crate::writes::WRITE;
 use rand::Rng;
 use std::io;
@@ -87,8 +87,8 @@ enum Work<'a> {
 impl<'a, R: Rng> Session<'a, R> {
     /// Takes the request through. The error is the socket's.
     pub(super) async fn run(mut self, sink: &mut impl Sink) -> io::Result<Over> {
-        let kserve = &self.server.kserve;
-        let found = kserve.repository.find(&self.ask.model, &self.ask.version);
+        let triton = &self.server.triton;
+        let found = triton.repository.find(&self.ask.model, &self.ask.version);
         let (model, place) = match found {
             Ok((model, _)) if model.decoupled && self.undivided.is_some() => {
                 let what = self.undivided.unwrap_or_default();
@@ -104,7 +104,7 @@ impl<'a, R: Rng> Session<'a, R> {
         };
         let over = self.serve(model, place, batch, sink).await?;
         if let Over::Failed(_) = &over {
-            kserve.statistics.failed(place, self.server.engine.clock.now() - self.received);
+            triton.statistics.failed(place, self.server.engine.clock.now() - self.received);
         }
         Ok(over)
     }
@@ -121,9 +121,9 @@ impl<'a, R: Rng> Session<'a, R> {
         };
         sink.accept(prompt, tokens);
         let understood = server.engine.clock.now();
-        server.kserve.statistics.pending(place, true);
+        server.triton.statistics.pending(place, true);
         let admitted = server.engine.admit(u32::try_from(batch).unwrap_or(u32::MAX), self.received).await;
-        server.kserve.statistics.pending(place, false);
+        server.triton.statistics.pending(place, false);
         let (_seat, begun) = admitted?;
         let mut due = begun + server.engine.service.prefill(u64::from(prompt), &mut self.chance) + self.stall_first();
         let begun = begun.max(understood);
@@ -239,7 +239,7 @@ impl<'a, R: Rng> Session<'a, R> {
         if model.is_llm() {
             return Generation::plan(self.server, model, self.ask, self.faults, &mut self.chance).map(Work::Text);
         }
-        models::outputs(model, self.ask, &self.server.kserve.sums).map(Work::Once)
+        models::outputs(model, self.ask, &self.server.triton.sums).map(Work::Once)
     }
 
     fn stall_first(&self) -> Nanos {
@@ -261,7 +261,7 @@ impl<'a, R: Rng> Session<'a, R> {
             }
             let place = wanted.and_then(|wanted| wanted.place.as_ref());
             if let Some(place) = place {
-                self.server.kserve.memory.borrow().write(&tensor.name, place, &tensor.data)?;
+                self.server.triton.memory.borrow().write(&tensor.name, place, &tensor.data)?;
                 tensor.data.clear();
             }
             let binary = wanted.and_then(|wanted| wanted.binary).unwrap_or(ask.binary);
@@ -289,7 +289,7 @@ impl Times {
     fn count(&self, server: &Server, model: &Model) {
         let now = server.engine.clock.now();
         let wall = server.engine.clock.wall(now);
-        let statistics = &server.kserve.statistics;
+        let statistics = &server.triton.statistics;
         let read = self.understood - self.received;
         let ran = Passage {
             batch: self.batch,
@@ -308,7 +308,7 @@ impl Times {
             Passage { batch: self.batch, executions: self.responses, infer: self.made, ..Passage::default() },
         ];
         for (part, passage) in PARTS.into_iter().zip(spans) {
-            if let Some(place) = server.kserve.repository.place(part) {
+            if let Some(place) = server.triton.repository.place(part) {
                 statistics.answered(place, passage, wall);
             }
         }

@@ -10,10 +10,10 @@ use streamgauge_wire::proto;
 use streamgauge_wire::proto::model_config::SchedulingChoice;
 
 /// The name and the version of the server that is simulated.
-pub(super) const SERVER: (&str, &str) = ("triton", "2.51.0");
+pub(crate) const SERVER: (&str, &str) = ("triton", "2.51.0");
 
 /// Extensions of the protocol that this server has.
-pub(super) const EXTENSIONS: [&str; 8] = [
+pub(crate) const EXTENSIONS: [&str; 8] = [
     "sequence",
     "model_configuration",
     "system_shared_memory",
@@ -72,7 +72,7 @@ impl Model {
     }
 
     /// The answer to a question for the model's metadata.
-    pub(super) fn metadata_json(&self) -> Value {
+    pub(crate) fn metadata_json(&self) -> Value {
         let tensors = |specs: &[TensorSpec]| -> Vec<Value> {
             let tensor = |spec: &TensorSpec| json!({"name": spec.name, "datatype": spec.datatype.name(), "shape": self.full_shape(spec)});
             specs.iter().map(tensor).collect()
@@ -84,7 +84,7 @@ impl Model {
     }
 
     /// The same as a message.
-    pub(super) fn metadata(&self) -> proto::ModelMetadataResponse {
+    pub(crate) fn metadata(&self) -> proto::ModelMetadataResponse {
         let tensors = |specs: &[TensorSpec]| {
             let tensor = |spec: &TensorSpec| proto::model_metadata_response::TensorMetadata {
                 name: spec.name.clone(),
@@ -103,7 +103,7 @@ impl Model {
     }
 
     /// The answer to a question for the model's configuration.
-    pub(super) fn config_json(&self) -> Value {
+    pub(crate) fn config_json(&self) -> Value {
         let input = |spec: &TensorSpec| {
             json!({
                 "name": spec.name, "data_type": config_type(spec.datatype), "format": "FORMAT_NONE", "dims": spec.shape,
@@ -152,7 +152,7 @@ impl Model {
     }
 
     /// The same as a message.
-    pub(super) fn config(&self) -> proto::ModelConfig {
+    pub(crate) fn config(&self) -> proto::ModelConfig {
         use proto::model_version_policy::{All, Latest, PolicyChoice};
         let ensemble = self.is_ensemble();
         let (platform, backend) = if ensemble { ("ensemble", "") } else { ("", "python") };
@@ -281,12 +281,12 @@ fn type_number(datatype: Datatype) -> i32 {
 }
 
 /// What the server says of itself.
-pub(super) fn server_json() -> Value {
+pub(crate) fn server_json() -> Value {
     json!({"name": SERVER.0, "version": SERVER.1, "extensions": EXTENSIONS})
 }
 
 /// The same as a message.
-pub(super) fn server() -> proto::ServerMetadataResponse {
+pub(crate) fn server() -> proto::ServerMetadataResponse {
     proto::ServerMetadataResponse {
         name: SERVER.0.to_owned(),
         version: SERVER.1.to_owned(),
@@ -295,7 +295,7 @@ pub(super) fn server() -> proto::ServerMetadataResponse {
 }
 
 /// The models of the repository.
-pub(super) fn index_json(repository: &Repository) -> Value {
+pub(crate) fn index_json(repository: &Repository) -> Value {
     let rows = repository.models.iter().flat_map(|model| {
         model.versions.iter().map(|version| json!({"name": model.name, "version": version, "state": "READY"}))
     });
@@ -303,7 +303,7 @@ pub(super) fn index_json(repository: &Repository) -> Value {
 }
 
 /// The same as a message.
-pub(super) fn index(repository: &Repository) -> proto::RepositoryIndexResponse {
+pub(crate) fn index(repository: &Repository) -> proto::RepositoryIndexResponse {
     use proto::repository_index_response::ModelIndex;
     let rows = repository.models.iter().flat_map(|model| {
         model.versions.iter().map(|version| ModelIndex {
@@ -317,7 +317,7 @@ pub(super) fn index(repository: &Repository) -> proto::RepositoryIndexResponse {
 }
 
 /// Statistics as JSON.
-pub(super) fn statistics_json(counted: &[Counted]) -> Value {
+pub(crate) fn statistics_json(counted: &[Counted]) -> Value {
     let spent = |spent: Spent| json!({"count": spent.count, "ns": spent.ns});
     let row = |counted: &Counted| {
         let sums = &counted.sums;
@@ -343,7 +343,7 @@ pub(super) fn statistics_json(counted: &[Counted]) -> Value {
 }
 
 /// The same as a message.
-pub(super) fn statistics(counted: &[Counted]) -> proto::ModelStatisticsResponse {
+pub(crate) fn statistics(counted: &[Counted]) -> proto::ModelStatisticsResponse {
     let spent = |spent: Spent| Some(proto::StatisticDuration { count: spent.count, ns: spent.ns });
     let row = |counted: &Counted| {
         let sums = &counted.sums;

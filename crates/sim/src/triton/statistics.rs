@@ -16,30 +16,30 @@ pub(crate) struct Statistics {
 
 /// The counters of one version of a model.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counted {
-    pub(super) sums: ModelStatistics,
+pub(crate) struct Counted {
+    pub(crate) sums: ModelStatistics,
     /// Milliseconds since 1970.
-    pub(super) last_inference: i64,
+    pub(crate) last_inference: i64,
     /// Input, infer and output of executions, by size of batch.
-    pub(super) batches: BTreeMap<u64, [Spent; 3]>,
+    pub(crate) batches: BTreeMap<u64, [Spent; 3]>,
     pending: u64,
 }
 
 /// Where the time of a request went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Passage {
+pub(crate) struct Passage {
     /// Inferences in it.
-    pub(super) batch: u64,
+    pub(crate) batch: u64,
     /// Executions, all of that batch.
-    pub(super) executions: u64,
-    pub(super) queue: Nanos,
-    pub(super) input: Nanos,
-    pub(super) infer: Nanos,
-    pub(super) output: Nanos,
+    pub(crate) executions: u64,
+    pub(crate) queue: Nanos,
+    pub(crate) input: Nanos,
+    pub(crate) infer: Nanos,
+    pub(crate) output: Nanos,
 }
 
 impl Statistics {
-    pub(super) fn new(repository: &Repository) -> Statistics {
+    pub(crate) fn new(repository: &Repository) -> Statistics {
         let counted = repository.models.iter().map(|model| {
             let version = |version: &&str| {
                 let sums = ModelStatistics {
@@ -55,7 +55,7 @@ impl Statistics {
     }
 
     /// Counts a request that was answered; `wall` is nanoseconds since 1970.
-    pub(super) fn answered(&self, place: Place, passage: Passage, wall: i64) {
+    pub(crate) fn answered(&self, place: Place, passage: Passage, wall: i64) {
         self.change(place, |counted| {
             let Passage { batch, executions, queue, input, infer, output } = passage;
             counted.last_inference = wall / 1_000_000;
@@ -75,19 +75,19 @@ impl Statistics {
     }
 
     /// Counts a request that the model failed to answer.
-    pub(super) fn failed(&self, place: Place, took: Nanos) {
+    pub(crate) fn failed(&self, place: Place, took: Nanos) {
         self.change(place, |counted| add(&mut counted.sums.fail, 1, took));
     }
 
     /// A request waits for its model (`true`), or no longer.
-    pub(super) fn pending(&self, place: Place, waits: bool) {
+    pub(crate) fn pending(&self, place: Place, waits: bool) {
         self.change(place, |counted| {
             counted.pending = if waits { counted.pending + 1 } else { counted.pending.saturating_sub(1) };
         });
     }
 
     /// The counters of `models`, in their order.
-    pub(super) fn of(&self, places: impl Iterator<Item = Place>) -> Vec<Counted> {
+    pub(crate) fn of(&self, places: impl Iterator<Item = Place>) -> Vec<Counted> {
         let counted = self.counted.borrow();
         places.filter_map(|place| counted.get(place.model)?.get(place.version).cloned()).collect()
     }
@@ -100,7 +100,7 @@ impl Statistics {
     }
 
     /// The metrics page's families, and those of fake GPUs.
-    pub(super) fn page(&self, repository: &Repository, gpus: u32, page: &mut String) {
+    pub(crate) fn page(&self, repository: &Repository, gpus: u32, page: &mut String) {
         let counted = self.of(repository.places());
         let micros = |spent: Spent| spent.ns / 1_000;
         for (name, kind, help, value) in FAMILIES {

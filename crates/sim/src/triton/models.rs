@@ -13,7 +13,7 @@ pub(crate) struct Sums {
 }
 
 /// The outputs for a request that fits the model, all of them and in the model's order.
-pub(super) fn outputs(model: &Model, ask: &Ask, sums: &Sums) -> Result<Vec<Tensor>, Problem> {
+pub(crate) fn outputs(model: &Model, ask: &Ask, sums: &Sums) -> Result<Vec<Tensor>, Problem> {
     let input = |name: &str| ask.inputs.iter().find(|input| input.name == name);
     match model.kind {
         Kind::AddSub => {

@@ -11,34 +11,34 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: u16, message: impl Into<String>) -> Problem {
+    pub(crate) fn new(status: u16, message: impl Into<String>) -> Problem {
         Problem { status, message: message.into(), ran: false }
     }
 
-    pub(super) fn invalid(message: impl Into<String>) -> Problem {
+    pub(crate) fn invalid(message: impl Into<String>) -> Problem {
         Problem::new(400, message)
     }
 
-    pub(super) fn missing(message: impl Into<String>) -> Problem {
+    pub(crate) fn missing(message: impl Into<String>) -> Problem {
         Problem::new(404, message)
     }
 
-    pub(super) fn internal(message: impl Into<String>) -> Problem {
+    pub(crate) fn internal(message: impl Into<String>) -> Problem {
         Problem::new(500, message)
     }
 
     /// Of a model that was asked and failed.
-    pub(super) fn of_model(status: u16, message: impl Into<String>) -> Problem {
+    pub(crate) fn of_model(status: u16, message: impl Into<String>) -> Problem {
         Problem { ran: true, ..Problem::new(status, message) }
     }
 
     /// What a fault wants.
-    pub(super) fn simulated(status: u16) -> Problem {
+    pub(crate) fn simulated(status: u16) -> Problem {
         Problem::new(status, format!("simulated fault: status {status}"))
     }
 
     /// The code of gRPC.
-    pub(super) fn code(&self) -> u32 {
+    pub(crate) fn code(&self) -> u32 {
         match self.status {
             400 => 3,
             401 => 16,
@@ -55,7 +55,7 @@ impl Problem {
     }
 
     /// The body over HTTP.
-    pub(super) fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         serde_json::json!({"error": self.message}).to_string().into_bytes()
     }
 }

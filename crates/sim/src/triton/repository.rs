@@ -5,21 +5,21 @@ use super::problem::Problem;
 use streamgauge_core::tensor::{Datatype, Tensor, TensorSpec};
 
 /// The parts of every ensemble, in the order in which they work.
-pub(super) const PARTS: [&str; 3] = ["preprocessing", "tensorrt_llm", "postprocessing"];
+pub(crate) const PARTS: [&str; 3] = ["preprocessing", "tensorrt_llm", "postprocessing"];
 
 /// One model.
 #[derive(Debug)]
 pub(crate) struct Model {
-    pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
     /// The last answers where none is named.
-    pub(super) versions: &'static [&'static str],
+    pub(crate) versions: &'static [&'static str],
     /// 0 means that tensors have no dimension for a batch.
-    pub(super) max_batch_size: u32,
-    pub(super) decoupled: bool,
+    pub(crate) max_batch_size: u32,
+    pub(crate) decoupled: bool,
     /// Without the dimension of a batch.
-    pub(super) inputs: Vec<TensorSpec>,
-    pub(super) outputs: Vec<TensorSpec>,
+    pub(crate) inputs: Vec<TensorSpec>,
+    pub(crate) outputs: Vec<TensorSpec>,
 }
 
 /// What a model does.
@@ -46,62 +46,62 @@ pub(crate) enum Kind {
 /// All models, in the order of their names.
 #[derive(Debug)]
 pub(crate) struct Repository {
-    pub(super) models: Vec<Model>,
+    pub(crate) models: Vec<Model>,
 }
 
 /// A request, whichever protocol it came by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ask {
-    pub(super) model: String,
+    pub(crate) model: String,
     /// Empty leaves it to the server.
-    pub(super) version: String,
-    pub(super) id: String,
-    pub(super) sequence: Option<SequenceAsk>,
+    pub(crate) version: String,
+    pub(crate) id: String,
+    pub(crate) sequence: Option<SequenceAsk>,
     /// An empty response tells the end where no other could.
-    pub(super) empty_final: bool,
-    pub(super) inputs: Vec<Tensor>,
+    pub(crate) empty_final: bool,
+    pub(crate) inputs: Vec<Tensor>,
     /// The outputs asked for; none asks for all.
-    pub(super) outputs: Vec<Wanted>,
+    pub(crate) outputs: Vec<Wanted>,
     /// HTTP: outputs are bytes unless they say otherwise.
-    pub(super) binary: bool,
+    pub(crate) binary: bool,
 }
 
 /// What a request says of its sequence; ids that are text are told apart as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SequenceAsk {
-    pub(super) id: String,
-    pub(super) start: bool,
-    pub(super) end: bool,
+    pub(crate) id: String,
+    pub(crate) start: bool,
+    pub(crate) end: bool,
 }
 
 /// An output asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    pub(super) name: String,
+    pub(crate) name: String,
     /// HTTP: as bytes behind the JSON; none leaves it to the request.
-    pub(super) binary: Option<bool>,
+    pub(crate) binary: Option<bool>,
     /// Where it is to be written instead.
-    pub(super) place: Option<MemoryPlace>,
+    pub(crate) place: Option<MemoryPlace>,
 }
 
 /// A piece of a shared memory region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryPlace {
-    pub(super) region: String,
-    pub(super) offset: u64,
-    pub(super) bytes: u64,
+    pub(crate) region: String,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Which model a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Indices of model and version.
-    pub(super) model: usize,
-    pub(super) version: usize,
+    pub(crate) model: usize,
+    pub(crate) version: usize,
 }
 
 impl Repository {
-    pub(super) fn new(names: &[String]) -> Repository {
+    pub(crate) fn new(names: &[String]) -> Repository {
         let mut models = vec![
             model(
                 "add_sub",
@@ -166,7 +166,7 @@ impl Repository {
     }
 
     /// The model of that name and, where it is not empty, version.
-    pub(super) fn find(&self, name: &str, version: &str) -> Result<(&Model, Place), Problem> {
+    pub(crate) fn find(&self, name: &str, version: &str) -> Result<(&Model, Place), Problem> {
         let unknown = |what: String| Problem::missing(format!("Request for unknown model: {what} is not found"));
         let found = self.models.iter().position(|model| model.name == name);
         let index = found.ok_or_else(|| unknown(format!("'{name}'")))?;
@@ -189,32 +189,32 @@ impl Repository {
     }
 
     /// All versions of all models.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
         let versions =
             |(model, each): (usize, &Model)| (0..each.versions.len()).map(move |version| Place { model, version });
         self.models.iter().enumerate().flat_map(versions)
     }
 
     /// Where the first version of the model of that name is.
-    pub(super) fn place(&self, name: &str) -> Option<Place> {
+    pub(crate) fn place(&self, name: &str) -> Option<Place> {
         self.models.iter().position(|model| model.name == name).map(|model| Place { model, version: 0 })
     }
 }
 
 impl Model {
     /// Whether it is asked for text.
-    pub(super) fn is_llm(&self) -> bool {
+    pub(crate) fn is_llm(&self) -> bool {
         matches!(self.kind, Kind::Bls | Kind::Ensemble | Kind::Vllm)
     }
 
     /// The dimensions of a tensor, that of the batch included.
-    pub(super) fn full_shape(&self, spec: &TensorSpec) -> Vec<i64> {
+    pub(crate) fn full_shape(&self, spec: &TensorSpec) -> Vec<i64> {
         let batch = (self.max_batch_size > 0).then_some(-1);
         batch.into_iter().chain(spec.shape.iter().copied()).collect()
     }
 
     /// How many inferences a request is, if it fits the model at all.
-    pub(super) fn check(&self, ask: &Ask) -> Result<u64, Problem> {
+    pub(crate) fn check(&self, ask: &Ask) -> Result<u64, Problem> {
         let name = &self.name;
         let known = |wanted: &&Wanted| !self.outputs.iter().any(|spec| spec.name == wanted.name);
         if let Some(wanted) = ask.outputs.iter().find(known) {

@@ -19,14 +19,14 @@ pub(crate) struct Memory {
 
 /// One region.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Region {
-    pub(super) key: String,
-    pub(super) offset: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Region {
+    pub(crate) key: String,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Memory {
-    pub(super) fn register(&mut self, name: &str, region: Region) -> Result<(), Problem> {
+    pub(crate) fn register(&mut self, name: &str, region: Region) -> Result<(), Problem> {
         if self.regions.contains_key(name) {
             return Err(Problem::invalid(format!("shared memory region '{name}' already in manager")));
         }
@@ -41,7 +41,7 @@ impl Memory {
     }
 
     /// Forgets a region, or all of them; one that is not there is no error.
-    pub(super) fn unregister(&mut self, name: Option<&str>) {
+    pub(crate) fn unregister(&mut self, name: Option<&str>) {
         match name {
             Some(name) => drop(self.regions.remove(name)),
             None => self.regions.clear(),
@@ -49,7 +49,7 @@ impl Memory {
     }
 
     /// The regions, or the one of that name.
-    pub(super) fn status(&self, name: Option<&str>) -> Result<Vec<(&str, &Region)>, Problem> {
+    pub(crate) fn status(&self, name: Option<&str>) -> Result<Vec<(&str, &Region)>, Problem> {
         match name {
             None => Ok(self.regions.iter().map(|(name, region)| (name.as_str(), region)).collect()),
             Some(name) => {
@@ -59,7 +59,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn read(&self, place: &MemoryPlace) -> Result<Vec<u8>, Problem> {
+    pub(crate) fn read(&self, place: &MemoryPlace) -> Result<Vec<u8>, Problem> {
         let (key, at) = self.locate(place)?;
         let read = || {
             let mut file = open(key, false)?;
@@ -74,7 +74,7 @@ impl Memory {
     }
 
     /// Writes an output; its place has to have the room.
-    pub(super) fn write(&self, output: &str, place: &MemoryPlace, bytes: &[u8]) -> Result<(), Problem> {
+    pub(crate) fn write(&self, output: &str, place: &MemoryPlace, bytes: &[u8]) -> Result<(), Problem> {
         let (key, at) = self.locate(place)?;
         if place.bytes < bytes.len() as u64 {
             return Err(Problem::of_model(
