@@ -10,7 +10,6 @@ mod faces;
 mod plan_words;
 mod printer;
 mod progress;
-mod repeats;
 mod results;
 mod series;
 mod settings;

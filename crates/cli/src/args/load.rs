@@ -3,8 +3,8 @@
 
 use crate::args::choice::{RAMP_SHAPE, STAMPS, one_of};
 use crate::args::levels::Levels;
+use crate::args::repeats::RepeatArgs;
 use crate::args::values::{factor, interval, limit, millis, percent, seconds, share, whole};
-use crate::repeats::RepeatArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use streamgauge_core::arrival::{Rate, Shape};

@@ -7,6 +7,7 @@ pub mod levels;
 mod load;
 mod profile;
 pub mod refused;
+pub mod repeats;
 mod report;
 mod shell;
 mod sim;

@@ -9,8 +9,8 @@ mod load;
 mod proxy;
 pub mod url;
 
+use crate::args::repeats::Repeats;
 use crate::args::{ProfileArgs, Ui};
-use crate::repeats::Repeats;
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};

@@ -1,4 +1,4 @@
-//! How often each level is run: the flags, and the strategy that they mean.
+//! How often each level is run: the flags, and the strategy that they choose.
 
 use crate::args::values::{share, whole};
 use anyhow::{Result, bail};
