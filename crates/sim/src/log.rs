@@ -30,8 +30,10 @@ pub struct RequestLog {
     pub number: u64,
     /// Number of its connection, from 0, in the order in which they were accepted.
     pub connection: u64,
-    /// The shape of the endpoint.
+    /// The endpoint that it was sent to.
     pub kind: EndpointKind,
+    /// What the identifiers of that endpoint's answers begin with.
+    pub id_prefix: &'static str,
     /// When its last byte came.
     pub received: Nanos,
     /// Whether `received` is the kernel's stamp, not the time of the read.
@@ -62,19 +64,13 @@ pub struct Write {
 impl RequestLog {
     /// The identifier that the answer carried.
     pub fn id(&self) -> String {
-        answer_id(self.kind, self.number)
+        answer_id(self.id_prefix, self.number)
     }
 }
 
-/// The identifier of the answer to request `number`.
-pub(crate) fn answer_id(kind: EndpointKind, number: u64) -> String {
-    let family = match kind {
-        EndpointKind::Chat => "chatcmpl",
-        EndpointKind::Completions => "cmpl",
-        EndpointKind::Embeddings => "embd",
-        _ => "infer",
-    };
-    format!("{family}-{number:016x}")
+/// The identifier of the answer to request `number` of an endpoint with that prefix.
+pub(crate) fn answer_id(prefix: &str, number: u64) -> String {
+    format!("{prefix}-{number:016x}")
 }
 
 /// Where the server's thread puts what it logs.
@@ -218,6 +214,7 @@ mod tests {
             number,
             connection: 0,
             kind: EndpointKind::Chat,
+            id_prefix: "chatcmpl",
             received: Nanos(5),
             kernel_stamp: true,
             prompt_tokens: 12,

@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
-use streamgauge_core::plan::Stamps;
+use streamgauge_core::plan::{EndpointKind, Stamps};
 use streamgauge_core::seed::Seed;
 use streamgauge_net::Timer;
 
@@ -33,6 +33,31 @@ pub(crate) struct Server {
     next_request: Cell<u64>,
     next_connection: Cell<u64>,
     totals: RefCell<Totals>,
+}
+
+/// A request for output as it was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// The number of its connection.
+    pub(crate) connection: u64,
+    /// The endpoint that it was sent to.
+    pub(crate) kind: EndpointKind,
+    /// What the identifiers of that endpoint's answers begin with.
+    pub(crate) id_prefix: &'static str,
+    /// When its last byte came.
+    pub(crate) received: Nanos,
+    /// Whether `received` is the kernel's stamp.
+    pub(crate) kernel_stamp: bool,
+}
+
+/// A request for output that has a number, before it is read.
+pub(crate) struct Begun<R> {
+    /// Its entry in the log, without what its answer adds.
+    pub(crate) request: RequestLog,
+    /// What goes wrong with it.
+    pub(crate) faults: Vec<FaultKind>,
+    /// What else it draws from.
+    pub(crate) chance: R,
 }
 
 /// What the metrics page counts.
@@ -64,24 +89,32 @@ impl Server {
         }
     }
 
-    /// The number of the next request.
-    pub(crate) fn next_request(&self) -> u64 {
-        taken(&self.next_request)
+    /// Gives a request for output its number and draws what goes wrong with it.
+    pub(crate) fn begin(&self, arrival: Arrival) -> Begun<impl Rng + use<>> {
+        let Arrival { connection, kind, id_prefix, received, kernel_stamp } = arrival;
+        let number = taken(&self.next_request);
+        let mut chance = Seed(self.requests.wrapping_add(number)).stream("request");
+        let faults = self.hits(false, number, &mut chance);
+        let request = RequestLog {
+            number,
+            connection,
+            kind,
+            id_prefix,
+            received,
+            kernel_stamp,
+            prompt_tokens: 0,
+            output_tokens: 0,
+            status: 0,
+            faults: faults.iter().map(|fault| fault.name()).collect(),
+            writes: Vec::new(),
+            complete: false,
+        };
+        Begun { request, faults, chance }
     }
 
     /// The number of the next connection.
     pub(crate) fn next_connection(&self) -> u64 {
         taken(&self.next_connection)
-    }
-
-    /// What request `number` draws from.
-    pub(crate) fn chance(&self, number: u64) -> impl Rng + use<> {
-        Seed(self.requests.wrapping_add(number)).stream("request")
-    }
-
-    /// What goes wrong with request `number`.
-    pub(crate) fn faults(&self, number: u64, chance: &mut impl Rng) -> Vec<FaultKind> {
-        self.hits(false, number, chance)
     }
 
     /// What goes wrong with connection `number`.

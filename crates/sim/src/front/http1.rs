@@ -5,11 +5,10 @@ use super::routes::Route;
 use crate::faults::FaultKind;
 use crate::http::request::{Inbox, Incoming, Message, Method};
 use crate::http::{Buffers, End, Entry, Exchange, JSON, document};
-use crate::kserve::{InferPath, Target};
-use crate::log::RequestLog;
+use crate::kserve::{ID_PREFIX, InferPath, Target};
 use crate::openai::Endpoint;
 use crate::refusal::Refusal;
-use crate::state::Server;
+use crate::state::{Arrival, Begun, Server};
 use std::io;
 use std::rc::Rc;
 use streamgauge_core::clock::Nanos;
@@ -126,10 +125,11 @@ enum OutputRequest<'a> {
 }
 
 impl OutputRequest<'_> {
-    fn kind(self) -> EndpointKind {
+    /// Its endpoint, and what the identifiers of the answers begin with.
+    fn endpoint(self) -> (EndpointKind, &'static str) {
         match self {
-            OutputRequest::OpenAi(endpoint) => endpoint.kind,
-            OutputRequest::Infer(path) => path.kind(),
+            OutputRequest::OpenAi(endpoint) => (endpoint.kind, endpoint.id_prefix),
+            OutputRequest::Infer(path) => (path.kind(), ID_PREFIX),
         }
     }
 }
@@ -144,22 +144,11 @@ async fn answer(
     message: &Message,
     body: &[u8],
 ) -> io::Result<End> {
-    let number = server.next_request();
-    let mut chance = server.chance(number);
-    let faults = server.faults(number, &mut chance);
-    let request = RequestLog {
-        number,
-        connection,
-        kind: output.kind(),
-        received: message.received,
-        kernel_stamp: message.kernel_stamp,
-        prompt_tokens: 0,
-        output_tokens: 0,
-        status: 0,
-        faults: faults.iter().map(|fault| fault.name()).collect(),
-        writes: Vec::new(),
-        complete: false,
-    };
+    let (kind, id_prefix) = output.endpoint();
+    let Message { received, kernel_stamp, .. } = *message;
+    let Begun { request, faults, chance } =
+        server.begin(Arrival { connection, kind, id_prefix, received, kernel_stamp });
+    let number = request.number;
     let entry = Entry { log: &server.log, request: Some(request) };
     let mut exchange = Exchange { server, io, buffers, entry, faults, close: message.close, number, chance };
     let end = match output {

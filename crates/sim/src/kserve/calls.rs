@@ -4,8 +4,8 @@ use super::grpc;
 use super::session::{Over, Response, Session, Sink};
 use crate::faults::{FaultKind, Place};
 use crate::http::carrier::{Logged, Traffic};
-use crate::log::RequestLog;
-use crate::state::Server;
+use crate::kserve::ID_PREFIX;
+use crate::state::{Arrival, Begun, Server};
 use crate::triton::problem::Problem;
 use crate::triton::repository::Ask;
 use crate::writes::{SPLIT_PAUSE, WRITE, cuts};
@@ -195,22 +195,13 @@ impl Desk {
     /// The faults of a request, its entry in the log and what else it draws from.
     fn begin(&self, message: &Message) -> (Vec<FaultKind>, Rc<Logged>, impl Rng + use<>) {
         let server = &self.server;
-        let number = server.next_request();
-        let mut chance = server.chance(number);
-        let faults = server.faults(number, &mut chance);
-        let request = RequestLog {
-            number,
+        let Begun { request, faults, chance } = server.begin(Arrival {
             connection: self.connection,
             kind: EndpointKind::KserveGrpc,
+            id_prefix: ID_PREFIX,
             received: message.received,
             kernel_stamp: message.kernel_stamp,
-            prompt_tokens: 0,
-            output_tokens: 0,
-            status: 0,
-            faults: faults.iter().map(|fault| fault.name()).collect(),
-            writes: Vec::new(),
-            complete: false,
-        };
+        });
         (faults, Logged::new(server.clone(), &self.traffic, request), chance)
     }
 

@@ -12,3 +12,6 @@ mod session;
 
 pub(crate) use calls::{Call, serve_call};
 pub(crate) use pages::{InferPath, Target};
+
+/// What the log calls the answers of models. Their own identifiers are those of the requests.
+pub(crate) const ID_PREFIX: &str = "infer";

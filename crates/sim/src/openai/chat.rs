@@ -13,6 +13,7 @@ pub const TEMPLATE_TOKENS: u32 = 8;
 pub(super) static ENDPOINT: Endpoint = Endpoint {
     path: "/v1/chat/completions",
     kind: EndpointKind::Chat,
+    id_prefix: "chatcmpl",
     prompts,
     answer: AnswerForm::Text(&Spelling {
         event: "chat.completion.chunk",

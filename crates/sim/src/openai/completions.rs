@@ -10,6 +10,7 @@ use streamgauge_core::plan::EndpointKind;
 pub(super) static ENDPOINT: Endpoint = Endpoint {
     path: "/v1/completions",
     kind: EndpointKind::Completions,
+    id_prefix: "cmpl",
     prompts,
     answer: AnswerForm::Text(&Spelling {
         event: "text_completion",

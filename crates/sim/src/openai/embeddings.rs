@@ -20,6 +20,7 @@ const DIMENSIONS: usize = 384;
 pub(super) static ENDPOINT: Endpoint = Endpoint {
     path: "/v1/embeddings",
     kind: EndpointKind::Embeddings,
+    id_prefix: "embd",
     prompts,
     answer: AnswerForm::Document(document),
 };
@@ -68,7 +69,7 @@ fn document(parts: &DocumentParts<'_>) -> Result<Vec<u8>, Refusal> {
         .collect();
     let tokens: u64 = parts.prompts.iter().map(|tokens| u64::from(*tokens)).sum();
     let answer = json!({
-        "id": answer_id(EndpointKind::Embeddings, parts.number),
+        "id": answer_id(ENDPOINT.id_prefix, parts.number),
         "object": "list",
         "created": parts.created,
         "model": parts.model,

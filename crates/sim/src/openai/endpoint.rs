@@ -16,6 +16,8 @@ pub(crate) struct Endpoint {
     pub(crate) path: &'static str,
     /// Its kind in the log.
     pub(crate) kind: EndpointKind,
+    /// What the identifiers of its answers begin with.
+    pub(crate) id_prefix: &'static str,
     /// Reads the tokens of the prompts of a request. Each prompt is answered on its own.
     pub(super) prompts: ReadPrompts,
     /// What its answers are.

@@ -48,7 +48,7 @@ impl<'a> Answer<'a> {
     pub(crate) fn new(parts: AnswerParts<'a>) -> Answer<'a> {
         let AnswerParts { ask, spelling, number, created, model, words, replies, tokens_per_event, bad_usage } = parts;
         let object = if ask.stream { spelling.event } else { spelling.whole };
-        let (id, model) = (answer_id(ask.endpoint.kind, number), serde_json::Value::from(model));
+        let (id, model) = (answer_id(ask.endpoint.id_prefix, number), serde_json::Value::from(model));
         let opening = format!(r#"{{"id":"{id}","object":"{object}","created":{created},"model":{model},"choices":["#);
         let text = spelling.before_delta;
         let lead = |index| format!(r#"data: {opening}{{"index":{index},{text}"#).into_bytes();
