@@ -245,16 +245,22 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("a/b");
         let mut artifacts = open(&dir, "mine.json", ExportLevel::Records).unwrap();
-        let temporary =
-            [".inputs.json", ".mine.json", ".mine_genai_perf.csv", ".mine_genai_perf.json", ".records.jsonl"]
-                .map(|name| format!("{name}.partial"));
+        const SETTLED: [&str; 7] = [
+            "inputs.json",
+            "mine.json",
+            "mine_genai_perf.csv",
+            "mine_genai_perf.json",
+            "records.jsonl",
+            "summary.json",
+            "timeline.csv",
+        ];
+        let temporary = SETTLED.map(|name| format!(".{name}.partial"));
         assert_eq!(names(&dir), temporary);
         spool(&mut artifacts, RECORDS).write_all(b"line\n").unwrap();
         artifacts.flush().unwrap();
         assert_eq!(fs::read(dir.join(".records.jsonl.partial")).unwrap(), b"line\n");
         assert!(artifacts.commit(1).unwrap());
-        let settled = ["inputs.json", "mine.json", "mine_genai_perf.csv", "mine_genai_perf.json", "records.jsonl"];
-        assert_eq!(names(&dir), settled);
+        assert_eq!(names(&dir), SETTLED);
         assert_eq!(fs::read(dir.join("records.jsonl")).unwrap(), b"line\n");
     }
 
@@ -277,7 +283,7 @@ mod tests {
         assert_eq!(fs::read(&summary).unwrap(), b"again");
         assert!(live.commit(1).unwrap());
         assert_eq!(fs::read(&summary).unwrap(), b"live");
-        assert_eq!(names(root.path()).len(), 5);
+        assert_eq!(names(root.path()).len(), 7);
     }
 
     #[test]
@@ -290,7 +296,7 @@ mod tests {
         assert!(matches!(refused, ArtifactError::InUse { .. }), "{refused}");
         assert!(live.commit(1).unwrap());
         assert_eq!(fs::read(root.path().join(RECORDS)).unwrap(), b"live");
-        assert_eq!(names(root.path()).len(), 5);
+        assert_eq!(names(root.path()).len(), 7);
         assert!(open(root.path(), "profile_export.json", ExportLevel::Records).is_ok());
     }
 
@@ -330,21 +336,25 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let open = |level| open(root.path(), "profile_export.json", level).unwrap();
         open(ExportLevel::Raw).commit(1).unwrap();
-        assert_eq!(names(root.path()).len(), 5);
+        assert_eq!(names(root.path()).len(), 7);
         open(ExportLevel::Summary).commit(1).unwrap();
-        assert_eq!(names(root.path()), [INPUTS, "profile_export_genai_perf.csv", "profile_export_genai_perf.json"]);
+        assert_eq!(
+            names(root.path()),
+            [INPUTS, "profile_export_genai_perf.csv", "profile_export_genai_perf.json", "summary.json", "timeline.csv"]
+        );
     }
 
     #[test]
     fn a_file_of_a_format_that_is_not_asked_for_is_not_written_and_an_old_one_goes() {
         let root = tempfile::tempdir().unwrap();
         open(root.path(), "profile_export.json", ExportLevel::Records).unwrap().commit(1).unwrap();
-        assert_eq!(names(root.path()).len(), 5);
+        assert_eq!(names(root.path()).len(), 7);
         let mut output = output("profile_export.json", ExportLevel::Records);
         output.record_formats.retain(|format| format == streamgauge_core::plan::JSONL);
         Artifacts::open(RunDirectory::lock(root.path()).unwrap(), &output).unwrap().commit(1).unwrap();
-        let summaries = ["profile_export_genai_perf.csv", "profile_export_genai_perf.json"];
-        assert_eq!(names(root.path()), [INPUTS, summaries[0], summaries[1], RECORDS]);
+        let summaries =
+            ["profile_export_genai_perf.csv", "profile_export_genai_perf.json", "summary.json", "timeline.csv"];
+        assert_eq!(names(root.path()), [INPUTS, summaries[0], summaries[1], RECORDS, summaries[2], summaries[3]]);
     }
 
     #[test]

@@ -17,12 +17,14 @@ const GOLDEN_RUN: &str = "-m tinychat --service-kind openai --synthetic-input-to
 const GOLDEN_CHAT_RUN: &str = "--endpoint-type chat --streaming --concurrency 2 --goodput time_to_first_token:40 \
                                inter_token_latency:6";
 
-const ALL: [&str; 5] = [
+const ALL: [&str; 7] = [
     "inputs.json",
     "profile_export.json",
     "profile_export_genai_perf.csv",
     "profile_export_genai_perf.json",
     "records.jsonl",
+    "summary.json",
+    "timeline.csv",
 ];
 
 fn golden_server() -> TestContext {
@@ -243,7 +245,9 @@ fn a_summary_is_only_that_and_replaces_the_rest() {
     let small = "--request-count 10 --isl 10 --osl 2";
     assert_eq!(files(&context.profile(small).expect(0).dir()), ALL);
     let run = context.profile(&format!("{small} --export-level summary")).expect(0);
-    assert_eq!(files(&run.dir()), ["inputs.json", "profile_export_genai_perf.csv", "profile_export_genai_perf.json"]);
+    let rest: Vec<&str> =
+        ALL.into_iter().filter(|name| !["profile_export.json", "records.jsonl"].contains(name)).collect();
+    assert_eq!(files(&run.dir()), rest);
 }
 
 #[test]
@@ -364,7 +368,7 @@ fn a_series_keeps_the_directories_of_all_its_levels() {
 fn the_export_names_the_summaries() {
     let context = TestContext::new();
     let run = context.profile("--request-count 10 --isl 10 --osl 2 --profile-export-file mine.json").expect(0);
-    let names = ["inputs.json", "mine.json", "mine_genai_perf.csv", "mine_genai_perf.json", "records.jsonl"];
+    let names: Vec<String> = ALL.iter().map(|name| name.replace("profile_export", "mine")).collect();
     assert_eq!(files(&run.dir()), names);
     let config = &run.json("mine_genai_perf.json")["input_config"];
     assert_eq!(config["output"]["profile_export_file"], "mine.json");
@@ -444,4 +448,23 @@ fn a_kill_leaves_what_was_finished() {
     let inputs: Value = serde_json::from_slice(&fs::read(dir.join(".inputs.json.partial")).unwrap()).unwrap();
     assert_eq!(inputs["data"].as_array().unwrap().len(), 5);
     assert!(files(&dir).iter().all(|name| name.ends_with(".partial")), "{:?}", files(&dir));
+}
+
+#[test]
+fn the_timeline_and_the_full_summary_count_the_same_requests() {
+    let context = TestContext::new();
+    let run = context.profile("--streaming --request-count 30 --isl 10 --osl 4 --request-rate 100").expect(0);
+    let timeline = run.file("timeline.csv");
+    let rows: Vec<Vec<&str>> = timeline.lines().map(|line| line.split(',').collect()).collect();
+    let (head, rows) = rows.split_first().unwrap();
+    let column = |name: &str| head.iter().position(|title| *title == name).unwrap();
+    let number = |row: &Vec<&str>, name: &str| row[column(name)].parse::<f64>().unwrap();
+    for name in ["sent", "ok", "request_latency_count", "time_to_first_token_count", "send_lateness_count"] {
+        assert_eq!(rows.iter().map(|row| number(row, name)).sum::<f64>(), 30.0, "{name}: {timeline}");
+    }
+    assert_eq!(rows.iter().map(|row| number(row, "output_tokens")).sum::<f64>(), 120.0, "{timeline}");
+    assert!(rows.windows(2).all(|pair| pair[0][column("to_s")] == pair[1][column("from_s")]), "{timeline}");
+    let summary = run.json("summary.json");
+    assert_eq!(summary["counts"]["ok"], 30);
+    assert_eq!(summary["timeline"]["intervals"].as_array().unwrap().len(), rows.len());
 }

@@ -93,7 +93,7 @@ fn a_whole_run_comes_out_the_same_to_the_last_byte() {
         // Elsewhere, from the file itself.
         report(&context, &format!("{dir}/records.jsonl --artifact-dir else/where")).expect(0);
         let made = contents(&context.path().join("else/where"));
-        assert_eq!(made.len(), if args.contains("raw") { 2 } else { 3 });
+        assert_eq!(made.len(), if args.contains("raw") { 4 } else { 5 });
         assert!(made.iter().all(|(name, text)| before[name] == *text));
     }
 }
@@ -176,13 +176,18 @@ fn a_torn_last_line_is_said_and_left_out() {
     assert!(again.stderr.contains("torn/.records.jsonl.partial: line 11, the last, is torn and left out"), "{again:?}");
     // There are no prompts, so there is no file that repeats them.
     assert!(again.stderr.contains("profile_export.json is not made again: torn/.inputs.json.partial"), "{again:?}");
-    let names = [".records.jsonl.partial", "profile_export_genai_perf.csv", "profile_export_genai_perf.json"];
+    let names = [
+        ".records.jsonl.partial",
+        "profile_export_genai_perf.csv",
+        "profile_export_genai_perf.json",
+        "summary.json",
+        "timeline.csv",
+    ];
     assert_eq!(files(&torn), names);
     let summary: Value = serde_json::from_slice(&fs::read(torn.join(names[2])).unwrap()).unwrap();
     assert_eq!(summary["requests"]["ok"], 9);
     // Torn before the first record: nothing was measured, and nothing is left behind.
-    fs::remove_file(torn.join(names[1])).unwrap();
-    fs::remove_file(torn.join(names[2])).unwrap();
+    names[1..].iter().for_each(|name| fs::remove_file(torn.join(name)).unwrap());
     let header = whole.find('\n').unwrap() + 1;
     fs::write(torn.join(names[0]), &whole[..header]).unwrap();
     let nothing = report(&context, "torn").expect(1);
@@ -216,7 +221,13 @@ fn a_killed_run_is_kept_apart_from_the_one_before_it() {
     let second = report(&context, &format!("{DIR}/.records.jsonl.partial --artifact-dir killed")).expect(0);
     assert!(second.stdout.contains("killed"), "{}", second.stdout);
     unchanged(&dir, &before);
-    let names = ["profile_export.json", "profile_export_genai_perf.csv", "profile_export_genai_perf.json"];
+    let names = [
+        "profile_export.json",
+        "profile_export_genai_perf.csv",
+        "profile_export_genai_perf.json",
+        "summary.json",
+        "timeline.csv",
+    ];
     assert_eq!(files(&context.path().join("killed")), names);
 }
 
