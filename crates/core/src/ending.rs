@@ -129,7 +129,7 @@ impl fmt::Display for Satisfied {
             }
             Satisfied::Interval { figure, precision, within } => {
                 let asked = percent(*within);
-                write!(f, "the 95 % interval of {figure} is ±{:.2} %, {asked} was asked for", precision * 100.0)
+                write!(f, "the 95 % interval of {figure} is ±{:.2} %, {asked} was requested", precision * 100.0)
             }
             Satisfied::Stored(text) => f.write_str(text),
         }
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(windows(WindowVerdict::TooFew), "all 5 windows are over, too few to agree");
         assert_eq!(windows(WindowVerdict::Disagree), "all 5 windows are over, and the last 3 do not agree within 10 %");
         let interval = Satisfied::Interval { figure: "ttft:p99".into(), precision: 0.0187, within: 0.02 };
-        let text = "the 95 % interval of ttft:p99 is ±1.87 %, 2 % was asked for";
+        let text = "the 95 % interval of ttft:p99 is ±1.87 %, 2 % was requested";
         assert_eq!(serde_json::to_value(&interval).unwrap(), text);
         assert_eq!(serde_json::from_value::<Satisfied>(text.into()).unwrap(), Satisfied::Stored(text.into()));
     }

@@ -1,4 +1,4 @@
-//! The fold over records: what a run's records come to.
+//! The fold over records that computes the summary of a run.
 
 use crate::answer::tokens::{TokenSources, TokensPerEvent};
 use crate::answer::{Answer, Lateness, lateness};
@@ -27,12 +27,12 @@ use streamgauge_core::record::RunFacts;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::{Failure, FailureClass, Nanos, Outcome, Phase, Record, Stage};
 
-/// Two accumulators that are not of the same run.
+/// The accumulators belong to different runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("summaries of different plans, or of different parts of a run, cannot be merged")]
 pub struct MergeError;
 
-/// Takes records in, in any order. Its memory is bounded, and nothing is allocated for a chunk.
+/// Collects records in any order. Its memory is bounded, and it allocates nothing per chunk.
 #[derive(Debug)]
 pub struct Accumulator {
     config: AccumulatorConfig,
@@ -55,9 +55,9 @@ pub struct Accumulator {
     /// Successful requests without output.
     empty: u64,
     body_ends: BodyEnds,
-    /// What the rates are of.
+    /// The totals from which rates are computed.
     flow: Tally,
-    /// Whether any answer's tokens could be counted.
+    /// Whether the tokens of any answer could be counted.
     counted: bool,
     span: Option<Span>,
     slot_times: Option<SlotTimes>,
@@ -66,12 +66,12 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// Of no records yet, for the whole run.
+    /// Returns an empty accumulator for the whole run.
     pub fn new(config: AccumulatorConfig) -> Accumulator {
         Accumulator::of(config, Scope::Run)
     }
 
-    /// Of no records yet, for that part of the run.
+    /// Returns an empty accumulator for a part of the run.
     pub fn of(config: AccumulatorConfig, scope: Scope) -> Accumulator {
         let slot_times = config.handed_over.map(SlotTimes::new);
         let opening = Opening::of(config.opening_burst).filter(|_| config.streaming);
@@ -104,7 +104,7 @@ impl Accumulator {
         }
     }
 
-    /// Takes one record in.
+    /// Adds one record.
     pub fn add(&mut self, record: &Record) {
         if let Some(slot_times) = &mut self.slot_times {
             slot_times.add(record);
@@ -163,7 +163,7 @@ impl Accumulator {
         counts.failed += u64::from(failed);
     }
 
-    /// A request that would have taken longer, had it been let: cut off by the run's end, or cancelled as the plan wanted.
+    /// Adds a request that would have taken longer: it was cut off by the end of the run, or cancelled by the plan.
     fn add_unfinished(&mut self, record: &Record) {
         self.unfinished.iter_mut().for_each(|wait| wait.add_cut_off(record, self.config.streaming));
     }
@@ -209,21 +209,21 @@ impl Accumulator {
         }
     }
 
-    /// What an answer adds to the rates.
+    /// Adds an answer to the totals of the rates.
     fn add_flow(&mut self, answer: &Answer<'_>) {
         let good = self.config.goodput.holds(answer);
         self.counted |= answer.output.is_some();
         self.flow += self.bins.add(answer, good, self.scope);
     }
 
-    /// Takes in what another accumulator took in, of other records of the same run: the summary is then the one of all records
-    /// together. Of more values than are kept exactly the means may differ from it in their last bits, and of more kinds of failures
-    /// than are told apart it may be others that are.
+    /// Merges an accumulator with other records of the same run. The summary is then that of all records
+    /// together. If there are more values than are kept exactly, means may differ in their last bits; if there are more kinds of failures
+    /// than are kept apart, others of them may be kept.
     ///
     /// # Errors
-    /// When the two are of different plans, or of different parts of a run; nothing is taken in then.
+    /// When the two belong to different plans or different parts of a run; `self` is then unchanged.
     pub fn merge(&mut self, other: Accumulator) -> Result<(), MergeError> {
-        // Every field has its line, so that a new one is not forgotten.
+        // All fields are listed, so that the compiler reports a new one that is not merged.
         let Accumulator {
             config,
             scope,
@@ -287,13 +287,13 @@ impl Accumulator {
         Ok(())
     }
 
-    /// Requests so far.
+    /// The number of requests so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The `percentile` of a metric so far, or its mean, or its one figure; none while there is none. What it will be at the end
-    /// if nothing else comes, without ending anything.
+    /// The `percentile` of a metric so far, or its mean, or its single figure. Returns `None` as long as there is none. It equals
+    /// the final figure if no further record is added.
     pub(crate) fn figure(&self, metric: Metric, percentile: Option<u8>) -> Option<Estimate> {
         if !metric.is_system() {
             return self.collected.sampler(metric)?.look(percentile);
@@ -309,7 +309,7 @@ impl Accumulator {
         Some(Estimate { value, interval, needed: None })
     }
 
-    /// The summary of what was taken in, with the rest of the evidence about the run.
+    /// Computes the summary from the records and the facts of the run.
     pub fn close(mut self, facts: &RunFacts) -> Summary {
         let span = self.rate_span();
         let duration = span.map_or(Nanos::ZERO, |span| span.length());
@@ -364,7 +364,7 @@ impl Accumulator {
         }
     }
 
-    /// The time that rates are over.
+    /// The time by which rates are divided.
     fn rate_span(&self) -> Option<Span> {
         match (&self.slot_times, self.scope) {
             (Some(slot_times), Scope::Run) => self.span.and(slot_times.span()),
@@ -372,7 +372,7 @@ impl Accumulator {
         }
     }
 
-    /// What late reads may have done to the times between events and to the first tokens.
+    /// The effect that late reads may have had on the times between events and on the times to first token.
     fn late_tails(&self) -> Vec<LateTail> {
         let (late, late_firsts) = (self.sharing.all_late(), self.sharing.all_late_firsts());
         let tails = [(Metric::InterChunkLatency, late), (Metric::TimeToFirstToken, late_firsts)];
@@ -380,7 +380,7 @@ impl Accumulator {
         tails.into_iter().filter_map(tail).collect()
     }
 
-    /// The waiting times with failures counted in, if there were any.
+    /// The waiting times including failed requests, if there were any failures.
     fn with_failures(&mut self) -> Vec<(Metric, WithFailures)> {
         if self.counts.failed == 0 {
             return Vec::new();
@@ -409,8 +409,8 @@ impl Accumulator {
     }
 }
 
-/// The intervals of those rates that the run has; `latency` is the mean request's, in milliseconds. One without any width,
-/// as of waves that are all alike, is none: no run of some requests knows a rate so well.
+/// The intervals of the rates that the run has; `latency` is the mean latency in milliseconds. An interval of zero width,
+/// which identical waves produce, is dropped, because no run is that precise.
 fn rate_intervals(
     bins: &Bins,
     span: Option<Span>,
@@ -433,8 +433,8 @@ fn rate_intervals(
         .collect()
 }
 
-/// A record that calls itself a success and has nothing to show for it (from a file; the load threads write none) is
-/// not one.
+/// The failure of a record that claims success without output or a time of sending. Load threads write no such record, but a file may
+/// contain one.
 fn empty_success() -> Failure {
     Failure {
         stage: Stage::Body,

@@ -1,4 +1,4 @@
-//! The figure that a run waits for, and how well it is to be known.
+//! The figure that a run waits for, and its required precision.
 
 use crate::metrics::{Metric, Need, Use};
 use streamgauge_core::load::Load;
@@ -14,7 +14,7 @@ pub enum ConfidenceError {
     /// No metric of that name, or one without an interval to stop by.
     #[error("{}: `{key}` has no interval to wait for; the metrics that have are {}", Setting::CiMetric, accepted())]
     Metric {
-        /// As given.
+        /// The value as given.
         key: String,
     },
     /// A percentile of a rate, or one out of range.
@@ -22,23 +22,23 @@ pub enum ConfidenceError {
     Percentile {
         /// The metric's key.
         key: &'static str,
-        /// As given.
+        /// The value as given.
         percentile: u8,
         /// Whether the metric has one figure for the whole run.
         rate: bool,
     },
-    /// A share that is none.
+    /// The share is out of range.
     #[error("{}: {} is not a share to wait for; give one over 0 % and under 100 %, such as 2%", Setting::UntilCi, percent(*.within))]
     Within {
         /// As given, as a share of 1.
         within: f64,
     },
-    /// The plan's requests never have that metric.
+    /// Runs of this plan never have values of the metric.
     #[error("{}: `{key}` is a figure of {needs} only", Setting::CiMetric)]
     Never {
         /// The metric's key.
         key: &'static str,
-        /// What it needs, with the setting.
+        /// What the metric needs, with the setting.
         needs: Message,
     },
 }
@@ -51,7 +51,7 @@ fn percentiles(rate: bool) -> &'static str {
     if rate { "it is one figure of the whole run: leave the percentile out" } else { "give one from p1 to p99" }
 }
 
-/// What the rule asks for, as one figure.
+/// The figure that a rule requires.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub metric: Metric,
@@ -60,7 +60,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// The rule's figure, whatever the run is like.
+    /// Returns the figure of a rule.
     pub fn of(rule: &ConfidenceRule) -> Result<Wanted, ConfidenceError> {
         let metric = Metric::from_key(&rule.metric)
             .filter(|metric| metric.has_use(Use::Await))
@@ -84,7 +84,7 @@ impl Wanted {
         }
     }
 
-    /// What of the plan would have to be otherwise for a run to have this metric at all.
+    /// Returns what runs need to have this metric, if runs of `plan` do not have it.
     pub fn lacks(&self, plan: &RunPlan) -> Option<Message> {
         if self.metric.needs(Need::Stream) && !plan.endpoint.streaming {
             return Some(message!["streams (", Setting::Streaming, ")"]);

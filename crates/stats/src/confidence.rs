@@ -1,28 +1,28 @@
-//! A run that ends when a figure is known well enough: when the farther end of its 95 % interval is no more than the
-//! asked share of the figure away.
+//! The rule that ends a run when a figure is precise enough: when the farther end of its 95 % interval is within the
+//! requested share of the figure.
 //!
-//! The looks are few ([`LOOK_FROM`], [`GROWTH`], [`APART`]), for two reasons. Each costs the recorder some milliseconds. And
-//! whoever looks after every request and stops at the first narrow interval catches the moments in which chance made it narrow; that
-//! bias does not go away with fewer looks, but it becomes small.
+//! The interval is checked rarely ([`LOOK_FROM`], [`GROWTH`], [`APART`]), for two reasons. Each check costs the recorder some milliseconds. And
+//! a rule that checks after every request and stops at the first narrow interval selects moments in which the interval is narrow by chance;
+//! fewer checks make that bias small.
 
 use crate::accumulator::Accumulator;
 use crate::awaited::{ConfidenceError, Wanted};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::{Nanos, Satisfied};
 
-/// Successful requests before the first look. The first requests of a run, which all left at once, are not like the later ones; the
-/// mean of a metric takes more ([`crate::thresholds::MEAN_VALUES`]).
+/// The number of successful requests before the first check. The first requests of a run were sent together and are not like later ones. The
+/// interval of a mean needs more requests ([`crate::thresholds::MEAN_VALUES`]).
 pub const LOOK_FROM: u64 = 100;
 
-/// By how much the number of successful requests grows from look to look, as a share: an interval narrows with its root, so
-/// ten percent more make it five percent narrower.
+/// The share by which the number of successful requests grows between checks. The width of an interval falls with the square root of that number, so
+/// ten percent more requests make it five percent narrower.
 pub const GROWTH: f64 = 0.1;
 
-/// Least time between two looks: one takes up to some ten milliseconds (a quarter of a million values to sort, or a thousand
-/// draws of a run), so that even then the recorder has nearly all of its time for records.
+/// The minimum time between two checks. A check takes up to about ten milliseconds (for sorting a quarter of a million values, or for a thousand
+/// resamplings of a run), so the recorder keeps nearly all of its time for records.
 pub const APART: Nanos = Nanos::from_millis(500);
 
-/// Looks now and then whether the figure is known well enough.
+/// Checks from time to time whether the figure is precise enough.
 #[derive(Clone, Debug)]
 pub struct Confidence {
     wanted: Wanted,
@@ -31,7 +31,7 @@ pub struct Confidence {
 }
 
 impl Confidence {
-    /// As the plan says; none when it has no such rule.
+    /// Returns the rule of a plan, or `None` if it has none.
     ///
     /// # Errors
     /// When no run of this plan could meet the rule.
@@ -44,7 +44,7 @@ impl Confidence {
         Ok(Some(Confidence { wanted, next_count: LOOK_FROM, next_at: Nanos(i64::MIN) }))
     }
 
-    /// Looks at what was taken in so far, if it is time for that. Says why the run is to end when it is.
+    /// Checks the records so far, if a check is due. Returns the reason for ending the run once the figure is precise enough.
     pub fn look(&mut self, so_far: &mut Accumulator, now: Nanos) -> Option<Satisfied> {
         let count = so_far.counts().ok;
         if count < self.next_count || now < self.next_at {

@@ -1,4 +1,4 @@
-//! What the fold over records must know of the plan.
+//! The part of the plan that the fold over records needs.
 
 use crate::goodput::{Goodput, GoodputError};
 use streamgauge_core::RunPlan;
@@ -6,40 +6,40 @@ use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule};
 
-/// What an [`Accumulator`](crate::Accumulator) must know of the plan.
+/// The part of the plan that an [`Accumulator`](crate::Accumulator) needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccumulatorConfig {
-    /// Which count of output tokens the figures use.
+    /// The count of output tokens that the figures use.
     pub token_count: TokenCount,
     /// The limits of a good request.
     pub goodput: Goodput,
-    /// Whether answers were asked for as streams.
+    /// Whether requests ask for streams.
     pub streaming: bool,
-    /// Whether output lengths were asked for exactly rather than as a maximum.
+    /// Whether requests ask for an exact output length rather than a maximum.
     pub output_exact: bool,
-    /// Where receive stamps were to come from.
+    /// The requested source of receive stamps.
     pub stamps: Stamps,
-    /// When the client acknowledged what it received.
+    /// When the client's kernel acknowledges received data.
     pub acknowledge: Acknowledge,
-    /// Where chance comes from.
+    /// The seed of all random numbers.
     pub seed: Seed,
-    /// Whether prompts were to share prefixes, so that a server's cache is meant to have them.
+    /// Whether prompts share prefixes by design, so that a server's cache should contain them.
     pub shared_prefixes: bool,
-    /// By what a row of windows was to end.
+    /// The rule by which a run of windows ends, if it has one.
     pub stability: Option<StabilityRule>,
-    /// Which figure was to be known how well at the end.
+    /// The figure that the run waits for, with its precision, if it has one.
     pub confidence: Option<ConfidenceRule>,
-    /// Slots of the measured load, where they went over to it from a warm-up one by one.
+    /// The number of slots of the measured load, if they go over to it from a warm-up one by one.
     pub handed_over: Option<u32>,
-    /// Requests that were sent at once at the start of the measured part.
+    /// The number of requests sent together at the start of the measured phase.
     pub opening_burst: u32,
 }
 
 impl AccumulatorConfig {
-    /// As the plan says.
+    /// Takes the configuration from a plan.
     ///
     /// # Errors
-    /// When the plan's goodput limits are not ones that can be kept.
+    /// When a goodput limit of the plan is invalid.
     pub fn of(plan: &RunPlan) -> Result<AccumulatorConfig, GoodputError> {
         Ok(AccumulatorConfig {
             token_count: plan.measure.token_count,

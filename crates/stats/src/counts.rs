@@ -1,4 +1,4 @@
-//! Counts over the requests of a run.
+//! Counts of the requests of a run.
 
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
@@ -6,46 +6,46 @@ use std::ops::AddAssign;
 /// Requests by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Measured, whatever became of them.
+    /// Measured requests, whatever their outcome.
     pub requests: u64,
-    /// Answered whole.
+    /// Successful requests.
     pub ok: u64,
     /// Failed.
     pub failed: u64,
-    /// Unfinished when the run was over.
+    /// Requests that were unfinished when the run ended.
     pub cut_off: u64,
-    /// Given up on purpose, as the plan wanted.
+    /// Requests that were cancelled because the plan asks for it.
     pub cancelled: u64,
-    /// Sent before the measured ones, in no other count.
+    /// Requests of the warm-up, which are in no other count.
     pub warmup: u64,
-    /// Measured and sent again after a kept connection died, whatever became of them.
+    /// Measured requests that were sent again because their kept connection was closed, whatever their outcome.
     pub retried: u64,
-    /// Measured and sent over [`SEND_LATENESS_GOOD`](crate::thresholds::SEND_LATENESS_GOOD) later than the schedule wanted, whatever became of them, or by then
-    /// not sent at all.
+    /// Measured requests that were sent more than [`SEND_LATENESS_GOOD`](crate::thresholds::SEND_LATENESS_GOOD) after they were due, or were that
+    /// late and not sent at all, whatever their outcome.
     pub sent_late: u64,
-    /// Measured and due, but never sent before the run was over.
+    /// Measured requests that were due but never sent before the run ended.
     pub never_sent: u64,
-    /// Measured, and not in the part of the run that the figures are of: in no other count.
+    /// Measured requests outside the part of the run that the figures cover, which are in no other count.
     pub outside: u64,
 }
 
-/// Requests of one server.
+/// Counts of the requests to one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetCounts {
-    /// Measured, whatever became of them.
+    /// Measured requests, whatever their outcome.
     pub requests: u64,
-    /// Answered whole.
+    /// Successful requests.
     pub ok: u64,
     /// Failed.
     pub failed: u64,
 }
 
-/// Output lengths against the lengths asked for, in tokens over all requests that asked.
+/// Output lengths compared with requested lengths, in tokens over all requests with a requested length.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LengthAsked {
-    /// Sum of the differences, each without its sign.
+    /// The sum of the absolute differences.
     pub difference: u64,
-    /// Sum of the lengths asked for.
+    /// The sum of the requested lengths.
     pub asked: u64,
 }
 

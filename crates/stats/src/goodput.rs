@@ -6,36 +6,36 @@ use serde::Serialize;
 use streamgauge_core::Setting;
 use thiserror::Error;
 
-/// The limits that a good request keeps. Empty when none were asked for.
+/// The limits that a good request keeps. It is empty if there are none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Goodput {
     limits: Vec<(Metric, f64)>,
 }
 
-/// A limit that cannot be kept.
+/// A limit is invalid.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum GoodputError {
-    /// The same metric twice.
+    /// A metric is given twice.
     #[error("{}: `{key}` is given twice; give each metric one limit", Setting::Goodput)]
     Repeated {
-        /// As given.
+        /// The value as given.
         key: String,
     },
-    /// No metric of that name, or one without a better direction.
+    /// No metric has that name, or neither direction of the metric is better.
     #[error("{}: `{key}` cannot be limited; the metrics that can are {}", Setting::Goodput, accepted())]
     UnknownMetric {
-        /// As given.
+        /// The value as given.
         key: String,
     },
-    /// A negative limit, or none at all.
+    /// The limit is negative or not a number.
     #[error("{}: `{key}:{limit}` is not a limit; give a number of {unit} of at least 0", Setting::Goodput)]
     Value {
-        /// As given.
+        /// The value as given.
         key: String,
-        /// As given.
+        /// The value as given.
         limit: f64,
-        /// What the number would be in.
+        /// The unit of the metric.
         unit: &'static str,
     },
 }
@@ -45,10 +45,10 @@ fn accepted() -> String {
 }
 
 impl Goodput {
-    /// Limits by metric key, times in milliseconds and rates per second.
+    /// Parses limits by metric key, with times in milliseconds and rates per second.
     ///
     /// # Errors
-    /// When a key is no metric that can be limited or stands twice, or a limit is negative or not a finite number.
+    /// When a key is not a metric that can be limited or appears twice, or a limit is negative or not a finite number.
     pub fn parse(limits: &[(String, f64)]) -> Result<Goodput, GoodputError> {
         let mut goodput = Goodput::default();
         for (key, limit) in limits {
@@ -71,7 +71,7 @@ impl Goodput {
         self.limits.is_empty()
     }
 
-    /// Whether the answer keeps every limit. Without a value that a limit needs it does not.
+    /// Whether the answer keeps every limit. An answer without a value for a limited metric does not.
     pub(crate) fn holds(&self, answer: &Answer<'_>) -> bool {
         self.limits.iter().all(|&(metric, limit)| match metric.value(answer) {
             Some(value) if metric.better() == Better::Higher => value >= limit,

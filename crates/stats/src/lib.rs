@@ -1,8 +1,8 @@
-//! What records mean: the definitions of the metrics, the statistics over them, and how far they can be trusted.
+//! Computes the results of runs: the metrics, the statistics over them, and how far they can be trusted.
 //!
-//! A run's records go one by one into an [`Accumulator`]; closing it gives a [`Summary`], which is all that a report
-//! shows. The same records in any order, during the run or read back from a file later, give the same summary (but for
-//! the last bits of means where there are too many values to keep, and which of very many kinds of failures are told apart).
+//! A run's records are added one by one to an [`Accumulator`]; closing it gives a [`Summary`], which contains all that a report
+//! shows. The same records in any order, during the run or read back from a file, give the same summary (except for
+//! the last bits of means if there are too many values to keep, and for the selection among very many kinds of failures).
 //! Nothing here does input or output, waits, or reads a clock.
 
 mod accumulator;

@@ -1,4 +1,4 @@
-//! The summary: what a run's records come to.
+//! The summary of a run's records.
 
 use crate::answer::tokens::TokenSources;
 use crate::counts::{Counts, TargetCounts};
@@ -14,56 +14,56 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use streamgauge_core::Nanos;
 
-/// What a run's records come to. Only successful measured requests are in a distribution or a rate, save the time
-/// to failure, which is of the failed ones, and the lateness of sending, which is of all.
+/// The results of a run. Distributions and rates cover the successful measured requests only, except the time
+/// to failure, which covers the failed ones, and the lateness of sending, which covers all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Statistics of each metric that has values, in the order of [`Metric`].
     pub distributions: Vec<(Metric, Distribution)>,
     /// The figures of the whole run that could be computed, in the order of [`Metric`].
     pub scalars: Vec<(Metric, f64)>,
-    /// How far chance may have moved those of them that are rates; none where the run is too short to tell.
+    /// The confidence intervals of the rates; a rate has none if the run is too short.
     pub rate_intervals: Vec<(Metric, Interval)>,
-    /// When requests failed, the waiting times in which each of those counts as one that took for ever.
+    /// If requests failed, the waiting times in which each of them counts as infinitely long.
     pub with_failures: Vec<(Metric, WithFailures)>,
     /// Requests by outcome.
     pub counts: Counts,
-    /// What failed, most frequent first.
+    /// The kinds of failures, most frequent first.
     pub failures: Vec<FailureGroup>,
-    /// Whose token counts the figures use.
+    /// The sources of the token counts that the figures use.
     pub tokens: TokenSources,
-    /// What the rates are over: of the whole run from the first successful request's `sent` to the last output event of any, or
-    /// where slots went over from a warm-up one by one, the time that a slot was at measured requests on average; else the
+    /// The duration by which rates are divided. For a whole run it lasts from the first successful request's `sent` to the last output event of any
+    /// or, if slots went over from a warm-up one by one, it is the mean time that a slot spent on measured requests. For a span it is the
     /// span's length.
     pub duration: Nanos,
-    /// Which part of the run all this is of.
+    /// The part of the run that the summary covers.
     pub scope: Scope,
-    /// Requests by server, by a record's `target`; as far as there were records.
+    /// Requests by server, indexed by a record's `target`, up to the last server with records.
     pub targets: Vec<TargetCounts>,
-    /// What happened when.
+    /// The events of the run over time.
     pub timeline: Timeline,
-    /// The same of the time in which all slots were busy, where the plan asks for it and there was such a time.
+    /// The summary of the steady state, if the plan asks for it and there was one.
     pub steady_state: Option<Box<Summary>>,
-    /// What the server counted itself over that part, where it was asked and had anything to tell.
+    /// The server's own counts over that part, if it was asked for them and had any.
     pub server: Option<Box<ServerFigures>>,
-    /// What its metrics told of its GPUs over that part, by UUID.
+    /// The figures of the server's GPUs over that part, by UUID.
     pub gpus: BTreeMap<String, GpuFigures>,
-    /// How far all this can be trusted.
+    /// How far the results can be trusted.
     pub fidelity: Fidelity,
 }
 
 impl Summary {
-    /// A metric's statistics, when it has values.
+    /// A metric's statistics, if it has values.
     pub fn distribution(&self, metric: Metric) -> Option<&Distribution> {
         self.distributions.iter().find(|(known, _)| *known == metric).map(|(_, distribution)| distribution)
     }
 
-    /// A figure of the whole run, when it could be computed.
+    /// A figure of the whole run, if it could be computed.
     pub fn scalar(&self, metric: Metric) -> Option<f64> {
         self.scalars.iter().find(|(known, _)| *known == metric).map(|&(_, value)| value)
     }
 
-    /// How far chance may have moved a metric's mean, or its one figure.
+    /// The confidence interval of a metric's mean, or of its single figure.
     pub fn interval(&self, metric: Metric) -> Option<Interval> {
         match self.distribution(metric) {
             Some(distribution) => distribution.intervals.avg,

@@ -1,7 +1,7 @@
-//! How far chance may have moved a throughput: a block bootstrap over the run's time.
+//! Confidence intervals of throughputs, by a block bootstrap over the run's time.
 //!
-//! Neighbouring moments of a server are alike: waves of a closed loop, batches, a slow stretch. So it is not moments that
-//! are drawn but blocks, long enough that one hardly depends on the next (Künsch 1989).
+//! Successive moments of a server are similar: waves of a closed loop, batches, a slow period. Therefore blocks are
+//! resampled instead of moments. They are so long that they hardly depend on each other (Künsch 1989).
 
 use crate::answer::Answer;
 use crate::intervals::{Interval, NORMAL, student};
@@ -12,28 +12,28 @@ use std::ops::AddAssign;
 use streamgauge_core::Nanos;
 use streamgauge_core::seed::Seed;
 
-/// Most bins of time that are kept, 96 KiB: with the finest ones four seconds, and as that runs out, bins of twice the
-/// width.
+/// The maximum number of bins, in 96 KiB. With the finest bins it covers four seconds; after that the width of the bins is
+/// doubled.
 const MOST_BINS: usize = 1 << 12;
 
-/// The finest bins are 2^20 ns wide, a millisecond: shorter than any request worth a throughput.
+/// The finest bins are 2^20 ns wide, about a millisecond, which is shorter than any request for which throughput matters.
 const FINEST: u32 = 20;
 
-/// Most blocks: more of them would be shorter, and their likeness to their neighbours begin to show.
+/// The maximum number of blocks. More blocks would be shorter and depend on each other.
 const MOST_BLOCKS: i64 = 64;
 
-/// Fewest blocks that give an interval: with seven the draws have so few outcomes that their tails mean nothing.
+/// The minimum number of blocks for an interval. With seven, resampling has so few outcomes that the tails are meaningless.
 const FEWEST_BLOCKS: i64 = 8;
 
-/// Draws of the whole run. Its 25th and 975th value differ by a few percent of the interval from one seed to the next.
+/// The number of resamplings. The 25th and the 975th value vary by a few percent of the interval from seed to seed.
 const DRAWS: usize = 1_000;
 
-/// What flows in a run.
+/// A quantity whose rate is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
     /// Successful requests.
     Requests,
-    /// Those among them that kept every limit.
+    /// Successful requests that kept every limit.
     Good,
     /// Output tokens.
     Tokens,
@@ -44,19 +44,19 @@ impl Flow {
     pub const ALL: [Flow; 3] = [Flow::Requests, Flow::Good, Flow::Tokens];
 }
 
-/// What a stretch of time brought.
+/// The amounts in a span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Successful requests that ended.
     pub requests: u64,
-    /// Those among them that kept every limit.
+    /// Successful requests that kept every limit.
     pub good: u64,
     /// Output tokens.
     pub tokens: u64,
 }
 
 impl Tally {
-    /// How much of a flow it was.
+    /// The amount of one quantity.
     pub fn amount(self, flow: Flow) -> u64 {
         match flow {
             Flow::Requests => self.requests,
@@ -74,17 +74,17 @@ impl AddAssign for Tally {
     }
 }
 
-/// What a run brought, by time. The same answers in any order give the same bins.
+/// The amounts of a run by time. The same answers in any order give the same bins.
 pub(crate) type Bins = TimeBins<Tally, MOST_BINS>;
 
 impl Bins {
-    /// Of nothing yet, with all the room that they will take.
+    /// Returns empty bins, with all their memory allocated.
     pub fn new() -> Bins {
         TimeBins::with_finest(FINEST)
     }
 
-    /// Adds what of an answer is in the scope, and says how much that is: its tokens evenly over its output events, itself
-    /// where it ended. In windows all of it counts where it ended, however much of it came before its window.
+    /// Adds the part of an answer that is in the scope, and returns its amounts. Its tokens are spread evenly over its output events, and the request
+    /// counts where it ended. In windows all tokens count where the request ended, even if they arrived before the window.
     pub fn add(&mut self, answer: &Answer<'_>, good: bool, scope: Scope) -> Tally {
         let end = Tally { requests: 1, good: u64::from(good), tokens: 0 };
         let mut added = Tally::default();
@@ -110,7 +110,7 @@ impl Bins {
         added
     }
 
-    /// The run from `start` to `end` in blocks of equal length, none shorter than `least`; none when there are too few.
+    /// Divides the run from `start` to `end` into blocks of equal length, none shorter than `least`. Returns `None` if there would be too few.
     fn blocks(&self, start: Nanos, end: Nanos, least: Nanos) -> Option<Vec<Tally>> {
         let first = start.0 >> self.shift;
         let bins = (end.0 >> self.shift) - first + 1;
@@ -121,16 +121,16 @@ impl Bins {
         }
         let mut blocks = vec![Tally::default(); count as usize];
         for (index, tally) in self.bins.iter().enumerate() {
-            // Where slots came over from a warm-up one by one, what the last of them bring after the end is what the first of
-            // them were short of at the start. Any other stamp outside of the run is one in the wrong order.
+            // If slots went over from a warm-up one by one, the output after the end replaces output that is missing at the
+            // start, so it is wrapped around. Any other stamp outside the run is in the wrong order.
             let bin = (self.first + index as i64 - first).rem_euclid(bins);
             blocks[(i128::from(bin) * i128::from(count) / i128::from(bins)) as usize] += *tally;
         }
         Some(blocks)
     }
 
-    /// The intervals of the rates of [`Flow::ALL`] over the run from `start` to `end`. None when the run
-    /// is too short for enough blocks of a mean `latency` each: within that time a slot's requests are no chance.
+    /// The intervals of the rates of [`Flow::ALL`] over the run from `start` to `end`. Returns `None` if the run
+    /// is too short for enough blocks of one mean `latency` each; within a latency the requests of a slot are not random.
     pub fn intervals(&self, start: Nanos, end: Nanos, latency: Nanos, seed: Seed) -> Option<[Interval; 3]> {
         let seconds = (end - start).as_secs_f64();
         let blocks = self.blocks(start, end, latency).filter(|_| seconds > 0.0)?;
@@ -146,8 +146,8 @@ impl Bins {
         let mut all = Tally::default();
         blocks.iter().for_each(|&block| all += block);
         let rates = counts(all).map(|count| count as f64 / seconds);
-        // Draws from few blocks spread less than runs do. Hesterberg (The American Statistician 69, 2015) widens them as
-        // Student's t widens a mean's interval.
+        // Resamplings of few blocks vary less than runs do. Hesterberg (The American Statistician 69, 2015) widens the interval as
+        // Student's t widens that of a mean.
         let m = blocks.len() as f64;
         let widen = student(blocks.len() as u64 - 1) / NORMAL * (m / (m - 1.0)).sqrt();
         let mut intervals = rates.map(|rate| Interval { low: rate, high: rate });

@@ -1,4 +1,4 @@
-//! Sums by time in bounded memory: bins of equal width, which doubles when there would be too many.
+//! Sums over time in bounded memory: bins of equal width, which is doubled when there would be too many bins.
 
 use std::collections::VecDeque;
 use std::ops::AddAssign;
@@ -8,16 +8,16 @@ use streamgauge_core::Nanos;
 /// bins.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeBins<T, const MOST: usize> {
-    /// A bin is 2^shift nanoseconds wide and begins at a multiple of that.
+    /// A bin is 2^shift nanoseconds wide and begins at a multiple of that width.
     pub shift: u32,
-    /// Number of the first bin.
+    /// The number of the first bin.
     pub first: i64,
-    /// The sums, from the first bin that was used to the last.
+    /// The sums, from the first used bin to the last.
     pub bins: VecDeque<T>,
 }
 
 impl<T: Copy + Default + AddAssign, const MOST: usize> TimeBins<T, MOST> {
-    /// No sums yet, with all the room that they will take. The finest bins are 2^`finest` nanoseconds wide.
+    /// Returns empty bins, with all their memory allocated. The finest bins are 2^`finest` nanoseconds wide.
     pub fn with_finest(finest: u32) -> TimeBins<T, MOST> {
         TimeBins { shift: finest, first: 0, bins: VecDeque::with_capacity(MOST) }
     }
@@ -37,12 +37,12 @@ impl<T: Copy + Default + AddAssign, const MOST: usize> TimeBins<T, MOST> {
         }
     }
 
-    /// Each bin's beginning and sum, in the order of time.
+    /// The beginning and the sum of each bin, in the order of time.
     pub fn iter(&self) -> impl Iterator<Item = (Nanos, T)> {
         self.bins.iter().enumerate().map(|(index, &sum)| (Nanos((self.first + index as i64) << self.shift), sum))
     }
 
-    /// The bin that a time is in.
+    /// The bin that contains a time.
     pub fn bin(&mut self, at: Nanos) -> &mut T {
         while !self.reach(at.0 >> self.shift) {
             self.coarsen();
@@ -51,7 +51,7 @@ impl<T: Copy + Default + AddAssign, const MOST: usize> TimeBins<T, MOST> {
         &mut self.bins[index as usize]
     }
 
-    /// Makes room for that bin; false when there would be too many.
+    /// Makes room for the bin. Returns false if there would be too many bins.
     fn reach(&mut self, index: i64) -> bool {
         if self.bins.is_empty() {
             self.first = index;

@@ -1,7 +1,7 @@
-//! The timeline of a run: what happened in each interval of it, in bounded memory.
+//! The timeline of a run: its figures in each interval of time, in bounded memory.
 //!
-//! Intervals are of equal length, at first a fifteenth of a second (2^26 ns). When a run has more than [`MOST_INTERVALS`] of them,
-//! neighbours are put together and their length doubles, so that a timeline of any run has the same bound.
+//! Intervals have equal lengths, at first a fifteenth of a second (2^26 ns). When a run has more than [`MOST_INTERVALS`] of them,
+//! pairs of neighbours are merged and the length doubles, so that the timeline of any run has the same bound.
 
 use crate::answer::{Answer, ended, lateness};
 use crate::throughput::{Bins, Tally};
@@ -10,25 +10,25 @@ use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use streamgauge_core::{Nanos, Record};
 
-/// Most intervals of a timeline.
+/// The maximum number of intervals of a timeline.
 pub const MOST_INTERVALS: usize = 1 << 9;
 
 /// The shortest intervals are 2^26 ns long, 67 ms.
 const FINEST: u32 = 26;
 
-/// What happened in a run, interval by interval.
+/// The figures of a run, interval by interval.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timeline {
     /// The length of an interval.
     pub interval: Nanos,
-    /// The intervals, from the first in which anything happened to the last.
+    /// The intervals, from the first with an event to the last.
     pub intervals: Vec<TimelineInterval>,
 }
 
-/// What happened in one interval. Requests are those that the summary counts.
+/// The figures of one interval. They cover the requests that the summary counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimelineInterval {
-    /// When it begins, on the run's clock.
+    /// The beginning of the interval on the run's clock.
     pub from: Nanos,
     /// Requests that were sent in it.
     pub sent: u64,
@@ -36,9 +36,9 @@ pub struct TimelineInterval {
     pub ok: u64,
     /// Failed requests that were given up in it.
     pub failed: u64,
-    /// Output tokens that came in it: the tokens of a request evenly over its output events.
+    /// Output tokens that arrived in it. The tokens of a request are spread evenly over its output events.
     pub tokens: u64,
-    /// Mean number of requests between being sent and ending.
+    /// Mean number of requests in flight (sent and not ended).
     pub concurrency: f64,
     /// Latencies, in milliseconds, of the successful requests that ended in it.
     pub request_latency: Option<MeanAndMax>,
@@ -48,18 +48,18 @@ pub struct TimelineInterval {
     pub send_lateness: Option<MeanAndMax>,
 }
 
-/// Some values of a metric.
+/// The mean and the maximum of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeanAndMax {
-    /// How many there are.
+    /// The number of values.
     pub count: u64,
-    /// Their mean.
+    /// The mean.
     pub mean: f64,
-    /// The greatest of them.
+    /// The maximum.
     pub max: f64,
 }
 
-/// Some times. The sum is one of whole numbers, so that it is the same in any order.
+/// The sum of some times. It is an integer, so that it does not depend on the order.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     count: u64,
@@ -97,7 +97,7 @@ impl AddAssign for Times {
 /// The sums of one interval.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
-    /// When requests were sent, and when they ended: how many, and the sum of the times.
+    /// The number of requests sent and ended, and the sums of those times.
     sent: Times,
     ended: Times,
     ok: u64,
@@ -127,7 +127,7 @@ impl AddAssign for Sums {
 pub(crate) struct TimelineSums(TimeBins<Sums, MOST_INTERVALS>);
 
 impl TimelineSums {
-    /// Nothing yet.
+    /// Returns an empty timeline.
     pub fn new() -> TimelineSums {
         TimelineSums(TimeBins::with_finest(FINEST))
     }
@@ -160,14 +160,14 @@ impl TimelineSums {
         self.0.merge(&other.0);
     }
 
-    /// The timeline, with the tokens that `bins` have by time.
+    /// Computes the timeline; `bins` contain the tokens over time.
     pub fn close(mut self, bins: &Bins) -> Timeline {
         self.0.widen_to(bins.shift);
         for (at, flow) in bins.iter() {
             self.0.bin(at).flow += flow;
         }
         let interval = Nanos(1_i64.checked_shl(self.0.shift).filter(|&length| length > 0).unwrap_or(i64::MAX));
-        // Requests that were in flight when the interval began.
+        // The requests in flight at the beginning of the interval.
         let mut open = 0_i128;
         let close = |(from, sums): (Nanos, Sums)| {
             let until = i128::from(from.0) + i128::from(interval.0);

@@ -1,14 +1,14 @@
-//! A run as a row of windows that ends when they agree: Perf Analyzer's rule, with windows as long as asked.
+//! The stability rule: a run is divided into windows and ends when they agree. It is Perf Analyzer's rule with windows of exactly the requested length.
 //!
-//! A request belongs to the window in which it ended, which for a successful one is its last output event. Windows follow each
-//! other from the phase's start without a gap. One of time is `[start + k t, start + (k + 1) t)`; one of requests closes with its
-//! n-th end, a success or not, and those that ended at that very moment are in it too. A window's throughput is its successful
-//! requests over its length, its latency the mean of their request latencies or a percentile by Perf Analyzer's nearest rank: of n
-//! ascending values the one at `floor(p / 100 (n - 1) + 0.5)`, from 0. The last [`AGREE`] windows agree when no throughput is zero
-//! and neither the highest throughput nor the highest latency is more than the rule's share above the lowest.
+//! A request belongs to the window in which it ended, which for a successful request is at its last output event. Windows follow each
+//! other without gaps from the start of the phase. A window of time is `[start + k t, start + (k + 1) t)`. A window of requests closes at the end of its
+//! n-th request, successful or not, and includes all requests that ended at that moment. The throughput of a window is its successful
+//! requests over its length. Its latency is the mean of their request latencies or a percentile by Perf Analyzer's nearest rank: of n
+//! ascending values the one at `floor(p / 100 (n - 1) + 0.5)`, from 0. The last [`AGREE`] windows agree if no throughput is zero
+//! and neither the highest throughput nor the highest latency exceeds the lowest by more than the rule's share.
 //!
-//! Records reach the fold in no order and a little late, so a window is looked at only once all that ended in it is known to have
-//! come ([`LATE`]).
+//! Records reach the fold unordered and slightly late, so a window is evaluated only after all its records must have
+//! arrived ([`LATE`]).
 
 use crate::answer::ended;
 use crate::perf_analyzer::Latencies;
@@ -18,22 +18,22 @@ use streamgauge_core::record::WindowFacts;
 use streamgauge_core::stop::{StabilityRule, Window};
 use streamgauge_core::{Nanos, Outcome, Phase, Record, Satisfied, WindowVerdict};
 
-/// Windows that must agree, as in Perf Analyzer.
+/// The number of windows that must agree, as in Perf Analyzer.
 pub const AGREE: usize = 3;
 
-/// How much later than its end a record may come: load threads hand theirs over at least every 100 ms, and a busy one may be late
-/// with that by a few scheduling rounds. One that is later than this still is in the run's figures; only the decision to
+/// How late after its end a record may arrive. Load threads pass on their records at least every 100 ms, and a busy thread may be late
+/// by a few scheduling rounds. A record that arrives even later is still in the run's figures; only the decision to
 /// end the run was made without it.
 pub const LATE: Nanos = Nanos::from_millis(250);
 
-/// Follows a run's windows. Its memory is that of the records of the last moments, one window's latencies (bounded as any
-/// metric's), and a few numbers a window.
+/// Follows the windows of a run. It keeps the records of the last moments, the latencies of one window (bounded like those of a
+/// metric), and a few numbers per window.
 #[derive(Debug)]
 pub struct Windows {
     rule: StabilityRule,
-    /// What ended in the moments that are not known whole yet: by end and number, each with its latency if it succeeded.
+    /// The requests that ended in the recent past, for which records may still be missing, by end and sequence number, with the latency of successful ones.
     pending: BTreeMap<(Nanos, u64), Option<Nanos>>,
-    /// When load was last seen to go on.
+    /// The latest time at which load was known to continue.
     issued: Nanos,
     open: Option<Open>,
     closed: Vec<Pass>,
@@ -45,71 +45,71 @@ pub struct Windows {
 #[derive(Debug)]
 struct Open {
     from: Nanos,
-    /// End of the last request in it.
+    /// The end of the last request in the window.
     last: Nanos,
     ended: u64,
     latencies: Latencies,
 }
 
-/// A window that is over.
+/// A complete window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pass {
-    /// Its time.
+    /// The window's span.
     pub span: Span,
     /// Successful requests that ended in it.
     pub requests: u64,
-    /// Those a second.
+    /// Those requests per second.
     pub throughput: f64,
-    /// Their mean latency in microseconds, cut off; 0 without any.
+    /// Their mean latency in microseconds, truncated, or 0 without requests.
     pub latency_us: u64,
-    /// The sample's standard deviation of it, in microseconds; none of fewer than two.
+    /// The sample standard deviation of the latency, in microseconds; `None` for fewer than two requests.
     pub latency_std_us: Option<u64>,
-    /// The rule's percentile of it, where it has one, in microseconds; none without requests.
+    /// The rule's percentile of the latency, if the rule has one, in microseconds; `None` without requests.
     pub percentile_us: Option<u64>,
-    /// The latency that must agree, the mean or that percentile, in milliseconds and not cut off; none without requests.
+    /// The latency that must agree, which is the mean or that percentile, in milliseconds, not truncated; `None` without requests.
     pub latency: Option<f64>,
 }
 
 impl Pass {
-    /// Inferences a second, where a request is a batch of so many.
+    /// Inferences per second, if each request is a batch of `batch` inferences.
     pub fn inferences(&self, batch: u32) -> f64 {
         self.throughput * f64::from(batch.max(1))
     }
 }
 
-/// What else Perf Analyzer goes by, beyond the rule of a plan.
+/// Perf Analyzer's exceptions to the rule of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lenience {
-    /// Throughputs that agree are enough once the windows are used up: its rule for asynchronous calls.
+    /// Whether agreement of the throughputs alone is enough after the last allowed window, which is that tool's rule for asynchronous calls.
     pub by_throughput: bool,
-    /// No more windows once one of the last [`AGREE`] has a latency of this or more.
+    /// No more windows are made once one of the last [`AGREE`] has at least this latency.
     pub latency_limit: Option<Nanos>,
 }
 
 impl Windows {
-    /// Of no records yet.
+    /// Starts without records.
     pub fn new(rule: StabilityRule) -> Windows {
         let (pending, closed) = (BTreeMap::new(), Vec::new());
         let lenience = Lenience::default();
         Windows { rule, pending, issued: Nanos(i64::MIN), open: None, closed, over: false, lenience }
     }
 
-    /// The same, with what Perf Analyzer goes by beyond the rule.
+    /// Adds Perf Analyzer's exceptions to the rule.
     pub fn with(self, lenience: Lenience) -> Windows {
         Windows { lenience, ..self }
     }
 
-    /// The windows that are over, in their order.
+    /// The complete windows, in order.
     pub fn passes(&self) -> &[Pass] {
         &self.closed
     }
 
-    /// Whether the last windows are taken for stable by their throughputs alone, which is worth a warning.
+    /// Whether the last windows count as stable because of their throughputs alone, which deserves a warning.
     pub fn by_throughput(&self) -> bool {
         self.lenience.by_throughput && self.steady() && !self.stable()
     }
 
-    /// Whether one of the last windows has a latency of the limit or more.
+    /// Whether one of the last windows has at least the latency of the limit.
     pub fn over_limit(&self) -> bool {
         let over = |pass: &Pass, limit: Nanos| pass.latency.is_none_or(|latency| latency >= limit.as_millis_f64());
         let last = self.last();
@@ -117,7 +117,7 @@ impl Windows {
             && self.lenience.latency_limit.is_some_and(|limit| last.iter().any(|pass| over(pass, limit)))
     }
 
-    /// Takes one record in. Warm-up requests are in no window, and what the run's end cut off ended in none.
+    /// Adds one record. Warm-up requests and requests that the end of the run cut off are in no window.
     pub fn add(&mut self, record: &Record) {
         if record.phase == Phase::Warmup {
             return;
@@ -134,8 +134,8 @@ impl Windows {
         self.pending.insert((end, record.seq), latency);
     }
 
-    /// Looks at the windows that are over by `until`, before which all ends are known, in a phase that began at `started`. Says
-    /// why the run is to end, once, when it is.
+    /// Evaluates the windows that are complete by `until`, before which all ends are known, in a phase that began at `started`. Returns
+    /// the reason for ending the run once, when the rule is met.
     pub fn look(&mut self, started: Nanos, until: Nanos) -> Option<Satisfied> {
         while !self.over && self.advance(started, until) {
             self.over = self.stable() || self.over_limit() || self.closed.len() >= self.most();
@@ -147,9 +147,9 @@ impl Windows {
         None
     }
 
-    /// What is to be said of them when the run is over: the last windows that agree, or the last there were. For a run that ended
-    /// in another way that means those that were over while requests were still being issued, since in its last moments
-    /// load is no longer the plan's. None when there was no whole window.
+    /// Returns the final state of the windows: the last windows, whether they agree or not. If the run ended for another reason, only windows
+    /// that were complete while requests were still being issued are used, because after that
+    /// the load is no longer that of the plan. Returns `None` if there was no complete window.
     pub fn close(mut self, started: Nanos) -> Option<WindowFacts> {
         let until = self.issued;
         self.look(started, until);
@@ -162,11 +162,11 @@ impl Windows {
         Some(WindowFacts { from: first.span.from, to: end.span.to, windows, stable: self.accepted() })
     }
 
-    /// Goes on until a window is over; false when none is by `until`.
+    /// Advances until a window is complete. Returns false if none is by `until`.
     fn advance(&mut self, started: Nanos, until: Nanos) -> bool {
         let open = self.open.get_or_insert_with(|| Open::at(started));
         let to = match self.rule.window {
-            // A window has some length, whatever a plan from elsewhere says.
+            // A window is at least one nanosecond long, whatever a plan from a file says.
             Window::Time(length) => open.from + length.max(Nanos(1)),
             Window::Requests(_) => Nanos(i64::MAX),
         };
@@ -192,7 +192,7 @@ impl Windows {
         true
     }
 
-    /// The last windows, as many as must agree or as there are.
+    /// The last windows: as many as must agree, or all if there are fewer.
     fn last(&self) -> &[Pass] {
         &self.closed[self.closed.len().saturating_sub(AGREE)..]
     }
@@ -208,7 +208,7 @@ impl Windows {
         self.last().len() == AGREE && self.near(throughputs.clone()) && throughputs.clone().all(|rate| rate > 0.0)
     }
 
-    /// Whether they are stable, or taken for it.
+    /// Whether the last windows are stable, or count as stable.
     fn accepted(&self) -> bool {
         self.stable() || self.by_throughput()
     }
@@ -240,7 +240,7 @@ impl Open {
         Open { from, last: Nanos(i64::MIN), ended: 0, latencies: Latencies::default() }
     }
 
-    /// A request that ended before this window, and was not known when that one was looked at, is in none.
+    /// Adds a request. One that ended before this window, and arrived after its own window had been evaluated, is in no window.
     fn take(&mut self, end: Nanos, latency: Option<Nanos>) {
         if end < self.from {
             return;

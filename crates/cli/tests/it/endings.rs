@@ -38,7 +38,7 @@ fn a_figure_that_is_known_well_enough_ends_the_run() {
         let records = run.records();
         let why = records.run["satisfied"].as_str().unwrap();
         assert!(why.starts_with(&format!("the 95 % interval of {name} is ±")), "{why}");
-        assert!(why.ends_with(" %, 50 % was asked for") && told(why) <= 50.0, "{why}");
+        assert!(why.ends_with(" %, 50 % was requested") && told(why) <= 50.0, "{why}");
         assert!(run.stderr.contains(&format!("the run ended: {why}\n")), "{}", run.stderr);
         assert!(records.run["ended_early"].is_null() && records.run["interrupted"] == false);
         assert!(records.ended("ok").len() >= 100, "no fewer requests are looked at");
@@ -52,7 +52,7 @@ fn a_figure_that_is_known_well_enough_ends_the_run() {
         if !summary["samples"][key]["needed_s"][statistic].is_number() {
             assert!(near(&row["number"], precision(&summary, key, statistic)), "{row}");
             assert_eq!(row["unit"], "%");
-            let value = format!("±{:.2} % of {name}, 50 % was asked for", row["number"].as_f64().unwrap());
+            let value = format!("±{:.2} % of {name}; 50 % was requested", row["number"].as_f64().unwrap());
             assert!(row["value"] == value && run.stdout.contains(&value), "{row} {}", run.stdout);
         }
         comes_out_again(&context, &run);
@@ -91,7 +91,7 @@ fn a_run_that_ends_before_the_figure_is_known_says_how_far_it_came() {
     match row["number"].as_f64() {
         Some(number) => {
             assert!(near(&row["number"], precision(&run.summary(), "request_latency", "avg")));
-            assert_eq!(row["value"], format!("±{number:.2} % of mean request_latency, 0.0001 % was asked for"));
+            assert_eq!(row["value"], format!("±{number:.2} % of mean request_latency; 0.0001 % was requested"));
         }
         // Beside other work on the machine, latencies may depend on each other.
         None => {
@@ -102,13 +102,13 @@ fn a_run_that_ends_before_the_figure_is_known_says_how_far_it_came() {
             );
         }
     }
-    assert!(run.stdout.contains("let it run longer, or ask for less"), "{}", run.stdout);
+    assert!(run.stdout.contains("let it run longer, or request a wider interval"), "{}", run.stdout);
     comes_out_again(&context, &run);
     context.profile(&format!("{args} --request-count 160 --require-fidelity good")).expect(3);
     // Too few for an interval at all.
     let run = context.profile(&format!("{args} --ci-metric request_latency:p99 --request-count 20")).expect(0);
     let row = run.fidelity_row("confidence").unwrap();
-    let value = "too few requests for an interval of request_latency p99, 0.0001 % was asked for";
+    let value = "too few requests for an interval of request_latency p99; 0.0001 % was requested";
     assert_eq!((&row["value"], &row["number"], &row["grade"]), (&json!(value), &Value::Null, &json!("degraded")));
 }
 

@@ -235,7 +235,7 @@ fn a_closed_loop_says_what_its_opening_burst_did_unless_a_warm_up_goes_before() 
     let args = "--streaming --isl 10 --osl 4 --concurrency 4 --request-count 40";
     let row = context.profile(args).expect(0).fidelity_row("opening_burst").unwrap();
     let value = row["value"].as_str().unwrap();
-    assert!(value.contains(" without the 4 requests that were sent at once at the start"), "{value}");
+    assert!(value.contains(" without the 4 requests sent together at the start"), "{value}");
     assert_eq!((&row["unit"], &row["grade"]), (&"%".into(), &"good".into()));
     for (warmup, rest) in
         [("--warmup-request-count 8", None), ("--warmup-request-count 8 --warmup-concurrency 2", Some(2))]

@@ -178,7 +178,7 @@ fn windows_that_never_agree_end_the_run_when_there_are_enough_of_them() {
     let row = run.fidelity_row("windows").unwrap();
     assert_eq!(row["value"], "the last 3 of 3 do not agree within 0.001 %");
     assert_ne!(run.summary()["fidelity"]["verdict"], "good");
-    assert!(run.stdout.contains("give it longer windows (--measurement-interval"), "{}", run.stdout);
+    assert!(run.stdout.contains("use longer windows (--measurement-interval"), "{}", run.stdout);
     comes_out_again(&context, &run);
     context.profile(&format!("{args} --require-fidelity good")).expect(3);
 }
@@ -273,9 +273,9 @@ fn one_that_is_interrupted_in_its_first_window_has_the_whole_runs_figures_and_sa
     let row = run.fidelity_row("windows").unwrap();
     assert_eq!(
         (&row["value"], &row["grade"]),
-        (&json!("no whole one to take figures of: they are of the whole run"), &json!("degraded"))
+        (&json!("no complete window; the figures cover the whole run"), &json!("degraded"))
     );
-    assert!(run.stdout.contains("the run was ended before there were enough of them; let it end by itself"));
+    assert!(run.stdout.contains("the run ended before there were enough windows; let it end on its own"));
     comes_out_again(&context, &run);
 }
 

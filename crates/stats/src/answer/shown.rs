@@ -1,16 +1,16 @@
-//! Output tokens that the server counts and does not show: hidden reasoning. No event brings them, so they belong in no time between
-//! tokens; they came before the first event that was seen, or between two of them.
+//! Output tokens that the server counts and does not show, which are hidden reasoning. No event carries them, so they are excluded from times between
+//! tokens.
 
 use crate::answer::token_source::TokenSource;
 use crate::thresholds as limit;
 use streamgauge_core::{OutputKind, Record};
 
-/// How many of a request's output tokens were shown, of `count` by whose count.
+/// Returns how many of a request's `count` output tokens, counted by `source`, were shown.
 ///
-/// A count of events or of the text is of nothing else. The server's count may hold reasoning that it keeps to itself. What it says about
-/// that (`reasoning_tokens`) is believed unless the text itself shows otherwise: a server may show its reasoning as ordinary text, or
-/// a summary of it. Where it says nothing, tokens are taken for hidden only when both the events and the text are far too few for its
-/// count, since several tokens may share an event, and a tokenizer that is not the model's may count fewer.
+/// Counts of events or of the text contain shown tokens only. The server's count may include hidden reasoning. The server's
+/// `reasoning_tokens` are believed unless the text shows otherwise: a server may show its reasoning as ordinary text, or
+/// a summary of it. If the server does not report them, tokens count as hidden only if both the events and the text are far too few for the
+/// server's count, because several tokens may share an event, and a tokenizer that is not the model's may count fewer.
 pub(crate) fn shown_tokens(record: &Record, count: u64, source: TokenSource) -> u64 {
     if source != TokenSource::Usage {
         return count;
@@ -26,7 +26,7 @@ pub(crate) fn shown_tokens(record: &Record, count: u64, source: TokenSource) -> 
         let hidden = text.is_some() && (seen as f64) < limit::HIDDEN_UNSAID * count as f64;
         return if hidden { seen } else { count };
     };
-    // Servers that do not count reasoning into the output count no more than the rest.
+    // A server that excludes reasoning from its output count counts no more than the rest.
     let Some(answer) = count.checked_sub(reasoning) else { return count };
     let saw_reasoning = record.chunks.iter().any(|chunk| chunk.kind == OutputKind::Reasoning);
     match text {

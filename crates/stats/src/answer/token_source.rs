@@ -1,15 +1,15 @@
-//! Whose count of output tokens a figure uses.
+//! The source of the count of output tokens that a figure uses.
 
 use serde::Serialize;
 
-/// Whose count of output tokens it is.
+/// The source of a count of output tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenSource {
-    /// One for each output event.
+    /// One token for each output event.
     Chunks,
-    /// Our tokenizer's, on the whole text.
+    /// The client's tokenizer, applied to the whole text.
     Tokenizer,
-    /// The server's.
+    /// The server's usage.
     Usage,
 }

@@ -1,4 +1,4 @@
-//! How many tokens an answer had, and by whose count.
+//! The number of tokens of an answer, and the source of that count.
 
 use crate::answer::shown::shown_tokens;
 use crate::answer::token_source::TokenSource;
@@ -8,25 +8,25 @@ use std::ops::AddAssign;
 use streamgauge_core::Record;
 use streamgauge_core::plan::TokenCount;
 
-/// Whose counts the figures of a run use, and whether the counts agree. In requests.
+/// The sources of the token counts that the figures of a run use, and whether the counts agree. All members are numbers of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenSources {
-    /// Counted by the server's usage.
+    /// Requests counted by the server's usage.
     pub by_usage: u64,
-    /// Counted by our tokenizer.
+    /// Requests counted by the client's tokenizer.
     pub by_tokenizer: u64,
-    /// Counted as one token an output event.
+    /// Requests counted as one token per output event.
     pub by_chunks: u64,
-    /// Without the count that was asked for, and so in no figure that needs one.
+    /// Requests without the chosen count, which are therefore excluded from figures that need one.
     pub missing: u64,
-    /// Whose two counts differ by more than [`TOKEN_TOLERANCE`].
+    /// Requests whose two counts differ by more than [`TOKEN_TOLERANCE`].
     pub disagree: u64,
-    /// That have both counts.
+    /// Requests with both counts.
     pub compared: u64,
 }
 
 impl TokenSources {
-    /// Counts one successful request in, whose output tokens were to be counted by `policy`.
+    /// Counts one successful request. `policy` is the chosen count.
     pub(crate) fn add(&mut self, record: &Record, policy: TokenCount, source: Option<TokenSource>) {
         if policy == TokenCount::None {
             return;
@@ -44,21 +44,21 @@ impl TokenSources {
     }
 }
 
-/// Output tokens that were shown against output events, over the requests whose tokens were counted otherwise than by events.
+/// Compares shown output tokens with output events, over the requests whose tokens were not counted by events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TokensPerEvent {
-    /// Those requests.
+    /// The number of those requests.
     pub requests: u64,
     /// Their output tokens.
     pub tokens: u64,
     /// Their output events.
     pub events: u64,
-    /// Sum of the differences between the two, each without its sign and less one.
+    /// The sum of the absolute differences between the two, each reduced by one.
     pub apart: u64,
 }
 
 impl TokensPerEvent {
-    /// Counts one successful request in.
+    /// Counts one successful request.
     pub fn add(&mut self, record: &Record, shown: Option<(u64, TokenSource)>) {
         let Some((tokens, TokenSource::Usage | TokenSource::Tokenizer)) = shown else { return };
         if record.chunks.is_empty() {
@@ -72,8 +72,8 @@ impl TokensPerEvent {
     }
 }
 
-/// The request's output tokens, and whose count that is; none when the count that was asked for is not there. An answer without
-/// output has none: what a server counts there is the token that ends the text.
+/// Returns the request's output tokens and the source of the count, or `None` if the chosen count is missing. An answer without
+/// output has 0 tokens: a server may count the token that ends the text.
 pub fn output_tokens(record: &Record, policy: TokenCount) -> Option<(u64, TokenSource)> {
     let usage = usage(record).map(|count| (count, TokenSource::Usage));
     let tokenizer = record.text_tokens.map(|count| (u64::from(count), TokenSource::Tokenizer));
@@ -91,13 +91,13 @@ pub fn output_tokens(record: &Record, policy: TokenCount) -> Option<(u64, TokenS
     }
 }
 
-/// The server's count. Zero beside output is none: the server has not counted.
+/// The server's count. A count of 0 for an answer with output means that the server did not count.
 fn usage(record: &Record) -> Option<u64> {
     let count = record.usage.and_then(|usage| usage.completion_tokens);
     count.filter(|&count| count > 0 || record.chunks.is_empty())
 }
 
-/// Whether the server's count of what was shown and ours differ by more than the tolerance; none without both, and without output.
+/// Whether the server's count of the shown tokens and the client's differ by more than the tolerance. Returns `None` unless both exist and there is output.
 fn counts_disagree(record: &Record) -> Option<bool> {
     if record.chunks.is_empty() {
         return None;

@@ -1,5 +1,5 @@
-//! Calibration: what a machine's measurements are worth, by loads whose true times are known. Each point of a grid is judged
-//! by the difference between what was reported and what was true; the verdict of its run is judged with it.
+//! Calibration: how accurate measurements on a machine are, found with loads whose true times are known. Each point of a grid is judged
+//! by the difference between reported and true times. Whether the verdict of its run agrees is judged too.
 
 pub mod truth;
 
@@ -17,46 +17,46 @@ use truth::{Truth, TruthSampler};
 /// The version of a calibration's serialized form; it grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
-/// How far apart two processes of one machine may put the same instant, each on a clock that it has anchored itself.
+/// The maximum difference, in nanoseconds, between the times that two processes of one machine give the same instant. Each anchors its own clock.
 const CLOCKS: i64 = 2_000_000;
 
-/// What a machine's measurements are worth.
+/// The result of a calibration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// [`SCHEMA`] when it was made.
+    /// The value of [`SCHEMA`] when the calibration was made.
     pub schema: u32,
-    /// Where it was made.
+    /// The machine on which it was made.
     pub machine: Machine,
-    /// When, in UTC.
+    /// When it was made, in UTC.
     pub taken: String,
-    /// The largest error of a faithful point, in ms.
+    /// The maximum error of an accurate point, in ms.
     pub limit_ms: f64,
-    /// How long load was offered at each point, in seconds.
+    /// The duration of the load at each point, in seconds.
     pub point_seconds: f64,
-    /// The loads that were measured faithfully.
+    /// The loads that were measured accurately.
     pub good: Good,
-    /// Every point, in the order in which they were measured.
+    /// All points, in the order of measurement.
     pub points: Vec<Point>,
 }
 
 impl Calibration {
-    /// Of these points.
+    /// Makes the calibration from its points.
     pub fn of(machine: Machine, taken: String, point_seconds: f64, points: Vec<Point>) -> Calibration {
         let (limit_ms, good) = (FAITHFUL_ERROR.as_millis_f64(), Good::of(&points));
         Calibration { schema: SCHEMA, machine, taken, limit_ms, point_seconds, good, points }
     }
 }
 
-/// What tells one machine from another, as far as measurements are concerned, the program itself included.
+/// The properties of a machine that matter to measurements, including the version of this program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Model of the processor.
+    /// The model of the processor.
     pub cpu: String,
-    /// Processors that the program may use.
+    /// The number of processors that the program may use.
     pub processors: u32,
-    /// System and release of its kernel.
+    /// The name and release of the kernel.
     pub kernel: String,
-    /// Version of this program.
+    /// The version of this program.
     pub version: String,
 }
 
@@ -66,9 +66,9 @@ pub struct Machine {
 pub enum Offered {
     /// A closed loop.
     Streams {
-        /// Streams at once.
+        /// The number of concurrent streams.
         streams: u32,
-        /// Time between the tokens of each, in ms.
+        /// The time between the tokens of a stream, in ms.
         itl_ms: f64,
     },
     /// An open loop.
@@ -88,39 +88,39 @@ impl fmt::Display for Offered {
     }
 }
 
-/// How the simulated server was told to answer at a point, without jitter: when each event was due follows from it.
+/// The times with which the simulated server answers at a point, without jitter. When each event is due follows from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// From a request's arrival to its first event.
+    /// The time from a request's arrival to its first event.
     pub ttft: Nanos,
-    /// Between events.
+    /// The time between events.
     pub itl: Nanos,
 }
 
-/// A request by the server's account. Instants are nanoseconds since 1970.
+/// A request as logged by the server. Instants are nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Served<'a> {
     /// When it arrived.
     pub received: i64,
     /// The instant before each write, and the output events that the write completed.
     pub writes: &'a [(i64, u32)],
-    /// Tokens that they held together.
+    /// The total number of tokens in the events.
     pub output_tokens: u32,
 }
 
-/// A measured request by the client's account. Instants are nanoseconds since 1970.
+/// A measured request as recorded by the client. Instants are nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// When it was sent.
     pub sent: i64,
-    /// When its last byte came.
+    /// When its last byte arrived.
     pub end: i64,
-    /// Output events.
+    /// The number of output events.
     pub events: u64,
 }
 
 impl Seen {
-    /// Of a record on a run's clock whose zero is `anchor_wall`; none of a request that is in no figure.
+    /// Converts a record of a run whose clock has its zero at `anchor_wall`. Returns `None` for a request that is in no figure.
     pub fn of(record: &Record, anchor_wall: i64) -> Option<Seen> {
         let counts = record.phase == Phase::Profiling && record.outcome == Outcome::Ok;
         let sent = record.sent.filter(|_| counts)?;
@@ -129,15 +129,15 @@ impl Seen {
     }
 }
 
-/// A figure against the truth, in ms.
+/// A reported figure and its true value, in ms.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
-    /// What a profile reports.
+    /// The value that a profile reports.
     pub reported: f64,
-    /// What was true.
+    /// The true value.
     #[serde(rename = "true")]
     pub truth: f64,
-    /// Reported less true.
+    /// Reported minus true.
     pub error: f64,
 }
 
@@ -193,55 +193,55 @@ pub enum Agreement {
     Agrees,
     /// The errors are small, and a row doubts the times.
     FalseAlarm,
-    /// The errors are small, and the verdict is not good only for rows that doubt the load.
+    /// The errors are small, and only rows about the offered load are not good.
     OfLoad,
-    /// An error is over the limit, or requests are missing, and no row doubts the times.
+    /// An error is over the limit, or requests are missing, and no row about the times says so.
     FalseGood,
 }
 
-/// What was found at one load.
+/// The result for one load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The load.
     pub offered: Offered,
-    /// Whether it was measured faithfully: errors within the limit, every request accounted for, and the verdict good.
+    /// Whether the load was measured accurately: errors are within the limit, requests match one for one, and the verdict is good.
     pub faithful: bool,
-    /// Whether the run's own verdict said so too.
+    /// Whether the run's own verdict agrees.
     pub agreement: Agreement,
-    /// The figures against the truth; absent where nothing could be compared.
+    /// The errors; absent if nothing could be compared.
     pub errors: Option<Errors>,
-    /// How records and the server's log differ, where they are not one for one.
+    /// How the records differ from the server's log, if they do not match one for one.
     pub unmatched: Option<String>,
     /// The verdict of the run.
     pub verdict: Grade,
     /// The rows of the fidelity block that were not good.
     pub caveats: Vec<String>,
-    /// Requests in the figures.
+    /// The number of requests in the figures.
     pub requests: u64,
-    /// Output events of these.
+    /// The number of output events of these requests.
     pub events: u64,
     /// Output tokens per second, as reported.
     pub tokens_per_second: Option<f64>,
-    /// How much later than the kernel the client read, in ms: median.
+    /// Median of the client's lag, in ms.
     pub client_lag_p50_ms: Option<f64>,
-    /// How much later than the kernel the client read, in ms: p99.
+    /// p99 of the client's lag, in ms.
     pub client_lag_p99_ms: Option<f64>,
     /// Events in late shared reads, as a percentage of all.
     pub late_shared_reads_percent: Option<f64>,
-    /// First tokens in late shared reads, as a percentage of all; absent where there were none.
+    /// First tokens in late shared reads, as a percentage of all; absent if there were none.
     pub late_first_tokens_percent: Option<f64>,
-    /// Lateness of sending of an open loop, in ms: p99.
+    /// p99 of the lateness of sending in an open loop, in ms.
     pub send_lateness_p99_ms: Option<f64>,
     /// Processor share of the busiest load thread, as a percentage.
     pub load_thread_cpu_percent: Option<f64>,
-    /// How much later than it meant to the server wrote, in ms: p99.
+    /// p99 of the lateness of the server's writes, in ms.
     pub server_late_p99_ms: Option<f64>,
-    /// Whether that is so much that the load was not the one that was asked for. The truth is the truth all the same.
+    /// Whether that lateness changed the load. The true times are known all the same.
     pub server_late: bool,
 }
 
 impl Point {
-    /// Judges a run by its summary and by the two accounts of its requests.
+    /// Judges a run by its summary, the client's records and the server's log.
     pub fn judge(offered: Offered, pace: Pace, summary: &Summary, seen: &[Seen], served: &[Served<'_>]) -> Point {
         let mut sampler = TruthSampler::default();
         served.iter().for_each(|served| sampler.add(served.received, served.writes, served.output_tokens));
@@ -285,7 +285,7 @@ impl Point {
     }
 }
 
-/// How much later than due the server's events were written, in ms: p99.
+/// p99 of how much later than due the server wrote its events, in ms.
 fn server_lateness(pace: Pace, served: &[Served<'_>]) -> Option<f64> {
     // Pooled over requests, as gaps are.
     let mut late = Sampler::of(Metric::InterChunkLatency);
@@ -301,12 +301,16 @@ fn server_lateness(pace: Pace, served: &[Served<'_>]) -> Option<f64> {
     Some(late.close()?.percentile(99))
 }
 
-/// Whether each of the client's requests can be one of the server's and the other way round. The accounts share no number,
-/// so this holds them against each other in order: as many, the k-th sent before the k-th received, the k-th to be
-/// written to its end before the k-th that has come whole, and the same numbers of events.
+/// Checks that the client's requests and those of the server's log can match one for one. The two share no identifier,
+/// so they are compared in sorted order: the numbers are equal, the k-th sending precedes the k-th arrival, the k-th last
+/// write precedes the k-th end at the client, and the numbers of events are the same.
 fn one_for_one(seen: &[Seen], served: &[Served<'_>]) -> Result<(), String> {
     if seen.len() != served.len() {
-        return Err(format!("the client has {} whole answers, the server's log {} requests", seen.len(), served.len()));
+        return Err(format!(
+            "the client has {} complete answers, but the server's log has {} requests",
+            seen.len(),
+            served.len()
+        ));
     }
     let sorted = |values: &mut dyn Iterator<Item = i64>| {
         let mut values: Vec<i64> = values.collect();
@@ -322,7 +326,7 @@ fn one_for_one(seen: &[Seen], served: &[Served<'_>]) -> Result<(), String> {
         sorted(&mut served.iter().map(|served| served.received)),
     );
     if early > 0 {
-        return Err(format!("{early} requests came to the server before the client sent them"));
+        return Err(format!("{early} requests reached the server before the client sent them"));
     }
     let early = ordered(
         sorted(&mut served.iter().map(|served| served.writes.last().map_or(i64::MAX, |&(at, _)| at))),
@@ -338,46 +342,46 @@ fn one_for_one(seen: &[Seen], served: &[Served<'_>]) -> Result<(), String> {
         .filter(|(seen, written)| seen != written)
         .count();
     if differ > 0 {
-        Err(format!("{differ} answers have another number of events than the server wrote"))
+        Err(format!("{differ} answers have a different number of events than the server wrote"))
     } else {
         Ok(())
     }
 }
 
-/// The loads that were measured faithfully.
+/// The loads that were measured accurately.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Good {
-    /// By the time between tokens, the slowest first.
+    /// The closed loops, by time between tokens, slowest first.
     pub streams: Vec<GoodStreams>,
-    /// Of open loops; absent where none was tried.
+    /// The open loops; absent if none was tried.
     pub rate: Option<GoodRate>,
 }
 
-/// The most streams at one time between tokens.
+/// The maximum number of streams with one time between tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GoodStreams {
-    /// Time between tokens, in ms.
+    /// The time between tokens, in ms.
     pub itl_ms: f64,
-    /// Most streams up to which every point was faithful; absent where the smallest was not.
+    /// The number of streams up to which every point was accurate; absent if the smallest was not.
     pub streams: Option<u32>,
-    /// Output tokens per second then.
+    /// The output tokens per second at that number.
     pub tokens_per_second: Option<f64>,
-    /// The fewest streams that were not measured faithfully; absent where all were.
+    /// The smallest number of streams that was not measured accurately; absent if all were.
     pub beyond: Option<u32>,
 }
 
-/// The highest rate of requests.
+/// The maximum request rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GoodRate {
-    /// Highest rate up to which every point was faithful, in requests per second; absent where the lowest was not.
+    /// The rate up to which every point was accurate, in requests per second; absent if the lowest was not.
     pub per_second: Option<f64>,
-    /// The lowest that was not measured faithfully; absent where all were.
+    /// The lowest rate that was not measured accurately; absent if all were.
     pub beyond: Option<f64>,
 }
 
 impl Good {
-    /// Of these points, in any order. A point counts only with all smaller ones of its kind: one that comes out well beyond
-    /// one that does not is luck.
+    /// Finds the loads, from points in any order. A point counts only if all smaller ones of its kind are accurate too: an accurate point
+    /// above an inaccurate one is luck.
     pub fn of(points: &[Point]) -> Good {
         let mut streams: Vec<(f64, u32, &Point)> = Vec::new();
         let mut rates: Vec<(f64, &Point)> = Vec::new();
@@ -392,7 +396,7 @@ impl Good {
         let streams = streams.chunk_by(|a, b| a.0 == b.0).map(|group| {
             let last = group.iter().take_while(|(_, _, point)| point.faithful).last();
             GoodStreams {
-                // A chunk has at least the element that it begins with.
+                // `chunk_by` yields no empty chunks.
                 itl_ms: group[0].0,
                 streams: last.map(|&(_, count, _)| count),
                 tokens_per_second: last.and_then(|(_, _, point)| point.tokens_per_second),
@@ -406,7 +410,7 @@ impl Good {
         Good { streams: streams.collect(), rate }
     }
 
-    /// The most streams at the slowest pace that was tried: fewer tokens a second than that no load of so many has.
+    /// The maximum number of streams at the slowest pace that was tried, which is the most favourable case.
     pub fn slowest(&self) -> Option<&GoodStreams> {
         self.streams.first()
     }

@@ -1,29 +1,29 @@
-//! What truly happened, from a server's own account: the same statistics as of a client's records, so that the two can be
-//! held against each other.
+//! Computes the true times from a server's log, with the same statistics as those of a client's records, so that the two can be
+//! compared.
 
 use crate::distribution::{Distribution, Sampler};
 use crate::metrics::Metric;
 use streamgauge_core::Nanos;
 
-/// What truly happened. Instants are nanoseconds since 1970.
+/// The true times. Instants are nanoseconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
-    /// From each request's arrival to the write of its first token, in ms.
+    /// The time from each request's arrival to the write of its first token, in ms.
     pub ttft: Distribution,
-    /// Between tokens, pooled, in ms.
+    /// The times between tokens, pooled over requests, in ms.
     pub gaps: Distribution,
-    /// For each request: the time between its first and last write of output, by the tokens that came after the first write's
-    /// share of them, in ms.
+    /// For each request, the time between its first and last write of output, divided by the tokens written after the first event,
+    /// in ms.
     pub tokens_apart: Distribution,
     /// When each request arrived, in the order in which they were added.
     pub arrivals: Vec<i64>,
-    /// Tokens written.
+    /// The number of tokens written.
     pub tokens: u64,
-    /// When the last write of all was made.
+    /// The time of the last write.
     pub last_write: i64,
 }
 
-/// Takes a server's account in, request by request.
+/// Collects a server's log, request by request.
 #[derive(Debug)]
 pub struct TruthSampler {
     ttft: Sampler,
@@ -48,7 +48,7 @@ impl Default for TruthSampler {
 }
 
 impl TruthSampler {
-    /// Takes in a request: when it arrived, each write with its output events, and the tokens that all of them held.
+    /// Adds a request: its arrival, each write with its number of output events, and the total number of tokens.
     pub fn add(&mut self, received: i64, writes: &[(i64, u32)], output_tokens: u32) {
         self.arrivals.push(received);
         if let Some(apart) = tokens_apart(writes, output_tokens) {
@@ -67,7 +67,7 @@ impl TruthSampler {
         }
     }
 
-    /// The statistics; none where no answer had two tokens.
+    /// Returns the statistics, or `None` if no answer had two tokens.
     pub fn close(self) -> Option<Truth> {
         Some(Truth {
             ttft: self.ttft.close()?,
@@ -80,7 +80,7 @@ impl TruthSampler {
     }
 }
 
-/// The first event has its share of the tokens, and the time to the last is that of all others.
+/// The time per token after the first event, which is assumed to hold an equal share of the tokens.
 fn tokens_apart(writes: &[(i64, u32)], output_tokens: u32) -> Option<Nanos> {
     let output = || writes.iter().filter(|(_, events)| *events > 0);
     let (&(first, _), &(last, _)) = (output().next()?, output().next_back()?);

@@ -1,4 +1,4 @@
-//! Statistics over one metric's values: exact while they fit in memory, from a histogram beyond.
+//! Statistics over the values of one metric: exact up to a bound, and from a histogram above it.
 
 mod sampler;
 
@@ -7,16 +7,16 @@ pub use sampler::{EXACT_POOLED_VALUES, EXACT_VALUES, Sampler};
 use crate::intervals::{Interval, Intervals, percentile_ranks};
 use serde::{Deserialize, Serialize};
 
-/// The percentiles that reports show, as GenAI-Perf.
+/// The percentiles that reports show, which are those of GenAI-Perf.
 pub const PERCENTILES: [u8; 9] = [1, 5, 10, 25, 50, 75, 90, 95, 99];
 
-/// Statistics over the values of one metric, in its unit.
+/// Statistics over the values of one metric, in the metric's unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
-    /// How many values there were.
+    /// The number of values.
     pub count: u64,
-    /// Whether the percentiles are exact; else they come from a histogram and are right to 0.1 %. The other statistics
-    /// are exact always.
+    /// Whether the percentiles are exact. Otherwise they come from a histogram and are accurate to 0.1 %. The other statistics
+    /// are always exact.
     pub exact: bool,
     /// Mean.
     pub avg: f64,
@@ -28,17 +28,17 @@ pub struct Distribution {
     pub std: f64,
     /// The percentiles of [`PERCENTILES`], in that order.
     pub percentiles: [f64; 9],
-    /// How far chance may have moved the mean and the percentiles.
+    /// The confidence intervals of the mean and the percentiles.
     pub intervals: Intervals,
 }
 
 impl Distribution {
-    /// The `p`-th percentile; not a number unless `p` is one of [`PERCENTILES`].
+    /// The `p`-th percentile, or NaN unless `p` is one of [`PERCENTILES`].
     pub fn percentile(&self, p: u8) -> f64 {
         PERCENTILES.iter().position(|&known| known == p).map_or(f64::NAN, |index| self.percentiles[index])
     }
 
-    /// The interval of the `p`-th percentile; none where there are too few values for one, and where `p` is not one of
+    /// The interval of the `p`-th percentile. Returns `None` if there are too few values for one, or if `p` is not one of
     /// [`PERCENTILES`].
     pub fn interval(&self, p: u8) -> Option<Interval> {
         PERCENTILES.iter().position(|&known| known == p).and_then(|index| self.intervals.percentiles[index])
@@ -56,7 +56,7 @@ pub(crate) fn supports(count: u64, p: u8) -> bool {
     percentile_ranks(count, p).is_some()
 }
 
-/// Where a percentile lies between two order statistics: index (n - 1) p / 100, as numpy's `linear`.
+/// The position of a percentile between two order statistics: index (n - 1) p / 100, as in numpy's `linear` method.
 #[derive(Clone, Copy)]
 pub(crate) struct Rank {
     pub low: u64,
@@ -67,14 +67,14 @@ pub(crate) struct Rank {
 impl Rank {
     pub fn of(p: u8, count: u64) -> Rank {
         let last = count.saturating_sub(1);
-        // In hundredths and whole numbers, so that an index that is whole comes out whole.
+        // Computed in hundredths with integers, so that an integral index is exact.
         let hundredths = u128::from(last) * u128::from(p);
         let low = (hundredths / 100) as u64;
         Rank { low, high: (low + 1).min(last), part: (hundredths % 100) as f64 / 100.0 }
     }
 }
 
-/// Between the two values from the nearer end, as numpy does, so that equal values give exactly that value.
+/// Interpolates from the nearer of the two values, as numpy does, so that equal values give exactly that value.
 pub(crate) fn interpolate(rank: Rank, value_at: impl Fn(u64) -> f64) -> f64 {
     let (low, high) = (value_at(rank.low), value_at(rank.high));
     if rank.part < 0.5 { low + (high - low) * rank.part } else { high - (high - low) * (1.0 - rank.part) }

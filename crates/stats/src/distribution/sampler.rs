@@ -1,4 +1,4 @@
-//! The collection of a metric's values, with when each was taken: exact while they fit in memory, in a histogram beyond.
+//! Collects the values of a metric with their times: exactly up to a bound, in a histogram above it.
 
 use crate::distribution::{Distribution, PERCENTILES, Rank, interpolate};
 use crate::intervals::dependence::{Timeline, scramble};
@@ -7,16 +7,16 @@ use crate::intervals::{Estimate, Interval, Intervals, Needed};
 use hdrhistogram::Histogram;
 use streamgauge_core::Nanos;
 
-/// Values of a per-request metric kept exactly, with their times; 3 MiB. A power of two, so that the growing vector ends at just that.
+/// The number of values of a per-request metric that are kept exactly with their times, in 3 MiB. It is a power of two, so that the growing vector does not exceed it.
 pub const EXACT_VALUES: usize = 1 << 18;
 
-/// Gaps between chunks kept exactly, of which there are many more; 12 MiB.
+/// The number of gaps between chunks that are kept exactly, in 12 MiB. There are many more gaps than requests.
 pub const EXACT_POOLED_VALUES: usize = 1 << 20;
 
-/// Values that are kept with their times when all of them are no longer: enough for the dependence among them, 768 KiB.
+/// The number of values that are sampled with their times above that bound, in 768 KiB. It is enough to estimate their dependence.
 const KEPT: usize = 1 << 16;
 
-/// Times are kept in steps of 2^18 ns, a quarter of a millisecond, which reach to the thirteenth day; later ones count as that.
+/// Times are kept in steps of 2^18 ns, a quarter of a millisecond. They cover thirteen days; later times are clamped.
 const TIME_STEP: u32 = 18;
 
 /// Collects the values of one metric. Memory is bounded.
@@ -25,38 +25,38 @@ pub struct Sampler {
     exact_bound: usize,
     steps_per_unit: f64,
     values: Vec<f64>,
-    /// When each value was taken, in [`TIME_STEP`]s; empty when that is not known of all.
+    /// The time of each value in steps of 2^[`TIME_STEP`] ns; empty if any time is unknown.
     times: Vec<u32>,
     spill: Option<Box<Spill>>,
 }
 
 impl Sampler {
-    /// No values yet. `exact_bound` values are kept exactly; a histogram beyond has `steps_per_unit` steps in a unit of the metric.
+    /// Returns an empty sampler. It keeps `exact_bound` values exactly; the histogram above that has `steps_per_unit` steps per unit of the metric.
     pub(crate) fn new(exact_bound: usize, steps_per_unit: f64) -> Sampler {
         Sampler { exact_bound, steps_per_unit, values: Vec::new(), times: Vec::new(), spill: None }
     }
 
-    /// Adds a value in the metric's unit. What is not a finite number is not a value. Values of which the time is not known are
-    /// taken for independent of each other.
+    /// Adds a value in the metric's unit. NaN and infinities are ignored. Values without a time are
+    /// treated as independent of each other.
     pub fn add(&mut self, value: f64) {
         if value.is_finite() {
             self.push(value, None);
         }
     }
 
-    /// Adds a value in the metric's unit that was taken at that time, on the run's clock. Values come in any order.
+    /// Adds a value in the metric's unit with its time on the run's clock. Values may be added in any order.
     pub fn add_at(&mut self, value: f64, at: Nanos) {
         if value.is_finite() {
             self.push(value, Some(at));
         }
     }
 
-    /// Adds a time to a metric in milliseconds.
+    /// Adds a duration to a metric in milliseconds.
     pub fn add_nanos(&mut self, span: Nanos) {
         self.add(span.as_millis_f64());
     }
 
-    /// Adds a time to a metric in milliseconds, with when it was taken.
+    /// Adds a duration to a metric in milliseconds, with its time.
     pub fn add_nanos_at(&mut self, span: Nanos, at: Nanos) {
         self.add_at(span.as_millis_f64(), at);
     }
@@ -74,16 +74,16 @@ impl Sampler {
                 return;
             }
         }
-        // Once one time is missing there are fewer times than values from then on.
+        // If one time is missing, there are fewer times than values from then on.
         if let Some(at) = at.filter(|_| self.times.len() == self.values.len()) {
             self.times.push(step_of(at));
         }
         self.values.push(value);
     }
 
-    /// Adds the values of another sampler of the same metric. What comes of it is what had come of all values in one sampler, but for
-    /// the mean and the deviation of more values than are kept exactly: those are sums of floating-point numbers, which
-    /// another order of summation moves in their last bits (by some 2^-53 of their size for each addition at most).
+    /// Adds the values of another sampler of the same metric. The result equals that of one sampler with all values, except for
+    /// the mean and the deviation of more values than are kept exactly: those are sums of floating-point numbers, whose last bits
+    /// depend on the order of summation (by at most about 2^-53 of their size for each addition).
     pub fn merge(&mut self, other: Sampler) {
         let (known, theirs_known) = (self.known_times().is_some(), other.known_times().is_some());
         match (&mut self.spill, other.spill) {
@@ -109,12 +109,12 @@ impl Sampler {
         }
     }
 
-    /// When each value was taken, where that is known of all.
+    /// The time of each value, if all times are known.
     fn known_times(&self) -> Option<&[u32]> {
         Some(self.times.as_slice()).filter(|times| times.len() == self.values.len())
     }
 
-    /// The statistics; none without values.
+    /// Computes the statistics, or `None` if there are no values.
     pub fn close(self) -> Option<Distribution> {
         let sorted = self.sorted();
         // Reading the histograms takes as long as counting thousands of values, so it is done once.
@@ -159,8 +159,8 @@ impl Sampler {
         })
     }
 
-    /// A figure of the values so far and where chance may have moved it, as they would be if there were no more: the
-    /// `p`-th percentile of 1 to 99, or the mean. None without values. Looking changes nothing.
+    /// Estimates a figure of the values so far with its interval: the `p`-th percentile from 1 to 99, or the mean. Returns
+    /// `None` if there are no values. The sampler is not changed.
     pub(crate) fn look(&self, p: Option<u8>) -> Option<Estimate> {
         let sorted = self.sorted();
         let moments = self.moments(&sorted);
@@ -187,7 +187,7 @@ impl Sampler {
         Some(Estimate { value, interval, needed: ranks.err().and_then(needed) })
     }
 
-    /// What the intervals rest on, and how many seconds the values are of.
+    /// The basis of the intervals, and the time that the values span in seconds.
     fn ground(&self) -> (Ground, f64) {
         let (count, kept, times) = match &self.spill {
             Some(spill) => (spill.moments.count, spill.kept.values.as_slice(), spill.kept.known_times()),
@@ -199,15 +199,15 @@ impl Sampler {
         (Ground::of(count, Some(Timeline::of(kept, times))), seconds)
     }
 
-    /// The values in ascending order, which makes every statistic, also the last bits of the mean, independent of the order in
-    /// which they came; empty of a histogram.
+    /// The values in ascending order, or an empty list for a histogram. Sorting makes every statistic, including the last bits of the mean,
+    /// independent of the order in which the values were added.
     fn sorted(&self) -> Vec<f64> {
         let mut sorted = self.values.clone();
         sorted.sort_unstable_by(f64::total_cmp);
         sorted
     }
 
-    /// The value so far at that rank, from 0; none where there is none.
+    /// The value at `rank` so far, counted from 0, or `None` if there are not that many.
     pub(crate) fn at(&self, rank: u64) -> Option<f64> {
         let Some(spill) = &self.spill else {
             let rank = usize::try_from(rank).ok().filter(|&rank| rank < self.values.len())?;
@@ -234,7 +234,7 @@ impl Sampler {
         }
     }
 
-    /// The values so far, ascending, each with how many there are of it; from a histogram right to 0.1 %.
+    /// The distinct values so far in ascending order, each with its count. Values from a histogram are accurate to 0.1 %.
     pub(crate) fn steps(&self) -> Vec<(f64, u64)> {
         match &self.spill {
             Some(spill) => spill.steps(),
@@ -243,7 +243,7 @@ impl Sampler {
     }
 }
 
-/// The mean of what is never negative is not either, however wide its interval.
+/// Cuts an interval at 0 if no value is negative, because the mean is not negative then.
 fn not_below(min: f64, interval: Interval) -> Interval {
     let least = if min < 0.0 { f64::NEG_INFINITY } else { 0.0 };
     Interval { low: interval.low.max(least), ..interval }
@@ -307,11 +307,11 @@ impl Moments {
     }
 }
 
-/// What a sampler becomes beyond its bound: two histograms with three significant digits, one of magnitudes below
-/// zero (a difference may be negative), and running sums for the rest.
+/// The state of a sampler above its bound: two histograms with three significant digits, one of them for the magnitudes of negative
+/// values (a difference may be negative), and running sums for the other statistics.
 #[derive(Clone, Debug)]
 struct Spill {
-    /// Whole numbers are counted as such, so that the small ones among them stay exact; times and rates in millionths.
+    /// Steps per unit of the metric. Whole numbers are counted in steps of 1, so that small ones stay exact; times and rates in millionths.
     steps_per_unit: f64,
     moments: Moments,
     min: f64,
@@ -322,7 +322,7 @@ struct Spill {
 }
 
 impl Spill {
-    /// Over the values so far; none if a histogram cannot be made, which its constant bounds rule out.
+    /// Starts with the values so far. Returns `None` if a histogram cannot be made, which cannot happen with its constant bounds.
     fn over(values: &[f64], times: Option<&[u32]>, steps_per_unit: f64) -> Option<Box<Spill>> {
         let above = empty_histogram()?;
         let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -398,15 +398,15 @@ impl Spill {
     }
 }
 
-/// A sample of values with their times, for the dependence among them: those whose bits, mixed, are below a limit that halves when
-/// there are too many, so that it is the same sample in whatever order they come.
+/// A sample of values with their times, from which their dependence is estimated. It contains the values whose hash is below a limit, which is halved
+/// when there are too many, so that the sample does not depend on the order of the values.
 #[derive(Clone, Debug, Default)]
 struct Kept {
     values: Vec<f64>,
     times: Vec<u32>,
-    /// Values are kept whose mixed bits have so many zeros at the top.
+    /// Values are kept if their hash has at least this many leading zeros.
     zeros: u32,
-    /// Whether the time of any was missing.
+    /// Whether the time of any value was missing.
     untimed: bool,
 }
 
@@ -422,7 +422,7 @@ impl Kept {
         self.bound();
     }
 
-    /// The limit depends on nothing but the values, so that the sample of all is the same however they were split.
+    /// Merges another sample. The limit depends only on the values, so that the result does not depend on how they were split.
     fn merge(&mut self, other: Kept) {
         self.untimed |= other.untimed;
         self.values.extend(other.values);
@@ -440,7 +440,7 @@ impl Kept {
         }
     }
 
-    /// Leaves those values whose mixed bits have so many zeros at the top.
+    /// Keeps only the values whose hash has at least `zeros` leading zeros.
     fn keep(&mut self, zeros: u32) {
         let stays = |(&value, &time): (&f64, &u32)| mixed(value, time).leading_zeros() >= zeros;
         let pairs = self.values.iter().zip(&self.times);
@@ -463,7 +463,7 @@ fn mixed(value: f64, time: u32) -> u64 {
     scramble(value.to_bits().wrapping_add(scramble(u64::from(time) + 1)))
 }
 
-/// Bounds far beyond any figure, so that nothing is ever resized or clamped: 2^60 steps are 36 years in nanoseconds.
+/// Returns a histogram whose bounds are far above any figure, so that it is never resized and nothing is clamped: 2^60 steps are 36 years in nanoseconds.
 fn empty_histogram() -> Option<Histogram<u64>> {
     Histogram::new_with_bounds(1, 1 << 60, 3).ok()
 }

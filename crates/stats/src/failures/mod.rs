@@ -1,4 +1,4 @@
-//! What failed, kind by kind: by how far the request had come, what happened, the status, and what the server said.
+//! Groups failures by kind: the stage of the request, the class of failure, the status, and the server's message.
 
 mod with_failures;
 
@@ -17,23 +17,23 @@ use streamgauge_core::{Failure, FailureClass, Nanos, Record, Stage};
 /// Failures of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailureGroup {
-    /// How far the requests had come.
+    /// The stage that the requests had reached.
     pub stage: Stage,
-    /// What happened to them.
+    /// The class of failure.
     pub class: FailureClass,
-    /// HTTP's status, where it is what the request failed by.
+    /// The HTTP status, if it is the reason for the failure.
     pub status: Option<u16>,
-    /// How many.
+    /// The number of failures.
     pub count: u64,
-    /// The message of the earliest of them.
+    /// The message of the earliest failure.
     pub sample: String,
-    /// Whether requests with other messages are among them, since there were more kinds than are told apart.
+    /// Whether failures with different messages are in this group, because there were more kinds than are kept apart.
     pub mixed: bool,
-    /// From when they were issued, in milliseconds.
+    /// The time from issue to failure, in milliseconds.
     pub time_to_failure: Distribution,
 }
 
-/// What tells one kind from another; a kind without a message holds those for which there was no room.
+/// The key of a kind of failure. A kind without a message collects the kinds for which there was no room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     stage: Stage,
@@ -66,7 +66,7 @@ impl Failures {
 pub(crate) struct FailureKinds(BTreeMap<Kind, Failures>);
 
 impl FailureKinds {
-    /// Counts a failure of `record` in.
+    /// Counts a failure of `record`.
     pub fn add(&mut self, record: &Record, failure: &Failure) {
         let time = record.end - record.issued;
         self.enter(record.seq, record.status, (record.issued, time), failure);
@@ -82,15 +82,15 @@ impl FailureKinds {
         });
         failures.count += 1;
         failures.times.add_nanos_at(after, issued);
-        // The earliest by number and not by arrival, so that the sample does not depend on the order of records.
+        // The earliest by sequence number, so that the sample does not depend on the order of records.
         if seq < failures.first {
             failures.first = seq;
             failures.sample.clone_from(&failure.message);
         }
     }
 
-    /// Counts the failures of other requests in. Beyond [`FAILURE_KINDS`] kinds, which of them are told apart depends on the order in
-    /// which failures are counted, and so on how they were split; how many there are of each status does not.
+    /// Adds the failures of other requests. Above [`FAILURE_KINDS`] kinds, which of them are kept apart depends on the order in
+    /// which failures are counted, and therefore on how they were split. The number of failures with each status does not.
     pub fn merge(&mut self, other: FailureKinds) {
         for (kind, failures) in other.0 {
             let kind = self.with_room(kind);
@@ -103,17 +103,17 @@ impl FailureKinds {
         }
     }
 
-    /// The kind of a failure: its own, or the one that stands for all kinds for which there is no room.
+    /// The kind under which a failure is counted: its own, or the collective kind if there is no room.
     fn kind(&self, status: Option<u16>, failure: &Failure) -> Kind {
         let Failure { stage, class, ref message } = *failure;
         let status = status.filter(|_| class == FailureClass::Status);
-        // What the system or this program says of one class is the same each time, or an excerpt that never is.
+        // Messages of the system or of this program are either the same for a class or an excerpt that differs every time.
         let says_why = matches!(class, FailureClass::Status | FailureClass::InBand | FailureClass::Io);
         let own = Kind { stage, class, status, message: Some(if says_why { pattern(message) } else { String::new() }) };
         self.with_room(own)
     }
 
-    /// The kind itself where there is room for it, or the one that stands for all kinds for which there is none.
+    /// Returns `own` if there is room for it, otherwise the collective kind.
     fn with_room(&self, own: Kind) -> Kind {
         if self.0.len() < FAILURE_KINDS || self.0.contains_key(&own) {
             return own;
@@ -139,7 +139,7 @@ impl FailureKinds {
     }
 }
 
-/// A message with everything that changes from request to request as `#`: each word with a digit in it, which may be a number, a
+/// Replaces the parts of a message that change from request to request with `#`: every word that contains a digit, which may be a number, a
 /// time, an address or an identifier.
 fn pattern(message: &str) -> String {
     let mut pattern = String::with_capacity(message.len());

@@ -1,51 +1,51 @@
-//! Percentiles over all that were asked, and not only over those that were answered: failing fast must not look like
-//! being fast.
+//! Percentiles over all requests, not only the successful ones, so that a server that fails fast does not look
+//! fast.
 
 use crate::distribution::{PERCENTILES, Sampler};
 use crate::metrics::{Metric, Wait};
 use serde::{Deserialize, Serialize};
 use streamgauge_core::{Nanos, Record};
 
-/// A waiting time in which each failed request counts as one that took for ever: nearest rank, the ceil(n p / 100)-th of
-/// the n values. There is no mean of such values.
+/// A waiting time in which each failed request counts as infinitely long. Percentiles are by nearest rank: the ceil(n p / 100)-th of
+/// the n values. Such values have no mean.
 ///
-/// Of a request that was cut off it is only known that it would have taken longer. It counts as any of the requests that did
-/// take longer, each as likely (Kaplan and Meier 1958); among those are the failed ones. The same holds of one that was
-/// cancelled as the plan wanted, which is decided before anything is known of its time.
+/// A request that was cut off would have taken longer than it was given. It counts as any of the requests that did
+/// take longer, including failed ones, with equal probability (Kaplan and Meier 1958). The same holds for a request that the plan
+/// cancelled, because that is decided independently of its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WithFailures {
-    /// Requests that are in it.
+    /// The number of requests in the waiting time.
     pub requests: u64,
-    /// Those among them that failed.
+    /// The number of those that failed.
     pub failed: u64,
-    /// Those that were cut off, or cancelled as the plan wanted, before the value was known.
+    /// The number of those that were cut off, or cancelled by the plan, before their value was known.
     pub cut_off: u64,
-    /// The percentiles of [`PERCENTILES`], in that order; none where it is a failed request.
+    /// The percentiles of [`PERCENTILES`], in that order; `None` where the percentile is a failed request.
     pub percentiles: [Option<f64>; 9],
 }
 
 impl WithFailures {
-    /// The `p`-th percentile; none where it is a failed request, and where `p` is not one of [`PERCENTILES`].
+    /// The `p`-th percentile, or `None` if it is a failed request or `p` is not one of [`PERCENTILES`].
     pub fn percentile(&self, p: u8) -> Option<f64> {
         PERCENTILES.iter().position(|&known| known == p).and_then(|index| self.percentiles[index])
     }
 }
 
-/// What the requests that did not succeed add to a waiting time.
+/// The contribution of unsuccessful requests to a waiting time.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     /// The metric.
     pub metric: Metric,
     wait: Wait,
     failed: u64,
-    /// Values of requests that were cut off after what is waited for had come.
+    /// The values of requests that were cut off after the awaited event had arrived.
     known: Sampler,
-    /// How long others had waited when they were cut off.
+    /// How long the other requests had waited when they were cut off.
     open: Sampler,
 }
 
 impl Unfinished {
-    /// Of every waiting time, in the order of reports.
+    /// Returns an empty value for every waiting time, in the order of reports.
     pub fn all() -> Vec<Unfinished> {
         Metric::waits().map(|(metric, wait)| Unfinished::new(metric, wait)).collect()
     }
@@ -54,12 +54,12 @@ impl Unfinished {
         Unfinished { metric, wait, failed: 0, known: Sampler::of(metric), open: Sampler::of(metric) }
     }
 
-    /// A request that failed, wherever it had come to.
+    /// Adds a request that failed, at whatever stage.
     pub fn add_failed(&mut self, record: &Record) {
         self.failed += u64::from(!self.metric.is_from_due() || record.due.is_some());
     }
 
-    /// A request that was cut off or cancelled. One that had not begun to wait is left out.
+    /// Adds a request that was cut off or cancelled. A request that had not begun to wait is ignored.
     pub fn add_cut_off(&mut self, record: &Record, streaming: bool) {
         let Some(start) = (if self.metric.is_from_due() { record.due } else { record.sent }) else { return };
         let first = self.wait == Wait::FirstEvent;
@@ -69,14 +69,14 @@ impl Unfinished {
         }
     }
 
-    /// Takes in what other requests of the same run add to the same waiting time.
+    /// Adds the contribution of other requests of the same run to the same waiting time.
     pub fn merge(&mut self, other: Unfinished) {
         self.failed += other.failed;
         self.known.merge(other.known);
         self.open.merge(other.open);
     }
 
-    /// With the values of the successful requests; none when no request failed.
+    /// Combines this with the values of the successful requests. Returns `None` if no request failed.
     pub fn close(self, succeeded: &Sampler) -> Option<WithFailures> {
         let mut known = succeeded.steps();
         known.extend(self.known.steps());
@@ -94,22 +94,22 @@ impl Unfinished {
     }
 }
 
-/// Percentiles of `requests` values, of which `known` are known and `open` only known to be greater, both as ascending
-/// steps; the rest are beyond all.
+/// The percentiles of `requests` values. The values in `known` are known, those in `open` are lower bounds, both in ascending
+/// steps; the remaining ones are infinite.
 fn percentiles(known: &[(f64, u64)], open: &[(f64, u64)], requests: u64) -> [Option<f64>; 9] {
     let mut found = [None; 9];
     let mut wanted = PERCENTILES.iter().zip(&mut found).peekable();
     let mut open = open.iter().peekable();
-    // Each value that is left stands for `weight` requests: itself and its part of those cut off before it.
+    // Each remaining value stands for `weight` requests: itself and its share of those cut off before it.
     let (mut left, mut weight) = (requests, 1.0);
     for &(value, count) in known {
-        // What was cut off at the very moment of a value was still waiting then.
+        // A request cut off at exactly the time of a value was still waiting then.
         while let Some(&(_, count)) = open.next_if(|(at, _)| *at < value) {
             weight *= left as f64 / (left - count) as f64;
             left -= count;
         }
         left -= count;
-        // While nothing was cut off these are whole numbers, and so exact; after that, to the last bits of `weight`.
+        // These are integers, and therefore exact, until a request was cut off; after that they are accurate to the last bits of `weight`.
         let beyond = (left as f64 * 100.0) * weight * (1.0 - 1e-12);
         while let Some((_, found)) = wanted.next_if(|(p, _)| beyond <= f64::from(100 - **p) * requests as f64) {
             *found = Some(value);

@@ -1,11 +1,11 @@
-//! Bodies that went on after their answers were complete.
+//! The fidelity row about bodies that continue after their answers are complete.
 
 use crate::fidelity::{Evidence, FidelityRow, caveat, counted, share, share_row};
 use crate::thresholds::LATE_BODIES_GOOD;
 use streamgauge_core::Record;
 use streamgauge_core::record::BodyEnd;
 
-/// How many bodies did not end with their answers.
+/// Counts bodies that did not end with their answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BodyEnds {
     late: u64,
@@ -23,24 +23,24 @@ impl BodyEnds {
     }
 }
 
-/// An answer ends where it says so, and so do its figures. Who reads bodies to their ends waits longer.
+/// An answer ends with its end marker, and so do its figures. A client that reads bodies to their ends waits longer.
 pub(crate) fn body_ends(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (BodyEnds { late, cut }, abandoned) = (evidence.body_ends, evidence.facts.bodies_abandoned);
     let share = share(late + cut, evidence.counts.requests).filter(|_| late + cut > 0)?;
     let mut found = Vec::new();
     if late > 0 {
-        found.push(format!("{late} {} went on for over 2 ms", if late == 1 { "body" } else { "bodies" }));
+        found.push(format!("{late} {} continued for over 2 ms", if late == 1 { "body" } else { "bodies" }));
     }
     if cut > 0 {
         found.push(format!("{} closed without the last chunk", counted(cut, "connection")));
     }
     if abandoned > 0 {
-        found.push(format!("{} closed here since the body did not end", counted(abandoned, "connection")));
+        found.push(format!("{} closed by this client because the body did not end", counted(abandoned, "connection")));
     }
     let row = share_row("body_ends", "Bodies that continue after the answer", share, caveat(share, LATE_BODIES_GOOD));
     Some(FidelityRow { value: found.join(", "), ..row }.remedy(
-        "figures end at [DONE] and the next request left then, over another connection where the body went on; clients that read \
-         bodies to their ends wait longer: see what the server, or a proxy, does behind [DONE]",
+        "figures end at [DONE], and the next request was sent then, over another connection if the body continued; clients that read \
+         bodies to their ends wait longer: find out what the server, or a proxy, does after [DONE]",
     ))
 }
 

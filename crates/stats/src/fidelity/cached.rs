@@ -1,10 +1,10 @@
-//! Prompts that the server had in its cache, as it reports them: they are not computed again, and first tokens come sooner.
+//! The fidelity row about prompt tokens that the server reports as cached. They are not computed again, so first tokens come sooner.
 
 use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, hundredths, share, share_row};
 use crate::thresholds::CACHED_GOOD;
 use streamgauge_core::{Setting, message};
 
-/// Tokens of prompts over the successful requests of which the server said how many it had.
+/// Prompt tokens over the successful requests for which the server reported how many were cached.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CachedTokens {
     cached: u64,
@@ -12,14 +12,14 @@ pub(crate) struct CachedTokens {
 }
 
 impl CachedTokens {
-    /// Counts one request in.
+    /// Counts one request.
     pub fn add(&mut self, cached: u64, prompt: u64) {
         self.cached = self.cached.saturating_add(cached.min(prompt));
         self.prompt = self.prompt.saturating_add(prompt);
     }
 }
 
-/// What of the prompts was not computed. Where prompts were to share prefixes that is what was asked for.
+/// The share of the prompts that was not computed. If the plan asks for prompts with shared prefixes, any share is good.
 pub(crate) fn cached_prompts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let CachedTokens { cached, prompt } = evidence.cached;
     let share = share(cached, prompt).filter(|_| cached > 0)?;
@@ -27,8 +27,8 @@ pub(crate) fn cached_prompts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let value = format!("{} of {prompt} prompt tokens", hundredths(share));
     let row = share_row("cached_prompts", "Prompts from the server's cache", share, grade);
     Some(FidelityRow { value, ..row }.remedy(message![
-        "times to first token are those of prompts that were computed in part only. Another run with the same seed sends the same \
-         prompts: give each run a ",
+        "the server computed only a part of the prompts, so times to first token are shorter. Another run with the same seed sends the \
+         same prompts: give each run a ",
         Setting::RandomSeed,
         format!(
             " of its own (this one had {}), or turn the server's prefix cache off",

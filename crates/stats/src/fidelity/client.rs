@@ -11,43 +11,43 @@ use streamgauge_core::{Setting, message, setting::Part};
 pub(super) fn clock(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (value, grade) = match evidence.facts.kernel_stamps {
         true => ("kernel receive stamps", Grade::Good),
-        false => ("time of the read; how late the client was is not known", Grade::Degraded),
+        false => ("stamped when the client read; its lateness is unknown", Grade::Degraded),
     };
     let remedy = match evidence.config.stamps {
-        Stamps::User => message!["run with ", Setting::Clock, " kernel"],
-        Stamps::Kernel => message!["run the client on Linux, where the kernel stamps what it receives"],
+        Stamps::User => message!["use ", Setting::Clock, " kernel"],
+        Stamps::Kernel => message!["run the client on Linux, where the kernel can stamp received data"],
     };
     Some(text_row("clock", "Clock", value.to_owned(), grade).remedy(remedy))
 }
 
-/// The kernel stamps on the wall clock. When that is set while bytes wait to be read, their stamp lands in the wrong
-/// place; where it lands before `sent` or before the event ahead of it, that shows.
+/// The kernel stamps with the wall clock. If that clock is set while bytes wait to be read, their stamp is wrong. This row counts the
+/// cases that can be detected: stamps before `sent` or before the previous event.
 pub(super) fn backward_stamps(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(evidence.backward, evidence.counts.ok).filter(|_| evidence.backward > 0)?;
     let grade = graded(share, limit::BACKWARD_GOOD, limit::BACKWARD_DEGRADED);
     let value = format!("{} of {}", evidence.backward, counted(evidence.counts.ok, "successful request"));
     let row = share_row("backward_stamps", "Requests with stamps in the wrong order", share, grade);
     let remedy = message![
-        "the machine's wall clock was set during the run; run again while the clock is not being set, or with ",
+        "the machine's wall clock was set during the run; run again while the clock is stable, or use ",
         Setting::Clock,
         " user"
     ];
     Some(FidelityRow { value, ..row }.remedy(remedy))
 }
 
-/// Without kernel stamps any shared event may be a late one, and none is known to be: more than a few are then a
-/// caveat and no verdict.
+/// Without kernel stamps, any event that shared a read may be late, but none is known to be. More than a few of them degrade
+/// the run and never make it invalid.
 pub(super) fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let sharing = evidence.sharing;
     let late = share(sharing.late, sharing.events)?;
     let unknown = share(sharing.unknown, sharing.events)?;
     let doubtful = if late + unknown <= limit::SHARED_GOOD { Grade::Good } else { Grade::Degraded };
     let grade = graded(late, limit::SHARED_GOOD, limit::SHARED_DEGRADED).max(doubtful);
-    let found = if sharing.unknown > 0 { "events that shared a read, late or not" } else { "events" };
+    let found = if sharing.unknown > 0 { "events (all shared reads, late or not)" } else { "events" };
     let value = format!("{} of {} {found}", hundredths(late + unknown), sharing.events);
     let row = FidelityRow { value, ..share_row("shared_reads", "Events in late shared reads", late + unknown, grade) };
     Some(row.remedy(message![
-        "first and inter token times are uncertain by the client's lateness; raise ",
+        "times to first token and between tokens are uncertain by as much as the client was late; raise ",
         Setting::Threads,
         ", lower ",
         Setting::Concurrency,
@@ -55,8 +55,8 @@ pub(super) fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     ]))
 }
 
-/// A long stream has one first token among many events, so first tokens may be wrong in number while the share of all
-/// events is small: they are judged by themselves.
+/// A long stream has one first token among many events, so many first tokens may be wrong while the share of all
+/// events is small. First tokens are therefore graded separately.
 pub(super) fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let sharing = evidence.sharing;
     let share = share(sharing.late_firsts, sharing.streams).filter(|_| sharing.late_firsts > 0)?;
@@ -65,11 +65,11 @@ pub(super) fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row =
         FidelityRow { value, ..share_row("late_first_tokens", "First tokens in late shared reads", share, grade) };
     Some(row.remedy(
-        message!["these times to first token are too long, by up to the gap to the next token; give the client more processors, raise ", Setting::Threads, " or lower ", Setting::Concurrency],
+        message!["these times to first token are too long by up to the gap to the next token; give the client more processors, raise ", Setting::Threads, " or lower ", Setting::Concurrency],
     ))
 }
 
-/// However small the shares of the two rows above, what a p99 rests on may be made of them.
+/// A p99 rests on few values, so late reads can dominate it even where the two rows above count few of them.
 pub(super) fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let mut worst: Option<f64> = None;
     let mut found = Vec::new();
@@ -91,22 +91,22 @@ pub(super) fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     ]))
 }
 
-/// What arrived together did so, and its stamps are true; but the model did not make it then. A client cannot tell a server
-/// that writes several events at once from something on the way that gathers them, so it is a caveat and never a verdict.
+/// Events that arrived together have correct stamps, but the model did not produce them at that time. A client cannot distinguish a server
+/// that writes several events at once from a proxy that buffers them, so this row degrades a run and never makes it invalid.
 pub(super) fn events_together(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let Sharing { events, together, late_unseen, .. } = *evidence.sharing;
-    // Late reads that the lag does not show look like this too.
+    // Late reads that the lag does not reveal look the same, so their estimated number is subtracted.
     let share = share(together.saturating_sub(late_unseen.div_ceil(1_000_000)), events).filter(|&share| share > 0.0)?;
-    let value = format!("{} of {events} events, with the one before", hundredths(share));
+    let value = format!("{} of {events} events arrived with the previous one", hundredths(share));
     let row = share_row("events_together", "Events that arrived together", share, caveat(share, limit::TOGETHER_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
-        "the server, or something on the way that buffers, sends several events at once: inter chunk latencies are its \
-         bundles', and first tokens waited for the rest of theirs; turn buffering off to see the model's own times",
+        "the server, or a proxy that buffers, sends several events at once: inter chunk latencies are those of the bundles, and \
+         first tokens waited for the rest of their bundle; turn buffering off to measure the model's own times",
     ))
 }
 
-/// For information: with kernel stamps the lag is in no figure, and where it did harm the row of shared reads says
-/// so.
+/// This row is for information: with kernel stamps no figure contains the lag, and the row of shared reads shows where lag did
+/// harm.
 pub(super) fn client_lag(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let lag = evidence.distribution(Metric::ClientLag)?;
     let (p50, p99) = (lag.percentile(50), lag.percentile(99));
@@ -123,7 +123,7 @@ pub(super) fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let value = format!("{turnaround:.3} ms, {} of mean latency", hundredths(share));
     let row = FidelityRow { value, ..share_row("turnaround", "Turnaround between requests", share, grade) };
     Some(row.remedy(message![
-        "the server had fewer requests at once than asked, and throughput is low by about this share; raise ",
+        "the server had fewer concurrent requests than the load asks for, so throughput is too low by about this share; raise ",
         Setting::Threads,
         " or lower ",
         Setting::Concurrency
@@ -141,13 +141,13 @@ pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let value = format!("p99 {p99:.3} ms, max {:.3} ms; {sent_late} of {of} over {good} ms{never}", lateness.max);
     let row = text_row("send_lateness", "Lateness of sending", value, grade);
     Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row }.remedy(message![
-        "requests left later than scheduled, and latencies from sent leave that out",
-        // Not every front end has latencies from due, a limit on concurrency beside a rate, and users.
-        Part::Where(Setting::NumUsers, ": read those from due".to_owned()),
+        "requests were sent later than scheduled, which latencies from sent do not include",
+        // Not every front end has latencies from due, a limit on concurrency with a rate, and users.
+        Part::Where(Setting::NumUsers, ": use the latencies from due".to_owned()),
         "; raise ",
         Part::Where(
             Setting::NumUsers,
-            "the limit on concurrency or the number of users if there is one, else ".to_owned()
+            "the limit on concurrency or the number of users if one is set, otherwise ".to_owned()
         ),
         Setting::Threads,
         ", or lower the rate",
@@ -160,7 +160,7 @@ pub(super) fn load_thread_cpu(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         threads.iter().filter(|thread| thread.wall.0 > 0).map(|thread| thread.cpu.0 as f64 / thread.wall.0 as f64);
     let busiest = shares.reduce(f64::max)?;
     let grade = graded(busiest, limit::CPU_GOOD, limit::CPU_DEGRADED);
-    let value = format!("{} of a processor, {} in all", hundredths(busiest), counted(threads.len() as u64, "thread"));
+    let value = format!("{} of a processor; {} in total", hundredths(busiest), counted(threads.len() as u64, "thread"));
     let row = FidelityRow { value, ..share_row("load_thread_cpu", "Busiest load thread", busiest, grade) };
     Some(row.remedy(message![
         "raise ",

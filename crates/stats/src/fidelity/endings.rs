@@ -1,4 +1,4 @@
-//! Fidelity rows of runs that end by their figures: whether they came to the end that was asked for.
+//! Fidelity rows of runs with a stop rule: whether the rule was met.
 
 use crate::awaited::Wanted;
 use crate::fidelity::{Evidence, FidelityRow, Grade, hundredths, share_row, text_row};
@@ -19,43 +19,49 @@ pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
             (format!("the last {AGREE} of {} agree within {within}", window.windows), Grade::Good)
         }
         Some(window) if window.windows < AGREE as u32 => {
-            (format!("{} before the end, {AGREE} must agree", window.windows), Grade::Degraded)
+            (format!("{} before the end; {AGREE} must agree", window.windows), Grade::Degraded)
         }
         Some(window) => {
             (format!("the last {AGREE} of {} do not agree within {within}", window.windows), Grade::Degraded)
         }
-        None => ("no whole one to take figures of: they are of the whole run".to_owned(), Grade::Degraded),
+        None => ("no complete window; the figures cover the whole run".to_owned(), Grade::Degraded),
     };
     let number = evidence.facts.window.map(|window| f64::from(window.windows));
     let row = text_row("windows", "Windows", value, grade);
     let row = FidelityRow { number, unit: (if number.is_some() { "windows" } else { "" }).into(), ..row };
     let enough = evidence.facts.window.is_some_and(|window| window.windows >= AGREE as u32);
     Some(row.remedy(match rule.window {
-        _ if !enough => message!["the run was ended before there were enough of them; let it end by itself"],
+        _ if !enough => message!["the run ended before there were enough windows; let it end on its own"],
         Window::Time(_) => {
-            message!["give it longer windows (", Setting::MeasurementInterval, ") or more (", Setting::MaxTrials, ")"]
+            message![
+                "use longer windows (",
+                Setting::MeasurementInterval,
+                ") or more windows (",
+                Setting::MaxTrials,
+                ")"
+            ]
         }
         Window::Requests(_) => message![
-            "give it longer windows (",
+            "use longer windows (",
             Setting::MeasurementRequestCount,
-            ") or more (",
+            ") or more windows (",
             Setting::MaxTrials,
             ")"
         ],
     }))
 }
 
-/// Streams that move in step end in waves, and windows may hold one more or less of them than their length is worth.
+/// Streams that move in step end in waves, and a window may contain one wave more or less than corresponds to its length.
 pub(crate) fn window_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let window = evidence.facts.window.filter(|_| evidence.config.stability.is_some())?;
     let length = (window.to - window.from).as_millis_f64();
     let latency = evidence.distribution(Metric::RequestLatency)?.avg;
     let share = if length > 0.0 { latency / length } else { return None };
     let grade = if share <= WINDOW_LATENCY_GOOD { Grade::Good } else { Grade::Degraded };
-    let value = format!("{length:.0} ms together; mean latency is {} of that", hundredths(share));
+    let value = format!("{length:.0} ms in total; mean latency is {} of that", hundredths(share));
     let row = FidelityRow { value, ..share_row("window_length", "Length of the windows", share, grade) };
     Some(row.remedy(message![
-        "throughput may be off by about this share, since windows cut waves of requests; give it longer windows (",
+        "throughput may be off by about this share, because windows cut through waves of requests; use longer windows (",
         Setting::MeasurementInterval,
         ", ",
         Setting::MeasurementRequestCount,
@@ -63,10 +69,10 @@ pub(crate) fn window_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     ]))
 }
 
-/// Metrics whose intervals a reader looks for, and those that a run is too short for. That lowers no verdict: a figure without its
-/// interval says nothing wrong, and the reports mark it.
+/// Names the metrics that have no interval because the run is too short. This row is always good: a figure without an interval
+/// is not wrong, and the reports mark it.
 pub(crate) fn too_short(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    // The mean, and with it the whole metric, or only its p99, which few of the values decide.
+    // Either the mean, and with it the whole metric, lacks an interval, or only p99 does, which depends on few values.
     let of = |needed: fn(&Needed) -> Option<f64>| -> Option<(String, f64)> {
         let lacking: Vec<(&str, f64)> = Metric::with_use(Use::Intervals)
             .filter_map(|metric| Some((metric.title(), needed(&evidence.distribution(metric)?.intervals.needed)?)))
@@ -92,8 +98,8 @@ pub(crate) fn too_short(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     Some(FidelityRow { number: Some(longest), unit: "s".into(), ..row })
 }
 
-/// Whether the figure that the run waited for is known as well as asked. A run that ended because it was is judged by what
-/// it was then: the requests in flight, which came after, may move the figure once more.
+/// Whether the figure that the run waited for is as precise as requested. A run that ended because it was is good: the requests
+/// that were then in flight may still change the figure a little.
 pub(crate) fn confidence(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let wanted = Wanted::of(evidence.config.confidence.as_ref()?).ok()?;
     let precision = evidence.awaited.and_then(|figure| figure.precision());
@@ -101,23 +107,23 @@ pub(crate) fn confidence(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = if reached || evidence.facts.satisfied.is_some() { Grade::Good } else { Grade::Degraded };
     let (name, within) = (wanted.name(), percent(wanted.within));
     let value = match precision {
-        Some(precision) => format!("±{} of {name}, {within} was asked for", hundredths(precision)),
+        Some(precision) => format!("±{} of {name}; {within} was requested", hundredths(precision)),
         None => match evidence.awaited.and_then(|figure| figure.needed) {
             Some(needed) => format!(
-                "no interval of {name}: its values depend on each other for so long that it takes a run of at least {}; {within} \
-                 was asked for",
+                "no interval of {name}: its values depend on each other for so long that a run of at least {} is needed; {within} \
+                 was requested",
                 seconds(needed)
             ),
-            None => format!("too few requests for an interval of {name}, {within} was asked for"),
+            None => format!("too few requests for an interval of {name}; {within} was requested"),
         },
     };
     let number = precision.map(|precision| precision * 100.0);
     let row = text_row("confidence", "Confidence", value, grade);
     let row = FidelityRow { number, unit: (if number.is_some() { "%" } else { "" }).into(), ..row };
-    Some(row.remedy("the run ended before the figure was known so well; let it run longer, or ask for less"))
+    Some(row.remedy("the run ended before the figure was that precise; let it run longer, or request a wider interval"))
 }
 
-/// A length of time for people; a lower bound that is known roughly needs no more digits.
+/// Formats a duration in whole seconds, which is enough for a rough lower bound.
 fn seconds(needed: f64) -> String {
     format!("{} s", needed.ceil())
 }

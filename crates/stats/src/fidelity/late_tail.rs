@@ -1,24 +1,24 @@
-//! What late reads may have done to a p99. Events that shared one are few in a good run, and a p99 is made of few values.
+//! Bounds the effect of late reads on a p99. In a good run few events share a late read, but a p99 rests on few values.
 //!
-//! A late read gives its events the newest stamp: one time before it comes out too long, and those between its events come
-//! out as nothing. So it moves a high percentile up and never down. If s of n values are too long in this way, at
-//! least a hundredth of the true values is still above what is reported for the percentile 99 - 100 s / n: the true p99
-//! lies between that and the p99 reported. How many s is, is partly an estimate (`sharing`), and with it the bound.
+//! A late read gives all its events the newest stamp: the gap before the read comes out too long, and the gaps between its events
+//! come out as zero. Late reads therefore only raise high percentiles. If s of n values are too long in this way, at
+//! least a hundredth of the true values is above the reported percentile 99 - 100 s / n, so the true p99
+//! lies between that and the reported p99. The number s is partly an estimate (see `sharing`), and so is the bound.
 
 use crate::distribution::Sampler;
 use crate::metrics::Metric;
 
-/// How low a metric's p99 may truly be.
+/// A lower bound of a metric's true p99.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LateTail {
-    /// Whose p99.
+    /// The metric.
     pub metric: Metric,
-    /// The least that it may truly be, in the metric's unit.
+    /// The lower bound, in the metric's unit.
     pub least: f64,
 }
 
 impl LateTail {
-    /// Of a metric's values, of which so many are made of late reads. None when there are none.
+    /// Computes the bound for `values`, `spoiled` of which come from late reads. Returns `None` if `spoiled` is 0.
     pub fn of(metric: Metric, values: &Sampler, spoiled: f64) -> Option<LateTail> {
         if spoiled <= 0.0 {
             return None;
@@ -29,7 +29,7 @@ impl LateTail {
     }
 }
 
-/// The greatest value that at least so many values reach.
+/// The greatest value that at least `above` values reach.
 fn with_above(steps: &[(f64, u64)], above: f64) -> Option<f64> {
     let mut reached = 0;
     let step = steps.iter().rev().find(|(_, count)| {

@@ -13,12 +13,12 @@ pub(super) fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = caveat(share, limit::LENGTH_GOOD);
     let remedy = match evidence.config.output_exact {
         true => message![
-            "the server does not honour min_tokens and ignore_eos, or counts otherwise; compare output_sequence_length with other runs before comparing latencies"
+            "the server does not honour min_tokens and ignore_eos, or counts differently; compare output_sequence_length before you compare latencies with other runs"
         ],
         false => message![
-            "add ",
+            "use ",
             Setting::OutputTokensMeanDeterministic,
-            " where the server honours it, so that lengths are comparable"
+            " if the server honours it, so that lengths are comparable"
         ],
     };
     let row = share_row("output_length", "Output length against requested length", share, grade);
@@ -30,22 +30,22 @@ pub(super) fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(disagree, compared)?;
     let grade = caveat(share, limit::TOKENS_GOOD);
     let over = hundredths(limit::TOKEN_TOLERANCE);
-    let value = format!("{disagree} of {} differ by over {over}", counted(compared, "request"));
+    let value = format!("{disagree} of {} differ by more than {over}", counted(compared, "request"));
     let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against client", share, grade) };
-    Some(row.remedy(message!["if ", Setting::Tokenizer, " is not the model's own, give that one: prompt lengths are off by as much; if it is, the model emits text that does not re-tokenize to the same tokens"]))
+    Some(row.remedy(message!["if ", Setting::Tokenizer, " is not the model's own, set it: prompt lengths are off by as much; if it is, the model emits text that does not re-tokenize to the same tokens"]))
 }
 
-/// An event is not a token. Where the two differ in number, inter chunk latency is no time of a token, and the tokens that
-/// came with the first event count in inter token latency as if they had come after it.
+/// An event is not a token. If their numbers differ, inter chunk latency is not a time per token, and inter token latency counts
+/// the tokens of the first event as if they had come after it.
 pub(super) fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let TokensPerEvent { requests, tokens, events, apart } = evidence.tokens_per_event;
-    // Tensors without a text have no tokens to speak of.
+    // Tensors without a text have no tokens.
     if tokens == 0 {
         return None;
     }
     let share = share(apart, events).filter(|_| apart > 0)?;
     let mean = tokens as f64 / events as f64;
-    // Of (tokens - 1) times a token's latency, the first event's other tokens took none.
+    // Inter token latency divides by tokens - 1, but the further tokens of the first event took no time.
     let low = (mean - 1.0) / (tokens as f64 / requests as f64 - 1.0);
     let row = text_row(
         "tokens_per_event",
@@ -56,15 +56,15 @@ pub(super) fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row = FidelityRow { number: Some(mean), unit: "tokens".into(), ..row };
     Some(match mean > 1.0 {
         true => row.remedy(format!(
-            "inter chunk latency is of events, not of tokens, and inter token latency is {} low if all events have so many \
+            "inter chunk latency is per event, not per token; inter token latency is about {} too low if all events carry this many \
              tokens",
             hundredths(low)
         )),
-        false => row.remedy("inter chunk latency is of events, not of tokens; inter token latency is of tokens as counted"),
+        false => row.remedy("inter chunk latency is per event, not per token; inter token latency is per counted token"),
     })
 }
 
-/// Requests without the count that the figures are meant to use, or under `auto` with no count better than chunks.
+/// Requests without the token count that the figures should use or, under `auto`, with no better count than chunks.
 pub(super) fn uncounted(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let TokenSources { by_chunks, missing, .. } = evidence.tokens;
     let ok = evidence.counts.ok;
@@ -77,24 +77,24 @@ pub(super) fn uncounted(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         share_row("uncounted_requests", "Requests without a token count", share, caveat(share, limit::UNCOUNTED_GOOD));
     let remedy = match evidence.config.token_count {
         TokenCount::Usage => {
-            message!["the server sent no usage; ", Setting::TokenCount, " auto falls back on our tokenizer"]
+            message!["the server sent no usage; ", Setting::TokenCount, " auto falls back to the client's tokenizer"]
         }
-        _ => message!["the text could not be counted; give the model's tokenizer with ", Setting::Tokenizer],
+        _ => message!["the text could not be tokenized; give the model's tokenizer with ", Setting::Tokenizer],
     };
     Some(FidelityRow { value, ..row }.remedy(remedy))
 }
 
-/// Says which percentiles too few values are behind. The reports mark those, so this lowers no verdict.
+/// Names the percentiles with too few values. The reports mark them, so this row is always good.
 pub(super) fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let printed = Metric::with_use(Use::Samples);
     let least = printed.filter_map(|metric| evidence.distribution(metric)).map(|known| known.count).min()?;
     let short: Vec<String> = PERCENTILES.iter().filter(|&&p| !supports(least, p)).map(|p| format!("p{p}")).collect();
     let value = match short.is_empty() {
         true => format!("{least}, enough for every percentile"),
-        false => format!("{least}, too few for {}: marked ~, send more requests to narrow them", short.join(" ")),
+        false => format!("{least}, too few for {} (marked ~); send more requests", short.join(" ")),
     };
     let means = match least < limit::MEAN_VALUES {
-        true => format!("; ±avg takes {}", limit::MEAN_VALUES),
+        true => format!("; ±avg needs {}", limit::MEAN_VALUES),
         false => String::new(),
     };
     let value = value + &means;

@@ -1,5 +1,5 @@
-//! Fidelity: how far a run's figures can be trusted, as rows with a grade each and a verdict, which is the worst of
-//! them. The limits are in [`crate::thresholds`].
+//! Fidelity: how far a run's figures can be trusted. Each check is a row with a grade, and the verdict is the worst grade.
+//! The limits are in [`crate::thresholds`].
 
 pub(crate) mod body_ends;
 pub(crate) mod cached;
@@ -39,19 +39,19 @@ use unreadable::UnreadableParts;
 pub struct Fidelity {
     /// The worst grade of any row.
     pub verdict: Grade,
-    /// What was looked at; only what the run gave cause to look at.
+    /// The checks that apply to the run.
     pub rows: Vec<FidelityRow>,
 }
 
-/// How far something can be trusted. The order is from good to bad.
+/// A grade of trust. The order is from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
-    /// As it stands.
+    /// The figures can be used as they are.
     Good,
-    /// With the caveat that the row names.
+    /// The figures can be used with the caveat in the row.
     Degraded,
-    /// Not at all.
+    /// The figures should not be used.
     Invalid,
 }
 
@@ -65,26 +65,26 @@ impl fmt::Display for Grade {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FidelityRow {
     /// Name in files.
     pub key: Cow<'static, str>,
     /// Name in reports.
     pub title: Cow<'static, str>,
-    /// What was found, as reports show it, with settings in their published form.
+    /// What was found, as reports show it. Settings appear under their published names.
     pub value: String,
-    /// What was found, where it is a number.
+    /// What was found, if it is a number.
     pub number: Option<f64>,
-    /// The number's unit; empty without a number.
+    /// The unit of the number; empty if there is no number.
     pub unit: Cow<'static, str>,
-    /// What it means for the figures.
+    /// The grade of the check.
     pub grade: Grade,
     /// What to do about it, unless it is good.
     pub remedy: Option<Message>,
 }
 
-/// All that the rows are judged from.
+/// All the data that the rows are computed from.
 pub(crate) struct Evidence<'a> {
     pub config: &'a AccumulatorConfig,
     pub facts: &'a RunFacts,
@@ -98,28 +98,28 @@ pub(crate) struct Evidence<'a> {
     pub cached: CachedTokens,
     pub distributions: &'a [(Metric, Distribution)],
     pub length: LengthAsked,
-    /// Successful requests with a stamp before the one that it follows.
+    /// Successful requests with a stamp that is earlier than the previous one.
     pub backward: u64,
     pub body_ends: BodyEnds,
-    /// The requests that were sent at once at the start, where some were.
+    /// The requests sent together at the start, where some were.
     pub opening: Option<OpeningBurst>,
-    /// What of successful answers could not be read.
+    /// The parts of successful answers that could not be parsed.
     pub unreadable: UnreadableParts,
     /// Successful requests without output.
     pub empty: u64,
-    /// The figure that the run waited for, where it did.
+    /// The figure that the run waited for, if it waited for one.
     pub awaited: Option<Estimate>,
 }
 
 impl Fidelity {
-    /// The rows that the evidence gives cause for.
+    /// Computes the rows that apply and the verdict.
     pub(crate) fn judge(evidence: &Evidence<'_>) -> Fidelity {
         let rows: Vec<FidelityRow> = JUDGES.iter().filter_map(|judge| judge(evidence)).collect();
         Fidelity { verdict: rows.iter().map(|row| row.grade).max().unwrap_or(Grade::Good), rows }
     }
 }
 
-/// One judge a row, in the order of reports. A judge without cause gives no row.
+/// One function per row, in the order of reports. A function returns `None` if its row does not apply.
 const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
     requests::no_success,
     requests::ended_early,
@@ -162,7 +162,7 @@ impl Evidence<'_> {
 }
 
 impl FidelityRow {
-    /// With this remedy, if it needs one.
+    /// Sets the remedy, unless the row is good.
     pub(crate) fn remedy(self, remedy: impl Into<Message>) -> FidelityRow {
         FidelityRow { remedy: (self.grade > Grade::Good).then(|| remedy.into()), ..self }
     }
@@ -176,7 +176,7 @@ pub(crate) fn share_row(key: &'static str, title: &'static str, share: f64, grad
     FidelityRow { number: Some(share * 100.0), unit: "%".into(), ..text_row(key, title, hundredths(share), grade) }
 }
 
-/// `part` of `whole`; none of nothing.
+/// `part` as a share of `whole`. Returns `None` if `whole` is 0.
 pub(crate) fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
@@ -191,7 +191,7 @@ pub(crate) fn graded(found: f64, good: f64, degraded: f64) -> Grade {
     }
 }
 
-/// For what may be a reason for care and never makes a run worthless.
+/// The grade of a row that can degrade a run but never make it invalid.
 pub(crate) fn caveat(share: f64, good: f64) -> Grade {
     graded(share, good, f64::INFINITY)
 }

@@ -12,7 +12,7 @@ pub(super) fn no_success(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     (ok == 0).then(|| {
         let row = text_row("successful_requests", "Successful requests", format!("none of {requests}"), Grade::Invalid);
         row.remedy(message![
-            "look at the failures first, or give the run more time (",
+            "look at the failures first, or let the run go on for longer (",
             Setting::BenchmarkDuration,
             ", ",
             Setting::GracePeriod,
@@ -29,7 +29,7 @@ pub(super) fn ended_early(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         None => return None,
     };
     let row = text_row("ended_early", "Ended early", why, Grade::Degraded);
-    Some(row.remedy("the figures are of the part that ran; let the run reach its end to compare it with others"))
+    Some(row.remedy("the figures cover only the part that ran; let the run finish before you compare it with others"))
 }
 
 pub(super) fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -38,7 +38,10 @@ pub(super) fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(share, limit::FAILED_GOOD, limit::FAILED_DEGRADED);
     let value = format!("{failed} of {}", counted(ok + failed, "finished request"));
     let row = FidelityRow { value, ..share_row("failed_requests", "Failed requests", share, grade) };
-    Some(row.remedy(message!["the figures are of the successful requests only; the list of failures says why, and where the server is overloaded, lower ", Setting::Concurrency]))
+    Some(row.remedy(message![
+        "the figures cover successful requests only; see the list of failures, and if the server is overloaded, lower ",
+        Setting::Concurrency
+    ]))
 }
 
 pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
@@ -49,7 +52,7 @@ pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let row = FidelityRow { value, ..share_row("cut_off_requests", "Requests cut off at the end", share, grade) };
     Some(row.remedy(match evidence.facts.ended_early {
         Some(_) => {
-            message!["the longest requests of those that were in flight at the early end are missing from the figures"]
+            message!["the longest of the requests in flight at the early end are missing from the figures"]
         }
         None => message![
             "the longest requests are missing from the figures; raise ",
@@ -60,13 +63,13 @@ pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     }))
 }
 
-/// Replies that the model ended at once are answers; they are fast ones, and have no first token.
+/// Replies that the model ended at once are successful answers. They are fast and have no first token.
 pub(super) fn empty_replies(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(evidence.empty, evidence.counts.ok).filter(|_| evidence.empty > 0)?;
     let value = format!("{} of {}", evidence.empty, counted(evidence.counts.ok, "successful request"));
     let row = share_row("empty_replies", "Replies without output", share, caveat(share, limit::EMPTY_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
-        message!["the model ended these at once: they count as requests of no output tokens, lower the mean latency and have no time to first token; make the server answer in full with ", Setting::OutputTokensMeanDeterministic, " where it honours it"],
+        message!["the model ended these replies at once: they count with zero output tokens, lower the mean latency and have no time to first token; request full answers with ", Setting::OutputTokensMeanDeterministic, " if the server honours it"],
     ))
 }
 
@@ -78,37 +81,37 @@ pub(super) fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let value =
         format!("{} sent again, {} replaced before use", counted(retried, "request"), counted(replaced, "connection"));
     let row = FidelityRow { value, ..share_row("connections", "Kept connections lost", share, grade) };
-    Some(row.remedy("the server, or something between, closes connections under load; raise its keep-alive limits"))
+    Some(row.remedy("the server, or a proxy before it, closes connections under load; raise its keep-alive limits"))
 }
 
-/// What an ordinary client would see that these figures do not show, or with `--delayed-acks` what the server's own times are.
+/// Shows the delay that an ordinary client would see and these figures exclude or, with delayed acknowledgements, include.
 pub(super) fn acknowledgements(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let (key, title) = ("acknowledgements", "Late acknowledgements");
     let delayed = evidence.config.acknowledge == Acknowledge::Delayed;
     let Some(DelayedAcks { late, at_once }) = evidence.facts.delayed_acks else {
-        let value = format!("left to the kernel ({})", Setting::DelayedAcks);
+        let value = format!("sent when the kernel chooses ({})", Setting::DelayedAcks);
         return delayed.then(|| text_row(key, title, value, Grade::Good));
     };
     let difference = (late - at_once).as_millis_f64();
     let (late, at_once) = (late.as_millis_f64(), at_once.as_millis_f64());
     let value = format!(
-        "first event {late:.1} ms after the head of the answer, {at_once:.1} ms where it is acknowledged at once"
+        "first event {late:.1} ms after the head of the answer; {at_once:.1} ms if the head is acknowledged at once"
     );
     let row =
         FidelityRow { number: Some(difference), unit: "ms".into(), ..text_row(key, title, value, Grade::Degraded) };
     Some(match delayed {
         true => row.remedy(message![
             format!(
-                "the server waits for the client's kernel (Nagle's algorithm), so first tokens come about {difference:.0} ms later \
-                 on kept connections than it makes them; leave "
+                "the server waits for the client's acknowledgement (Nagle's algorithm), so on kept connections first tokens arrive about \
+                 {difference:.0} ms after the server could send them; leave out "
             ),
             Setting::DelayedAcks,
-            " out to see its own times, or set TCP_NODELAY there",
+            " to measure the server's own times, or set TCP_NODELAY on the server",
         ]),
         false => row.remedy(message![
             format!(
-                "the server waits for the client's kernel (Nagle's algorithm): an ordinary client on a kept connection sees \
-                 first tokens about {difference:.0} ms later than these figures say; set TCP_NODELAY there, or see it with "
+                "the server waits for the client's acknowledgement (Nagle's algorithm): an ordinary client on a kept connection sees \
+                 first tokens about {difference:.0} ms later than these figures; set TCP_NODELAY on the server, or measure it with "
             ),
             Setting::DelayedAcks,
         ]),

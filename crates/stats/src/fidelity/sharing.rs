@@ -1,10 +1,10 @@
-//! Events that shared a read, and so a stamp, because this client came late to it. Their order is known and their times
-//! are not.
+//! Counts events that shared a read, and therefore a stamp, because the client read late. Their order is known, but not their
+//! individual times.
 //!
-//! A server may well write several events at once; then they arrive together, their one stamp is true, and the
-//! client's lag is small beside the stream's pace. Only where the lag is not small may the events have arrived
-//! apart. Those that did arrive together are counted too: their times are true, and are not those at which the model
-//! made its tokens.
+//! A server may also write several events at once. Then they arrive together, their common stamp is correct, and the
+//! client's lag is small compared with the gaps of the stream. Only if the lag is not small may the events have arrived
+//! separately. Events that did arrive together are counted as well: their times are correct, but are not the times at which the model
+//! produced the tokens.
 
 use crate::thresholds::{
     LATE_SHARE_OF_GAP, LATE_SHARE_OF_SHORT_GAP, LATE_WITHOUT_GAP, QUICK_BY_CHANCE, TOGETHER, TOGETHER_SHARE_OF_GAP,
@@ -16,37 +16,37 @@ use streamgauge_core::{Chunk, Nanos};
 pub(crate) struct Sharing {
     /// Output events of successful streams.
     pub events: u64,
-    /// Those that shared a read to which the client was late.
+    /// Events that shared a late read.
     pub late: u64,
-    /// How many more were late by all odds, though the lag that was seen did not show it; in millionths, so that the sum is the
-    /// same in any order of streams.
+    /// The estimated number of further late events whose lag did not reveal it, in millionths, so that the sum does not depend on the
+    /// order of streams.
     pub late_unseen: u64,
-    /// Those that shared a read of which it is not known how late the client was.
+    /// Events that shared a read whose lag is unknown.
     pub unknown: u64,
-    /// Those that arrived together with the one before, by the kernel's stamps and with a client that was in time.
+    /// Events that arrived together with the previous one, according to kernel stamps of reads that were not late.
     pub together: u64,
     /// Successful streams.
     pub streams: u64,
-    /// Those whose first event shared a late read with the second: their first token has the second's stamp, or a later
-    /// one.
+    /// Streams whose first event shared a late read with the second: the stamp of the first token is that of the second event or of a
+    /// later one.
     pub late_firsts: u64,
-    /// How many more of those there are by all odds, in millionths.
+    /// The estimated number of further such streams, in millionths.
     pub late_firsts_unseen: u64,
     scratch: Vec<i64>,
 }
 
 impl Sharing {
-    /// Counts the events of one stream in, whose request was sent then.
+    /// Counts the events of one stream, whose request was sent at `sent`.
     pub fn add(&mut self, chunks: &[Chunk], sent: Nanos) {
         self.events += chunks.len() as u64;
         self.streams += 1;
-        // The rule for nearly every stream: nothing shared, no lateness to judge, no pace needed.
+        // Nearly every stream takes this path: no event shared a read, so neither lateness nor gaps matter.
         if !chunks.iter().any(|chunk| chunk.shared) {
             self.together += together(chunks, |_| false);
             return;
         }
-        // A stream that came in one read has no gap. If the client made one read of what came apart, it came apart after the request
-        // was sent, at this pace at the slowest.
+        // A stream that came in one read has no gap. If its events arrived separately, they did so after the request was sent, so
+        // their mean gap was at most this long.
         let gap = self.pace(chunks).filter(|&gap| gap > 0).or_else(|| {
             let events = chunks.len() as i64;
             chunks.last().map(|last| (last.at - sent).0 / events)
@@ -63,7 +63,7 @@ impl Sharing {
         self.late_firsts_unseen += u64::from(late_first) * unseen;
     }
 
-    /// Counts the events of other streams in.
+    /// Adds the counts of other streams.
     pub fn merge(&mut self, other: &Sharing) {
         let &Sharing {
             events,
@@ -86,19 +86,18 @@ impl Sharing {
         self.late_firsts_unseen += late_firsts_unseen;
     }
 
-    /// Events of late reads, with those that no lag shows.
+    /// The number of events in late reads, including the estimate.
     pub fn all_late(&self) -> f64 {
         self.late as f64 + self.late_unseen as f64 / 1e6
     }
 
-    /// First tokens of late reads, with those that no lag shows.
+    /// The number of first tokens in late reads, including the estimate.
     pub fn all_late_firsts(&self) -> f64 {
         self.late_firsts as f64 + self.late_firsts_unseen as f64 / 1e6
     }
 
-    /// The stream's median gap, in nanoseconds, with the gap before a read shared out evenly among the events that the
-    /// read brought. (Plain gaps would not do: where most events share reads, most of those are zero.) None when
-    /// all came in one read.
+    /// The stream's median gap, in nanoseconds, where the gap before a read is divided evenly among the events of the
+    /// read. (The median of plain gaps would be zero if most events share reads.) Returns `None` if all events came in one read.
     fn pace(&mut self, chunks: &[Chunk]) -> Option<i64> {
         self.scratch.clear();
         let mut reads = chunks.chunk_by(|_, next| next.shared);
@@ -114,12 +113,12 @@ impl Sharing {
     }
 }
 
-/// Beyond which lag, in nanoseconds, a shared read of a stream with this gap was late, and how many millionths of a late one
-/// below it there are for each beyond: the lag lies anywhere in the gap.
+/// Returns the lag, in nanoseconds, above which a shared read of a stream with this gap counts as late, and how many late reads below that
+/// limit there are for each one above it, in millionths. The estimate holds because the lag of a late read is uniform over the gap.
 ///
-/// If `reads` shared reads were late, each lag lay anywhere in the gap, so that all of them together were as short as the longest
-/// with a probability of (longest / gap)^reads. Where that is next to nothing, the server wrote those bursts at once and the
-/// client was woken up quickly, and none of these reads was late.
+/// If `reads` shared reads were late, the probability that none of their lags exceeded the longest one is
+/// (longest / gap)^reads. If that is negligible, the server wrote those bursts at once, the
+/// client woke up quickly, and none of these reads was late.
 fn late_limit(gap: Option<i64>, reads: Reads) -> (f64, u64) {
     let punctual = LATE_WITHOUT_GAP.0 as f64;
     let Some(gap) = gap.filter(|&gap| gap > 0).map(|gap| gap as f64) else { return (punctual, 0) };
@@ -131,7 +130,7 @@ fn late_limit(gap: Option<i64>, reads: Reads) -> (f64, u64) {
     (limit, (1e6 * limit / (gap - limit)).round() as u64)
 }
 
-/// The reads of a stream that brought several events and have a kernel stamp.
+/// The reads of a stream that returned several events and have a kernel stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Reads {
     count: u64,
@@ -148,8 +147,8 @@ fn shared_reads(chunks: &[Chunk]) -> Reads {
     reads
 }
 
-/// How many of a stream's events have a stamp so near to that of the event before, in one read or in two, that they were
-/// not made apart. Of a late read, and of all without kernel stamps, it is not known when they arrived.
+/// Counts the events of a stream whose stamp is so close to that of the previous event, in the same read or not, that the model did
+/// not produce them separately. Events of late reads and events without kernel stamps are excluded, because their arrival times are unknown.
 fn together(chunks: &[Chunk], is_late: impl Fn(&Chunk) -> bool) -> u64 {
     let [first, .., last] = chunks else { return 0 };
     let mean = (last.at - first.at).0 as f64 / (chunks.len() - 1) as f64;

@@ -1,25 +1,25 @@
-//! What of the answers could not be read, and what that means for figures.
+//! The fidelity row about parts of answers that could not be parsed.
 
 use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, share, share_row};
 use crate::thresholds as limit;
 use streamgauge_core::Record;
 use streamgauge_core::{Setting, message};
 
-/// Parts of successful answers that could not be read and were passed over.
+/// Counts the parts of successful answers that could not be parsed and were skipped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UnreadableParts {
-    /// Those in which output may have been.
+    /// Parts that may have contained output.
     pub output: u64,
-    /// Any others.
+    /// Other parts.
     pub other: u64,
-    /// Requests that had any.
+    /// Requests with such parts.
     pub requests: u64,
     /// Output events of all requests.
     pub events: u64,
 }
 
 impl UnreadableParts {
-    /// Counts one successful request in.
+    /// Counts one successful request.
     pub fn add(&mut self, record: &Record) {
         self.events += record.chunks.len() as u64;
         if !record.unreadable.is_none() {
@@ -30,8 +30,8 @@ impl UnreadableParts {
     }
 }
 
-/// A chunk that could not be read may have been output, so that one gap is the sum of two and the tokens of a text are too
-/// few; a count that could not be read leaves the tokenizer's in its place.
+/// A chunk that could not be parsed may have contained output. Then one gap is the sum of two, and the token count of the text is too
+/// low. If a token count could not be parsed, the tokenizer's count is used instead.
 pub(crate) fn row(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let UnreadableParts { output, other, requests, events } = evidence.unreadable;
     let of_requests = share(requests, evidence.counts.ok).filter(|_| requests > 0)?;
@@ -41,16 +41,16 @@ pub(crate) fn row(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         false => caveat(of_requests, limit::UNREADABLE_GOOD),
     };
     let of = counted(evidence.counts.ok, "successful request");
-    let value = format!("{output} that may have been output, {other} others, in {requests} of {of}");
+    let value = format!("{output} may have contained output, {other} others, in {requests} of {of}");
     let row =
         FidelityRow { value, ..share_row("unreadable", "Parts of answers that could not be read", of_requests, grade) };
     let remedy = match output {
         0 => message![
-            "what the server sent there is not what the interface promises; where it was a token count, the figures use the tokenizer's instead"
+            "these parts do not follow the API's format; where a token count could not be read, the figures use the tokenizer's count"
         ],
         _ => {
             message![
-                "output may be missing from the figures: gaps between tokens are too long and token counts of the tokenizer too small; look at the server's answers (",
+                "output may be missing from the figures: gaps between tokens may be too long and the tokenizer's counts too small; look at the server's answers (",
                 Setting::ProfileExportLevel,
                 " raw keeps them)"
             ]

@@ -1,7 +1,7 @@
-//! How far chance may have moved a statistic: two-sided 95 % confidence intervals.
+//! Two-sided 95 % confidence intervals of statistics.
 //!
-//! The functions here take the values for independent of each other. The values of a run seldom are; [`crate::Distribution`] has
-//! intervals that are widened by how much they depend on each other in time, or none where that cannot be told.
+//! The functions in this file assume that values are independent. The values of a run seldom are; [`crate::Distribution`] has
+//! intervals that are widened by their dependence in time, or no intervals if the dependence cannot be estimated.
 
 pub(crate) mod dependence;
 pub(crate) mod widened;
@@ -9,7 +9,7 @@ pub(crate) mod widened;
 use crate::thresholds::INTERVAL_CONFIDENCE;
 use serde::{Deserialize, Serialize};
 
-/// Where the true value lies with 95 % confidence.
+/// An interval that contains the true value with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower end.
@@ -19,34 +19,34 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The number to put behind a `±`: how far the farther end is from `value`. Value ± this covers the whole interval,
-    /// also one that is not symmetric, as those of high percentiles seldom are.
+    /// The number after a `±`: the distance from `value` to the farther end. `value` ± this number covers the whole interval,
+    /// even if it is asymmetric, as those of high percentiles usually are.
     pub fn reach(&self, value: f64) -> f64 {
         (self.high - value).max(value - self.low)
     }
 }
 
-/// A figure so far, and where chance may have moved it.
+/// An estimate of a figure with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// In the metric's unit.
+    /// The value, in the metric's unit.
     pub value: f64,
-    /// None where there are too few values, or too little time, for one.
+    /// The interval; `None` if there are too few values or too little time for one.
     pub interval: Option<Interval>,
-    /// At least how many seconds an interval would take, where the values depend on each other so much that the run is too short.
+    /// The minimum length in seconds of a run with an interval, if the values depend on each other so much that this run is too short.
     pub needed: Option<f64>,
 }
 
 impl Estimate {
-    /// What reports show behind the `±` ([`Interval::reach`]) as a share of the figure's magnitude; none without an interval,
-    /// or of nothing.
+    /// The number after the `±` ([`Interval::reach`]) as a share of the figure's magnitude. Returns `None` without an interval
+    /// or if the figure is 0.
     pub fn precision(&self) -> Option<f64> {
         let precision = self.interval?.reach(self.value) / self.value.abs();
         precision.is_finite().then_some(precision)
     }
 }
 
-/// The intervals of one metric's statistics. One is missing where there are too few values for it, or where the values depend on each
+/// The intervals of the statistics of one metric. An interval is missing if there are too few values for it, or if the values depend on each
 /// other so much that the run is too short.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
@@ -54,15 +54,15 @@ pub struct Intervals {
     pub avg: Option<Interval>,
     /// Of the percentiles of [`crate::PERCENTILES`], in that order.
     pub percentiles: [Option<Interval>; 9],
-    /// How many independent values the mean is worth: the count over the inflation of its variance by dependence in time.
+    /// The effective number of independent values for the mean: the count over the inflation of its variance by dependence in time.
     pub effective: f64,
-    /// How long the run would have to be for the intervals that dependence denies.
+    /// The run lengths needed for the intervals that are missing because of dependence.
     pub needed: Needed,
 }
 
-/// About how long a run of the same load would have to be for an interval, in seconds, where the values depend on each other so much
-/// that this run is too short. None where there is an interval, and where there are merely too few values. The less a run shows of
-/// its correlation time, the more this is a lower bound.
+/// The approximate length, in seconds, of a run of the same load that has an interval, if the values depend on each other so much
+/// that this run is too short. `None` if there is an interval, or if there are merely too few values. It is a lower bound, which is less tight
+/// the shorter the run is compared with its correlation time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Needed {
     /// For the mean.
@@ -71,14 +71,14 @@ pub struct Needed {
     pub percentiles: [Option<f64>; 9],
 }
 
-/// The order statistics, counted from 0, between which the `p`-th percentile of the source of `count` values lies with
-/// 95 % confidence, whatever the values' distribution; none when the whole range of the sample is not enough.
+/// The order statistics, counted from 0, between which the `p`-th percentile of the distribution of `count` values lies with
+/// 95 % confidence, whatever that distribution is. Returns `None` if even the whole range of the sample is not enough.
 ///
 /// The number of values below the percentile is binomial (n, p / 100), so the confidence of an interval is a sum of
 /// binomial probabilities over as many numbers as there are ranks between its ends (David and Nagaraja, Order
-/// Statistics, 7.1). Of the intervals that reach 95 % this is the one that spans the fewest ranks: it exists whenever
-/// any does, which one with equal tails does not. It is exact for every count: the sums need some twenty standard
-/// deviations of terms, a millisecond for a hundred million values, which leaves an approximation nothing to save.
+/// Statistics, 7.1). Of the intervals that reach 95 % this is the one that spans the fewest ranks. Unlike the one with equal tails, it exists
+/// whenever any does. It is exact for every count: the sums need terms over about twenty standard
+/// deviations, which takes a millisecond for a hundred million values, so an approximation would not save time.
 pub fn percentile_ranks(count: u64, p: u8) -> Option<(u64, u64)> {
     if count < 2 || !(1..100).contains(&p) {
         return None;
@@ -86,8 +86,8 @@ pub fn percentile_ranks(count: u64, p: u8) -> Option<(u64, u64)> {
     let binomial = Binomial { n: count as f64, odds: f64::from(p) / f64::from(100 - p) };
     let mode = ((u128::from(count) + 1) * u128::from(p) / 100).min(u128::from(count)) as u64;
     let wanted = INTERVAL_CONFIDENCE * binomial.total(mode);
-    // Between rank l and rank u, from 1, lie those samples that have l to u - 1 values below the percentile. From the
-    // likeliest number on, the likelier neighbour joins: the probabilities fall off on both sides.
+    // The percentile lies between the values of ranks l and u (from 1) if l to u - 1 values are below it. Starting with the
+    // most probable number, the more probable neighbour is added, because the probabilities decrease on both sides.
     let (least, most) = (1, count - 1);
     let start = mode.clamp(least, most);
     let at_start = binomial.walk(mode, start);
@@ -109,24 +109,24 @@ pub fn percentile_ranks(count: u64, p: u8) -> Option<(u64, u64)> {
     Some((low - 1, high))
 }
 
-/// Probabilities of a binomial distribution as ratios of neighbours: no factorials, nothing to overflow.
+/// Probabilities of a binomial distribution as ratios of neighbours, which needs no factorials and cannot overflow.
 struct Binomial {
     n: f64,
     odds: f64,
 }
 
 impl Binomial {
-    /// Probability of k + 1 over that of k.
+    /// The probability of k + 1 over that of k.
     fn up(&self, k: u64) -> f64 {
         (self.n - k as f64) / (k as f64 + 1.0) * self.odds
     }
 
-    /// Probability of k - 1 over that of k.
+    /// The probability of k - 1 over that of k.
     fn down(&self, k: u64) -> f64 {
         k as f64 / (self.n - k as f64 + 1.0) / self.odds
     }
 
-    /// Probability of `to`, at most a step from `from`, over that of `from`.
+    /// The probability of `to`, which is at most one step from `from`, over that of `from`.
     fn walk(&self, from: u64, to: u64) -> f64 {
         match to {
             to if to > from => self.up(from),
@@ -135,7 +135,7 @@ impl Binomial {
         }
     }
 
-    /// All probabilities together, over that of the mode, without those too small to be seen in the sum.
+    /// The sum of all probabilities over that of the mode, without terms that are too small to change the sum.
     fn total(&self, mode: u64) -> f64 {
         const UNSEEN: f64 = 1e-18;
         let side = |ratio: &dyn Fn(u64) -> f64, next: &dyn Fn(u64) -> u64| {
@@ -155,23 +155,23 @@ impl Binomial {
 
 /// The interval of a mean: Student's t around it, from the population deviation `std` of `count` values.
 ///
-/// Not a bootstrap: this needs no values, so it is the same with a histogram, and both rest on the mean being nearly
-/// normal, which that of some tens of values is. None of a single value.
+/// It is not a bootstrap because it needs no values, so that it also works with a histogram. Both methods assume that the mean is nearly
+/// normal, which holds for some tens of values. Returns `None` for a single value.
 pub fn mean_interval(avg: f64, std: f64, count: u64) -> Option<Interval> {
     let freedom = count.checked_sub(1).filter(|&freedom| freedom > 0)?;
-    // The population's deviation over n, to the sample's over n - 1, to the mean's.
+    // Converts the population deviation (over n) into the sample deviation (over n - 1) and that into the standard error of the mean.
     let reach = student(freedom) * std / (freedom as f64).sqrt();
     Some(Interval { low: avg - reach, high: avg + reach })
 }
 
-/// The 97.5th percentile of Student's t with so many degrees of freedom, to five digits and better.
+/// The 97.5th percentile of Student's t with `freedom` degrees of freedom, to at least five digits.
 pub(crate) fn student(freedom: u64) -> f64 {
     const TABLE: [f64; 10] =
         [12.70620, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139];
     if let Some(&known) = usize::try_from(freedom).ok().and_then(|at| TABLE.get(at.checked_sub(1)?)) {
         return known;
     }
-    // Abramowitz and Stegun 26.7.5, from eleven degrees on right to the fifth decimal.
+    // Abramowitz and Stegun 26.7.5, which is accurate to five decimals from eleven degrees on.
     let (z, v) = (NORMAL, freedom as f64);
     let g1 = (z.powi(3) + z) / 4.0;
     let g2 = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;

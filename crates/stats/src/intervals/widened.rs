@@ -1,5 +1,5 @@
 //! Intervals of values that may depend on each other: those of [`crate::intervals`], widened by the estimate of
-//! [`crate::dependence`], or none where the run is too short for that estimate.
+//! [`crate::dependence`], or no interval if the run is too short for that estimate.
 
 use crate::intervals::dependence::{Inflation, Shape, Timeline, Whole};
 use crate::intervals::{Interval, NORMAL, percentile_ranks, student};
@@ -8,15 +8,15 @@ use crate::thresholds::MEAN_VALUES;
 /// Why a statistic has no interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Lack {
-    /// There are too few values, whether they depend on each other or not.
+    /// There are too few values, even if they are independent.
     Values,
-    /// The values depend on each other, and the run is too short for that. An interval takes one that is at least so many times as
+    /// The values depend on each other, and the run is too short for that. An interval needs a run that is at least this many times as
     /// long.
     Time(f64),
 }
 
 impl Lack {
-    /// How many times as long the run would have to be, where that would help.
+    /// The factor by which the run would have to be longer, if a longer run helps.
     pub fn times(self) -> Option<f64> {
         match self {
             Lack::Time(times) => Some(times),
@@ -25,16 +25,16 @@ impl Lack {
     }
 }
 
-/// From which a percentile's upper neighbours share its slow moments, so that the mean's inflation is a lower bound of its own.
+/// From this percentile on, the values above it come from the same slow moments, so the inflation of the mean is a lower bound of its own.
 const UPPER: u8 = 75;
 
-/// Longest run, in lengths of this one, that is looked for: beyond it the values drift, and no length can be told.
+/// The maximum factor of run length that is considered. Above it the values drift, and no length is sufficient.
 const LONGEST: f64 = 1e4;
 
-/// By what factor the search for a long enough run goes on; the estimate that it starts from is no better than that.
+/// The step factor of the search for a sufficient run length. The initial estimate is no more accurate than this.
 const STEP: f64 = 1.25;
 
-/// What the intervals of one metric's values rest on.
+/// The basis of the intervals of one metric's values.
 #[derive(Debug)]
 pub(crate) struct Ground {
     count: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Of so many values, of all or some of which the times are known. Without times they are taken for independent.
+    /// Takes the number of values and a timeline of all or some of them. Without a timeline, values are assumed to be independent.
     pub fn of(count: u64, timeline: Option<Timeline>) -> Ground {
         let timed = timeline.filter(|timeline| timeline.count() > 0).map(|timeline| {
             let whole = timeline.whole();
@@ -51,14 +51,14 @@ impl Ground {
         Ground { count, timed }
     }
 
-    /// How many independent values the mean is worth.
+    /// The effective number of independent values for the mean.
     pub fn effective(&self) -> f64 {
         self.count as f64 / self.timed.as_ref().map_or(1.0, |(timeline, whole)| self.full(timeline, whole.mean).factor)
     }
 
     /// The interval of the mean `avg`, from the population deviation `std`: Student's t around it, with as many degrees of freedom as
     /// the estimate of the variance has, and stretched towards the tail of a skewed distribution (Johnson 1978; Hall, Journal of
-    /// the Royal Statistical Society B 54, 1992; so done for simulations by Tafazzoli, Wilson, Lada and Steiger 2011).
+    /// the Royal Statistical Society B 54, 1992; applied to simulations by Tafazzoli, Wilson, Lada and Steiger 2011).
     pub fn mean(&self, avg: f64, std: f64) -> Result<Interval, Lack> {
         if self.count < MEAN_VALUES {
             return Err(Lack::Values);
@@ -74,7 +74,7 @@ impl Ground {
         };
         let Inflation { factor, freedom } = self.full(timeline, whole.mean);
         let shape = timeline.shape();
-        // A variance to which few values contribute nearly all is known no better than those few are: 2 n / (kurtosis - 1) degrees
+        // A variance that is dominated by few values is only as precise as those few allow: it has 2 n / (kurtosis - 1) degrees
         // of freedom, from the variance of a variance (Cramér 1946, 27.4).
         let few = 2.0 * self.effective() / (shape.kurtosis - 1.0).max(f64::MIN_POSITIVE);
         let t = student(freedom.min(few).max(1.0) as u64);
@@ -83,7 +83,7 @@ impl Ground {
         Ok(Interval { low: avg - below * error, high: avg + above * error })
     }
 
-    /// The ranks, from 0, between which the `p`-th percentile lies, which was found at the value `found`.
+    /// The ranks, from 0, between which the `p`-th percentile lies. `found` is its estimated value.
     pub fn percentile(&self, p: u8, found: f64) -> Result<(u64, u64), Lack> {
         let Some((timeline, whole)) = &self.timed else { return percentile_ranks(self.count, p).ok_or(Lack::Values) };
         if percentile_ranks(self.count, p).is_none() {
@@ -94,7 +94,7 @@ impl Ground {
             return Err(Lack::Time(longer));
         }
         let dependent = whole.dependent || own.is_significant(timeline.count());
-        // Exceedances of a high percentile come in a few clusters, of which its own estimate may see none.
+        // Values above a high percentile come in a few clusters, which its own estimate may miss entirely.
         let worse = if dependent && p >= UPPER && whole.mean.factor > own.factor { whole.mean } else { own };
         let Inflation { factor, freedom } = self.full(timeline, worse);
         let ranks = |longer: f64| {
@@ -102,7 +102,7 @@ impl Ground {
             if !dependent {
                 return inflated_ranks(count as u64, p, factor);
             }
-            // As many independent values lie beyond the percentile, and are what the estimate rests on.
+            // The number of independent values above the percentile, on which the estimate rests.
             let beyond = count / factor * f64::from(p.min(100 - p)) / 100.0;
             let t = student((freedom * longer).min(beyond).max(1.0) as u64);
             inflated_ranks(count as u64, p, factor * (t / NORMAL).powi(2))
@@ -117,7 +117,7 @@ impl Ground {
         Err(Lack::Time(longer))
     }
 
-    /// By what factor the run is too short for any of its intervals, where it is.
+    /// The factor by which the run is too short for any of its intervals, if it is.
     fn too_short(&self) -> Option<f64> {
         self.timed
             .as_ref()
@@ -125,15 +125,15 @@ impl Ground {
             .map(|longer| longer.min(LONGEST))
     }
 
-    /// The inflation for all values, from one that was estimated over some of them. What one value owes to the others of its time
-    /// does not become less by more values, but what is its own does.
+    /// The inflation for all values, from one that was estimated from a sample of them. More values reduce the independent part of the
+    /// variance, but not the part that is common to values of the same time.
     fn full(&self, timeline: &Timeline, some: Inflation) -> Inflation {
         let thinned = self.count as f64 / timeline.count() as f64;
         Inflation { factor: 1.0 + (some.factor - 1.0) * thinned, ..some }
     }
 }
 
-/// How many standard errors an interval of `t` reaches below and above the mean of a skewed distribution: never less than `t`.
+/// The number of standard errors that an interval extends below and above the mean of a skewed distribution, each at least `t`.
 fn stretched(t: f64, shape: Shape) -> (f64, f64) {
     let beta = shape.skewness / (6.0 * shape.groups.sqrt());
     if beta.abs() < 1e-6 {
@@ -143,8 +143,8 @@ fn stretched(t: f64, shape: Shape) -> (f64, f64) {
     (transformed(t).max(t), (-transformed(-t)).max(t))
 }
 
-/// The ranks of [`percentile_ranks`] for as many independent values as `count` values with this inflation are worth, as far
-/// from the percentile, in shares of all values, as theirs.
+/// The ranks of [`percentile_ranks`] for the effective number of independent values of `count` values with this inflation, scaled back
+/// to ranks of all values.
 fn inflated_ranks(count: u64, p: u8, factor: f64) -> Option<(u64, u64)> {
     if factor <= 1.0 {
         return percentile_ranks(count, p);

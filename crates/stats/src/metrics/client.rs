@@ -1,4 +1,4 @@
-//! What the client itself took, and what became of requests that failed.
+//! Metrics of the client's own delays, and of failed requests.
 
 use super::entry::{Better, Entry, Kind, Need, Use};
 use crate::answer::{Answer, lateness};

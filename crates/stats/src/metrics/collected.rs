@@ -4,10 +4,10 @@ use super::entry::{OfRequest, Pool};
 use super::{Kind, Metric, Seen};
 use crate::distribution::{Distribution, Sampler};
 
-/// The values of one metric so far, with the function that gives them.
+/// The values of one metric so far, with the function that computes them.
 type Values<F> = (Metric, F, Sampler);
 
-/// The values of every distribution so far. Which function gives a metric's values is looked up once, and not for each request.
+/// The values of every distribution so far. The function that computes a metric is looked up once and not for each request.
 #[derive(Clone, Debug)]
 pub(crate) struct Collected {
     per_request: Vec<Values<OfRequest>>,
@@ -15,7 +15,7 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    /// No values yet.
+    /// Returns a collection without values.
     pub fn new() -> Collected {
         let (mut per_request, mut pooled) = (Vec::new(), Vec::new());
         for metric in Metric::ALL {
@@ -52,7 +52,7 @@ impl Collected {
         }
     }
 
-    /// The values of a metric so far; `None` of a metric that is no distribution.
+    /// The values of a metric so far, or `None` if the metric is not a distribution.
     pub fn sampler(&self, metric: Metric) -> Option<&Sampler> {
         let per_request = self.per_request.iter().map(|(known, _, sampler)| (known, sampler));
         let mut all = per_request.chain(self.pooled.iter().map(|(known, _, sampler)| (known, sampler)));

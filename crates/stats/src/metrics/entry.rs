@@ -1,4 +1,4 @@
-//! What there is to say about a metric, apart from its values.
+//! The definition of a metric, apart from its values.
 
 use super::figure::Statistic;
 use crate::answer::Answer;
@@ -7,7 +7,7 @@ use crate::distribution::Sampler;
 use crate::throughput::Flow;
 use streamgauge_core::Record;
 
-/// What is fixed about a metric.
+/// The definition of a metric.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// The name in files and on the command line.
@@ -16,9 +16,9 @@ pub(crate) struct Entry {
     pub title: &'static str,
     /// The unit in files.
     pub unit: &'static str,
-    /// The formula in one line, and whose definition it is.
+    /// The formula in one line, with the source of the definition.
     pub definition: &'static str,
-    /// What it is a figure of, and how it is computed.
+    /// The kind of the metric, with the function that computes it.
     pub kind: Kind,
     /// Which direction is better.
     pub better: Better,
@@ -31,17 +31,17 @@ pub(crate) struct Entry {
 /// The value of one successful request, in the metric's unit.
 pub(crate) type OfRequest = fn(&Answer<'_>) -> Option<f64>;
 
-/// Adds what a measured request has of a metric to its values.
+/// Adds the values that a measured request has of a metric.
 pub(crate) type Pool = fn(&Seen<'_>, &mut Sampler);
 
-/// What a metric is a figure of, and how it is computed.
+/// The kind of a metric, with the function that computes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// A distribution over requests: the value of one successful request, in the metric's unit, where it has one.
+    /// A distribution over requests: the value of one successful request, in the metric's unit, if it has one.
     PerRequest(OfRequest),
-    /// A distribution over whatever a measured request adds to it: several values, or values of requests that failed.
+    /// A distribution to which each measured request adds any number of values, also if it failed.
     Pooled(Pool),
-    /// What flowed in the run over its duration.
+    /// A rate: an amount in the run over the run's duration.
     Rate(Flow),
     /// A number of requests.
     Count(fn(&Counts) -> u64),
@@ -52,7 +52,7 @@ pub(crate) enum Kind {
 pub(crate) struct Seen<'a> {
     /// Its record.
     pub record: &'a Record,
-    /// Its answer, where it succeeded.
+    /// Its answer, if it succeeded.
     pub answer: Option<&'a Answer<'a>>,
     /// Whether it failed.
     pub failed: bool,
@@ -61,11 +61,11 @@ pub(crate) struct Seen<'a> {
 /// Which direction of a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// Less of it.
+    /// Lower values are better.
     Lower,
-    /// More of it.
+    /// Higher values are better.
     Higher,
-    /// Neither; it describes the load or the server.
+    /// Neither, because the metric describes the load or the server.
     Neither,
 }
 
@@ -113,7 +113,7 @@ pub enum Use {
     FirstOfOurs,
     /// A member of each run in the file of a series, beside GenAI-Perf's metrics.
     Levels,
-    /// By these statistics levels and runs are compared; the position orders the metrics.
+    /// Levels and runs are compared by these statistics; the position orders the metrics.
     Compare(u8, &'static [Statistic]),
     /// A good request can be limited by it.
     Limit,
@@ -123,9 +123,9 @@ pub enum Use {
     Intervals,
     /// Readers look at its percentiles, so the report says where there are too few values for one.
     Samples,
-    /// A waiting time, in which a failed request counts as one that took for ever.
+    /// A waiting time, in which a failed request counts as infinitely long.
     WithFailures(Wait),
-    /// A request has many values of it, so that more of them are kept exactly.
+    /// A request has many values of the metric, so more of them are kept exactly.
     ManyValues,
 }
 

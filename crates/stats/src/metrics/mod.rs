@@ -1,7 +1,7 @@
 //! The metrics: one list of them, and an entry for each that says what it is, how it is computed and where it is used.
 //!
-//! A new metric is an entry in one of the files here, or in a new one, and a line of the list below. Nothing else names it: what
-//! is computed of every request, what reports show, what can be limited or waited for are filters over the entries.
+//! A new metric is an entry in one of the files here, or in a new one, and a line of the list below. Nothing else names it: the
+//! values computed for each request, the rows of reports, and the metrics that can be limited or waited for are filters over the entries.
 //!
 //! The field's abbreviations can be searched for: TTFT ([`Metric::TimeToFirstToken`]), ITL ([`Metric::InterTokenLatency`]), TPOT ([`Metric::TimePerOutputToken`]), ISL
 //! ([`Metric::InputSequenceLength`]), OSL ([`Metric::OutputSequenceLength`]).
@@ -55,48 +55,48 @@ metrics! {
     /// r1 - t0.
     #[doc(alias = "TTFT")]
     TimeToFirstToken = times::TIME_TO_FIRST_TOKEN,
-    /// r1 - due, of an open loop.
+    /// r1 - due, in an open loop.
     TimeToFirstTokenFromDue = times::TIME_TO_FIRST_TOKEN_FROM_DUE,
     /// r2 - r1.
     #[doc(alias = "TTST")]
     TimeToSecondToken = times::TIME_TO_SECOND_TOKEN,
     /// rk - t0.
     RequestLatency = times::REQUEST_LATENCY,
-    /// rk - due, of an open loop.
+    /// rk - due, in an open loop.
     RequestLatencyFromDue = times::REQUEST_LATENCY_FROM_DUE,
-    /// t0 - due, of an open loop, whatever became of the request; until the run was over where it was never sent.
+    /// t0 - due, in an open loop, whatever the outcome of the request. If it was never sent, the time from due to the end of the run.
     SendLateness = client::SEND_LATENESS,
-    /// (rk - r1) / (O - 1), one value a request.
+    /// (rk - r1) / (O - 1), one value per request.
     #[doc(alias = "ITL")]
     InterTokenLatency = times::INTER_TOKEN_LATENCY,
-    /// Every gap between neighbouring output events, pooled over requests.
+    /// Every gap between successive output events, pooled over requests.
     InterChunkLatency = times::INTER_CHUNK_LATENCY,
     /// The inverse of the same request's inter token latency.
     OutputTokenThroughputPerUser = times::OUTPUT_TOKEN_THROUGHPUT_PER_USER,
-    /// (rk - r1) / (O - 1), as TensorRT-LLM and vLLM have it.
+    /// (rk - r1) / (O - 1), as TensorRT-LLM and vLLM define it.
     #[doc(alias = "TPOT")]
     TimePerOutputToken = tpot::TIME_PER_OUTPUT_TOKEN,
     /// O.
     #[doc(alias = "OSL")]
     OutputSequenceLength = tokens::OUTPUT_SEQUENCE_LENGTH,
-    /// Tokens of the prompt by our tokenizer.
+    /// Tokens of the prompt by the client's tokenizer.
     #[doc(alias = "ISL")]
     InputSequenceLength = tokens::INPUT_SEQUENCE_LENGTH,
     /// First byte of the answer, headers included, - t0.
     TimeToFirstByte = times::TIME_TO_FIRST_BYTE,
-    /// First text that is not reasoning - t0, where reasoning came before it.
+    /// First text that is not reasoning - t0, if reasoning preceded it.
     TimeToFirstAnswer = times::TIME_TO_FIRST_ANSWER,
     /// Tokens of the prompt as the server reports them.
     PromptTokensByServer = tokens::PROMPT_TOKENS_BY_SERVER,
-    /// The server's count of the prompt less ours: the chat template.
+    /// The server's count of the prompt minus the client's: the chat template.
     TemplateTokens = tokens::TEMPLATE_TOKENS,
     /// Tokens of the prompt that the server had in its cache, as it reports them.
     CachedPromptTokens = tokens::CACHED_PROMPT_TOKENS,
-    /// How much later than the kernel this client read an output event, pooled over requests.
+    /// How much later than the kernel received it this client read an output event, pooled over requests.
     ClientLag = client::CLIENT_LAG,
-    /// From the end of a slot's previous reply to t0 in a closed loop: what the client itself took.
+    /// From the end of a slot's previous answer to t0 in a closed loop: the time that the client itself took.
     Turnaround = client::TURNAROUND,
-    /// How long opening a connection took, for the requests that had to.
+    /// How long opening a connection took, for the requests that opened one.
     ConnectTime = client::CONNECT_TIME,
     /// How long a failed request took to fail, from when it was issued.
     TimeToFailure = client::TIME_TO_FAILURE,
@@ -134,7 +134,7 @@ impl Metric {
         }
     }
 
-    /// The formula in one line, and whose definition it is.
+    /// The formula in one line, with the source of the definition.
     pub const fn definition(self) -> &'static str {
         self.entry().definition
     }
@@ -149,7 +149,7 @@ impl Metric {
         matches!(self.entry().kind, Kind::Rate(_) | Kind::Count(_))
     }
 
-    /// Whether it counts from when the schedule wanted the request sent rather than from when it was.
+    /// Whether it counts from when the request was due rather than from when it was sent.
     pub fn is_from_due(self) -> bool {
         self.needs(Need::Schedule)
     }
@@ -196,7 +196,7 @@ impl Metric {
         ours
     }
 
-    /// The rows of GenAI-Perf's table of 2024 and what that tool called them, in its order.
+    /// The rows of GenAI-Perf's table of 2024 with that tool's names, in its order.
     pub fn rows_of_2024() -> Vec<(Metric, &'static str)> {
         Metric::by_position(|known| match known {
             Use::GenaiPerf2024(position, name) => Some((position, name)),
@@ -204,7 +204,7 @@ impl Metric {
         })
     }
 
-    /// The throughputs below GenAI-Perf's table of 2024 and what that tool called them, in its order.
+    /// The throughputs below GenAI-Perf's table of 2024 with that tool's names, in its order.
     pub fn throughputs_of_2024() -> Vec<(Metric, &'static str)> {
         Metric::by_position(|known| match known {
             Use::Throughput2024(position, name) => Some((position, name)),
@@ -212,7 +212,7 @@ impl Metric {
         })
     }
 
-    /// The metrics in which a failed request counts as one that took for ever, with what each waits for.
+    /// The waiting times, in which a failed request counts as infinitely long, each with the event that is awaited.
     pub(crate) fn waits() -> impl Iterator<Item = (Metric, Wait)> {
         Metric::ALL.into_iter().filter_map(|metric| {
             metric.entry().uses.iter().find_map(|known| match known {
@@ -226,7 +226,7 @@ impl Metric {
         self.entry().kind
     }
 
-    /// The request's value of a metric, in the metric's unit. `None` for pooled metrics and those of the whole run.
+    /// The request's value of the metric, in the metric's unit. Returns `None` for pooled metrics and for metrics of the whole run.
     pub(crate) fn value(self, answer: &Answer<'_>) -> Option<f64> {
         match self.kind() {
             Kind::PerRequest(value) => value(answer),
@@ -234,7 +234,7 @@ impl Metric {
         }
     }
 
-    /// The metric of that key.
+    /// The metric with that key.
     pub fn from_key(key: &str) -> Option<Metric> {
         Metric::ALL.into_iter().find(|metric| metric.key() == key)
     }
@@ -243,7 +243,7 @@ impl Metric {
 impl Sampler {
     /// A sampler for that metric's values.
     pub fn of(metric: Metric) -> Sampler {
-        // Of the gaps within a stream there are many more than of anything else.
+        // There are many more gaps within streams than values of other metrics.
         let many = metric.has_use(Use::ManyValues);
         let whole = metric.unit() == "tokens";
         Sampler::new(if many { EXACT_POOLED_VALUES } else { EXACT_VALUES }, if whole { 1.0 } else { 1e6 })
@@ -265,7 +265,7 @@ impl Serialize for Metric {
 impl<'de> Deserialize<'de> for Metric {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Metric, D::Error> {
         let key = String::deserialize(deserializer)?;
-        Metric::from_key(&key).ok_or_else(|| de::Error::custom(format_args!("`{key}` is no metric")))
+        Metric::from_key(&key).ok_or_else(|| de::Error::custom(format_args!("`{key}` is not a metric")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! How long answers take, as times of one request and the gaps within it.
+//! The times of answers: those of one request and the gaps within it.
 
 use super::entry::{Better, Entry, Kind, Need, Use, Wait};
 use super::figure::Statistic;

@@ -1,4 +1,4 @@
-//! How many tokens prompts and answers have, and by whose count.
+//! The numbers of tokens of prompts and answers, by different counts.
 
 use super::entry::{Better, Entry, Kind, Need, Use};
 
@@ -19,7 +19,7 @@ pub(super) const INPUT_SEQUENCE_LENGTH: Entry = Entry {
     key: "input_sequence_length",
     title: "Input Sequence Length",
     unit: "tokens",
-    definition: "tokens of the prompt's text by our tokenizer, no special or template tokens (GenAI-Perf)",
+    definition: "tokens of the prompt's text by the client's tokenizer, without special and template tokens (GenAI-Perf)",
     kind: Kind::PerRequest(|answer| answer.input_tokens()),
     better: Better::Neither,
     needs: &[Need::Tokens],

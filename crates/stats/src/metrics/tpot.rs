@@ -4,9 +4,9 @@ use super::entry::{Better, Entry, Kind, Need, Use};
 
 /// [`Metric::TimePerOutputToken`](super::Metric::TimePerOutputToken).
 ///
-/// Both tools compute (latency - TTFT) / (output tokens - 1) of each request with more than one output token, and leave the others
-/// out (`calculate_metrics` in their `benchmark_serving.py`). Other than the inter token latency it counts the tokens that were
-/// not shown, it is not rounded to a nanosecond, and a stream that came in one event has it, as 0.
+/// Both tools compute (latency - TTFT) / (output tokens - 1) for each request with more than one output token, and exclude the others
+/// (`calculate_metrics` in their `benchmark_serving.py`). Unlike the inter token latency, it counts hidden tokens too,
+/// it is not rounded to a nanosecond, and it is 0 for a stream that arrived in one event.
 pub(super) const TIME_PER_OUTPUT_TOKEN: Entry = Entry {
     key: "time_per_output_token",
     title: "Time Per Output Token",

@@ -10,16 +10,16 @@ use streamgauge_core::{Nanos, Phase, Record};
 /// A request that was sent this much after it was due counts as delayed.
 pub const LATE_SEND: Nanos = Nanos::from_millis(1);
 
-/// What the figures of a level depend on besides its records.
+/// The settings, besides the records, on which the figures of a level depend.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FoldPlan {
-    /// A percentile besides those that are always shown, from 1 to 99.
+    /// A further percentile, from 1 to 99, in addition to those that are always shown.
     pub percentile: Option<u8>,
-    /// Inferences of a request, at least 1.
+    /// The number of inferences per request, at least 1.
     pub batch: u32,
-    /// The model may answer a request by any number of responses; what its requests spent where is then not told.
+    /// Whether the model may answer a request with any number of responses. The parts of a request's time are then not reported.
     pub decoupled: bool,
-    /// The time that the figures are of: requests that ended in it are in them. None takes all, over the time from the first
+    /// The time span of the figures, which cover the requests that ended in it. `None` covers all requests, over the time from the first
     /// `sent` to the last end.
     pub span: Option<Span>,
 }
@@ -27,39 +27,39 @@ pub struct FoldPlan {
 /// The client's figures of a level.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClientFigures {
-    /// Successful requests.
+    /// The number of successful requests.
     pub requests: u64,
-    /// Responses with outputs to those.
+    /// The number of responses with outputs to those requests.
     pub responses: u64,
-    /// Requests that were sent more than [`LATE_SEND`] after they were due.
+    /// The number of requests that were sent more than [`LATE_SEND`] after they were due.
     pub delayed: u64,
-    /// Those in percent of all.
+    /// Delayed requests as a percentage of all.
     pub delayed_percent: f64,
-    /// Sequences whose last request is among them.
+    /// The number of sequences whose last request is among the requests.
     pub sequences: u64,
-    /// The time that they are of.
+    /// The time span that the figures cover.
     pub seconds: f64,
-    /// Inferences a second: requests by batch over time.
+    /// Inferences per second: requests times batch size over time.
     pub throughput: f64,
-    /// Responses a second.
+    /// Responses per second.
     pub response_throughput: f64,
-    /// Sequences a second.
+    /// Sequences per second.
     pub sequence_throughput: f64,
     /// Mean latency in nanoseconds, from `sent` to the last response with outputs.
     pub latency_ns: u64,
-    /// The sample's standard deviation of it; none of a single request.
+    /// The sample standard deviation of the latency; `None` for a single request.
     pub latency_std_us: Option<u64>,
-    /// Percentiles of it in microseconds.
+    /// Percentiles of the latency in microseconds.
     pub percentiles_us: BTreeMap<u8, u64>,
-    /// Mean time of a request in nanoseconds, from `sent` to its last byte; 0 of decoupled models.
+    /// Mean time of a request in nanoseconds, from `sent` to its last byte; 0 for decoupled models.
     pub request_ns: u64,
-    /// Of that, until the kernel had all of the request.
+    /// The part of that time until the kernel had accepted the whole request.
     pub send_ns: u64,
-    /// Of that, from the first byte of the answer to the last.
+    /// The part of that time from the first byte of the answer to the last.
     pub receive_ns: u64,
-    /// Mean share of the load threads' time that was the client's own work, in percent.
+    /// The mean share of the load threads' time that was the client's own work, in percent.
     pub overhead_percent: f64,
-    /// Requests sent a second.
+    /// Requests sent per second.
     pub send_rate: f64,
 }
 
@@ -84,19 +84,19 @@ impl ClientFigures {
         self.receive_ns / 1000
     }
 
-    /// What is left of a request's time, in microseconds: waiting for the answer.
+    /// The remaining time of a request, in microseconds, which it waited for the answer.
     pub fn wait_us(&self) -> u64 {
         self.request_us().saturating_sub(self.send_us()).saturating_sub(self.receive_us())
     }
 
-    /// The latency by which a level is judged, in microseconds: that percentile, or the mean. None for a percentile that these
-    /// figures do not have.
+    /// The latency by which a level is judged, in microseconds: that percentile, or the mean. Returns `None` if these figures do not contain
+    /// the percentile.
     pub fn stabilizing_us(&self, percentile: Option<u8>) -> Option<u64> {
         percentile.map_or(Some(self.latency_us()), |p| self.percentiles_us.get(&p).copied())
     }
 }
 
-/// Collects a level's records. Its memory is bounded as any metric's.
+/// Collects the records of a level. Its memory is bounded like that of a metric.
 #[derive(Clone, Debug)]
 pub struct LevelFold {
     plan: FoldPlan,
@@ -110,7 +110,7 @@ pub struct LevelFold {
     times: Times,
 }
 
-/// Sums over requests of which all stamps are known.
+/// Sums over the requests with all stamps.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     count: i128,
@@ -120,7 +120,7 @@ struct Times {
 }
 
 impl LevelFold {
-    /// Of no records yet.
+    /// Returns an empty fold.
     pub fn new(plan: FoldPlan) -> LevelFold {
         LevelFold {
             plan,
@@ -135,7 +135,7 @@ impl LevelFold {
         }
     }
 
-    /// Takes a record in. Warm-up requests are in no figure, and only successful ones have a latency.
+    /// Adds a record. Warm-up requests are ignored, and only successful requests have a latency.
     pub fn add(&mut self, record: &Record) {
         let (Phase::Profiling, Some(sent)) = (record.phase, record.sent) else { return };
         let within = |at| self.plan.span.is_none_or(|span| span.contains(at));
@@ -153,7 +153,7 @@ impl LevelFold {
         self.times.add(record, sent);
     }
 
-    /// The figures, with the load threads' use of their processors over the measured part; none without a successful request.
+    /// Computes the figures, with the processor use of the load threads in the measured phase. Returns `None` without a successful request.
     pub fn close(mut self, threads: &[ThreadFacts]) -> Option<ClientFigures> {
         let requests = self.latencies.count();
         let first = self.first_sent.filter(|_| requests > 0)?;
@@ -189,12 +189,12 @@ impl Times {
         let span = |from: Nanos, to: Nanos| i128::from((to - from).max(Nanos::ZERO).0);
         self.count += 1;
         self.request += span(sent, record.end);
-        // A client that lost its processor within the write learns late that it was over; the answer shows that it was.
+        // A client that lost its processor during the write learns late that the write had ended; the answer proves that it had.
         self.send += record.written.map_or(0, |written| span(sent, written.min(first)));
         self.receive += span(first, record.end);
     }
 
-    /// In nanoseconds, cut off: the request, sending, receiving.
+    /// The mean times of the request, of sending and of receiving, in nanoseconds, truncated.
     fn means(self) -> [u64; 3] {
         [self.request, self.send, self.receive]
             .map(|sum| u64::try_from(sum.checked_div(self.count).unwrap_or(0)).unwrap_or(u64::MAX))

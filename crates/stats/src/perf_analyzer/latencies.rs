@@ -5,11 +5,11 @@ use crate::metrics::Metric;
 use std::collections::BTreeMap;
 use streamgauge_core::Nanos;
 
-/// The percentiles that it always shows.
+/// The percentiles that Perf Analyzer always shows.
 pub const PERCENTILES: [u8; 4] = [50, 90, 95, 99];
 
-/// Latencies as they come in. Their sums are exact; percentiles are as long as there are not too many values to keep
-/// ([`crate::distribution::EXACT_VALUES`]), and beyond that right to 0.1 %.
+/// Collects latencies. Sums are exact. Percentiles are exact up to [`crate::distribution::EXACT_VALUES`] values and accurate to 0.1 %
+/// above that.
 #[derive(Clone, Debug)]
 pub struct Latencies {
     count: u64,
@@ -25,7 +25,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Takes one in; one below zero counts as none at all.
+    /// Adds a latency. A negative one counts as 0.
     pub fn add(&mut self, latency: Nanos) {
         let latency = latency.max(Nanos::ZERO);
         let ns = i128::from(latency.0);
@@ -35,24 +35,24 @@ impl Latencies {
         self.values.add_nanos(latency);
     }
 
-    /// How many there are.
+    /// The number of latencies.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their mean in milliseconds, not cut off; none without any.
+    /// The mean in milliseconds, not truncated, or `None` without values.
     pub fn mean_ms(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64 / 1e6)
     }
 
-    /// Their mean, cut off to nanoseconds; 0 without any.
+    /// The mean, truncated to nanoseconds, or 0 without values.
     pub fn mean_ns(&self) -> u64 {
         let mean = self.sum.checked_div(i128::from(self.count)).unwrap_or(0);
         u64::try_from(mean).unwrap_or(u64::MAX)
     }
 
-    /// The standard deviation of the sample (n - 1) from the mean as it is cut off, in microseconds; none with fewer than two,
-    /// where Perf Analyzer says 18446744073709551615.
+    /// The sample standard deviation (n - 1) around the truncated mean, in microseconds. Returns `None` for fewer than two values,
+    /// where Perf Analyzer prints 18446744073709551615.
     pub fn std_us(&self) -> Option<u64> {
         let (count, mean) = (i128::from(self.count), i128::from(self.mean_ns()));
         // The sum of (x - m)^2, as sums of x^2 and x; exact in whole numbers.
@@ -61,25 +61,25 @@ impl Latencies {
         (count > 1).then(|| (((spread / (count - 1)) as f64).sqrt() / 1000.0) as u64)
     }
 
-    /// The `p`-th percentile in milliseconds: the value at Perf Analyzer's rank. None without values.
+    /// The `p`-th percentile in milliseconds, by Perf Analyzer's rank, or `None` without values.
     pub fn percentile_ms(&mut self, p: u8) -> Option<f64> {
         self.values.at(nearest_rank(p, self.count))
     }
 
     /// The same in nanoseconds.
     pub fn percentile_ns(&mut self, p: u8) -> Option<u64> {
-        // Every whole number of nanoseconds comes back from milliseconds up to 104 days.
+        // Converting an integer number of nanoseconds to milliseconds and back is exact up to 104 days.
         self.percentile_ms(p).map(|ms| (ms * 1e6).round() as u64)
     }
 
-    /// Those of [`PERCENTILES`] and `extra`, in microseconds.
+    /// The percentiles of [`PERCENTILES`] and `extra`, in microseconds.
     pub fn percentiles_us(&mut self, extra: Option<u8>) -> BTreeMap<u8, u64> {
         let wanted = PERCENTILES.into_iter().chain(extra);
         wanted.filter_map(|p| Some((p, self.percentile_ns(p)? / 1000))).collect()
     }
 }
 
-/// Perf Analyzer's rank, from 0, of the `p`-th percentile of `count` values: `floor(p / 100 (n - 1) + 0.5)`, in whole numbers.
+/// Perf Analyzer's rank, from 0, of the `p`-th percentile of `count` values: `floor(p / 100 (n - 1) + 0.5)`, computed with integers.
 fn nearest_rank(p: u8, count: u64) -> u64 {
     let last = u128::from(count.saturating_sub(1));
     ((last * u128::from(p) + 50) / 100) as u64

@@ -1,7 +1,7 @@
-//! What Perf Analyzer says of a level of load: its client's figures, the server's, and those of the server's GPUs.
+//! Perf Analyzer's figures of a level of load: those of the client, the server and the server's GPUs.
 //!
-//! Its arithmetic is in whole numbers that are cut off and not rounded, and this follows it: figures that are compared with
-//! those of that tool should not differ by its way of counting. Whatever is called `_us` is whole microseconds.
+//! That tool computes with integers and truncates instead of rounding. This module does the same, so that figures
+//! can be compared with that tool's. Names that end in `_us` are whole microseconds.
 
 mod client;
 mod latencies;

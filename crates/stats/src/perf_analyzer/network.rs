@@ -3,8 +3,8 @@
 use super::ClientFigures;
 use crate::server::ServerFigures;
 
-/// The part of the latency that neither client nor server accounts for, in microseconds. 0 also where the server accounts for more
-/// than the client saw, as it may in few samples.
+/// The part of the latency that neither client nor server accounts for, in microseconds. It is also 0 if the server accounts for more
+/// than the client observed, which may happen with few samples.
 pub fn network_us(client: &ClientFigures, server: &ServerFigures) -> u64 {
     let waited = client.latency_ns.saturating_sub(client.send_ns).saturating_sub(client.receive_ns);
     waited.saturating_sub(server.model.accounted_ns()) / 1000

@@ -1,4 +1,4 @@
-//! Which part of a run figures are of: all of it, or a span of its time.
+//! The part of a run that figures cover: all of it, or a span of its time.
 
 mod slot_times;
 mod steady;
@@ -10,12 +10,12 @@ use crate::answer::ended;
 use serde::{Deserialize, Serialize};
 use streamgauge_core::{Nanos, Record};
 
-/// A time on the run's clock: from `from` on, and before `to`.
+/// A span of time on the run's clock: from `from` (included) to `to` (excluded).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// The first moment in it.
+    /// The first moment in the span.
     pub from: Nanos,
-    /// The first moment after it.
+    /// The first moment after the span.
     pub to: Nanos,
 }
 
@@ -25,36 +25,36 @@ impl Span {
         self.from <= at && at < self.to
     }
 
-    /// The shortest span that has both in it.
+    /// The shortest span that contains both.
     pub(crate) fn hull(self, other: Span) -> Span {
         Span { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 
-    /// How long it is; a span that ends before it begins has no length.
+    /// The length of the span, which is 0 if it ends before it begins.
     pub fn length(&self) -> Nanos {
         (self.to - self.from).max(Nanos::ZERO)
     }
 }
 
-/// Which requests and which output a summary is of. Warm-up requests are in none.
+/// The requests and the output that a summary covers. Warm-up requests are never covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The whole run: every request, and rates over the time from the first successful request's `sent` to the last output
     /// event of any.
     Run,
-    /// Requests that ended in the span, each whole, wherever it began: a successful one ends at its last output event, any
-    /// other when it was given up. Rates are theirs over the span's length, as Perf Analyzer has them of its windows.
+    /// The requests that ended in the span, each counted completely wherever it began. A successful request ends at its last output event, any
+    /// other when it was given up. Rates are these requests over the length of the span, as in Perf Analyzer's windows.
     Ended(Span),
-    /// Two kinds of figures of the span. Of one request: those that were sent in it (or, never sent, issued), however long
-    /// they took, so that long ones are in them as often as short ones. Rates: the output events, each with its share of
-    /// its request's tokens, and the ends of successful requests that lie in it, whenever the request was sent, over its
-    /// length.
+    /// Two kinds of figures of the span. Figures per request cover the requests that were sent in it (or issued, if never sent), however long
+    /// they took, so that long requests are in them as often as short ones. Rates cover the output events in the span, each with its share of
+    /// its request's tokens, and the ends of successful requests in the span, whenever the request was sent, over the
+    /// length of the span.
     Held(Span),
 }
 
 impl Scope {
-    /// The span, where it is not the whole run.
+    /// The span, or `None` for the whole run.
     pub fn span(&self) -> Option<Span> {
         match *self {
             Scope::Run => None,
@@ -62,7 +62,7 @@ impl Scope {
         }
     }
 
-    /// Whether a request is in the counts and in the figures of one request.
+    /// Whether a request is in the counts and in the figures per request.
     pub(crate) fn counts(&self, record: &Record) -> bool {
         match self {
             Scope::Run => true,

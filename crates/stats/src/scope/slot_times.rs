@@ -1,18 +1,18 @@
-//! The time that slots were at measured requests, where they went over to them from a warm-up one by one.
+//! The time that slots spent on measured requests, if they go over to them from a warm-up one by one.
 //!
-//! The first measured request of a slot is sent as its last warm-up request ends, and its last one ends when it does. So at both
-//! ends of the measured part some slots are at other work, and a rate over the time from the first request to the last end would
-//! be too low by up to a request's latency. The rate of N slots that are always busy is N requests in each mean cycle of a slot
-//! (Little, Operations Research 9, 1961), which makes it the requests over the mean time that a slot was at them.
+//! A slot sends its first measured request when its last warm-up request has ended, and slots end at different times. So at both
+//! ends of the measured phase some slots are not yet, or no longer, busy with measured requests, and a rate over the time from the first request to
+//! the last end would be too low by up to one latency. The rate of N slots that are always busy is N requests per mean cycle of a slot
+//! (Little, Operations Research 9, 1961), which is the number of requests over the mean time that a slot spent on them.
 
 use crate::scope::Span;
 use std::collections::HashMap;
 use streamgauge_core::{Nanos, Phase, Record};
 
-/// Follows the slots of a run, from records in any order. Its memory is a few numbers a slot.
+/// Follows the slots of a run, from records in any order. Its memory is a few numbers per slot.
 #[derive(Debug)]
 pub(crate) struct SlotTimes {
-    /// Slots of the measured load, whether or not each came to it.
+    /// The number of slots of the measured load, including slots that never sent a measured request.
     slots: u32,
     times: HashMap<u32, Times>,
 }
@@ -26,12 +26,12 @@ struct Times {
 }
 
 impl SlotTimes {
-    /// Of a load with so many slots, and no records yet.
+    /// Returns a value without records for a load with `slots` slots.
     pub fn new(slots: u32) -> SlotTimes {
         SlotTimes { slots: slots.max(1), times: HashMap::new() }
     }
 
-    /// Takes a record in.
+    /// Adds a record.
     pub fn add(&mut self, record: &Record) {
         let Record { issued, end, .. } = *record;
         let times = self.times.entry(record.slot).or_default();
@@ -44,7 +44,7 @@ impl SlotTimes {
         }
     }
 
-    /// Takes in what was followed of other records of the same run.
+    /// Adds the slot times of other records of the same run.
     pub fn merge(&mut self, other: SlotTimes) {
         for (slot, Times { handed_over, measured }) in other.times {
             let times = self.times.entry(slot).or_default();
@@ -53,7 +53,7 @@ impl SlotTimes {
         }
     }
 
-    /// From the first slot's hand-over, for as long as a slot was at measured requests on average. None without such a time.
+    /// The span from the hand-over of the first slot whose length is the mean time that a slot spent on measured requests. Returns `None` if there is none.
     pub fn span(&self) -> Option<Span> {
         let spans = self.times.values().filter_map(|times| {
             let Span { from, to } = times.measured?;

@@ -1,5 +1,5 @@
-//! What several runs of the same load say together: each main figure over them, and whether the runs differ by more than
-//! the intervals of each let expect.
+//! Combines several runs of the same load: each main figure over the runs, and whether the runs differ by more than
+//! their intervals allow.
 
 use super::spread::{Spread, spread};
 use crate::counts::Counts;
@@ -19,7 +19,7 @@ impl Figure {
         }
     }
 
-    /// How far chance may have moved it within the run.
+    /// The confidence interval of the figure within the run.
     pub fn interval(self, summary: &Summary) -> Option<Interval> {
         match self.statistic {
             Statistic::Avg => summary.interval(self.metric),
@@ -27,7 +27,7 @@ impl Figure {
         }
     }
 
-    /// Whether the run has enough values for it, where it is a percentile.
+    /// Whether the run has enough values for the figure, if it is a percentile.
     fn is_supported(self, summary: &Summary) -> bool {
         match (self.statistic, summary.distribution(self.metric)) {
             (Statistic::Percentile(p), Some(d)) => d.supports(p),
@@ -36,42 +36,42 @@ impl Figure {
     }
 }
 
-/// How rare a difference between runs must be, were the runs alike, to be told: one in a hundred, since a series has many
-/// figures that chance may move. As the normal distribution's 99th percentile.
+/// The significance level of differences between runs: one in a hundred, because a series has many
+/// figures that may differ by chance. The value is the 99th percentile of the normal distribution.
 const RARE: f64 = 2.326_347_874;
 
 /// One figure over the runs of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FigureAcross {
-    /// Which.
+    /// The figure.
     pub figure: Figure,
-    /// Its mean over the runs that have it, and how much they differ.
+    /// The mean over the runs that have the figure, and how much they differ.
     pub spread: Spread,
-    /// The `±` that one of those runs has by itself, on average; none when one of them has none.
+    /// The mean of the `±` of the individual runs; `None` if one of them has none.
     pub within: Option<f64>,
     /// Whether each of those runs has enough values for it.
     pub supported: bool,
-    /// Whether the runs differ by more than their own intervals let expect: then something changes from run to run that one
-    /// run cannot see, and its `±` understates what the next run may bring. Cochran's Q (the squared deviations over the
-    /// squared standard error that the intervals stand for) beyond the 99th percentile of its chi-square distribution.
+    /// Whether the runs differ by more than their own intervals allow. Then something changes from run to run that a single
+    /// run cannot show, and its `±` is too small for the next run. The test is Cochran's Q (the squared deviations over the
+    /// squared standard error that the intervals imply) above the 99th percentile of its chi-square distribution.
     pub beyond: bool,
 }
 
 /// The runs of one load together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Across {
-    /// Runs.
+    /// The number of runs.
     pub runs: u64,
-    /// Their requests together.
+    /// The total number of requests.
     pub counts: Counts,
-    /// The worst of their verdicts.
+    /// The worst verdict.
     pub verdict: Grade,
-    /// Those of [`main_figures`] that a run has.
+    /// The figures of [`main_figures`] that at least one run has.
     pub figures: Vec<FigureAcross>,
 }
 
 impl Across {
-    /// Of these runs.
+    /// Combines these runs.
     pub fn of(runs: &[&Summary]) -> Across {
         let sum = |field: fn(&Counts) -> u64| runs.iter().map(|run| field(&run.counts)).sum();
         Across {
@@ -93,7 +93,7 @@ impl Across {
         }
     }
 
-    /// One figure, when a run has it.
+    /// One figure, if a run has it.
     pub fn figure(&self, metric: Metric, statistic: Statistic) -> Option<&FigureAcross> {
         self.figures.iter().find(|across| across.figure == Figure { metric, statistic })
     }
@@ -117,8 +117,8 @@ impl FigureAcross {
     }
 }
 
-/// Cochran (1954), with one standard error for all runs: their intervals' mean reach over that of the normal distribution.
-/// An interval by Student's t, or one that is lopsided, reaches farther, so that the test errs towards silence.
+/// Cochran's test (1954), with one standard error for all runs: the mean `±` of the intervals divided by that of the normal distribution.
+/// Intervals by Student's t, and asymmetric ones, are wider, so the test is conservative.
 fn is_beyond(spread: &Spread, within: f64) -> bool {
     let freedom = spread.runs.saturating_sub(1) as f64;
     freedom > 0.0 && freedom * (spread.std * NORMAL).powi(2) > chi_square(freedom) * within.powi(2)

@@ -1,5 +1,5 @@
-//! How much a figure differs from run to run. The intervals of one run know only the chance within it; what a server
-//! does otherwise tomorrow shows in repeats alone.
+//! How much a figure differs from run to run. The intervals of one run cover only the chance within it. Changes of the server between runs
+//! show only in repeats.
 
 use crate::intervals::{Interval, mean_interval};
 use serde::Serialize;
@@ -7,25 +7,25 @@ use serde::Serialize;
 /// The same figure of several runs, in the figure's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
-    /// Runs that have the figure.
+    /// The number of runs that have the figure.
     pub runs: u64,
-    /// Mean over the runs, each counting the same.
+    /// The unweighted mean over the runs.
     pub mean: f64,
-    /// Sample standard deviation (over n - 1); 0 of one run, which has none.
+    /// The sample standard deviation (over n - 1); 0 for a single run.
     pub std: f64,
-    /// Coefficient of variation: the deviation over the mean's magnitude, as a share; 0 where both are, infinite where only
+    /// The coefficient of variation: the deviation over the magnitude of the mean. It is 0 if both are 0, and infinite if only
     /// the mean is.
     pub cv: f64,
-    /// Least.
+    /// The minimum.
     pub min: f64,
-    /// Greatest.
+    /// The maximum.
     pub max: f64,
-    /// Where the mean over all such runs lies with 95 % confidence: Student's t over the runs, which takes them for
-    /// independent; none of one run.
+    /// The 95 % confidence interval of the mean over all such runs: Student's t over the runs, which are assumed to be
+    /// independent. `None` for a single run.
     pub interval: Option<Interval>,
 }
 
-/// The spread of a figure over runs; what is not a finite number is no figure, and without any there is no spread. The
+/// Computes the spread of a figure over runs. NaN and infinities are ignored. Returns `None` if no value remains. The
 /// order of the runs does not matter.
 pub fn spread(values: &[f64]) -> Option<Spread> {
     let mut values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
@@ -33,7 +33,7 @@ pub fn spread(values: &[f64]) -> Option<Spread> {
     let (&min, &max) = (values.first()?, values.last()?);
     let runs = values.len() as u64;
     let n = runs as f64;
-    // From the least on, so that figures that are all the same have exactly that mean and no deviation.
+    // Summing differences from the minimum makes the mean of equal figures exact and their deviation 0.
     let mean = (min + values.iter().map(|value| (value - min) / n).sum::<f64>()).min(max);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     let std = if runs > 1 { (squares / (n - 1.0)).sqrt() } else { 0.0 };

@@ -1,14 +1,14 @@
-//! The server's figures of a level of load: differences of what it had counted before and after.
+//! The server's figures of a level of load: the differences between its counters before and after.
 
 use serde::{Deserialize, Serialize};
 use streamgauge_core::Nanos;
 use streamgauge_core::kserve::{ModelStatistics, Spent, Watched};
 use streamgauge_core::record::ServerFacts;
 
-/// Why there are no figures of a server.
+/// Why a server has no figures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatisticsError {
-    /// None of the model's versions had a request, and none was asked for.
+    /// No version was requested, and no version of the model had a request.
     #[error("the server's statistics show no version of model `{0}` that had a request in the measured time")]
     NoVersion(String),
 }
@@ -16,50 +16,50 @@ pub enum StatisticsError {
 /// The server's figures of a level.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerFigures {
-    /// The model that was asked, with those that it is composed of.
+    /// The measured model, with the models that it is composed of.
     pub model: ModelFigures,
-    /// Whether that model or one that it is composed of may answer from the cache.
+    /// Whether that model, or a model that it is composed of, may answer from the cache.
     pub cached: bool,
-    /// Models without a version asked for of which several had requests: the highest is shown, and may not be all of it.
+    /// Models without a requested version of which several versions had requests. Only the highest version is reported.
     pub ambiguous: Vec<String>,
 }
 
-/// What a model did in the measured time.
+/// The work of a model in the measured time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFigures {
-    /// The differences of all that the server counts, with the model's name and its version.
+    /// The differences of the server's counters, with the model's name and version.
     pub counted: ModelStatistics,
-    /// Whether its own answers may come from the cache.
+    /// Whether the model's own answers may come from the cache.
     pub cached: bool,
-    /// The models that it is composed of, by name and version.
+    /// The models that the model is composed of, by name and version.
     pub composing: Vec<ModelFigures>,
 }
 
-/// What became of a mean request's time in one model, in microseconds. Unlike Perf Analyzer's means, each of which has a count of
-/// its own (an inference that the cache saved is in none of them), these are all of successful requests, so they add up.
+/// The parts of the mean time of a request in one model, in microseconds. Perf Analyzer divides each part by its own count (an inference that
+/// the cache avoided is in none of them). These parts are all divided by the number of successful requests, so they add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestParts {
-    /// From its arrival to its last response.
+    /// From the request's arrival to its last response.
     pub request: u64,
-    /// Waiting for a place.
+    /// Waiting in the queue.
     pub queue: u64,
-    /// Preparing inputs; of an ensemble that of all its parts, each as often as it was asked, as with inference and output.
+    /// Preparing inputs. For an ensemble, this part and the next two are sums over its models, each as often as it was called.
     pub compute_input: u64,
     /// Running the model.
     pub compute_infer: u64,
-    /// Handing outputs on.
+    /// Delivering outputs.
     pub compute_output: u64,
     /// Answers from the cache.
     pub cache_hit: u64,
-    /// Looks into the cache in vain, and putting answers there.
+    /// Cache misses, and insertions into the cache.
     pub cache_miss: u64,
-    /// What the server does not account for; 0 where parts that ran side by side took longer together than the request. Of an
-    /// ensemble that is also what its parts waited, and of a decoupled model most of what lies between its responses.
+    /// Time that the server does not account for; 0 if concurrent parts took longer in total than the request. For an
+    /// ensemble it includes the queueing of its models, and for a decoupled model most of the time between its responses.
     pub rest: u64,
 }
 
 impl ServerFigures {
-    /// What the watched model did from `from` to `to`, by the counters that were taken around that time; none where there are no two
+    /// The work of the watched model from `from` to `to`, by the samples of the counters around that time. Returns `None` unless there are two
     /// of them.
     ///
     /// # Errors
@@ -69,11 +69,11 @@ impl ServerFigures {
         ServerFigures::between(&before.models, &after.models, &server.watched).map(Some)
     }
 
-    /// What `model` did between two looks at the server's statistics.
+    /// The work of `model` between two samples of the server's statistics.
     ///
     /// # Errors
-    /// When no version of the model itself is asked for and none had a request, unless the cache may have answered for it. A model
-    /// that it is composed of may have had nothing to do.
+    /// When no version of the model is requested and none had a request, unless the cache may have answered. A model
+    /// that it is composed of may have had no requests.
     pub fn between(
         before: &[ModelStatistics],
         after: &[ModelStatistics],
@@ -109,14 +109,14 @@ fn figures(
             if versions.len() > 1 {
                 ambiguous.push(model.name.clone());
             }
-            // Versions are whole numbers.
+            // Versions are integers.
             versions.sort_by_key(|version| (version.parse::<u64>().ok(), *version));
             versions.last().map(|version| (*version).to_owned())
         }
     };
     let mut counted = match &version {
         Some(version) => difference(&of_version(after, version), &of_version(before, version)),
-        // An answer from the cache asks none of the models behind it, and a business-logic model asks whom it needs.
+        // An answer from the cache calls none of the composing models, and a business-logic model calls only those it needs.
         None if may_rest => ModelStatistics::default(),
         None => return Err(StatisticsError::NoVersion(model.name.clone())),
     };
@@ -129,7 +129,7 @@ fn figures(
     Ok(ModelFigures { counted, cached: model.cached, composing })
 }
 
-/// A server that was started anew in between counts from zero; what it counted since stands for all.
+/// The difference of two samples. A server that was restarted in between counts from zero, and its counts since then are used.
 fn difference(after: &ModelStatistics, before: &ModelStatistics) -> ModelStatistics {
     let count = |after: u64, before: u64| after.checked_sub(before).unwrap_or(after);
     let spent =
@@ -153,23 +153,23 @@ fn difference(after: &ModelStatistics, before: &ModelStatistics) -> ModelStatist
     }
 }
 
-/// The mean of what was spent, in nanoseconds, cut off; 0 where nothing was.
+/// The mean time spent, in nanoseconds, truncated, or 0 if the count is 0.
 fn mean_ns(spent: Spent) -> u64 {
     spent.ns.checked_div(spent.count).unwrap_or(0)
 }
 
-/// The same in microseconds.
+/// The mean time spent, in microseconds, truncated.
 fn mean_us(spent: Spent) -> u64 {
     mean_ns(spent) / 1000
 }
 
-/// A server's numbers may be anything; no sum of them goes round.
+/// A sum that saturates, because a server's numbers are not trusted.
 fn sum(values: impl IntoIterator<Item = u64>) -> u64 {
     values.into_iter().fold(0, u64::saturating_add)
 }
 
 impl ModelFigures {
-    /// What became of a mean request's time in this model, from its own counters.
+    /// The parts of the mean time of a request in this model, from the model's own counters.
     pub fn request_parts(&self) -> RequestParts {
         let counted = &self.counted;
         let share = |ns: u64| ns.checked_div(counted.success.count).unwrap_or(0) / 1000;
@@ -193,12 +193,12 @@ impl ModelFigures {
         mean_us(self.counted.success)
     }
 
-    /// Mean wait for a place, in microseconds; of a composed model the sum of its parts' means.
+    /// Mean time in the queue, in microseconds; for a composed model the sum over its models.
     pub fn queue_us(&self) -> u64 {
         self.sum_of_parts(ModelFigures::own_queue_us)
     }
 
-    /// Mean time of input, inference and output together, in microseconds; of a composed model the sum of its parts' means.
+    /// Mean time of input, inference and output together, in microseconds; for a composed model the sum over its models.
     pub fn compute_us(&self) -> u64 {
         self.sum_of_parts(|model| mean_us(model.computed()))
     }
@@ -213,24 +213,24 @@ impl ModelFigures {
         mean_us(self.counted.compute_infer)
     }
 
-    /// Mean time of handing outputs on, in microseconds.
+    /// Mean time of delivering outputs, in microseconds.
     pub fn compute_output_us(&self) -> u64 {
         mean_us(self.counted.compute_output)
     }
 
-    /// Mean time of an answer from the cache, in microseconds; of a composed model with those of its parts.
+    /// Mean time of an answer from the cache, in microseconds; for a composed model including its models.
     pub fn cache_hit_us(&self) -> u64 {
         self.own_and_parts(ModelFigures::own_cache_hit_us)
     }
 
-    /// Mean time of looking into the cache in vain and of putting the answer there, in microseconds; of a composed model with
-    /// those of its parts.
+    /// Mean time of a cache miss with the insertion of the answer, in microseconds; for a composed model including
+    /// its models.
     pub fn cache_miss_us(&self) -> u64 {
         self.own_and_parts(ModelFigures::own_cache_miss_us)
     }
 
-    /// Mean time of getting an answer, be it computed or from the cache, in microseconds; of a composed model the sum of its
-    /// parts' means.
+    /// Mean time of obtaining an answer, computed or from the cache, in microseconds; for a composed model the sum over its
+    /// models.
     pub fn cache_or_compute_us(&self) -> u64 {
         self.sum_of_parts(|model| {
             let (computed, counted) = (model.computed(), &model.counted);
@@ -241,14 +241,14 @@ impl ModelFigures {
         })
     }
 
-    /// What is left of a request's time in the server, in microseconds; never below zero. `cached` is whether answers may come
+    /// The time of a request in the server that no part accounts for, in microseconds, at least 0. `cached` says whether answers may come
     /// from the cache ([`ServerFigures::cached`]).
     pub fn overhead_us(&self, cached: bool) -> u64 {
         let work = if cached { self.cache_or_compute_us() } else { self.compute_us() };
         self.request_us().saturating_sub(self.queue_us()).saturating_sub(work)
     }
 
-    /// Mean wait for a place of this model itself, in microseconds.
+    /// Mean time in this model's own queue, in microseconds.
     pub fn own_queue_us(&self) -> u64 {
         mean_us(self.counted.queue)
     }
@@ -258,22 +258,22 @@ impl ModelFigures {
         mean_us(self.counted.cache_hit)
     }
 
-    /// Mean time of looking into this model's own cache in vain and of putting the answer there, in microseconds.
+    /// Mean time of a miss in this model's own cache with the insertion of the answer, in microseconds.
     pub fn own_cache_miss_us(&self) -> u64 {
         mean_us(self.counted.cache_miss)
     }
 
-    /// Whether both are of one model in one version.
+    /// Whether both are figures of the same model and version.
     pub fn is_same_model(&self, other: &ModelFigures) -> bool {
         (&self.counted.name, &self.counted.version) == (&other.counted.name, &other.counted.version)
     }
 
-    /// What is left of a request's time in the server in nanoseconds, as the files of composing models have it: from its own means.
+    /// The time of a request that no part of this model accounts for, in nanoseconds, as in Perf Analyzer's files of composing models.
     pub fn rest_ns(&self) -> u64 {
         mean_ns(self.counted.success).saturating_sub(self.accounted_ns())
     }
 
-    /// Successful requests of this model for each of `whole`; 0 where that had none.
+    /// Successful requests of this model per request of `whole`, or 0 if that had none.
     pub fn share_of(&self, whole: &ModelFigures) -> f64 {
         match whole.counted.success.count {
             0 => 0.0,
@@ -281,13 +281,13 @@ impl ModelFigures {
         }
     }
 
-    /// Waiting, computing and the cache, from the model's own means.
+    /// The accounted time: queue, computation and cache, from the model's own means.
     pub(crate) fn accounted_ns(&self) -> u64 {
         let counted = &self.counted;
         sum([counted.queue, self.computed(), counted.cache_hit, counted.cache_miss].map(mean_ns))
     }
 
-    /// Input, inference and output together.
+    /// The sum of input, inference and output.
     fn computed(&self) -> Spent {
         let counted = &self.counted;
         let ns = sum([counted.compute_input.ns, counted.compute_infer.ns, counted.compute_output.ns]);

@@ -1,4 +1,4 @@
-//! What the server's metrics say of its GPUs.
+//! The figures of the server's GPUs, from its metrics page.
 
 use super::prometheus::Sample;
 use serde::{Deserialize, Serialize};
@@ -6,20 +6,20 @@ use std::collections::BTreeMap;
 use streamgauge_core::Nanos;
 use streamgauge_core::record::{GpuSample, ServerFacts};
 
-/// A GPU over a level of load.
+/// The figures of a GPU over a level of load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GpuFigures {
     /// Mean utilization, from 0 to 1.
     pub utilization: Option<f64>,
     /// Mean power in watts.
     pub power: Option<f64>,
-    /// Most memory in use, in bytes.
+    /// Maximum memory in use, in bytes.
     pub memory_used: Option<u64>,
-    /// All of its memory, in bytes.
+    /// Total memory, in bytes.
     pub memory_total: Option<u64>,
 }
 
-/// What a metrics page that was read at `at` says of GPUs, one by one.
+/// Returns the GPU samples of a metrics page that was read at `at`.
 pub fn gpu_samples(page: &[Sample<'_>], at: Nanos) -> Vec<GpuSample> {
     let mut gpus = BTreeMap::<&str, GpuSample>::new();
     for sample in page.iter().filter(|sample| sample.name.starts_with("nv_gpu_") && sample.value.is_finite()) {
@@ -36,7 +36,7 @@ pub fn gpu_samples(page: &[Sample<'_>], at: Nanos) -> Vec<GpuSample> {
     gpus.into_values().collect()
 }
 
-/// Collects looks at the server's metrics.
+/// Collects samples of the server's GPUs.
 #[derive(Clone, Debug, Default)]
 pub struct GpuFold {
     gpus: BTreeMap<String, Gpu>,
@@ -64,7 +64,7 @@ impl GpuFold {
         fold.close()
     }
 
-    /// Takes one look at one GPU in.
+    /// Adds one sample of one GPU.
     pub fn add(&mut self, sample: &GpuSample) {
         let gpu = self.gpus.entry(sample.uuid.clone()).or_default();
         gpu.utilization.add(sample.utilization);

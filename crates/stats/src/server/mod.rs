@@ -1,4 +1,4 @@
-//! What a server says about itself: its own counters over a span of time, and its metrics page.
+//! Figures that a server reports about itself: its own counters over a span of time, and its metrics page.
 
 mod figures;
 mod gpu;

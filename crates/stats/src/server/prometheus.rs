@@ -1,12 +1,12 @@
-//! The text that servers give their metrics in, as far as figures need it: names, labels and values. Lines that are not
-//! samples, be they comments or broken, are passed over: a server's page is not ours to refuse.
+//! Reads the Prometheus text format as far as figures need it: names, labels and values. Lines that are not
+//! samples (comments or malformed lines) are skipped, because a malformed page should not end a run.
 
 /// A sample of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample<'a> {
     /// The metric's name.
     pub name: &'a str,
-    /// Names and values of its labels, as they stand.
+    /// Names and values of its labels, in the order of the page.
     pub labels: Vec<(&'a str, String)>,
     /// Its value.
     pub value: f64,
@@ -72,7 +72,7 @@ fn quoted(rest: &str) -> Option<(String, &str)> {
     None
 }
 
-/// As Prometheus writes numbers: Rust's own, and `+Inf`, `-Inf` and `NaN`, which Rust reads too.
+/// Parses a number as Prometheus writes it. Rust also parses `+Inf`, `-Inf` and `NaN`.
 fn number(text: &str) -> Option<f64> {
     text.parse().ok()
 }

@@ -109,17 +109,17 @@ fn requests_that_are_not_one_for_one_are_named_and_never_faithful() {
         assert_eq!((point.faithful, point.agreement), (false, Agreement::FalseGood));
     };
     let whole = accounts(&records, 5_000);
-    unmatched(&whole[1..], "50 whole answers, the server's log 49 requests");
+    unmatched(&whole[1..], "50 complete answers, but the server's log has 49 requests");
     let mut early = whole.clone();
     early[7].0 -= 150 * MS;
-    unmatched(&early, "1 requests came to the server before the client sent them");
+    unmatched(&early, "1 requests reached the server before the client sent them");
     let mut long = whole.clone();
     long[49].1[9].0 += 50 * MS;
     unmatched(&long, "1 answers ended at the client before the server had written them");
     let mut fewer = whole.clone();
     fewer[3].1.pop();
     fewer[4].1[2].1 = 2;
-    unmatched(&fewer, "2 answers have another number of events");
+    unmatched(&fewer, "2 answers have a different number of events");
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_mean_is_waited_for_until_its_interval_is_narrow_enough() {
     let (count, why) = decision(rule("request_latency", None, 1.3), 10_000, APART).unwrap();
     assert_eq!((LOOK_FROM, count), (100, 163));
     assert!(why.starts_with("the 95 % interval of mean request_latency is ±1.1"), "{why}");
-    assert!(why.ends_with(" %, 1.3 % was asked for"), "{why}");
+    assert!(why.ends_with(" %, 1.3 % was requested"), "{why}");
     // ±0.5 % takes some (1.96 * 6.055 / 0.5)² = 563 requests, looked for at every ten percent more.
     let (count, _) = decision(rule("request_latency", None, 0.5), 10_000, APART).unwrap();
     assert!((540..=800).contains(&count), "{count}");
@@ -116,16 +116,16 @@ fn the_row_says_how_well_it_is_known() {
     };
     let (grade, value, remedy) = of(rule("request_latency", None, 1.3), 163, false);
     assert_eq!((grade, remedy), (Grade::Good, false));
-    assert!(value.starts_with("±1.1") && value.ends_with(" % of mean request_latency, 1.3 % was asked for"), "{value}");
+    assert!(value.starts_with("±1.1") && value.ends_with(" % of mean request_latency; 1.3 % was requested"), "{value}");
     let (grade, value, remedy) = of(rule("request_latency", None, 0.9), 163, false);
     assert_eq!((grade, remedy), (Grade::Degraded, true));
-    assert!(value.ends_with("0.9 % was asked for"), "{value}");
+    assert!(value.ends_with("0.9 % was requested"), "{value}");
     // It was narrow enough when the run ended; what came after may have moved it.
     assert_eq!(of(rule("request_latency", None, 0.9), 163, true).0, Grade::Good);
     let (grade, value, _) = of(rule("request_latency", Some(99), 1.0), 298, false);
     assert_eq!(
         (grade, value.as_str()),
-        (Grade::Degraded, "too few requests for an interval of request_latency p99, 1 % was asked for")
+        (Grade::Degraded, "too few requests for an interval of request_latency p99; 1 % was requested")
     );
     assert_eq!(row(&summary_of(config(), &facts(), &[stream(0, 0, 1, 1)]), "confidence"), None);
     // Two hundred requests, of which the second hundred took twice as long.
@@ -134,8 +134,9 @@ fn the_row_says_how_well_it_is_known() {
     let config = AccumulatorConfig { confidence: Some(rule("request_latency", None, 1.0)), ..config() };
     let summary = summary_of(config, &facts(), &(0..200).map(risen).collect::<Vec<_>>());
     let value = &row(&summary, "confidence").unwrap().value;
-    let named = "no interval of mean request_latency: its values depend on each other for so long that it takes a run of at least ";
-    assert!(value.starts_with(named) && value.ends_with(" s; 1 % was asked for"), "{value}");
+    let named =
+        "no interval of mean request_latency: its values depend on each other for so long that a run of at least ";
+    assert!(value.starts_with(named) && value.ends_with(" s is needed; 1 % was requested"), "{value}");
     assert_eq!(decision_of(rule("request_latency", None, 99.0), (0..200).map(risen)), None);
     let found = row(&summary, "run_length").unwrap();
     assert!(

@@ -88,12 +88,12 @@ fn a_run_says_what_of_its_first_tokens_is_the_opening_burst() {
     let found = row(&summary, "opening_burst").unwrap();
     assert_eq!(
         found.value,
-        "TTFT p99 400.000 ms, 50.000 without the 4 requests that were sent at once at the start; warm up to see the load without its start (--warmup-request-count)"
+        "TTFT p99 400.000 ms, 50.000 without the 4 requests sent together at the start; warm up to measure the load without its start (--warmup-request-count)"
     );
     assert_eq!((found.number, found.unit.as_ref(), found.grade), (Some(87.5), "%", Grade::Good));
     let summary = summary_of(config(), &facts(), &with_burst(50));
     let found = row(&summary, "opening_burst").unwrap();
-    let expected = "TTFT p99 50.000 ms, 50.000 without the 4 requests that were sent at once at the start";
+    let expected = "TTFT p99 50.000 ms, 50.000 without the 4 requests sent together at the start";
     assert_eq!((found.value.as_str(), found.number), (expected, Some(0.0)));
 }
 
@@ -104,7 +104,7 @@ fn a_run_that_is_nothing_but_a_burst_says_so() {
     let found = row(&summary, "opening_burst").unwrap();
     assert_eq!(
         found.value,
-        "TTFT p99 400.000 ms is of the 4 requests that were sent at once at the start and of no others; send more of them, or warm up (--warmup-request-count)"
+        "TTFT p99 400.000 ms comes only from the 4 requests sent together at the start; send more requests, or warm up (--warmup-request-count)"
     );
     assert_eq!(found.number, Some(100.0));
 }

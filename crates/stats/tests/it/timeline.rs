@@ -83,5 +83,5 @@ fn what_is_no_summary_is_refused() {
     let mut json = serde_json::to_value(summary_of(config(), &facts(), &[stream(0, 0, 10, 5)])).unwrap();
     json["scalars"][0][0] = "no_such_metric".into();
     let error = serde_json::from_value::<Summary>(json).unwrap_err().to_string();
-    assert!(error.contains("`no_such_metric` is no metric"), "{error}");
+    assert!(error.contains("`no_such_metric` is not a metric"), "{error}");
 }

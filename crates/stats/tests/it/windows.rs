@@ -265,9 +265,9 @@ fn the_row_says_how_it_came_out() {
     assert_eq!(of(Some(window_facts(0, 1, 7, true))), (Grade::Good, agree, Some(7.0), false));
     let differ = "the last 3 of 7 do not agree within 10 %".to_owned();
     assert_eq!(of(Some(window_facts(0, 1, 7, false))), (Grade::Degraded, differ, Some(7.0), true));
-    let few = "2 before the end, 3 must agree".to_owned();
+    let few = "2 before the end; 3 must agree".to_owned();
     assert_eq!(of(Some(window_facts(0, 1, 2, false))), (Grade::Degraded, few, Some(2.0), true));
-    let none = "no whole one to take figures of: they are of the whole run".to_owned();
+    let none = "no complete window; the figures cover the whole run".to_owned();
     assert_eq!(of(None), (Grade::Degraded, none, None, true));
     assert_eq!(row(&summary_of(config(), &facts(), &[]), "windows"), None);
 }
@@ -281,7 +281,7 @@ fn windows_of_few_latencies_are_a_caveat() {
         row(&summary, "window_length").map(|row| (row.grade, row.value.clone()))
     };
     // A latency of 100 ms.
-    assert_eq!(of(2_000), Some((Grade::Good, "2000 ms together; mean latency is 5.00 % of that".to_owned())));
+    assert_eq!(of(2_000), Some((Grade::Good, "2000 ms in total; mean latency is 5.00 % of that".to_owned())));
     assert_eq!(of(1_999).map(|(grade, _)| grade), Some(Grade::Degraded));
     assert_eq!(of(0), None);
     assert_eq!(row(&summary_of(config(), &facts(), &[stream(0, 0, 10, 10)]), "window_length"), None);

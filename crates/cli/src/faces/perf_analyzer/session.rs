@@ -585,7 +585,7 @@ mod tests {
         };
         assert_eq!(
             remedy("send_lateness"),
-            "requests left later than scheduled, and latencies from sent leave that out; raise --max-threads, or lower the rate"
+            "requests were sent later than scheduled, which latencies from sent do not include; raise --max-threads, or lower the rate"
         );
         assert_eq!(remedy("load_thread_cpu"), "raise --max-threads, lower the load or give the client more processors");
     }
