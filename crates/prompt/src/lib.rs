@@ -1,11 +1,12 @@
 //! What is sent, and what counts it: tokenizers, synthetic prompts of an exact length, sources of conversations
 //! such as traces, tensors for models on Triton, and words for a server to say.
 //!
-//! Nothing here touches the network: a tokenizer is embedded, a file, or already in the hub's cache on this machine.
+//! Nothing here touches the network but [`hub`], which downloads tokenizers and data sets into the hub's cache on this machine.
 
 mod body;
 #[cfg(test)]
 mod fixture;
+pub mod hub;
 mod lexicon;
 mod limits;
 pub mod resolve;

@@ -1,10 +1,9 @@
-//! Which tokenizer a run counts with: the one that the user names, else the model's own from the cache of the hub, else the
-//! embedded one. Nothing is downloaded.
+//! Which tokenizer a run counts with: the one that the user names, else the model's own from the hub, else the embedded one.
 
+use crate::hub::{self, Hub, HubError, Repository, is_hub_name};
 use crate::tokenizer::{EMBEDDED, LoadError, Tokenizer};
 use std::fmt;
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Names of the embedded vocabulary on the command line.
 const EMBEDDED_NAMES: [&str; 3] = [EMBEDDED, "builtin", "embedded"];
@@ -32,7 +31,7 @@ pub enum Source {
     },
     /// This file, which the user named or which is in the directory that the user named.
     File(PathBuf),
-    /// The hub's cache.
+    /// The hub, through its cache.
     Hub {
         /// The model whose tokenizer it is.
         name: String,
@@ -55,18 +54,23 @@ pub enum TokenizerError {
     /// The file found cannot be used.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The name is not in the hub's cache.
+    /// The hub's tokenizer of that name cannot be had.
     #[error(
-        "--tokenizer {name}: {miss}; nothing is downloaded here: fill the cache with `hf download {name} {FILE}{}`, \
-         or give a {FILE}, a directory that has one, or `{EMBEDDED}`",
-        revision_option(revision)
+        "--tokenizer {}: {reason}; fill the cache with `{}`, or give a {FILE}, a directory that has one, or `{EMBEDDED}`",
+        repository.name, repository.command(FILE)
     )]
-    NotCached {
-        /// The hub's name.
-        name: String,
-        /// The revision looked for.
-        revision: String,
-        /// What is missing where.
+    Hub {
+        /// What was looked for.
+        repository: Repository,
+        /// Why it cannot be had.
+        reason: Box<HubError>,
+    },
+    /// The hub's cache has a tokenizer of that name in another form.
+    #[error("--tokenizer {}: {miss}; give a {FILE}, a directory that has one, or `{EMBEDDED}`", repository.name)]
+    OtherForm {
+        /// What was looked for.
+        repository: Repository,
+        /// What was found.
         miss: Miss,
     },
     /// A file of the SentencePiece library was given.
@@ -89,55 +93,49 @@ pub enum TokenizerError {
     },
 }
 
-/// What a directory or the hub's cache lacks.
+/// What a directory lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Miss {
-    /// No cache directory is known.
-    #[error("the hub's cache is nowhere (HF_HUB_CACHE, HF_HOME and HOME are unset)")]
-    Cache,
     /// The directory has no tokenizer.json.
     #[error("there is no {FILE} in {}", .0.display())]
     File(PathBuf),
-    /// The cache has no such model.
-    #[error("the hub's cache has no {}", .0.display())]
-    Model(PathBuf),
-    /// The cache has the model, but not this revision.
-    #[error("the hub's cache has no revision `{revision}` in {}", path.display())]
-    Revision {
-        /// The revision.
-        revision: String,
-        /// The model's directory.
-        path: PathBuf,
-    },
     /// The directory has a SentencePiece model instead.
     #[error("{} has only a SentencePiece {SENTENCEPIECE}, which is not read, and no {FILE}", .0.display())]
     SentencePiece(PathBuf),
 }
 
 /// The tokenizer for a run. `choice` is what the user asked for: the embedded vocabulary by name, a file, a directory,
-/// or a hub name. Without a choice it is the tokenizer of `model` (a directory, or a hub name in the cache), and the
+/// or a hub name. Without a choice it is the tokenizer of `model` (a directory, or the name of a repository of the hub), and the
 /// embedded one where that is not to be had. `env` reads an environment variable; `revision` is the hub's word for a
-/// version (a branch, a tag or a commit), commonly `main`.
+/// version (a branch, a tag or a commit), commonly `main`. Before a download, `note` gets a sentence about it.
 ///
 /// # Errors
-/// When what was asked for is not on this machine, or a file that was found cannot be used.
+/// When what was asked for cannot be had, or a file that was found cannot be used.
 pub fn resolve(
     choice: Option<&str>,
     model: Option<&str>,
     revision: &str,
+    hub: &Hub,
     env: &impl Fn(&str) -> Option<String>,
+    note: &dyn Fn(&str),
 ) -> Result<Resolved, TokenizerError> {
     match choice {
-        Some(choice) => chosen(choice, revision, env),
-        None => of_model(model, revision, env),
+        Some(choice) => chosen(choice, revision, hub, env, note),
+        None => of_model(model, revision, hub, env, note),
     }
 }
 
-fn chosen(choice: &str, revision: &str, env: &impl Fn(&str) -> Option<String>) -> Result<Resolved, TokenizerError> {
+fn chosen(
+    choice: &str,
+    revision: &str,
+    hub: &Hub,
+    env: &impl Fn(&str) -> Option<String>,
+    note: &dyn Fn(&str),
+) -> Result<Resolved, TokenizerError> {
     if EMBEDDED_NAMES.contains(&choice) {
         return Ok(Resolved { tokenizer: Tokenizer::embedded(), source: Source::Embedded { why: None } });
     }
-    let path = expand_home(choice, env);
+    let path = hub::expand_home(choice, env);
     if path.is_dir() {
         let file = file_in(&path).map_err(|miss| TokenizerError::Directory { path, miss })?;
         return from_file(file);
@@ -151,25 +149,42 @@ fn chosen(choice: &str, revision: &str, env: &impl Fn(&str) -> Option<String>) -
     if !is_hub_name(choice) {
         return Err(TokenizerError::Unknown { choice: choice.to_owned() });
     }
-    let not_cached = |miss| TokenizerError::NotCached { name: choice.to_owned(), revision: revision.to_owned(), miss };
-    from_hub(choice, in_cache(choice, revision, env).map_err(not_cached)?)
+    let repository = Repository::model(choice, revision);
+    match of_repository(&repository, hub, note) {
+        Ok(file) => from_hub(choice, file),
+        Err(reason) => Err(match hub.snapshot(&repository).map(|snapshot| file_in(&snapshot)) {
+            Ok(Err(miss @ Miss::SentencePiece(_))) => TokenizerError::OtherForm { repository, miss },
+            _ => TokenizerError::Hub { repository, reason: Box::new(reason) },
+        }),
+    }
 }
 
+/// Only names with an organisation are looked for on the hub: others are what servers call their models, such as `default`.
 fn of_model(
     model: Option<&str>,
     revision: &str,
+    hub: &Hub,
     env: &impl Fn(&str) -> Option<String>,
+    note: &dyn Fn(&str),
 ) -> Result<Resolved, TokenizerError> {
     let why = match model {
         None => "no model is named".to_owned(),
         Some(model) => {
-            if let Ok(file) = file_in(&expand_home(model, env)) {
+            if let Ok(file) = file_in(&hub::expand_home(model, env)) {
                 return from_file(file);
             }
             if is_hub_name(model) {
-                match in_cache(model, revision, env) {
+                let repository = Repository::model(model, revision);
+                let found = match model.contains('/') {
+                    true => of_repository(&repository, hub, note).map_err(|reason| reason.to_string()),
+                    false => hub.cached(&repository, FILE).map_err(|miss| miss.to_string()),
+                };
+                match found {
                     Ok(file) => return from_hub(model, file),
-                    Err(miss) => miss.to_string(),
+                    Err(reason) => match hub.snapshot(&repository).map(|snapshot| file_in(&snapshot)) {
+                        Ok(Err(miss @ Miss::SentencePiece(_))) => miss.to_string(),
+                        _ => reason,
+                    },
                 }
             } else {
                 format!("`{model}` is neither a hub name nor a directory with a {FILE}")
@@ -177,6 +192,10 @@ fn of_model(
         }
     };
     Ok(Resolved { tokenizer: Tokenizer::embedded(), source: Source::Embedded { why: Some(why) } })
+}
+
+fn of_repository(repository: &Repository, hub: &Hub, note: &dyn Fn(&str)) -> Result<PathBuf, HubError> {
+    hub.file(repository, FILE, note)
 }
 
 fn from_file(path: PathBuf) -> Result<Resolved, TokenizerError> {
@@ -199,64 +218,6 @@ fn file_in(dir: &Path) -> Result<PathBuf, Miss> {
     }
 }
 
-/// The tokenizer.json of a hub name in the cache, by the layout all hub clients share:
-/// `models--org--name/refs/<revision>` holds a commit, `models--org--name/snapshots/<commit>/` its files.
-/// A revision may also be a commit itself.
-fn in_cache(name: &str, revision: &str, env: &impl Fn(&str) -> Option<String>) -> Result<PathBuf, Miss> {
-    let model = hub_cache(env).ok_or(Miss::Cache)?.join(format!("models--{}", name.replace('/', "--")));
-    if !model.is_dir() {
-        return Err(Miss::Model(model));
-    }
-    let missing = || Miss::Revision { revision: revision.to_owned(), path: model.clone() };
-    if !stays_below(revision) {
-        return Err(missing());
-    }
-    let referred = fs::read_to_string(model.join("refs").join(revision));
-    let commit = referred.as_deref().map_or(revision, str::trim);
-    let snapshot = model.join("snapshots").join(commit);
-    if !stays_below(commit) || !snapshot.is_dir() {
-        return Err(missing());
-    }
-    file_in(&snapshot)
-}
-
-/// Where the hub's clients keep what they downloaded, by the same variables in the same order as they read them.
-fn hub_cache(env: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let set = |name| env(name).filter(|value| !value.is_empty()).map(|value| expand_home(&value, env));
-    set("HF_HUB_CACHE")
-        .or_else(|| set("HUGGINGFACE_HUB_CACHE"))
-        .or_else(|| set("HF_HOME").map(|home| home.join("hub")))
-        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
-        .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
-}
-
-/// `~/x` below the home directory, anything else as it is.
-fn expand_home(path: &str, env: &impl Fn(&str) -> Option<String>) -> PathBuf {
-    match (path.strip_prefix("~/"), env("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(path),
-    }
-}
-
-/// `name` or `org/name`, in the letters that the hub allows.
-fn is_hub_name(text: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with(['.', '-'])
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    !text.ends_with(".json") && text.split('/').count() <= 2 && text.split('/').all(part)
-}
-
-/// Whether a path made of this text stays below the directory it is joined to.
-fn stays_below(text: &str) -> bool {
-    !text.is_empty() && Path::new(text).components().all(|part| matches!(part, Component::Normal(_)))
-}
-
-fn revision_option(revision: &str) -> String {
-    if revision == "main" { String::new() } else { format!(" --revision {revision}") }
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -272,6 +233,7 @@ impl fmt::Display for Source {
 mod tests {
     use super::*;
     use std::collections::HashMap;
+    use std::fs;
     use tempfile::TempDir;
 
     const COMMIT: &str = "8a1f0c2b";
@@ -316,7 +278,8 @@ mod tests {
             model: Option<&str>,
             revision: &str,
         ) -> Result<Resolved, TokenizerError> {
-            resolve(choice, model, revision, &|name: &str| self.env.get(name).cloned())
+            let env = |name: &str| self.env.get(name).cloned();
+            resolve(choice, model, revision, &Hub::new(&env, false), &env, &|_: &str| {})
         }
     }
 
@@ -384,7 +347,7 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "--tokenizer acme/fish: the hub's cache has no {}/models--acme--fish; nothing is downloaded here: fill \
+                "--tokenizer acme/fish: the hub's cache has no {}/models--acme--fish, and downloads are switched off; fill \
                  the cache with `hf download acme/fish tokenizer.json`, or give a tokenizer.json, a directory that has \
                  one, or `cl100k_base`",
                 cache.display()
@@ -407,13 +370,16 @@ mod tests {
         home.put(".cache/huggingface/hub/models--acme--bird/refs/evil", outside.as_bytes());
         assert!(matches!(
             home.resolve_at(Some("acme/bird"), None, "evil"),
-            Err(TokenizerError::NotCached { miss: Miss::Revision { .. }, .. })
+            Err(TokenizerError::Hub { reason, .. })
+                if matches!(*reason, HubError::NotCached { miss: hub::Miss::Revision { .. }, .. })
         ));
     }
 
     #[test]
     fn without_any_home_the_cache_is_nowhere() {
-        let error = resolve(Some("acme/bird"), None, "main", &|_: &str| None).unwrap_err().to_string();
+        let env = |_: &str| None;
+        let hub = Hub::new(&env, true);
+        let error = resolve(Some("acme/bird"), None, "main", &hub, &env, &|_: &str| {}).unwrap_err().to_string();
         assert!(error.contains("HF_HOME and HOME are unset"), "{error}");
     }
 
@@ -450,7 +416,8 @@ mod tests {
             other => panic!("{other}"),
         };
         assert_eq!(why(None), "no model is named");
-        assert!(why(Some("acme/fish")).ends_with("models--acme--fish"));
+        assert!(why(Some("acme/fish")).ends_with("models--acme--fish, and downloads are switched off"));
+        assert!(why(Some("fish")).ends_with("models--fish"));
         assert_eq!(
             why(Some("/srv/models/bird.gguf")),
             "`/srv/models/bird.gguf` is neither a hub name nor a directory with a tokenizer.json"

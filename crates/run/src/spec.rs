@@ -37,6 +37,8 @@ pub struct RunSpec {
     pub observe: Observe,
     /// The tokenizer that was asked for.
     pub tokenizer: Option<String>,
+    /// Whether files that are not in the hub's cache may be downloaded into it.
+    pub may_download: bool,
     /// What ends a row of windows beyond the plan's rule.
     pub lenience: Lenience,
     /// What the user should know before load.

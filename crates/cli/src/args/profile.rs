@@ -134,12 +134,15 @@ pub struct ProfileArgs {
     #[command(flatten)]
     pub triton: TritonArgs,
 
-    /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base
+    /// What counts tokens: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Tokens")]
     pub tokenizer: Option<String>,
-    /// Revision of a tokenizer in the hub's cache
+    /// Revision of a tokenizer on the hub
     #[arg(long, value_name = "REVISION", default_value = "main", help_heading = "Tokens")]
     pub tokenizer_revision: String,
+    /// Download nothing from the hub; use only what its cache on this machine has
+    #[arg(long, help_heading = "Tokens")]
+    pub no_download: bool,
     /// Has no effect: code that comes with a tokenizer is never run
     #[arg(long, help_heading = "Tokens")]
     pub tokenizer_trust_remote_code: bool,

@@ -71,9 +71,12 @@ pub struct StudyArgs {
     /// Member of every body, `name:value`, `name` (null) or a JSON object; may be repeated
     #[arg(long, value_name = "INPUT", help_heading = "Endpoint")]
     pub extra_inputs: Vec<String>,
-    /// What counts tokens: a tokenizer.json, a directory with one, a name in the hub's cache, or cl100k_base
+    /// What counts tokens: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Endpoint")]
     pub tokenizer: Option<String>,
+    /// Download nothing from the hub; use only what its cache on this machine has
+    #[arg(long, help_heading = "Endpoint")]
+    pub no_download: bool,
     /// Seed of all random choices
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<u64>(0, u64::MAX), help_heading = "Endpoint")]
     pub random_seed: u64,
@@ -111,6 +114,7 @@ impl StudyArgs {
             ca_file: self.ca_file.clone(),
             extra_inputs: self.extra_inputs.clone(),
             tokenizer: self.tokenizer.clone(),
+            no_download: self.no_download,
             load: LoadArgs {
                 concurrency: Some(Levels::one(self.concurrency)),
                 request_count: Some(self.request_count),

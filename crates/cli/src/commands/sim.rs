@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use streamgauge_core::seed::Seed;
 use streamgauge_load::Control;
+use streamgauge_prompt::hub::Hub;
 use streamgauge_prompt::resolve;
 use streamgauge_run::Usage;
 use streamgauge_sim::{Lengths, LogPlan, Service, Sim, SimConfig};
@@ -35,6 +36,8 @@ pub fn run(args: SimArgs, printer: &Printer) -> Result<Exit> {
 /// The server that the arguments mean.
 fn config(args: SimArgs) -> Result<SimConfig> {
     let env = |name: &str| std::env::var(name).ok();
+    let hub = Hub::new(&env, true);
+    let tokenizer = resolve(Some(&args.tokenizer), None, "main", &hub, &env, &|_: &str| {})?.tokenizer;
     let config = SimConfig {
         models: args.model,
         service: Service {
@@ -52,7 +55,7 @@ fn config(args: SimArgs) -> Result<SimConfig> {
         seed: Seed(args.seed),
         // The log of this process is read from the file only.
         log: LogPlan { keep: Some(0), file: args.log },
-        ..SimConfig::new(resolve(Some(&args.tokenizer), None, "main", &env)?.tokenizer)
+        ..SimConfig::new(tokenizer)
     };
     config.check()?;
     Ok(config)

@@ -141,6 +141,7 @@ impl Settings {
             trace_part: load::trace_part(&args.load),
             observe,
             tokenizer: args.tokenizer,
+            may_download: !args.no_download,
             lenience: Lenience::default(),
             notes,
         };

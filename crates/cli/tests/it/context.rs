@@ -17,7 +17,7 @@ const HANGS: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Variables that would change what a run does.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 13] = [
     "STREAMGAUGE_API_KEY",
     "STREAMGAUGE_CALIBRATION",
     "XDG_DATA_HOME",
@@ -27,6 +27,10 @@ const VARIABLES: [&str; 9] = [
     "HUGGINGFACE_HUB_CACHE",
     "XDG_CACHE_HOME",
     "HF_TOKEN",
+    "HF_TOKEN_PATH",
+    "HUGGING_FACE_HUB_TOKEN",
+    "HF_ENDPOINT",
+    "TRANSFORMERS_OFFLINE",
 ];
 
 /// A server and a directory for runs against it.
@@ -128,7 +132,7 @@ impl TestContext {
             command.env_remove(name);
         }
         // Wide enough for every column of a table.
-        command.env("COLUMNS", "200");
+        command.env("COLUMNS", "200").env("HF_HUB_OFFLINE", "1");
         command.env("HOME", self.path()).current_dir(self.path()).args(args.split_whitespace()).timeout(HANGS);
         command
     }
@@ -149,7 +153,7 @@ impl TestContext {
         for name in VARIABLES {
             command.env_remove(name);
         }
-        command.env("HOME", self.path()).env("COLUMNS", "200").current_dir(self.path());
+        command.env("HOME", self.path()).env("COLUMNS", "200").env("HF_HUB_OFFLINE", "1").current_dir(self.path());
         command.args(args.split_whitespace());
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Running { context: self, child: Some(child) }

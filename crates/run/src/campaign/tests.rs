@@ -34,6 +34,7 @@ pub(crate) fn spec(artifacts: &Path) -> RunSpec {
         trace_part: TracePart::default(),
         observe: Observe::default(),
         tokenizer: None,
+        may_download: false,
         lenience: Default::default(),
         notes: Vec::new(),
     }

@@ -22,6 +22,7 @@ use shared::Preparation;
 use std::sync::Arc;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{PromptPlan, RunPlan, Target};
+use streamgauge_prompt::hub::Hub;
 use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_prompt::{Source, Tokenizer, resolve};
 use streamgauge_sim::{Sim, SimConfig};
@@ -89,8 +90,10 @@ fn start_sim(spec: &mut RunSpec) -> Result<Option<Sim>> {
 fn tokenizer(spec: &RunSpec, listener: &Arc<dyn Listener>) -> Result<Tokenizer> {
     let model = spec.plan.endpoint.models.first().map(String::as_str);
     let env = |name: &str| std::env::var(name).ok();
-    let found =
-        resolve(spec.tokenizer.as_deref(), model, &spec.plan.prompts.tokenizer_revision, &env).map_err(usage)?;
+    let hub = Hub::new(&env, spec.may_download);
+    let note = |text: &str| listener.note(&format!("note: {text}"));
+    let revision = &spec.plan.prompts.tokenizer_revision;
+    let found = resolve(spec.tokenizer.as_deref(), model, revision, &hub, &env, &note).map_err(usage)?;
     match found.source {
         Source::Embedded { why: Some(why) } => {
             listener.note(&format!("note: tokens are counted with {}: {why}", found.tokenizer.name()));

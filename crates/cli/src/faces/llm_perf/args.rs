@@ -25,7 +25,7 @@ pub struct LlmPerfArgs {
     /// File of prompts: a JSON object with the member `input` on each line
     #[arg(long, value_name = "FILE")]
     pub input_data: PathBuf,
-    /// Tokenizer of the model: a directory with a tokenizer.json, or such a file [default: the model's own in the hub's cache]
+    /// Tokenizer of the model: a directory with a tokenizer.json, or such a file [default: the model's own on the hub]
     #[arg(long, value_name = "DIR")]
     pub tokenizer_path: Option<String>,
     /// Pause between two concurrencies; a bare number is in seconds

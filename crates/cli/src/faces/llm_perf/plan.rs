@@ -100,6 +100,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
         trace_part: TracePart::default(),
         observe: Observe::default(),
         tokenizer: args.tokenizer_path.clone(),
+        may_download: true,
         lenience: Lenience::default(),
         notes: Vec::new(),
     })
