@@ -89,11 +89,14 @@ pub struct ProfileArgs {
     /// Number of distinct prompts; requests cycle through them [default: 100, or one for each request of a trace]
     #[arg(long, visible_alias = "num-prompts", value_name = "N", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]
     pub num_dataset_entries: Option<u32>,
-    /// File of requests, a line of JSON each with `text` or `input_length`, and `output_length`, where they are known; with --fixed-schedule each is sent at its `timestamp` (ms)
-    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    /// File or directory of prompts, such as lines of JSON with `text` and `output_length`; with --fixed-schedule each is sent at its `timestamp` (ms)
+    #[arg(long, value_name = "FILE|DIR", help_heading = "Input")]
     pub input_file: Option<PathBuf>,
     #[arg(long, help = input_formats_help(), value_name = "NAME", requires = "input_file", value_parser = format_named, help_heading = "Input")]
     pub custom_dataset_type: Option<&'static sources::Format>,
+    /// Leave out rows of --input-file that are not requests, and count them
+    #[arg(long, requires = "input_file", help_heading = "Input")]
+    pub skip_bad_rows: bool,
     /// Mean input length in tokens
     #[arg(long, visible_aliases = ["synthetic-input-tokens-mean", "prompt-input-tokens-mean"], value_name = "TOKENS", default_value = "550", value_parser = at_least_one, help_heading = "Input")]
     pub isl: f64,

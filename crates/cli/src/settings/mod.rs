@@ -137,7 +137,11 @@ impl Settings {
             chosen_length_field: args.max_tokens_field.is_some(),
             sim: args.sim,
             prompt_file: args.input_file.as_deref().filter(|_| !args.load.fixed_schedule).map(load::input_file),
-            source: SourceOptions { format: args.custom_dataset_type, ..SourceOptions::default() },
+            source: SourceOptions {
+                format: args.custom_dataset_type,
+                skip_bad_rows: args.skip_bad_rows,
+                ..SourceOptions::default()
+            },
             trace_part: load::trace_part(&args.load),
             observe,
             tokenizer: args.tokenizer,

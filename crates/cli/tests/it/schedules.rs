@@ -193,11 +193,8 @@ fn files_that_make_no_schedule_are_refused_before_anything_is_sent() {
         ("", trace, "--input-file file: there is no request in it"),
         ("{\"timestamp\": 0}\n{\"timestamp\": -3}", trace, "--input-file file: line 2: the timestamp -3 is not"),
         ("{\"delay\": 2}", trace, "--input-file file: line 1: there is no timestamp"),
-        (
-            "{\"timestamp\": 0, \"messages\": []}",
-            trace,
-            "--input-file file: line 1: `messages` belongs to another form",
-        ),
+        ("{\"timestamp\": 0, \"messages\": []}", trace, "--input-file file: line 1, column 18: `messages` is empty"),
+        ("{\"prompt\": \"a\"}", trace, "--input-file file: line 1: there is no timestamp"),
         ("{\"timestamp\": 1732000000000}", trace, "days after the start; its times look like milliseconds since 1970"),
         ("{\"timestamp\": 9}", &format!("{trace} --fixed-schedule-start-offset 10"), "between the offsets"),
         ("{\"timestamp\": 9}", &format!("{trace} --request-count 2"), "--request-count 2: the trace has 1 request"),

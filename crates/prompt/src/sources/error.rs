@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A place in a file of prompts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,12 +33,20 @@ pub enum SourceError {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// A row is not a request.
+    /// A row is not a request. The rows after it can be read.
     #[error("{place}: {reason}")]
     Row {
         /// Where it is.
         place: Place,
         /// What is wrong with it, and what is expected.
+        reason: String,
+    },
+    /// The file cannot be read on from here.
+    #[error("{place}: {reason}")]
+    Stop {
+        /// Where it is.
+        place: Place,
+        /// What is wrong, and what is expected.
         reason: String,
     },
     /// What is wrong is not a row.
@@ -64,6 +72,18 @@ impl Place {
 }
 
 impl SourceError {
+    /// The same error, of a file of which the source reads several.
+    pub(super) fn in_file(self, file: &Path) -> SourceError {
+        let within = |place: Place| Place { file: Some(file.to_owned()), ..place };
+        match self {
+            SourceError::Row { place, reason } => SourceError::Row { place: within(place), reason },
+            SourceError::Stop { place, reason } => SourceError::Stop { place: within(place), reason },
+            SourceError::Read(error) => SourceError::File(format!("{} cannot be read: {error}", file.display())),
+            SourceError::File(reason) => SourceError::File(format!("{}: {reason}", file.display())),
+            SourceError::Empty => SourceError::Empty,
+        }
+    }
+
     /// A line that is not a request.
     pub fn line(line: usize, reason: impl Into<String>) -> SourceError {
         SourceError::Row { place: Place::line(line), reason: reason.into() }

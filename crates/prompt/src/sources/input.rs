@@ -1,7 +1,9 @@
 //! What a source reads: a file whose format its beginning shows, or a directory.
 
 use super::SourceError;
+use super::elements::{self, Elements};
 use super::lines::{BYTE_ORDER_MARK, LONGEST_LINE, Lines};
+use super::object::Objects;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
@@ -24,7 +26,8 @@ pub struct Sample {
     pub is_directory: bool,
     /// The first bytes of the file, at most 64 KiB and at least one if the file has any.
     pub head: Vec<u8>,
-    /// The members of the first row, if the first line that is not blank is a JSON object.
+    /// The members of the first row, if the first line that is not blank is a JSON object, or the file is an array and its first element is
+    /// one.
     pub first_row: Option<Map<String, Value>>,
 }
 
@@ -75,6 +78,9 @@ impl Input {
                 }
             }
             self.reader = Box::new(Cursor::new(read).chain(self.reader));
+        } else if sample.text().starts_with('[') {
+            let mut elements = Elements::new(Cursor::new(sample.head.clone()), None);
+            sample.first_row = elements.next_object().ok().flatten().map(|(_, mut object)| object.take_rest());
         }
         Ok((sample, self))
     }
@@ -82,6 +88,11 @@ impl Input {
     /// The lines of the file.
     pub fn lines(self) -> Lines {
         Lines::new(self.reader)
+    }
+
+    /// The objects that the file has, be they lines or the elements of an array.
+    pub(super) fn objects(self) -> Result<Box<dyn Objects>, SourceError> {
+        elements::objects(self.reader)
     }
 
     /// The bytes of the file.

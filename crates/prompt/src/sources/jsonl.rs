@@ -1,288 +1,41 @@
-//! Prompts and conversations, a line of JSON each: a text, or the messages of a chat. Lines that share a `session_id` are one conversation,
-//! and so are messages with answers of the assistant between them: the server's own answers stand in the place of those.
+//! Prompts and conversations, an object of JSON each: in lines, or in one array. An object has a text, the messages of a chat, media, or a
+//! whole body. Objects that share a `session_id` are one conversation, and so are messages with answers of the assistant between them: the
+//! server's own answers stand in the place of those.
 
-use super::{Conversation, Format, Lines, Sample, Source, SourceError, Turn, json_fault, tokens};
-use serde::Deserialize;
-use serde_json::{Map, Number, Value};
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use streamgauge_core::Nanos;
-use streamgauge_core::prompt::{Content, Message, Part};
+use super::media::KINDS;
+use super::sessions::Sessions;
+use super::turns::{TEXTS, Turns};
+use super::{Format, Sample};
 
 /// The format.
 pub const FORMAT: Format = Format {
     name: "jsonl",
-    aliases: &[],
-    has_times: false,
+    aliases: &["single_turn", "custom"],
+    has_times: true,
+    takes_directories: false,
     recognises,
-    open: |input, _| {
-        Ok(Box::new(Jsonl { lines: input.lines(), read: VecDeque::new(), seen: Seen::default(), rows: 0 }))
+    open: |input, options| {
+        let turns = Turns::new(input.path(), options.timing);
+        Ok(Sessions::new(input.objects()?, turns))
     },
 };
 
-/// Members that say what the prompt is, of which a line has one.
-const CONTENTS: [&str; 5] = ["text", "text_input", "prompt", "input", "messages"];
-
-/// What a line may say; anything else is added to the bodies of its requests.
-const KNOWN: &str = "text, text_input, prompt or input (a text), messages (a chat), output_length or max_tokens, model, session_id, and delay (ms); other members are added to the request's body";
-
-/// Members by which other formats say what the prompt is. Added to a body they would be nonsense.
-const OF_OTHER_FORMATS: [&str; 11] =
-    ["audio", "audios", "chat_id", "image", "images", "parent_chat_id", "payload", "role", "texts", "video", "videos"];
-
-/// The longest delay, in milliseconds: a thousand days.
-const LONGEST_DELAY: f64 = 86_400e6;
-
-#[derive(Deserialize)]
-struct Line {
-    #[serde(alias = "text_input", alias = "prompt", alias = "input")]
-    text: Option<Texts>,
-    messages: Option<Vec<RawMessage>>,
-    #[serde(alias = "max_tokens")]
-    output_length: Option<Number>,
-    model: Option<String>,
-    session_id: Option<Value>,
-    delay: Option<f64>,
-    timestamp: Option<Value>,
-    input_length: Option<Number>,
-    hash_ids: Option<Value>,
-    #[serde(flatten)]
-    members: Map<String, Value>,
-}
-
-/// A text, or several that the model answers separately.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Texts {
-    One(String),
-    Several(Vec<String>),
-}
-
-#[derive(Deserialize)]
-struct RawMessage {
-    role: String,
-    #[serde(default)]
-    content: Value,
-    #[serde(flatten)]
-    members: Map<String, Value>,
-}
-
-struct Jsonl {
-    lines: Lines,
-    /// Conversations that were read and not handed out yet.
-    read: VecDeque<Conversation>,
-    seen: Seen,
-    rows: usize,
-}
-
-/// What the lines hold that people should know of.
-#[derive(Default)]
-struct Seen {
-    answers: bool,
-    idle_delays: bool,
-    times: bool,
-    lengths: bool,
-    hashes: bool,
-    members: BTreeSet<String>,
-}
-
-/// A line, and the session that it belongs to.
-struct Row {
-    session: Option<String>,
-    turns: Vec<Turn>,
-}
-
 fn recognises(sample: &Sample) -> bool {
     // A trace may have texts too, beside its times and lengths.
-    sample.has(&["prompt", "input", "messages"])
-        || sample.has(&["text", "text_input"]) && !sample.has(&["timestamp", "input_length", "hash_ids"])
-}
-
-impl Source for Jsonl {
-    fn next_conversation(&mut self) -> Result<Option<Conversation>, SourceError> {
-        if let Some(conversation) = self.read.pop_front() {
-            return Ok(Some(conversation));
-        }
-        let Some(row) = self.next_row()? else { return Ok(None) };
-        match row.session {
-            None => Ok(Some(Conversation { id: None, turns: row.turns })),
-            Some(session) => {
-                self.read_sessions(session, row.turns)?;
-                Ok(self.read.pop_front())
-            }
-        }
-    }
-
-    fn rows(&self) -> usize {
-        self.rows
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let Seen { answers, idle_delays, times, lengths, hashes, members } = &self.seen;
-        let notes = [
-            (
-                *answers,
-                "answers of the assistant in `messages` are not sent: the server's own answers stand in their place",
-            ),
-            (
-                *idle_delays,
-                "delay is not followed in the first line of a conversation, before which there is no answer",
-            ),
-            (*times, "timestamp is not followed"),
-            (*lengths, "input_length beside a text is not followed: the text's own length counts"),
-            (*hashes, "hash_ids are not followed, so prompts share no beginnings"),
-        ];
-        let mut notes: Vec<_> =
-            notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note.to_owned()).collect();
-        if !members.is_empty() {
-            let names: Vec<_> = members.iter().map(|name| format!("`{name}`")).collect();
-            notes.push(format!("{} of its lines are added to the requests' bodies", names.join(", ")));
-        }
-        notes
-    }
-}
-
-impl Jsonl {
-    fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
-        let Some((line, text)) = self.lines.next_line()? else { return Ok(None) };
-        let row = row(text, &mut self.seen).map_err(|reason| SourceError::line(line, reason))?;
-        self.rows += 1;
-        Ok(Some(row))
-    }
-
-    /// Reads the rest of the file, of which any line may go on with a session. The conversations stand in the order in which they begin.
-    fn read_sessions(&mut self, session: String, turns: Vec<Turn>) -> Result<(), SourceError> {
-        let mut conversations = VecDeque::from([Conversation { id: Some(session.clone()), turns }]);
-        let mut places = HashMap::from([(session, 0)]);
-        while let Some(Row { session, turns }) = self.next_row()? {
-            match session.clone().map(|session| places.entry(session)) {
-                Some(Entry::Occupied(place)) => conversations[*place.get()].turns.extend(turns),
-                Some(Entry::Vacant(place)) => {
-                    place.insert(conversations.len());
-                    conversations.push_back(Conversation { id: session, turns });
-                }
-                None => conversations.push_back(Conversation { id: None, turns }),
-            }
-        }
-        let has_delay =
-            |conversation: &Conversation| conversation.turns.first().is_some_and(|turn| turn.delay > Nanos::ZERO);
-        self.seen.idle_delays |= conversations.iter().any(has_delay);
-        self.read = conversations;
-        Ok(())
-    }
-}
-
-/// The requests of one line.
-fn row(line: &str, seen: &mut Seen) -> Result<Row, String> {
-    let line: Line =
-        serde_json::from_str(line).map_err(|error| format!("{}; known are {KNOWN}", json_fault(&error)))?;
-    if let Some(name) = line.members.keys().find(|name| OF_OTHER_FORMATS.contains(&name.as_str())) {
-        return Err(format!("`{name}` belongs to another format, which is not available; known are {KNOWN}"));
-    }
-    let contents = match (line.text, line.messages) {
-        (Some(_), Some(_)) => {
-            return Err(format!("a text and `messages` are both given; give one of {}", CONTENTS.join(", ")));
-        }
-        // As in a trace: a text is made.
-        (None, None) if line.input_length.is_some() || line.output_length.is_some() => vec![(None, None)],
-        (None, None) => return Err(format!("there is no prompt; give one of {}", CONTENTS.join(", "))),
-        (Some(Texts::One(text)), None) => vec![(Some(Content::Texts(vec![text])), None)],
-        (Some(Texts::Several(texts)), None) if texts.len() == 1 => vec![(Some(Content::Texts(texts)), None)],
-        (Some(Texts::Several(texts)), None) => {
-            return Err(format!(
-                "{} texts are given; a line has one, and a session has a line for each turn",
-                texts.len()
-            ));
-        }
-        (None, Some(messages)) => {
-            let messages = messages.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
-            let turns = turns_of(messages, seen).into_iter();
-            turns.map(|(messages, answer)| (Some(Content::Messages(messages)), answer)).collect()
-        }
-    };
-    if contents.is_empty() {
-        return Err("`messages` is empty; give at least one message".to_owned());
-    }
-    let session = match line.session_id {
-        None => None,
-        Some(Value::String(id)) => Some(id),
-        Some(Value::Number(id)) => Some(id.to_string()),
-        Some(other) => return Err(format!("session_id {other}: not a text or a number")),
-    };
-    let delay = match line.delay {
-        None => Nanos::ZERO,
-        Some(delay) if (0.0..=LONGEST_DELAY).contains(&delay) => Nanos::from_secs_f64(delay / 1e3),
-        Some(delay) => return Err(format!("delay {delay}: not a number of milliseconds from 0 to {LONGEST_DELAY}")),
-    };
-    let has_text = contents.iter().any(|(content, _)| content.is_some());
-    // Beside a text the length means nothing.
-    let input_length = line.input_length.as_ref().filter(|_| !has_text);
-    let input_tokens = input_length.map(|length| tokens("input_length", length)).transpose()?;
-    let requested_output_tokens = line.output_length.map(|length| tokens("output_length", &length)).transpose()?;
-    seen.idle_delays |= delay > Nanos::ZERO && session.is_none();
-    seen.times |= line.timestamp.is_some();
-    seen.lengths |= has_text && line.input_length.is_some();
-    seen.hashes |= line.hash_ids.is_some();
-    seen.members.extend(line.members.keys().cloned());
-    let turn = |(index, (content, answer))| Turn {
-        delay: if index == 0 { delay } else { Nanos::ZERO },
-        content,
-        answer,
-        input_tokens,
-        requested_output_tokens,
-        model: line.model.clone(),
-        members: line.members.clone(),
-        ..Turn::default()
-    };
-    Ok(Row { session, turns: contents.into_iter().enumerate().map(turn).collect() })
-}
-
-/// The messages of each turn, and its recorded answer. An answer of the assistant ends a turn, unless it calls tools, whose results follow it, or there is nothing
-/// before it that it could answer.
-fn turns_of(messages: Vec<Message>, seen: &mut Seen) -> Vec<(Vec<Message>, Option<Message>)> {
-    let (mut turns, mut turn) = (Vec::new(), Vec::new());
-    for message in messages {
-        let is_answer = message.role == "assistant" && !message.members.contains_key("tool_calls");
-        if is_answer && !turn.is_empty() {
-            seen.answers = true;
-            turns.push((std::mem::take(&mut turn), Some(message)));
-        } else {
-            turn.push(message);
-        }
-    }
-    turns.extend((!turn.is_empty()).then_some((turn, None)));
-    turns
-}
-
-/// A message in the form in which OpenAI's chat API takes it.
-fn message(RawMessage { role, content, members }: RawMessage) -> Result<Message, String> {
-    let parts = match content {
-        Value::Null => Vec::new(),
-        Value::String(text) => vec![Part::Text(text)],
-        Value::Array(parts) => parts.into_iter().map(part).collect::<Result<_, _>>()?,
-        other => return Err(format!("the content {other} of a message is not a text or a list of parts")),
-    };
-    Ok(Message { role, parts, members })
-}
-
-fn part(part: Value) -> Result<Part, String> {
-    match part {
-        Value::Object(mut part) if part.len() == 2 && part.get("type").is_some_and(|kind| kind == "text") => {
-            match part.remove("text") {
-                Some(Value::String(text)) => Ok(Part::Text(text)),
-                _ => Err("a part of type text has no text".to_owned()),
-            }
-        }
-        Value::Object(part) => Ok(Part::Other(part)),
-        other => Err(format!("the part {other} of a message is not an object")),
-    }
+    let is_trace = sample.has(&["timestamp", "input_length", "hash_ids"]);
+    let media = KINDS.iter().any(|(_, names)| sample.has(names));
+    let text = |name: &&&str| !matches!(**name, "text" | "text_input") || !is_trace;
+    media || sample.has(&["messages", "payload"]) || TEXTS.iter().filter(text).any(|name| sample.has(&[name]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::{Contents, Input, Timing, read_text};
+    use crate::sources::{Contents, Conversation, Input, SourceOptions, Timing, Turn, read_text, source};
     use proptest::prelude::*;
+    use serde_json::Value;
+    use streamgauge_core::Nanos;
+    use streamgauge_core::prompt::Content;
 
     fn read(lines: &[&str]) -> Contents {
         read_text(&lines.join("\n"), Timing::Untimed).unwrap()
@@ -366,22 +119,83 @@ mod tests {
     fn what_is_no_prompt_is_refused_by_its_line() {
         for (line, words) in [
             (r#"{"temperature": 5}"#, "there is no prompt; give one of text, "),
-            (r#"{"text": "a", "messages": []}"#, "a text and `messages` are both given"),
+            (r#"{"text": "a", "messages": []}"#, "`text` and `messages` are both given"),
             (r#"{"messages": []}"#, "`messages` is empty"),
-            (r#"{"messages": [{"content": "a"}]}"#, "missing field `role`"),
+            (r#"{"messages": [{"content": "a"}]}"#, "message 1 has no `role`"),
             (r#"{"messages": [{"role": "user", "content": 5}]}"#, "the content 5 of a message is not a text"),
             (r#"{"messages": [{"role": "user", "content": [5]}]}"#, "the part 5 of a message is not an object"),
-            (r#"{"input": ["a", "b"]}"#, "2 texts are given"),
-            (r#"{"text": "a", "prompt": "b"}"#, "duplicate field `text`"),
-            (r#"{"text": "a", "image": "b"}"#, "`image` belongs to another format"),
-            (r#"{"text": "a", "max_tokens": 0}"#, "output_length 0: a length of 0"),
+            (r#"{"input": [1, 2]}"#, "`input` is neither a text nor a list of texts"),
+            (r#"{"text": "a", "prompt": "b"}"#, "`text` and `prompt` are both given"),
+            (r#"{"text": "a", "text": "b"}"#, "`text` is given twice"),
+            (r#"{"text": "a", "image": "b.png"}"#, "b.png cannot be read"),
+            (r#"{"text": "a", "chat_id": 1}"#, "`chat_id` belongs to the formats of traces"),
+            (r#"{"text": "a", "turns": []}"#, "`turns` belongs to the format multi_turn"),
+            (r#"{"payload": [1, 2]}"#, "`payload` is not a body"),
+            (r#"{"payload": {}, "text": "a"}"#, "`payload` is the whole body and `text` is given too"),
+            (r#"{"text": "a", "extra": 5}"#, "extra 5: not an object of members"),
+            (r#"{"text": "a", "model": 5}"#, "model 5: not a text"),
+            (r#"{"text": "a", "max_tokens": 0}"#, "max_tokens 0: a length of 0"),
             (r#"{"text": "a", "delay": -1}"#, "delay -1: not a number of milliseconds"),
             (r#"{"text": "a", "session_id": []}"#, "session_id []: not a text or a number"),
         ] {
             let text = format!("{{\"prompt\": \"first\"}}\n\n{line}");
             let error = read_text(&text, Timing::Untimed).unwrap_err().to_string();
-            assert!(error.starts_with("line 3: ") && error.contains(words), "{line}: {error}");
+            assert!(error.starts_with("line 3") && error.contains(words), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn each_form_of_a_prompt_is_taken() {
+        let contents = read(&[
+            r#"{"texts": ["a", {"name": "t", "contents": ["b", "c"]}], "output_tokens": 4}"#,
+            r#"{"text": "a", "role": "system"}"#,
+            r#"{"text": "What?", "images": ["https://h/a.png", "data:image/png;base64,AA=="], "audio": "wav,AA=="}"#,
+            r#"{"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}], "extra": {"n": 1}}"#,
+            r#"{"payload": [{"prompt": "a", "max_tokens": 3}], "delay": 5}"#,
+        ]);
+        let turns: Vec<_> = contents.turns().collect();
+        let texts = ["a", "b", "c"].map(str::to_owned).to_vec();
+        assert_eq!(
+            (turns[0].content.as_ref(), turns[0].requested_output_tokens),
+            (Some(&Content::Texts(texts)), Some(4))
+        );
+        let Some(Content::Messages(messages)) = &turns[1].content else { panic!("{:?}", turns[1]) };
+        assert_eq!(messages[0].role, "system");
+        let Some(Content::Messages(messages)) = &turns[2].content else { panic!("{:?}", turns[2]) };
+        assert_eq!(messages[0].parts.len(), 4);
+        let members = Value::Object(turns[3].members.clone()).to_string();
+        assert_eq!(members, r#"{"tools":[{"type":"function"}],"n":1}"#);
+        assert_eq!(turns[4].body.as_ref().map(Value::to_string).as_deref(), Some(r#"{"prompt":"a","max_tokens":3}"#));
+        assert_eq!((turns[4].requested_output_tokens, turns[4].delay), (Some(3), Nanos::from_millis(5)));
+    }
+
+    #[test]
+    fn an_array_is_read_as_lines_are() {
+        let contents = read(&["[{\"prompt\": \"a\"},", " {\"prompt\": \"b\", \"output_length\": 2}]"]);
+        assert_eq!(contents.conversations.iter().flat_map(said).collect::<Vec<_>>(), ["a", "b"]);
+        let error = read_text("[{\"prompt\": \"a\"},\n {\"prompt\": 5}]", Timing::Untimed).unwrap_err().to_string();
+        assert_eq!(error, "line 2, column 3: `prompt` is neither a text nor a list of texts");
+    }
+
+    #[test]
+    fn bad_rows_are_left_out_and_counted_where_that_is_asked_for() {
+        let options = SourceOptions { skip_bad_rows: true, ..SourceOptions::default() };
+        let rows = "{\"prompt\": \"a\"}\n{\"prompt\": \nno\n{\"prompt\": 5}\n{\"prompt\": \"b\"}";
+        let contents = Contents::of(source(Input::text(rows), &options).unwrap()).unwrap();
+        assert_eq!(contents.conversations.len(), 2);
+        let note =
+            "3 bad row(s) were left out; the first is line 2, column 11: the JSON ends here before it is complete";
+        assert_eq!(contents.notes, [note]);
+        let error = Contents::of(source(Input::text("{\"prompt\": 5}"), &options).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("line 1, column 2: `prompt` is neither"), "{error}");
+    }
+
+    #[test]
+    fn times_are_followed_where_they_are_asked_for() {
+        let row = r#"{"messages": [{"role": "user", "content": "a"}], "timestamp": 1500}"#;
+        let contents = read_text(row, Timing::Timed).unwrap();
+        assert_eq!(contents.conversations[0].begins(), Nanos::from_millis(1500));
+        assert_eq!(read(&[row]).notes, ["timestamp is not followed"]);
     }
 
     proptest! {

@@ -4,11 +4,25 @@
 //! leaves open (a text of which only the length is known, the model, the requested output length) is completed by a
 //! [`Completer`](crate::Completer).
 
+mod directory;
+mod elements;
 mod error;
 mod input;
+mod inputs_json;
 mod jsonl;
 mod lines;
+mod media;
+mod messages;
+mod multi_turn;
+mod object;
+mod raw_payload;
+mod sessions;
+mod sharegpt;
+mod skipping;
+mod text;
 pub mod trace;
+mod trtllm_custom;
+mod turns;
 
 pub use error::{Place, SourceError, Unit};
 pub use input::{Input, Sample};
@@ -16,13 +30,24 @@ pub use lines::Lines;
 
 use crate::limits::LONGEST;
 use serde_json::{Map, Number, Value};
+use skipping::Skipping;
 use std::fmt;
 use std::path::Path;
 use streamgauge_core::Nanos;
 use streamgauge_core::prompt::{Content, History, Message};
 
 /// The formats of files, in the order in which they are asked whether a file is theirs. The last one takes whatever no other knows.
-pub const FORMATS: &[&Format] = &[&jsonl::FORMAT, &trace::FORMAT];
+pub const FORMATS: &[&Format] = &[
+    &directory::FORMAT,
+    &inputs_json::FORMAT,
+    &sharegpt::FORMAT,
+    &trtllm_custom::FORMAT,
+    &multi_turn::FORMAT,
+    &raw_payload::FORMAT,
+    &text::FORMAT,
+    &jsonl::FORMAT,
+    &trace::FORMAT,
+];
 
 /// A format of files.
 pub struct Format {
@@ -32,11 +57,16 @@ pub struct Format {
     pub aliases: &'static [&'static str],
     /// Whether its rows may say when a request is sent.
     pub has_times: bool,
+    /// Whether it reads a directory by itself. Otherwise the files of a directory are read one after the other.
+    pub takes_directories: bool,
     /// Whether a file that begins like this is of this format.
     pub recognises: fn(&Sample) -> bool,
     /// Begins to read a file.
-    pub open: fn(Input, &SourceOptions) -> Result<Box<dyn Source>, SourceError>,
+    pub open: fn(Input, &SourceOptions) -> Opened,
 }
+
+/// A source that was opened, or why it cannot be.
+pub type Opened = Result<Box<dyn Source>, SourceError>;
 
 /// How a source is read.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +75,21 @@ pub struct SourceOptions {
     pub format: Option<&'static Format>,
     /// Whether the times in the file are followed.
     pub timing: Timing,
+    /// Whether rows that are not requests are left out and counted, instead of ending the reading.
+    pub skip_bad_rows: bool,
+    /// Which part of recorded chats is sent.
+    pub chats: ChatRule,
+}
+
+/// Which part of recorded chats is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChatRule {
+    /// Whole conversations.
+    #[default]
+    Whole,
+    /// What the benchmark scripts of vLLM and TensorRT-LLM send: the first question of chats that have an answer to it. Of
+    /// `trtllm_custom` it is the second message.
+    FirstQuestion,
 }
 
 /// Whether the times in a file are followed.
@@ -62,7 +107,7 @@ pub trait Source: Send {
     /// The next conversation; `None` at the end.
     ///
     /// # Errors
-    /// When what is read is not of the source's format.
+    /// When what is read is not of the source's format. After an error of a row the next call goes on with the row after it.
     fn next_conversation(&mut self) -> Result<Option<Conversation>, SourceError>;
 
     /// What the part that was read holds and is not followed, or followed otherwise than one may think: sentences for people.
@@ -97,6 +142,9 @@ pub struct Turn {
     pub body: Option<Value>,
     /// The answer to this turn that the source has recorded.
     pub answer: Option<Message>,
+    /// Whether the output length to ask for is that of the recorded answer, where neither
+    /// `requested_output_tokens` nor the plan says another one.
+    pub asks_for_answer_length: bool,
     /// The number of tokens of the text that is made; `None` draws it as for a synthetic prompt.
     pub input_tokens: Option<u32>,
     /// Which blocks the text that is made consists of, if the source says it.
@@ -155,7 +203,7 @@ pub struct Counts {
 ///
 /// # Errors
 /// When the file cannot be read, or it is not of the format.
-pub fn open(file: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+pub fn open(file: &Path, options: &SourceOptions) -> Opened {
     source(Input::open(file)?, options)
 }
 
@@ -163,14 +211,21 @@ pub fn open(file: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
 ///
 /// # Errors
 /// As [`open`].
-pub fn source(input: Input, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    if let Some(format) = options.format {
-        return (format.open)(input, options);
-    }
-    let (sample, input) = input.sample()?;
-    let fits = |format: &&&Format| format.has_times || options.timing == Timing::Untimed;
-    let format = FORMATS.iter().filter(fits).find(|format| (format.recognises)(&sample));
-    (format.unwrap_or(&&trace::FORMAT).open)(input, options)
+pub fn source(input: Input, options: &SourceOptions) -> Opened {
+    let (format, input) = match options.format {
+        Some(format) => (format, input),
+        None => {
+            let (sample, input) = input.sample()?;
+            let fits = |format: &&&Format| format.has_times || options.timing == Timing::Untimed;
+            let format = FORMATS.iter().filter(fits).find(|format| (format.recognises)(&sample));
+            (*format.unwrap_or(&&trace::FORMAT), input)
+        }
+    };
+    let source = match input.path().is_dir() && !format.takes_directories {
+        true => directory::open(&input, SourceOptions { skip_bad_rows: false, ..options.clone() })?,
+        false => (format.open)(input, options)?,
+    };
+    Ok(if options.skip_bad_rows { Skipping::new(source) } else { source })
 }
 
 /// The format of that name.

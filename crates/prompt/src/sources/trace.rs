@@ -13,6 +13,7 @@ pub const FORMAT: Format = Format {
     name: "trace",
     aliases: &[],
     has_times: true,
+    takes_directories: false,
     recognises: |_| true,
     open: |input, options| Ok(Box::new(Trace::new(input.lines(), options.timing))),
 };
@@ -203,7 +204,7 @@ mod tests {
             (r#"{"timestamp": 0, "input_length": 2.5}"#, "line 1: input_length 2.5: not a whole number of tokens"),
             (r#"{"timestamp": 0, "output_length": -4}"#, "line 1: output_length -4: not a whole number of tokens"),
             (r#"{"timestamp": 0, "input_length": 0}"#, "line 1: input_length 0: a length of 0"),
-            (r#"{"timestamp": 0, "messages": []}"#, "line 1: `messages` belongs to another form of traces"),
+            (r#"{"timestamp": 0, "messages": []}"#, "line 1, column 18: `messages` is empty"),
             (r#"{"input_length": 5}"#, "line 1: there is no timestamp"),
             (r#"{"timestamp": 0, "text": "a", "text_input": "b"}"#, "line 1: duplicate field `text`"),
             ("{\"timestamp\": 0}\nnonsense", "line 2: expected ident (column 2); known are"),

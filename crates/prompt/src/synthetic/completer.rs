@@ -118,7 +118,7 @@ impl Completer {
             // A whole body says itself how long the answer may be.
             let requested_output_tokens = match &turn.body {
                 Some(_) => turn.requested_output_tokens,
-                None => turn.requested_output_tokens.or_else(drawn),
+                None => turn.requested_output_tokens.or_else(drawn).or_else(|| self.answer_length(turn)),
             };
             let mut prompt = Prompt {
                 content,
@@ -160,6 +160,13 @@ impl Completer {
             messages.push(Message::text("user", text(answer, tokens - answer)?));
         }
         Ok((Content::Messages(messages), tokens))
+    }
+
+    /// The number of tokens of the recorded answer, if that is what the turn asks for where nobody asks for another length.
+    fn answer_length(&self, turn: &Turn) -> Option<u32> {
+        let answer = turn.answer.as_ref().filter(|_| turn.asks_for_answer_length)?;
+        let tokens = answer.texts().map(|text| self.tokenizer.count(text)).fold(0, u32::saturating_add);
+        Some(tokens.max(1))
     }
 
     /// The texts of a turn without content, and their tokens together.
