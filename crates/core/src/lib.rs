@@ -25,6 +25,7 @@ pub mod sequence;
 pub mod setting;
 pub mod stamp;
 pub mod stop;
+pub mod synthesis;
 pub mod tensor;
 pub mod text;
 mod times;

@@ -9,6 +9,7 @@ use crate::load::{Load, Places};
 use crate::record::Phase;
 use crate::seed::Seed;
 use crate::stop::StopRule;
+use crate::synthesis::Synthesis;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -506,6 +507,9 @@ pub struct PromptPlan {
     /// The revision of the tokenizer, where it comes from the cache of the hub.
     #[serde(default = "main_revision")]
     pub tokenizer_revision: String,
+    /// How prompts are made beyond these lengths.
+    #[serde(default, skip_serializing_if = "Synthesis::is_plain")]
+    pub synthesis: Synthesis,
 }
 
 /// A normal distribution of lengths in tokens.

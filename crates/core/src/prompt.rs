@@ -142,6 +142,16 @@ impl Prompt {
     }
 }
 
+impl Content {
+    /// The messages of a chat that this is: each text is a message of the user.
+    pub fn into_messages(self) -> Vec<Message> {
+        match self {
+            Content::Texts(texts) => texts.into_iter().map(|text| Message::text("user", text)).collect(),
+            Content::Messages(messages) => messages,
+        }
+    }
+}
+
 impl Message {
     /// A message of one text.
     pub fn text(role: impl Into<String>, text: impl Into<String>) -> Message {

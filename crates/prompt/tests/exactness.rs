@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
 use streamgauge_core::seed::Seed;
+use streamgauge_core::synthesis::Synthesis;
 use streamgauge_prompt::{Tokenizer, synthesize};
 
 /// One entry a character; a byte-level BPE of 2,048 entries; Unigram with Metaspace, as T5 has it; a BPE with byte
@@ -39,6 +40,7 @@ fn plan(seed: u64, mean: f64, stddev: f64) -> PromptPlan {
         seed: Seed(seed),
         tokenizer: String::new(),
         tokenizer_revision: String::new(),
+        synthesis: Synthesis::default(),
     }
 }
 

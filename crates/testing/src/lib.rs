@@ -20,6 +20,7 @@ use streamgauge_core::plan::{
 use streamgauge_core::record::{Outcome, Phase, Record};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
+use streamgauge_core::synthesis::Synthesis;
 
 /// A run of eight streamed chat requests in one slot on one thread, without a probe. Every timeout is one second.
 pub fn plan() -> RunPlan {
@@ -89,6 +90,7 @@ pub fn prompts() -> PromptPlan {
         seed: Seed(0),
         tokenizer: "cl100k_base".into(),
         tokenizer_revision: "main".into(),
+        synthesis: Synthesis::default(),
     }
 }
 

@@ -13,6 +13,7 @@ mod shell;
 mod sim;
 pub mod stop;
 mod study;
+mod synthetic;
 pub mod tips;
 pub mod triton;
 pub mod values;
@@ -25,6 +26,7 @@ pub use shell::{CompletionsArgs, ManArgs};
 pub use sim::SimArgs;
 pub use stop::Stop;
 pub use study::StudyArgs;
+pub use synthetic::{RangeRatio, SyntheticArgs};
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};

@@ -2,6 +2,7 @@
 
 use crate::args::choice::{BALANCE, EXPORT_LEVEL, GRADE, MODEL_SELECTION, STYLE, TOKEN_COUNT, one_of};
 use crate::args::load::LoadArgs;
+use crate::args::synthetic::SyntheticArgs;
 use crate::args::triton::TritonArgs;
 use crate::args::values::{at_least_one, at_least_zero, limit, whole};
 use clap::{Args, ValueEnum};
@@ -110,7 +111,7 @@ pub struct ProfileArgs {
     #[arg(long, visible_aliases = ["output-tokens-stddev", "prompt-output-tokens-stddev"], value_name = "TOKENS", requires = "osl", value_parser = at_least_zero, help_heading = "Input")]
     pub osl_stddev: Option<f64>,
     /// Ask for exactly that output length (min_tokens, ignore_eos)
-    #[arg(long, requires = "osl", help_heading = "Input")]
+    #[arg(long, help_heading = "Input")]
     pub output_tokens_mean_deterministic: bool,
     /// Seed of all random choices
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole(0, u64::MAX), help_heading = "Input")]
@@ -130,6 +131,9 @@ pub struct ProfileArgs {
     /// Limits that a good request keeps, `metric:value` (in ms, or a rate per second)
     #[arg(short, long, value_name = "LIMIT", num_args = 1.., help_heading = "Input")]
     pub goodput: Vec<String>,
+
+    #[command(flatten)]
+    pub synthetic: SyntheticArgs,
 
     #[command(flatten)]
     pub load: LoadArgs,

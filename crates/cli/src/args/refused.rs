@@ -2,7 +2,7 @@
 
 const DYNAMIC: &str = "dynamic gRPC is not supported";
 const MEDIA: &str = "media inputs (images, audio, video) are not supported";
-const SESSIONS: &str = "multi-turn sessions made by the program are not supported";
+const SESSIONS: &str = "sessions are held by as many slots as --concurrency says; give that";
 const FILES: &str = "data sets of other formats are not supported here; --input-file takes prompts from files";
 const PLOTS: &str = "plots are not supported";
 const SWEEPS: &str = "sweeps and searches are not supported; give --concurrency or --request-rate a list or a range";
@@ -24,12 +24,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--batch-size-image", MEDIA),
     ("--checkpoint-dir", CHECKPOINTS),
     ("--config", CONFIG),
-    ("--conversation-num", SESSIONS),
-    ("--conversation-turn-delay-mean", SESSIONS),
-    ("--conversation-turn-delay-ratio", SESSIONS),
-    ("--conversation-turn-delay-stddev", SESSIONS),
-    ("--conversation-turn-mean", SESSIONS),
-    ("--conversation-turn-stddev", SESSIONS),
     ("--dataset-sampling-strategy", FILES),
     ("--enable-checkpointing", CHECKPOINTS),
     ("--generate-plots", PLOTS),
@@ -44,21 +38,13 @@ const REFUSED: &[(&str, &str)] = &[
     ("--input-dataset", FILES),
     ("--no-gpu-telemetry", METRICS),
     ("--no-server-metrics", METRICS),
-    ("--num-conversations", SESSIONS),
-    ("--num-sessions", SESSIONS),
     ("--public-dataset", FILES),
     ("--rankings-passages-mean", RANKINGS),
     ("--rankings-passages-stddev", RANKINGS),
-    ("--seq-dist", FILES),
     ("--server-metrics", METRICS),
     ("--server-metrics-url", METRICS),
     ("--server-metrics-urls", METRICS),
     ("--session-concurrency", SESSIONS),
-    ("--session-delay-ratio", SESSIONS),
-    ("--session-turn-delay-mean", SESSIONS),
-    ("--session-turn-delay-stddev", SESSIONS),
-    ("--session-turns-mean", SESSIONS),
-    ("--session-turns-stddev", SESSIONS),
     ("--sweep-list", SWEEPS),
     ("--sweep-range", SWEEPS),
     ("--sweep-type", SWEEPS),

@@ -233,8 +233,8 @@ fn as_measured(load: &Load) -> Result<Load> {
     })
 }
 
-/// When the run ends.
-pub fn stop(flags: &LoadArgs, load: &Load, sim: bool) -> Result<StopRule> {
+/// When the run ends. `ends_itself` says that what is sent has an end, which is the run's where no flag gives one.
+pub fn stop(flags: &LoadArgs, load: &Load, sim: bool, ends_itself: bool) -> Result<StopRule> {
     let stability = stability(flags)?;
     let confidence = confidence(flags)?;
     let duration = match stability {
@@ -268,7 +268,7 @@ pub fn stop(flags: &LoadArgs, load: &Load, sim: bool) -> Result<StopRule> {
     let (requests, duration) = match (flags.request_count, duration) {
         (None, None) if stability.is_some() => (None, None),
         (None, None) if confidence.is_some() => (None, Some(CONFIDENCE_DURATION)),
-        // It ends by itself.
+        (None, None) if ends_itself => (None, None),
         (None, None) if matches!(load, Load::Open { arrivals: Arrivals::Trace { .. }, .. }) => (None, None),
         (None, None) if let Some(end) = changes_until(load).max(flags.prefill_concurrency_ramp_duration) => {
             bail!(

@@ -7,6 +7,7 @@ mod extra;
 mod kserve;
 mod load;
 mod proxy;
+mod synthetic;
 pub mod url;
 
 use crate::args::repeats::Repeats;
@@ -25,6 +26,7 @@ use streamgauge_run::{Level, Position, RunSpec, Subdirectory, TENSORRT_LLM_OUTPU
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Confidence, Goodput, Grade};
 use streamgauge_wire::endpoints::{self, EndpointSpec, spec};
+use synthetic::Shape;
 
 /// The number of distinct prompts by default.
 const PROMPTS: u32 = 100;
@@ -49,7 +51,8 @@ pub struct Settings {
 
 /// What a level of `args` has beside its `load`.
 fn level(args: &ProfileArgs, load: Load, prefill: Option<Places>, streaming: bool) -> Result<Level> {
-    let stop = load::stop(&args.load, &load, args.sim)?;
+    let ends_itself = args.synthetic.conversation_num.is_some();
+    let stop = load::stop(&args.load, &load, args.sim, ends_itself)?;
     let warmup = load::warmup(&args.load, &load, prefill, streaming)?;
     let threads = args.load.threads.unwrap_or_else(default_threads).min(useful_threads(&load, warmup.as_ref()));
     Ok(Level { load, stop, warmup, threads })
@@ -102,7 +105,7 @@ impl Settings {
         // A flag's levels are at least one.
         let Level { load, stop, warmup, threads } = levels[0].clone();
         let plan = RunPlan {
-            prompts: prompts(&args, &endpoint, &mut notes),
+            prompts: prompts(&args, &endpoint, &mut notes)?,
             endpoint,
             load: LoadPlan { mode: load, prefill, stop, warmup, cancel: load::cancel(&args.load), sequences: None },
             transport: Transport {
@@ -161,17 +164,22 @@ impl Settings {
     }
 }
 
-fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> PromptPlan {
+fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> Result<PromptPlan> {
+    let count = args.num_dataset_entries.unwrap_or(PROMPTS);
+    let Shape { input, output, synthesis } = synthetic::shape(args, endpoint.kind, count)?;
     let usual = (endpoint.kserve.backend == Some(Backend::TensorrtLlm)).then_some(TENSORRT_LLM_OUTPUT);
-    if let (None, Some(tokens)) = (args.osl, usual) {
+    if args.output_tokens_mean_deterministic && output.is_none() {
+        bail!("--output-tokens-mean-deterministic: there is no output length to ask for; give --osl");
+    }
+    if let (None, Some(tokens)) = (output, usual) {
         notes.push(format!(
             "TensorRT-LLM is asked for {tokens} output tokens, as GenAI-Perf does; --osl says otherwise"
         ));
     }
-    PromptPlan {
-        count: args.num_dataset_entries.unwrap_or(PROMPTS),
-        input: Length { mean: args.isl, stddev: args.isl_stddev },
-        output: args.osl.or(usual).map(|mean| Length { mean, stddev: args.osl_stddev.unwrap_or(0.0) }),
+    Ok(PromptPlan {
+        count,
+        input,
+        output: output.or(usual.map(|mean| Length { mean, stddev: 0.0 })),
         output_exact: args.output_tokens_mean_deterministic,
         batch: args.batch_size,
         prefixes: args.num_prefix_prompts,
@@ -179,7 +187,8 @@ fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> 
         seed: Seed(args.random_seed),
         tokenizer: String::new(),
         tokenizer_revision: args.tokenizer_revision.clone(),
-    }
+        synthesis,
+    })
 }
 
 /// The greatest number of threads that have something to do: each needs a slot.

@@ -67,6 +67,25 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--osl 4 --output-tokens-stddev 1", "/prompts/output/stddev", json!(1.0)),
         ("--osl 4 --prompt-output-tokens-stddev 1", "/prompts/output/stddev", json!(1.0)),
         ("--osl 4 --output-tokens-mean-deterministic", "/prompts/output_exact", json!(true)),
+        ("--isl-range 2,4", "/prompts/synthesis/input_range", json!({"least": 2, "most": 4})),
+        ("--osl-range 2,4", "/prompts/synthesis/output_range/most", json!(4)),
+        ("--isl 10 --random-range-ratio 0.5", "/prompts/synthesis/input_range", json!({"least": 5, "most": 15})),
+        ("--sequence-distribution 2,3:100", "/prompts/synthesis/pairs/0/output/mean", json!(3.0)),
+        ("--seq-dist 2,3:100", "/prompts/output/mean", json!(3.0)),
+        ("--num-sessions 2", "/prompts/synthesis/conversations/count", json!(2)),
+        ("--num-conversations 2", "/prompts/count", json!(2)),
+        ("--conversation-num 2 --session-turns-mean 1.5", "/prompts/synthesis/conversations/turns/mean", json!(1.5)),
+        ("--num-sessions 2 --session-turns-stddev 1", "/prompts/synthesis/conversations/turns/stddev", json!(1.0)),
+        (
+            "--num-sessions 2 --session-turn-delay-mean 20",
+            "/prompts/synthesis/conversations/delay_ms/mean",
+            json!(20.0),
+        ),
+        (
+            "--num-sessions 2 --session-turn-delay-stddev 5 --session-delay-ratio 2",
+            "/prompts/synthesis/conversations/delay_ratio",
+            json!(2.0),
+        ),
         ("--random-seed 5", "/prompts/seed", json!(5)),
         ("--endpoint-type completions -b 2", "/prompts/batch", json!(2)),
         ("--endpoint-type completions --batch-size 2", "/prompts/batch", json!(2)),
@@ -282,9 +301,7 @@ fn old_commands_run_as_they_are() {
 fn flags_of_what_does_not_exist_are_refused_by_name() {
     let context = TestContext::new();
     for (args, why) in [
-        ("--num-sessions 2", "sessions"),
         ("--session-concurrency 2", "sessions"),
-        ("--session-turns-mean 2", "sessions"),
         ("--input-file prompts.jsonl", "the file cannot be read"),
         ("--input-dataset openorca", "files"),
         ("--grpc-method a.B/C", "dynamic gRPC"),

@@ -37,6 +37,7 @@ mod servers;
 mod shell;
 mod stages;
 mod study;
+mod synthetic;
 mod tap;
 mod tls;
 mod untrusted;

@@ -19,6 +19,7 @@ mod raw_payload;
 mod sessions;
 mod sharegpt;
 mod skipping;
+mod synthetic;
 mod text;
 pub mod trace;
 mod trtllm_custom;
@@ -27,6 +28,7 @@ mod turns;
 pub use error::{Place, SourceError, Unit};
 pub use input::{Input, Sample};
 pub use lines::Lines;
+pub use synthetic::Synthetic;
 
 use crate::limits::LONGEST;
 use serde_json::{Map, Number, Value};

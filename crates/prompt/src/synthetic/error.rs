@@ -46,6 +46,15 @@ pub enum SynthesisError {
         /// Tokens of each.
         tokens: u64,
     },
+    /// Token ids were asked for, and conversations whose later turns are made from answers, which are text.
+    #[error("a conversation of several turns cannot be sent as token ids: its history is text")]
+    IdsOfConversation,
+    /// A source gives a whole body, and something that would change it is asked for too.
+    #[error("{flag}: the input has whole bodies, which are sent as they are; leave it out")]
+    WholeBody {
+        /// The flag that asks for it.
+        flag: &'static str,
+    },
     /// There is no model to ask.
     #[error("-m: at least one model is needed")]
     NoModel,

@@ -2,25 +2,94 @@
 
 use super::error::SynthesisError;
 use crate::limits::LONGEST;
-use rand::Rng;
+use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 use streamgauge_core::plan::Length;
+use streamgauge_core::synthesis::{LengthPair, LengthRange};
 
 /// A distribution of lengths that has been found sensible.
-pub(super) struct Lengths(Normal<f64>);
+#[derive(Clone, Copy)]
+pub(super) enum Lengths {
+    /// A normal distribution, cut to whole numbers.
+    Normal(Normal<f64>),
+    /// Whole numbers that are equally likely.
+    Range(LengthRange),
+}
 
 impl Lengths {
     /// Checks a distribution that `flag` sets.
     pub(super) fn of(flag: &'static str, length: Length) -> Result<Lengths, SynthesisError> {
         let sensible = 0.0..=f64::from(LONGEST);
         match Normal::new(length.mean, length.stddev) {
-            Ok(normal) if sensible.contains(&length.mean) && sensible.contains(&length.stddev) => Ok(Lengths(normal)),
+            Ok(normal) if sensible.contains(&length.mean) && sensible.contains(&length.stddev) => {
+                Ok(Lengths::Normal(normal))
+            }
             _ => Err(SynthesisError::Length { flag, length }),
         }
     }
 
-    /// A whole number of tokens, cut towards zero as the replaced tools do it, and at least 1.
+    /// A whole number of tokens, at least 1. What a normal distribution gives is cut towards zero, as the replaced tools do it.
     pub(super) fn draw(&self, rng: &mut impl Rng) -> u32 {
-        (self.0.sample(rng) as u32).clamp(1, LONGEST)
+        let drawn = match self {
+            Lengths::Normal(normal) => normal.sample(rng) as u32,
+            Lengths::Range(LengthRange { least, most }) => rng.random_range(*least..=*most.max(least)),
+        };
+        drawn.clamp(1, LONGEST)
+    }
+}
+
+/// Pairs of an input and an output length, of which one is drawn for each request.
+pub(super) struct Pairs(Vec<Pair>);
+
+struct Pair {
+    /// The sum of the shares of this pair and those before it.
+    up_to: f64,
+    lengths: (Lengths, Lengths),
+}
+
+impl Pairs {
+    /// Checks the pairs that `flag` sets.
+    pub(super) fn of(flag: &'static str, pairs: &[LengthPair]) -> Result<Pairs, SynthesisError> {
+        let mut up_to = 0.0;
+        let pair = |pair: &LengthPair| {
+            up_to += pair.percent;
+            Ok(Pair { up_to, lengths: (Lengths::of(flag, pair.input)?, Lengths::of(flag, pair.output)?) })
+        };
+        Ok(Pairs(pairs.iter().map(pair).collect::<Result<_, _>>()?))
+    }
+
+    /// The distributions of the input and the output length of one request; `None` where there are no pairs.
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> Option<(Lengths, Lengths)> {
+        let all = self.0.last()?.up_to;
+        let drawn = rng.random::<f64>() * all;
+        // Rounding may lead past the last one.
+        self.0.iter().find(|pair| drawn < pair.up_to).or(self.0.last()).map(|pair| pair.lengths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamgauge_core::seed::Seed;
+
+    #[test]
+    fn pairs_come_as_often_as_their_shares_say() {
+        let fixed = |mean| Length { mean, stddev: 0.0 };
+        let pair = |percent, input| LengthPair { percent, input: fixed(input), output: fixed(1.0) };
+        let pairs = Pairs::of("--seq-dist", &[pair(25.0, 10.0), pair(75.0, 20.0)]).unwrap();
+        let rng = &mut Seed(0).stream("test");
+        let drawn = (0..4_000).filter(|_| pairs.draw(rng).unwrap().0.draw(&mut Seed(0).stream("a")) == 20).count();
+        assert!((2_900..3_100).contains(&drawn), "{drawn}");
+        assert!(Pairs::of("", &[]).unwrap().draw(rng).is_none());
+        assert!(Pairs::of("--seq-dist", &[pair(100.0, f64::NAN)]).is_err());
+    }
+
+    #[test]
+    fn all_lengths_of_a_range_come() {
+        let range = Lengths::Range(LengthRange { least: 3, most: 5 });
+        let rng = &mut Seed(0).stream("test");
+        let drawn: std::collections::BTreeSet<u32> = (0..200).map(|_| range.draw(rng)).collect();
+        assert_eq!(Vec::from_iter(drawn), [3, 4, 5]);
+        assert_eq!(Lengths::Range(LengthRange { least: 9, most: 1 }).draw(rng), 9);
     }
 }

@@ -13,6 +13,7 @@ use crate::sources::{Conversation, Turn};
 use crate::tokenizer::Tokenizer;
 use streamgauge_core::Prompt;
 use streamgauge_core::plan::{ModelSelection, PromptPlan};
+use streamgauge_core::synthesis::Synthesis;
 
 /// All prompts of a run, in memory: those of `conversations`, or of `plan.count` conversations of one turn, of which everything is made. See
 /// [`Completer`].
@@ -46,7 +47,9 @@ pub fn synthesize(
 fn bounded(plan: &PromptPlan, conversations: &[Conversation]) -> Result<(), SynthesisError> {
     let (mean, batch) = (plan.input.mean as u64, u64::from(plan.batch));
     let prefix = if plan.prefixes > 0 { u64::from(plan.prefix_tokens) } else { 0 };
-    let text = |length: u64| (length + prefix).saturating_mul(batch);
+    let Synthesis { system_tokens, user_context_tokens, .. } = &plan.synthesis;
+    let openings = u64::from(system_tokens.unwrap_or(0)) + u64::from(user_context_tokens.unwrap_or(0));
+    let text = |length: u64| (length + prefix + openings).saturating_mul(batch);
     let made = |turn: &Turn| match turn.content.is_some() || turn.body.is_some() {
         true => 0,
         false => text(turn.input_tokens.map_or(mean, u64::from)),
@@ -75,7 +78,9 @@ mod tests {
     use crate::sources::{Timing, read_text};
     use std::collections::HashSet;
     use streamgauge_core::plan::Length;
+    use streamgauge_core::prompt::{Content, Message, Payload};
     use streamgauge_core::seed::Seed;
+    use streamgauge_core::synthesis::{LengthPair, LengthRange};
 
     fn plan() -> PromptPlan {
         PromptPlan {
@@ -89,6 +94,7 @@ mod tests {
             seed: Seed(0),
             tokenizer: String::new(),
             tokenizer_revision: String::new(),
+            synthesis: Synthesis::default(),
         }
     }
 
@@ -251,5 +257,106 @@ mod tests {
                 tokenizer.name()
             )
         );
+    }
+
+    fn shaped(synthesis: Synthesis) -> PromptPlan {
+        PromptPlan { count: 40, synthesis, ..plan() }
+    }
+
+    #[test]
+    fn lengths_of_pairs_are_drawn_together() {
+        let fixed = |mean| Length { mean, stddev: 0.0 };
+        let pair = |percent, input, output| LengthPair { percent, input: fixed(input), output: fixed(output) };
+        let pairs = vec![pair(40.0, 5.0, 50.0), pair(60.0, 8.0, 80.0)];
+        let lengths: Vec<_> = made(&shaped(Synthesis { pairs, ..Synthesis::default() }))
+            .iter()
+            .map(|prompt| (prompt.tokens, prompt.requested_output_tokens.unwrap()))
+            .collect();
+        assert!(lengths.iter().all(|lengths| [(5, 50), (8, 80)].contains(lengths)), "{lengths:?}");
+        let short = lengths.iter().filter(|lengths| **lengths == (5, 50)).count();
+        assert!((8..25).contains(&short), "{short} of 40");
+    }
+
+    #[test]
+    fn lengths_of_ranges_stay_in_them() {
+        let range = |least, most| Some(LengthRange { least, most });
+        let ranges = Synthesis { input_range: range(4, 6), output_range: range(10, 12), ..Synthesis::default() };
+        let prompts = made(&shaped(ranges));
+        let inputs: HashSet<u32> = prompts.iter().map(|prompt| prompt.tokens).collect();
+        let outputs: HashSet<u32> = prompts.iter().filter_map(|prompt| prompt.requested_output_tokens).collect();
+        assert_eq!((inputs, outputs), (HashSet::from([4, 5, 6]), HashSet::from([10, 11, 12])));
+    }
+
+    #[test]
+    fn conversations_begin_with_the_system_prompt_and_their_context() {
+        let openings = Synthesis { system_tokens: Some(12), user_context_tokens: Some(7), ..Synthesis::default() };
+        let plan = PromptPlan { count: 2, ..shaped(openings) };
+        let file = Turn { content: Some(Content::Texts(vec!["given".to_owned()])), ..Turn::default() };
+        let conversations = [
+            Conversation { id: None, turns: vec![Turn::default(), Turn::default()] },
+            Conversation { id: None, turns: vec![file] },
+        ];
+        let tokenizer = Tokenizer::embedded();
+        let models = ["m".to_owned()];
+        let prompts = synthesize(&plan, &conversations, &models, ModelSelection::RoundRobin, &tokenizer).unwrap();
+        let messages: Vec<Vec<_>> = prompts
+            .iter()
+            .map(|prompt| {
+                let message = |message: &Message| {
+                    let text = message.texts().collect::<String>();
+                    (message.role.clone(), tokenizer.count(&text), text)
+                };
+                prompt.messages().iter().map(message).collect()
+            })
+            .collect();
+        let shape = |index: usize| -> Vec<(&str, u32)> {
+            messages[index].iter().map(|(role, tokens, _)| (role.as_str(), *tokens)).collect()
+        };
+        assert_eq!(shape(0), [("system", 12), ("user", 7), ("user", 6)]);
+        assert_eq!(shape(1), [("user", 6)], "a later turn follows them");
+        assert_eq!(shape(2), [("system", 12), ("user", 7), ("user", 1)]);
+        assert_eq!(messages[0][0], messages[2][0]);
+        assert_ne!(messages[0][1], messages[2][1]);
+        assert_eq!(prompts.iter().map(|prompt| prompt.tokens).collect::<Vec<_>>(), [25, 6, 20]);
+        // The texts themselves are those of a plan without openings.
+        let plain = PromptPlan { synthesis: Synthesis::default(), ..plan };
+        let plain = synthesize(&plain, &conversations, &models, ModelSelection::RoundRobin, &tokenizer).unwrap();
+        assert_eq!(plain[0].texts()[0], messages[0][2].2);
+    }
+
+    #[test]
+    fn prompts_can_be_sent_as_token_ids() {
+        let ids = Synthesis { token_ids: Some("prompt".to_owned()), ..Synthesis::default() };
+        let tokenizer = Tokenizer::embedded();
+        let sent = |prompt: &Prompt| match &prompt.payload {
+            Payload::Members(members) => members["prompt"].clone(),
+            payload => panic!("{payload:?}"),
+        };
+        for prompt in made(&shaped(ids.clone())) {
+            assert_eq!(sent(&prompt), serde_json::json!(tokenizer.encode(&prompt.texts()[0])));
+            assert_eq!(prompt.tokens, 6);
+        }
+        let batch = &made(&PromptPlan { batch: 2, ..shaped(ids.clone()) })[0];
+        let both: Vec<_> = batch.texts().iter().map(|text| tokenizer.encode(text)).collect();
+        assert_eq!((sent(batch), batch.tokens), (serde_json::json!(both), 12));
+        let turns = vec![Turn::default(), Turn::default()];
+        let refused = synthesize(
+            &shaped(ids),
+            &[Conversation { id: None, turns }],
+            &["m".to_owned()],
+            ModelSelection::RoundRobin,
+            &tokenizer,
+        );
+        assert_eq!(refused, Err(SynthesisError::IdsOfConversation));
+    }
+
+    #[test]
+    fn a_whole_body_is_not_changed() {
+        let body = Turn { body: Some(serde_json::json!({"prompt": "a"})), ..Turn::default() };
+        let openings = Synthesis { system_tokens: Some(1), ..Synthesis::default() };
+        let models = ["m".to_owned()];
+        let refused =
+            synthesize(&shaped(openings), &[body.into()], &models, ModelSelection::RoundRobin, &Tokenizer::embedded());
+        assert_eq!(refused, Err(SynthesisError::WholeBody { flag: "--shared-system-prompt-length" }));
     }
 }

@@ -1,11 +1,12 @@
 //! The `input_config` block of GenAI-Perf's JSON: the plan under that tool's keys. Keys of things that do not exist
-//! here (audio, images, sessions) carry that tool's defaults, since its readers expect them all.
+//! here (audio, images) carry that tool's defaults, since its readers expect them all.
 
 use super::names;
 use serde_json::{Map, Value, json};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::plan::{Endpoint, Length, ModelSelection, PromptPlan, RunPlan};
 use streamgauge_core::stop::{StopRule, Window};
+use streamgauge_core::synthesis::ConversationPlan;
 use streamgauge_wire::endpoints::{OutputLength, spec};
 
 /// The whole block.
@@ -108,14 +109,25 @@ fn input(plan: &RunPlan) -> Value {
         "output_tokens": output_tokens(&plan.endpoint, prompts),
         "synthetic_tokens": {"mean": whole(prompts.input.mean), "stddev": whole(prompts.input.stddev)},
         "prefix_prompt": {"num": prompts.prefixes, "length": prompts.prefix_tokens},
-        "sessions": {
-            "num": 0,
-            "turns": {"mean": 1, "stddev": 0},
-            "turn_delay": {"mean": 0, "ratio": 1.0, "stddev": 0},
-        },
+        "sessions": sessions(prompts),
         "prompt_source": "synthetic",
         "synthetic_files": [],
         "payload_file": "",
+    })
+}
+
+fn sessions(prompts: &PromptPlan) -> Value {
+    let Some(ConversationPlan { count, turns, delay_ms, delay_ratio }) = prompts.synthesis.conversations else {
+        return json!({
+            "num": 0,
+            "turns": {"mean": 1, "stddev": 0},
+            "turn_delay": {"mean": 0, "ratio": 1.0, "stddev": 0},
+        });
+    };
+    json!({
+        "num": count,
+        "turns": {"mean": whole(turns.mean), "stddev": whole(turns.stddev)},
+        "turn_delay": {"mean": whole(delay_ms.mean), "ratio": delay_ratio, "stddev": whole(delay_ms.stddev)},
     })
 }
 

@@ -58,12 +58,23 @@ pub fn end_with(stop: &mut StopRule, requests: Option<u64>) {
     }
 }
 
-/// The conversations of a file that are held at the plan's own times. Without such a file there are none.
+/// The conversations that are held at the plan's own times: those of a file, or those of several turns that are made. Where prompts are made
+/// that belong to no conversation there are none.
 fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
-    let Some(file) = &spec.prompt_file else { return Ok(Vec::new()) };
-    let named = || format!("--input-file {}", file.display());
-    let contents = Contents::read(file, &spec.source).with_context(named)?;
-    say(&contents, &named, listener);
+    let contents = match &spec.prompt_file {
+        Some(file) => {
+            let named = || format!("--input-file {}", file.display());
+            let contents = Contents::read(file, &spec.source).with_context(named)?;
+            say(&contents, &named, listener);
+            contents
+        }
+        None if spec.plan.prompts.synthesis.conversations.is_some() => {
+            let contents = Contents::made(&spec.plan.prompts)?;
+            listener.detail(&format!("synthetic conversations: {}", contents.counts));
+            contents
+        }
+        None => return Ok(Vec::new()),
+    };
     spec.plan.prompts.count = count(&contents.conversations)?;
     Ok(contents.conversations)
 }

@@ -67,6 +67,10 @@ impl Preparation {
             arrivals.clone_from(read);
             end_with(&mut plan.load.stop, read.count());
         }
+        // Where nothing else ends the run, each conversation is held once.
+        if plan.prompts.synthesis.conversations.is_some() {
+            end_with(&mut plan.load.stop, Some(plan.prompts.count.into()));
+        }
         plan.output.artifacts = spec.subdirectory.path(&plan);
         plan
     }

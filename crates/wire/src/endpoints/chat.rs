@@ -27,6 +27,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
         usage: true,
         text: true,
         media: true,
+        token_ids: None,
         tensors: false,
         describes_models: false,
         output_length: OutputLength::MemberOfEitherName,

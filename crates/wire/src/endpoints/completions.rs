@@ -26,6 +26,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
         usage: true,
         text: true,
         media: false,
+        token_ids: Some("prompt"),
         tensors: false,
         describes_models: false,
         output_length: OutputLength::Member,

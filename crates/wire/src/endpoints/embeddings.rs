@@ -28,6 +28,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
         usage: false,
         text: false,
         media: false,
+        token_ids: Some("input"),
         tensors: false,
         describes_models: false,
         output_length: OutputLength::Never,

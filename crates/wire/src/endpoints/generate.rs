@@ -21,6 +21,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
         usage: false,
         text: true,
         media: false,
+        token_ids: None,
         tensors: false,
         describes_models: true,
         output_length: OutputLength::Backend,

@@ -16,6 +16,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
         usage: false,
         text: true,
         media: false,
+        token_ids: None,
         tensors: true,
         describes_models: true,
         output_length: OutputLength::Backend,

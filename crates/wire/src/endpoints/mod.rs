@@ -134,6 +134,8 @@ pub struct Capabilities {
     pub text: bool,
     /// A request can hold images and other parts beside text.
     pub media: bool,
+    /// The member of a request's body that may hold a prompt as the ids of its tokens instead of text.
+    pub token_ids: Option<&'static str>,
     /// A request and its answer are the tensors of a model, each with a name. Otherwise they are JSON bodies.
     pub tensors: bool,
     /// The server describes its models and counts their requests, as KServe v2 says.

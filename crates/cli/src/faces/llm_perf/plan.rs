@@ -14,6 +14,7 @@ use streamgauge_core::plan::{
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
+use streamgauge_core::synthesis::Synthesis;
 use streamgauge_prompt::SourceOptions;
 use streamgauge_run::{Observe, Position, RunSpec, Subdirectory, TracePart};
 use streamgauge_stats::windows::Lenience;
@@ -55,6 +56,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
             seed: Seed(0),
             tokenizer: String::new(),
             tokenizer_revision: "main".to_owned(),
+            synthesis: Synthesis::default(),
         },
         load: LoadPlan {
             mode: Load::concurrency(1),
