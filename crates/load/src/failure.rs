@@ -9,22 +9,63 @@ use streamgauge_core::record::{Failure, FailureClass, Outcome, Stage};
 pub(crate) enum Ended {
     Cancelled,
     CutOff,
-    Failed(Failure),
+    Failed(Failed),
+}
+
+/// A failure of an exchange, with what decides whether its request may be sent again.
+pub struct Failed {
+    /// The failure.
+    pub failure: Failure,
+    /// Whether the server is known to have read the request.
+    pub was_read: bool,
 }
 
 impl Ended {
     /// The same, at another stage.
     pub fn at(self, stage: Stage) -> Ended {
         match self {
-            Ended::Failed(failure) => Ended::Failed(Failure { stage, ..failure }),
+            Ended::Failed(failed) => Ended::Failed(failed.at(stage)),
             ended => ended,
         }
     }
 }
 
+impl Failed {
+    /// A failure that HTTP/2 reports for the stream of a call at `stage`. A server that resets a stream has read the request, unless it says
+    /// that it has done nothing with it (RFC 9113, section 8.7).
+    pub fn of_stream(stage: Stage, error: &h2::Error) -> Failed {
+        let was_reset = error.get_io().is_none() && error.is_remote() && !error.is_go_away();
+        let was_read = was_reset && error.reason() != Some(h2::Reason::REFUSED_STREAM);
+        Failed { failure: from_h2(stage, error), was_read }
+    }
+
+    /// The same, at another stage.
+    pub fn at(self, stage: Stage) -> Failed {
+        Failed { failure: Failure { stage, ..self.failure }, ..self }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Failed {
+        Failed { failure, was_read: false }
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Failure {
+        failed.failure
+    }
+}
+
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Ended {
-        Ended::Failed(failure)
+        Ended::Failed(failure.into())
+    }
+}
+
+impl From<Failed> for Ended {
+    fn from(failed: Failed) -> Ended {
+        Ended::Failed(failed)
     }
 }
 
@@ -33,7 +74,7 @@ impl From<Ended> for Outcome {
         match ended {
             Ended::Cancelled => Outcome::Cancelled,
             Ended::CutOff => Outcome::CutOff,
-            Ended::Failed(failure) => Outcome::Failed(failure),
+            Ended::Failed(failed) => Outcome::Failed(failed.failure),
         }
     }
 }
@@ -75,7 +116,7 @@ pub fn from_h2(stage: Stage, error: &h2::Error) -> Failure {
         None if error.is_remote() && error.is_go_away() => {
             (FailureClass::Reset, format!("the server ended the connection: {}", reason()))
         }
-        None if error.is_remote() => (FailureClass::Reset, format!("{STREAM_RESET}{}", reason())),
+        None if error.is_remote() => (FailureClass::Reset, format!("the server reset the stream: {}", reason())),
         None if error.is_library() => (FailureClass::Malformed, format!("not HTTP/2: {}", reason())),
         None => (FailureClass::Io, error.to_string()),
     };
@@ -122,15 +163,9 @@ pub const CLOSING_RACE: Nanos = Nanos::from_millis(10);
 /// Whether a request that a kept connection died under, before any byte of the answer, may be sent again: where the server cannot
 /// have had all of it, or where it was lost so soon that the connection was being closed anyway. `written` is when the kernel had
 /// all of it, `lost` when the loss was noticed, and `race` how far apart the two may be, a round trip included.
-pub fn may_be_sent_again(failure: &Failure, written: Option<Nanos>, lost: Nanos, race: Nanos) -> bool {
-    // A server that resets a stream of HTTP/2 has read the request, unless it says that it has done nothing with it (RFC 9113,
-    // section 8.7).
-    let was_read = failure.message.starts_with(STREAM_RESET) && !failure.message.ends_with("REFUSED_STREAM");
-    is_loss(failure) && !was_read && written.is_none_or(|written| lost - written <= race)
+pub fn may_be_sent_again(failed: &Failed, written: Option<Nanos>, lost: Nanos, race: Nanos) -> bool {
+    is_loss(&failed.failure) && !failed.was_read && written.is_none_or(|written| lost - written <= race)
 }
-
-/// How messages of streams that the server reset begin.
-const STREAM_RESET: &str = "the server reset the stream: ";
 
 fn source_io(error: &hyper::Error) -> Option<&io::Error> {
     let mut source = error.source();
@@ -195,22 +230,22 @@ mod tests {
 
     #[test]
     fn only_what_fits_the_race_of_a_closing_connection_is_sent_again() {
-        let lost = |class, message: &str| Failure { stage: Stage::FirstByte, class, message: message.to_owned() };
-        let again = |failure: &Failure, after: Option<i64>| {
+        let lost = |class| Failed::from(Failure { stage: Stage::FirstByte, class, message: "gone".to_owned() });
+        let again = |failed: &Failed, after: Option<i64>| {
             let written = after.map(|_| Nanos::from_millis(100));
             let at = Nanos::from_millis(100 + after.unwrap_or(0));
-            may_be_sent_again(failure, written, at, CLOSING_RACE)
+            may_be_sent_again(failed, written, at, CLOSING_RACE)
         };
         for class in [FailureClass::Reset, FailureClass::Truncated] {
-            let failure = lost(class, "gone");
+            let failure = lost(class);
             assert_eq!([0, 10, 11, 1_000].map(|after| again(&failure, Some(after))), [true, true, false, false]);
             // The server cannot have read what was never written.
             assert!(again(&failure, None));
         }
         for class in [FailureClass::Timeout, FailureClass::Status, FailureClass::Malformed] {
-            assert!(!again(&lost(class, "no"), Some(0)));
+            assert!(!again(&lost(class), Some(0)));
         }
-        let stream = |reason: &str| lost(FailureClass::Reset, &format!("{STREAM_RESET}{reason}"));
-        assert!(again(&stream("REFUSED_STREAM"), Some(1)) && !again(&stream("INTERNAL_ERROR"), Some(1)));
+        let read = Failed { was_read: true, ..lost(FailureClass::Reset) };
+        assert!(again(&lost(FailureClass::Reset), Some(1)) && !again(&read, Some(1)));
     }
 }

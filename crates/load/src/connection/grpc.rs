@@ -3,7 +3,7 @@
 use super::channel::{Channel, Rule};
 use super::socket::{Sending, StampedSocket};
 use super::{Answer, BodyStep, Piece, State};
-use crate::failure;
+use crate::failure::Failed;
 use crate::request::Outgoing;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -105,15 +105,15 @@ impl Grpc {
     ///
     /// # Errors
     /// At the stage of sending or of the first byte.
-    pub async fn answer(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
+    pub async fn answer(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failed> {
         let answered = self.begin(outgoing).await;
         answered.map_err(|why| {
             let stage = if self.sending.written().is_some() { Stage::FirstByte } else { Stage::Send };
-            Failure { stage, ..self.explained(why) }
+            self.explained(why).at(stage)
         })
     }
 
-    async fn begin(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
+    async fn begin(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failed> {
         self.first_byte = None;
         self.socket().clone().expect(&self.sending);
         match &mut self.call {
@@ -123,8 +123,8 @@ impl Grpc {
         poll_fn(|cx| self.poll_begin(cx)).await
     }
 
-    async fn open(&mut self, outgoing: Outgoing<'_>) -> Result<Call, Failure> {
-        let fail = |error: h2::Error| failure::from_h2(Stage::Send, &error);
+    async fn open(&mut self, outgoing: Outgoing<'_>) -> Result<Call, Failed> {
+        let fail = |error: h2::Error| Failed::of_stream(Stage::Send, &error);
         poll_fn(|cx| {
             self.channel.turn(cx);
             self.channel.sender.poll_ready(cx)
@@ -136,8 +136,8 @@ impl Grpc {
         Ok(Call { unsent: outgoing.body, send, answer: Reply::Awaited(answer), streaming: self.rule.streaming })
     }
 
-    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
-        let Some(call) = &mut self.call else { return Poll::Ready(Err(no_call())) };
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failed>> {
+        let Some(call) = &mut self.call else { return Poll::Ready(Err(no_call().into())) };
         if self.channel.is_shared() {
             call.push(&self.sending, cx);
             ready!(call.poll_head(cx))?;
@@ -156,12 +156,12 @@ impl Grpc {
                     self.ahead = bytes.map(|bytes| Ok(Piece { bytes, stamp }));
                 }
                 // The whole of an answer.
-                Err(why) if why.class == FailureClass::Status => self.ahead = Some(Err(why)),
+                Err(why) if why.failure.class == FailureClass::Status => self.ahead = Some(Err(why.failure)),
                 Err(why) => return Poll::Ready(Err(why)),
             }
         }
         self.first_byte = Some(self.channel.socket().stamps().newest().at);
-        let Reply::Begun { status, headers, .. } = &call.answer else { return Poll::Ready(Err(no_call())) };
+        let Reply::Begun { status, headers, .. } = &call.answer else { return Poll::Ready(Err(no_call().into())) };
         Poll::Ready(Ok(Answer { status: *status, headers: headers.clone(), ends_connection: false }))
     }
 
@@ -193,14 +193,14 @@ impl Grpc {
         let stamp = self.socket().stamps().newest();
         Poll::Ready(match piece {
             Ok(bytes) => Ok(BodyStep::new(bytes, stamp)),
-            Err(why) => Err(self.explained(why)),
+            Err(why) => Err(self.explained(why).failure),
         })
     }
 
     /// What the channel knows better than its streams do.
-    fn explained(&self, why: Failure) -> Failure {
+    fn explained(&self, why: Failed) -> Failed {
         match self.channel.why() {
-            Some(known) if self.channel.has_ended() => Failure { stage: why.stage, ..known },
+            Some(known) if self.channel.has_ended() => Failed::from(known).at(why.failure.stage),
             _ => why,
         }
     }
@@ -258,10 +258,10 @@ impl Call {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         if let Reply::Awaited(answer) = &mut self.answer {
             let answer =
-                ready!(Pin::new(answer).poll(cx)).map_err(|error| failure::from_h2(Stage::FirstByte, &error))?;
+                ready!(Pin::new(answer).poll(cx)).map_err(|error| Failed::of_stream(Stage::FirstByte, &error))?;
             let (parts, body) = answer.into_parts();
             self.answer = Reply::Begun { status: parts.status, headers: parts.headers, body };
         }
@@ -269,8 +269,8 @@ impl Call {
     }
 
     /// The next piece; none where the call ended well, or was none.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
-        let fail = |error: &h2::Error| failure::from_h2(Stage::Body, error);
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failed>> {
+        let fail = |error: &h2::Error| Failed::of_stream(Stage::Body, error);
         let Reply::Begun { status, headers, body } = &mut self.answer else { return Poll::Pending };
         if let Some(piece) = ready!(body.poll_data(cx)) {
             let piece = piece.map_err(|error| fail(&error))?;
@@ -285,7 +285,7 @@ impl Call {
         // An answer without a body has its trailers in its head.
         let said = trailers.as_ref().unwrap_or(headers);
         let of = |name: &str| said.get(name).and_then(|value| value.to_str().ok());
-        let ended = |class, message| Err(Failure { stage: Stage::Body, class, message });
+        let ended = |class, message| Err(Failure { stage: Stage::Body, class, message }.into());
         Poll::Ready(match grpc_status(of) {
             Err(message) => ended(FailureClass::Status, message),
             Ok(()) if self.streaming => {

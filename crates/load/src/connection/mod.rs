@@ -10,6 +10,7 @@ pub use grpc::Grpc;
 pub use http1::Http1;
 pub use socket::{Acks, Sending, StampedSocket, StampingIo, Transport};
 
+use crate::failure::Failed;
 use crate::request::Outgoing;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
@@ -235,9 +236,9 @@ impl Connection {
     ///
     /// # Errors
     /// At the stage of sending or of the first byte.
-    pub async fn answer(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
+    pub async fn answer(&mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failed> {
         match &mut self.inside {
-            Inside::Http1(http1) => http1.answer(outgoing).await,
+            Inside::Http1(http1) => Ok(http1.answer(outgoing).await?),
             Inside::Grpc(grpc) => grpc.answer(outgoing).await,
         }
     }

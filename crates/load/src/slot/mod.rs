@@ -7,7 +7,7 @@ mod watchdog;
 
 use crate::connection::{Acks, Channels, Connection, State};
 use crate::control::LocalEnd;
-use crate::failure::{self, Ended};
+use crate::failure::{self, Ended, Failed};
 use crate::job::{Finished, Job, Prepared};
 use crate::pacing::Ticket;
 use crate::preflight::descriptors::Budget;
@@ -190,7 +190,7 @@ impl Slot {
             };
             match self.exchange(input, request).await {
                 Ok(()) => return Outcome::Ok,
-                Err(Ended::Failed(failure)) if kept && request.is_unanswered() && self.fits_race(&failure, request) => {
+                Err(Ended::Failed(failed)) if kept && request.is_unanswered() && self.fits_race(&failed, request) => {
                     match request.record().sent {
                         // The connection was lost before anything was written, as if it had been found closed while idle.
                         None => self.tally.replaced.update(|n| n + 1),
@@ -202,9 +202,9 @@ impl Slot {
         }
     }
 
-    fn fits_race(&self, failure: &Failure, request: &InFlight<'_>) -> bool {
+    fn fits_race(&self, failed: &Failed, request: &InFlight<'_>) -> bool {
         let race = self.job.closing_race + request.round_trip;
-        failure::may_be_sent_again(failure, request.transcript.record().written, self.job.clock.now(), race)
+        failure::may_be_sent_again(failed, request.transcript.record().written, self.job.clock.now(), race)
     }
 
     /// Makes sure that there is a connection. Returns whether it has served a request before.

@@ -88,7 +88,7 @@ impl Watchdog {
         if limit == Limit::Idle && self.given_up().is_some_and(|at| at <= now) {
             return Err(Ended::Cancelled);
         }
-        if self.total <= now { Err(Ended::Failed(self.expired())) } else { Ok(()) }
+        if self.total <= now { Err(Ended::from(self.expired())) } else { Ok(()) }
     }
 
     fn span(&self, limit: Limit) -> Nanos {
@@ -129,7 +129,7 @@ impl Watchdog {
         }
         // Not the timer's word: under a flood the runtime makes the task give way, and then no timer is ready.
         if now >= until {
-            return Poll::Ready(Ended::Failed(self.expired()));
+            return Poll::Ready(Ended::from(self.expired()));
         }
         if until < self.armed {
             self.arm(until);

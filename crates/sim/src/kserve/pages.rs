@@ -268,10 +268,8 @@ impl<R: Rng> Exchange<'_, R> {
 
     async fn refuse_infer(&mut self, way: Way, problem: &Problem, received: Nanos) -> io::Result<End> {
         self.entry.note(|request| request.status = problem.status);
-        // As Triton has it: what the engine says of an inference comes as text, though it is JSON.
-        let of_engine =
-            problem.ran || problem.status == 501 || problem.message.starts_with("Request for unknown model");
-        let content_type = if way == Way::Infer && of_engine { "text/plain" } else { JSON };
+        // As in Triton, the messages of the core have the type of a text, although they are JSON.
+        let content_type = if way == Way::Infer && problem.is_of_core { "text/plain" } else { JSON };
         if let Some(span) = self.stall(Place::Start).filter(|_| !problem.ran) {
             self.server.engine.sleep_until(received + span).await?;
         }

@@ -6,13 +6,21 @@ pub(crate) struct Problem {
     /// As HTTP says it; [`Problem::code`] is gRPC's.
     pub(crate) status: u16,
     pub(crate) message: String,
-    /// The model failed. Else the request did not reach it.
+    /// Whether the model was asked and failed. Otherwise the request did not reach it.
     pub(crate) ran: bool,
+    /// Whether Triton's core says it, whose messages come as text over HTTP. Otherwise its HTTP front says it, in JSON.
+    pub(crate) is_of_core: bool,
 }
 
 impl Problem {
     pub(crate) fn new(status: u16, message: impl Into<String>) -> Problem {
-        Problem { status, message: message.into(), ran: false }
+        Problem { status, message: message.into(), ran: false, is_of_core: status == 501 }
+    }
+
+    /// Of a request for a model that the server does not have.
+    pub(crate) fn unknown_model(what: &str) -> Problem {
+        let message = format!("Request for unknown model: {what} is not found");
+        Problem { is_of_core: true, ..Problem::missing(message) }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Problem {
@@ -29,7 +37,7 @@ impl Problem {
 
     /// Of a model that was asked and failed.
     pub(crate) fn of_model(status: u16, message: impl Into<String>) -> Problem {
-        Problem { ran: true, ..Problem::new(status, message) }
+        Problem { ran: true, is_of_core: true, ..Problem::new(status, message) }
     }
 
     /// What a fault wants.

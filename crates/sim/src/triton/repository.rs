@@ -167,7 +167,7 @@ impl Repository {
 
     /// The model of that name and, where it is not empty, version.
     pub(crate) fn find(&self, name: &str, version: &str) -> Result<(&Model, Place), Problem> {
-        let unknown = |what: String| Problem::missing(format!("Request for unknown model: {what} is not found"));
+        let unknown = |what: String| Problem::unknown_model(&what);
         let found = self.models.iter().position(|model| model.name == name);
         let index = found.ok_or_else(|| unknown(format!("'{name}'")))?;
         let model = &self.models[index];
