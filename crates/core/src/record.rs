@@ -217,6 +217,44 @@ pub enum Outcome {
     Ok,
 }
 
+impl Record {
+    /// A request of the measured phase that was issued at `issued`, of which nothing else is known. As long as nothing more comes, it ends
+    /// at that time and is cut off.
+    pub fn issued(issued: Nanos) -> Record {
+        Record {
+            seq: 0,
+            phase: Phase::Profiling,
+            thread: 0,
+            slot: 0,
+            prompt: 0,
+            target: 0,
+            input_tokens: 0,
+            requested_output_tokens: None,
+            due: None,
+            issued,
+            connect: None,
+            sent: None,
+            written: None,
+            first_byte: None,
+            first_event: None,
+            chunks: Vec::new(),
+            end: issued,
+            turnaround: None,
+            retries: 0,
+            status: None,
+            finish: None,
+            usage: None,
+            text_tokens: None,
+            bytes: 0,
+            unreadable: Unreadable::default(),
+            body_end: None,
+            conversation: None,
+            sequence: None,
+            outcome: Outcome::CutOff,
+        }
+    }
+}
+
 /// A failure: where it happened and what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -17,10 +17,14 @@ use streamgauge_core::plan::{
     ModelSelection, Output, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Transport, Trust,
     record_formats,
 };
-use streamgauge_core::record::{Outcome, Phase, Record};
+use streamgauge_core::record::{Outcome, Record};
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_core::synthesis::Synthesis;
+
+mod full_queue;
+
+pub use full_queue::FullQueue;
 
 /// A run of eight streamed chat requests in one slot on one thread, without a probe. Every timeout is one second.
 pub fn plan() -> RunPlan {
@@ -96,35 +100,5 @@ pub fn prompts() -> PromptPlan {
 
 /// A successful request of the measured phase that has no times, no output and no usage yet.
 pub fn record() -> Record {
-    Record {
-        seq: 0,
-        phase: Phase::Profiling,
-        thread: 0,
-        slot: 0,
-        prompt: 0,
-        target: 0,
-        input_tokens: 20,
-        requested_output_tokens: None,
-        due: None,
-        issued: Nanos::ZERO,
-        connect: None,
-        sent: None,
-        written: None,
-        first_byte: None,
-        first_event: None,
-        chunks: Vec::new(),
-        end: Nanos::ZERO,
-        turnaround: None,
-        retries: 0,
-        status: None,
-        finish: None,
-        usage: None,
-        text_tokens: None,
-        bytes: 0,
-        unreadable: Default::default(),
-        body_end: None,
-        conversation: None,
-        sequence: None,
-        outcome: Outcome::Ok,
-    }
+    Record { input_tokens: 20, outcome: Outcome::Ok, ..Record::issued(Nanos::ZERO) }
 }

@@ -318,20 +318,11 @@ fn a_connection_that_nobody_takes_and_one_that_cannot_be() {
     assert!(run.stdout.contains("2 x I/O error (connect), after "), "{}", run.stdout);
     comes_out_again(&context, &run);
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-    let _inside = runtime.enter();
-    // A queue of none: Linux lets one connection wait and answers no further.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let addr = listener.local_addr().unwrap();
-    let connect = || std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(300));
-    let waiting: Vec<_> = (0..4).map_while(|_| connect().ok()).collect();
-    if waiting.len() == 4 {
+    let Some(queue) = streamgauge_testing::FullQueue::new().unwrap() else {
         println!("skipped: this system takes connections beyond the queue");
         return;
-    }
-    let run = context.run(context.command_to(&format!("http://{addr}"), &args)).expect(1);
+    };
+    let run = context.run(context.command_to(&format!("http://{}", queue.addr()), &args)).expect(1);
     assert!(run.stdout.contains("2 x timeout (connect), after "), "{}", run.stdout);
     crate::figures::verify(&run);
     comes_out_again(&context, &run);

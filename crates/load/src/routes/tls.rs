@@ -1,4 +1,4 @@
-//! TLS: which certificates are believed. The only room that names the cryptography provider.
+//! TLS: which certificates are trusted. No other file names the cryptography provider.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -52,22 +52,23 @@ pub enum TlsError {
 pub fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let builder = match &endpoint.trust {
-        Trust::System => builder.with_root_certificates(system_roots()?),
+    let chain = |roots: RootCertStore| {
+        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        chain.map_err(|error| rustls::Error::General(error.to_string()))
+    };
+    let check = match &endpoint.trust {
+        Trust::System => None,
         Trust::File(path) => {
-            let (roots, own) = (file_roots(path)?, file_certificates(path)?);
-            let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-            let chain = chain.map_err(|error| rustls::Error::General(error.to_string()))?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(OrItsOwn { chain, own }))
+            Some(Check::ChainOrListed { chain: chain(file_roots(path)?)?, listed: file_certificates(path)? })
         }
-        Trust::AnyName(path) => {
-            let roots = path.as_deref().map_or_else(system_roots, file_roots)?;
-            let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-            let chain = Some(chains.map_err(|error| rustls::Error::General(error.to_string()))?);
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { provider, chain }))
-        }
-        Trust::Insecure => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { provider, chain: None }))
+        Trust::AnyName(path) => Some(Check::ChainOnly(chain(path.as_deref().map_or_else(system_roots, file_roots)?)?)),
+        Trust::Insecure => Some(Check::Nothing),
+    };
+    let builder = match check {
+        None => builder.with_root_certificates(system_roots()?),
+        Some(check) => {
+            let verifier = LenientVerifier { provider: provider.clone(), check };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
     let mut config = match &endpoint.identity {
@@ -146,66 +147,27 @@ fn no_authority(path: &Path, reason: String) -> TlsError {
     TlsError::CaFile { path: path.display().to_string(), reason }
 }
 
-/// Believes what the authorities of a file have signed, and the file's certificates themselves: one that signed itself is its own
-/// authority, though as an authority's (which most tools make of it) it may not be a server's by the rules of chains (RFC 5280,
-/// section 4.2.1.9). Its name and its time are checked all the same.
+/// Checks less of a certificate than rustls does by itself. The handshake must be signed by the key of the certificate all the same.
 #[derive(Debug)]
-struct OrItsOwn {
-    chain: Arc<WebPkiServerVerifier>,
-    own: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for OrItsOwn {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // Its time was looked at before this.
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.own.contains(end_entity) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
-}
-
-/// Less than all of a certificate is checked, though the handshake must still be signed by its key.
-#[derive(Debug)]
-struct Lenient {
+struct LenientVerifier {
     provider: Arc<CryptoProvider>,
-    /// Checks all but the name; without it (`--insecure`) any certificate will do.
-    chain: Option<Arc<WebPkiServerVerifier>>,
+    check: Check,
 }
 
-impl ServerCertVerifier for Lenient {
+/// What of a certificate is checked.
+#[derive(Debug)]
+enum Check {
+    /// Everything, by the authorities of a file; but the certificates in that file are accepted themselves. A certificate that signed itself
+    /// is its own authority, and as the certificate of an authority (which most tools make of it) it cannot be a server's by the rules of
+    /// chains (RFC 5280, section 4.2.1.9). Its name and its time are checked all the same.
+    ChainOrListed { chain: Arc<WebPkiServerVerifier>, listed: Vec<CertificateDer<'static>> },
+    /// Everything but the name.
+    ChainOnly(Arc<WebPkiServerVerifier>),
+    /// Nothing (`Trust::Insecure`).
+    Nothing,
+}
+
+impl ServerCertVerifier for LenientVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -214,13 +176,25 @@ impl ServerCertVerifier for Lenient {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // Looked at last: the chain was found good.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            verified => verified,
+        let verify =
+            |chain: &WebPkiServerVerifier| chain.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        match &self.check {
+            Check::Nothing => Ok(ServerCertVerified::assertion()),
+            Check::ChainOnly(chain) => match verify(chain) {
+                // The name is checked last, after the chain was found good.
+                Err(rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                )) => Ok(ServerCertVerified::assertion()),
+                verified => verified,
+            },
+            Check::ChainOrListed { chain, listed } => match verify(chain) {
+                // The time was checked before this.
+                Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if listed.contains(end_entity) => {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+                    Ok(ServerCertVerified::assertion())
+                }
+                verified => verified,
+            },
         }
     }
 

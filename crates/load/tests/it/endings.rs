@@ -1,6 +1,6 @@
 //! Runs that are ended: by hopelessness, by a drain, by an interrupt.
 
-use crate::script::{Peer, serve, settle};
+use crate::script::{Peer, serve, serve_and_drain, settle};
 use crate::trial::{Trial, failure};
 use crate::words::{LIMIT, STREAM_HEAD, chunk, document, stream, token};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -286,13 +286,7 @@ fn a_drain_during_warm_up_leaves_no_measured_request() {
         Load::Users { users: 2, rate: Rate::try_new(1_000.0).unwrap() },
     ] {
         let control = Control::default();
-        let remote = control.clone();
-        let server = serve(move |peer| {
-            while peer.request().is_some() {
-                remote.drain();
-                peer.send(&stream(&["a"]));
-            }
-        });
+        let server = serve_and_drain(&control);
         let trial = Trial::at(server.addr()).load(load).warmup_load(Load::concurrency(1), 50).requests(5);
         let ended = trial.control(&control).run();
         assert_eq!((ended.warmup.len(), ended.finished.len()), (1, 0));

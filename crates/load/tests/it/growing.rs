@@ -1,7 +1,7 @@
 //! Load that grows by what is answered: a batch is sent when every request of the one before has had its responses or has ended, and
 //! nothing is waited for that cannot come.
 
-use crate::script::serve;
+use crate::script::{serve, serve_and_drain};
 use crate::trial::{Ended, Trial};
 use crate::truth::{quick, sim, slow};
 use crate::words::{document, prompt, stream};
@@ -98,13 +98,7 @@ fn requests_that_end_sooner_are_not_waited_for() {
 #[test]
 fn what_ends_the_run_ends_the_wait_for_a_batch() {
     let control = Control::default();
-    let remote = control.clone();
-    let server = serve(move |peer| {
-        while peer.request().is_some() {
-            remote.drain();
-            peer.send(&stream(&["a"]));
-        }
-    });
+    let server = serve_and_drain(&control);
     let ended = Trial::at(server.addr()).load(growing(1, 9, 4, 2)).threads(2).control(&control).endless().run();
     ended.all_ok(1);
     // A time or a count that is up before the last batch.

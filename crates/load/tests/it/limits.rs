@@ -92,20 +92,11 @@ fn a_handshake_that_does_not_end() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_connection_that_nobody_takes() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-    let _inside = runtime.enter();
-    // A queue of none: Linux lets one connection wait and answers no further.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let addr = listener.local_addr().unwrap();
-    let connect = || std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(300));
-    let waiting: Vec<_> = (0..4).map_while(|_| connect().ok()).collect();
-    if waiting.len() == 4 {
+    let Some(queue) = streamgauge_testing::FullQueue::new().unwrap() else {
         println!("skipped: this system takes connections beyond the queue");
         return;
-    }
-    let ended = Trial::at(addr).timeouts(|limits| limits.connect = SHORT).run();
+    };
+    let ended = Trial::at(queue.addr()).timeouts(|limits| limits.connect = SHORT).run();
     ran_out(&ended.only().record, Stage::Connect, "opening the connection took longer than 0.2 s");
 }
 

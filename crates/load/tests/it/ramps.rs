@@ -1,9 +1,8 @@
 //! Load that grows, changes or is listed: slots and places come when the ramp says, requests when the schedule does.
 
-use crate::script::serve;
+use crate::script::serve_and_drain;
 use crate::trial::{Ended, Trial, in_flight, most_at_once};
 use crate::truth::{quick, sim, slow};
-use crate::words::stream;
 use std::collections::BTreeSet;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::Nanos;
@@ -84,13 +83,7 @@ fn a_drain_ends_the_wait_for_a_place() {
     };
     for load in [load, capped] {
         let control = Control::default();
-        let remote = control.clone();
-        let server = serve(move |peer| {
-            while peer.request().is_some() {
-                remote.drain();
-                peer.send(&stream(&["a"]));
-            }
-        });
+        let server = serve_and_drain(&control);
         let ended = Trial::at(server.addr()).load(load).threads(2).requests(50).control(&control).run();
         assert_eq!(ended.records().iter().filter(|record| record.sent.is_some()).count(), 1);
     }

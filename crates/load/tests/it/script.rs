@@ -1,5 +1,6 @@
 //! A server that does exactly what a test tells it: each connection is a thread that runs the script.
 
+use crate::words::stream;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use streamgauge_core::plan::Target;
+use streamgauge_load::Control;
 use tokio::net::TcpSocket;
 
 /// A running script. It accepts no more connections when dropped.
@@ -39,6 +41,17 @@ pub struct Request {
 /// Serves `script` on a free port of the loopback.
 pub fn serve(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Server {
     start(Ipv4Addr::LOCALHOST.into(), None, script).unwrap()
+}
+
+/// Answers each request with one chunk, and before each answer lets the run of `control` drain.
+pub fn serve_and_drain(control: &Control) -> Server {
+    let control = control.clone();
+    serve(move |peer| {
+        while peer.request().is_some() {
+            control.drain();
+            peer.send(&stream(&["a"]));
+        }
+    })
 }
 
 /// Serves `script` over TLS.

@@ -1,7 +1,7 @@
 //! Users with a rhythm: each has its requests at its own fixed times, one at a time, and none is left out.
 
 use crate::open_loop::unsent;
-use crate::script::{Peer, serve, settle};
+use crate::script::{Peer, serve, serve_and_drain, settle};
 use crate::trial::Trial;
 use crate::truth::{quick, sim};
 use crate::words::stream;
@@ -81,13 +81,7 @@ fn what_was_due_and_never_sent_is_put_down() {
 #[test]
 fn a_drain_does_not_wait_for_what_is_not_yet_due() {
     let control = Control::default();
-    let remote = control.clone();
-    let server = serve(move |peer| {
-        while peer.request().is_some() {
-            remote.drain();
-            peer.send(&stream(&["a"]));
-        }
-    });
+    let server = serve_and_drain(&control);
     Trial::at(server.addr()).users(3, 1e-3).threads(2).requests(50).control(&control).run().all_ok(1);
 }
 

@@ -69,11 +69,9 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamgauge_core::plan::{Acknowledge, Stamps, TokenCount};
-    use streamgauge_core::seed::Seed;
     use streamgauge_core::stop::{StabilityRule, Window};
     use streamgauge_core::{Chunk, OutputKind};
-    use streamgauge_stats::{AccumulatorConfig, Goodput};
+    use streamgauge_stats::AccumulatorConfig;
 
     struct Silent;
 
@@ -89,20 +87,7 @@ mod tests {
     }
 
     fn so_far() -> Accumulator {
-        Accumulator::new(AccumulatorConfig {
-            token_count: TokenCount::Auto,
-            goodput: Goodput::default(),
-            streaming: true,
-            output_exact: false,
-            stamps: Stamps::Kernel,
-            acknowledge: Acknowledge::AtOnce,
-            seed: Seed(0),
-            shared_prefixes: false,
-            stability: None,
-            confidence: None,
-            handed_over: None,
-            opening_burst: 0,
-        })
+        Accumulator::new(AccumulatorConfig::of(&streamgauge_testing::plan()).unwrap())
     }
 
     fn ended(seq: u64, at: Nanos) -> Record {

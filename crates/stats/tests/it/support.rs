@@ -1,9 +1,8 @@
 //! Records and runs to measure.
 
 use streamgauge_core::load::Load;
-use streamgauge_core::plan::{Acknowledge, RunPlan, Stamps, TokenCount};
+use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{RunFacts, ThreadFacts};
-use streamgauge_core::seed::Seed;
 use streamgauge_core::{Chunk, Failure, FailureClass, Nanos, Outcome, OutputKind, Record, Stage, Usage};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, FidelityRow, Goodput, Summary};
 
@@ -50,20 +49,7 @@ pub fn goodput(limits: &[(&str, f64)]) -> Goodput {
 
 /// A streaming run that uses the best count there is.
 pub fn config() -> AccumulatorConfig {
-    AccumulatorConfig {
-        token_count: TokenCount::Auto,
-        goodput: Goodput::default(),
-        streaming: true,
-        output_exact: false,
-        stamps: Stamps::Kernel,
-        acknowledge: Acknowledge::AtOnce,
-        seed: Seed(0),
-        shared_prefixes: false,
-        stability: None,
-        confidence: None,
-        handed_over: None,
-        opening_burst: 0,
-    }
+    AccumulatorConfig::of(&streamgauge_testing::plan()).unwrap()
 }
 
 /// A run on one half-idle thread with kernel stamps.

@@ -1,6 +1,6 @@
 //! KServe v2 inference over gRPC. Requests and answers are those of [`crate::kserve::infer`].
 
-use super::{Capabilities, EndpointSpec, GenaiNames, OutputLength, PathRule, Protocol, TransportKind};
+use super::{Capabilities, EndpointSpec, GenaiNames, PathRule, Protocol, TransportKind};
 use streamgauge_core::plan::EndpointKind;
 
 pub(super) static SPEC: EndpointSpec = EndpointSpec {
@@ -13,23 +13,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
         stream: "/inference.GRPCInferenceService/ModelStreamInfer",
     },
     transport: TransportKind::Grpc,
-    capabilities: Capabilities {
-        streams: true,
-        batches: false,
-        usage: false,
-        text: true,
-        media: false,
-        token_ids: None,
-        tensors: true,
-        describes_models: true,
-        output_length: OutputLength::Backend,
-    },
-    genai: GenaiNames {
-        service_kind: "triton",
-        output_format: None,
-        title: "LLM Metrics",
-        listed_member: None,
-        response: None,
-    },
+    capabilities: Capabilities { streams: true, ..Capabilities::OF_TENSORS },
+    genai: GenaiNames::OF_TENSORS,
     protocol: Protocol::InferMessages,
 };

@@ -1,6 +1,6 @@
 //! KServe v2 inference over HTTP. Requests and answers are those of [`crate::kserve::infer`].
 
-use super::{Capabilities, EndpointSpec, GenaiNames, OutputLength, PathRule, Protocol, TransportKind};
+use super::{Capabilities, EndpointSpec, GenaiNames, PathRule, Protocol, TransportKind};
 use streamgauge_core::plan::EndpointKind;
 
 pub(super) static SPEC: EndpointSpec = EndpointSpec {
@@ -10,23 +10,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
     has_public_name: false,
     path: PathRule::Model { whole: "/infer", stream: "/infer" },
     transport: TransportKind::Http1,
-    capabilities: Capabilities {
-        streams: false,
-        batches: false,
-        usage: false,
-        text: true,
-        media: false,
-        token_ids: None,
-        tensors: true,
-        describes_models: true,
-        output_length: OutputLength::Backend,
-    },
-    genai: GenaiNames {
-        service_kind: "triton",
-        output_format: None,
-        title: "LLM Metrics",
-        listed_member: None,
-        response: None,
-    },
+    capabilities: Capabilities::OF_TENSORS,
+    genai: GenaiNames::OF_TENSORS,
     protocol: Protocol::InferDocuments,
 };

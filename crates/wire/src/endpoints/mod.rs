@@ -144,6 +144,21 @@ pub struct Capabilities {
     pub output_length: OutputLength,
 }
 
+impl Capabilities {
+    /// Of an endpoint that sends the tensors of a KServe v2 model, and answers in one piece.
+    const OF_TENSORS: Capabilities = Capabilities {
+        streams: false,
+        batches: false,
+        usage: false,
+        text: true,
+        media: false,
+        token_ids: None,
+        tensors: true,
+        describes_models: true,
+        output_length: OutputLength::Backend,
+    };
+}
+
 /// How a request asks for an output length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputLength {
@@ -177,6 +192,17 @@ pub struct GenaiNames {
     pub listed_member: Option<&'static str>,
     /// How an answer with a text stands in its export. `None` for answers that are not JSON bodies with a text.
     pub response: Option<ResponseForms>,
+}
+
+impl GenaiNames {
+    /// Of an endpoint that sends the tensors of a KServe v2 model.
+    const OF_TENSORS: GenaiNames = GenaiNames {
+        service_kind: "triton",
+        output_format: None,
+        title: "LLM Metrics",
+        listed_member: None,
+        response: None,
+    };
 }
 
 /// The shortest answers that GenAI-Perf's parser finds a text in.
