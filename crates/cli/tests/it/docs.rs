@@ -4,6 +4,7 @@ use crate::context::TestContext;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use streamgauge_stats::fidelity::CHECKS;
 
 /// Commands that run side by side: most of their time they wait.
 const TOGETHER: usize = 4;
@@ -77,4 +78,17 @@ fn every_command_of_perf_analyzers_face_works_as_written() {
     let (commands, wrong) = run_blocks("perf-analyzer.md");
     assert!(commands >= 9, "only {commands} commands were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn every_fidelity_row_is_explained() {
+    for file in ["fidelity.md", "troubleshooting.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file)).unwrap();
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        for check in CHECKS {
+            let explained =
+                rows.iter().any(|row| row.contains(check.title) && row.contains(&format!("`{}`", check.key)));
+            assert!(explained, "docs/{file} has no row for `{}`, {}", check.key, check.title);
+        }
+    }
 }

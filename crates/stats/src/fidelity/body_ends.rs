@@ -37,7 +37,7 @@ pub(crate) fn body_ends(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     if abandoned > 0 {
         found.push(format!("{} closed by this client because the body did not end", counted(abandoned, "connection")));
     }
-    let row = share_row("body_ends", "Bodies that continue after the answer", share, caveat(share, LATE_BODIES_GOOD));
+    let row = share_row(share, caveat(share, LATE_BODIES_GOOD));
     Some(FidelityRow { value: found.join(", "), ..row }.remedy(
         "figures end at [DONE], and the next request was sent then, over another connection if the body continued; clients that read \
          bodies to their ends wait longer: find out what the server, or a proxy, does after [DONE]",

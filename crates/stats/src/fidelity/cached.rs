@@ -25,7 +25,7 @@ pub(crate) fn cached_prompts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(cached, prompt).filter(|_| cached > 0)?;
     let grade = if evidence.config.shared_prefixes { Grade::Good } else { caveat(share, CACHED_GOOD) };
     let value = format!("{} of {prompt} prompt tokens", hundredths(share));
-    let row = share_row("cached_prompts", "Prompts from the server's cache", share, grade);
+    let row = share_row(share, grade);
     Some(FidelityRow { value, ..row }.remedy(message![
         "the server computed only a part of the prompts, so times to first token are shorter. Another run with the same seed sends the \
          same prompts: give each run a ",

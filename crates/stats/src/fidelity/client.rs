@@ -17,7 +17,7 @@ pub(super) fn clock(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         Stamps::User => message!["use ", Setting::Clock, " kernel"],
         Stamps::Kernel => message!["run the client on Linux, where the kernel can stamp received data"],
     };
-    Some(text_row("clock", "Clock", value.to_owned(), grade).remedy(remedy))
+    Some(text_row(value.to_owned(), grade).remedy(remedy))
 }
 
 /// The kernel stamps with the wall clock. If that clock is set while bytes wait to be read, their stamp is wrong. This row counts the
@@ -26,7 +26,7 @@ pub(super) fn backward_stamps(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(evidence.backward, evidence.counts.ok).filter(|_| evidence.backward > 0)?;
     let grade = graded(share, limit::BACKWARD_GOOD, limit::BACKWARD_DEGRADED);
     let value = format!("{} of {}", evidence.backward, counted(evidence.counts.ok, "successful request"));
-    let row = share_row("backward_stamps", "Requests with stamps in the wrong order", share, grade);
+    let row = share_row(share, grade);
     let remedy = message![
         "the machine's wall clock was set during the run; run again while the clock is stable, or use ",
         Setting::Clock,
@@ -45,7 +45,7 @@ pub(super) fn shared_reads(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = graded(late, limit::SHARED_GOOD, limit::SHARED_DEGRADED).max(doubtful);
     let found = if sharing.unknown > 0 { "events (all shared reads, late or not)" } else { "events" };
     let value = format!("{} of {} {found}", hundredths(late + unknown), sharing.events);
-    let row = FidelityRow { value, ..share_row("shared_reads", "Events in late shared reads", late + unknown, grade) };
+    let row = FidelityRow { value, ..share_row(late + unknown, grade) };
     Some(row.remedy(message![
         "times to first token and between tokens are uncertain by as much as the client was late; raise ",
         Setting::Threads,
@@ -62,8 +62,7 @@ pub(super) fn late_firsts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(sharing.late_firsts, sharing.streams).filter(|_| sharing.late_firsts > 0)?;
     let grade = graded(share, limit::SHARED_GOOD, limit::SHARED_DEGRADED);
     let value = format!("{} of {}", hundredths(share), counted(sharing.streams, "stream"));
-    let row =
-        FidelityRow { value, ..share_row("late_first_tokens", "First tokens in late shared reads", share, grade) };
+    let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy(
         message!["these times to first token are too long by up to the gap to the next token; give the client more processors, raise ", Setting::Threads, " or lower ", Setting::Concurrency],
     ))
@@ -82,7 +81,7 @@ pub(super) fn late_tails(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         found.push(format!("{title} {reported:.3} ms, {least:.3} without late reads"));
     }
     let (share, value) = (worst?, found.join("; "));
-    let row = share_row("late_reads_at_p99", "p99 and late shared reads", share, caveat(share, limit::LATE_TAIL_GOOD));
+    let row = share_row(share, caveat(share, limit::LATE_TAIL_GOOD));
     Some(FidelityRow { value, ..row }.remedy(message![
         "this p99 may come from late reads by the client; give the client more processors, raise ",
         Setting::Threads,
@@ -98,7 +97,7 @@ pub(super) fn events_together(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     // Late reads that the lag does not reveal look the same, so their estimated number is subtracted.
     let share = share(together.saturating_sub(late_unseen.div_ceil(1_000_000)), events).filter(|&share| share > 0.0)?;
     let value = format!("{} of {events} events arrived with the previous one", hundredths(share));
-    let row = share_row("events_together", "Events that arrived together", share, caveat(share, limit::TOGETHER_GOOD));
+    let row = share_row(share, caveat(share, limit::TOGETHER_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
         "the server, or a proxy that buffers, sends several events at once: inter chunk latencies are those of the bundles, and \
          first tokens waited for the rest of their bundle; turn buffering off to measure the model's own times",
@@ -111,7 +110,7 @@ pub(super) fn client_lag(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let lag = evidence.distribution(Metric::ClientLag)?;
     let (p50, p99) = (lag.percentile(50), lag.percentile(99));
     let value = format!("p50 {p50:.3} ms, p99 {p99:.3} ms, max {:.3} ms (not in the figures)", lag.max);
-    let row = text_row("client_lag", "Client lag", value, Grade::Good);
+    let row = text_row(value, Grade::Good);
     Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row })
 }
 
@@ -121,7 +120,7 @@ pub(super) fn turnaround(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = if latency > 0.0 { turnaround / latency } else { return None };
     let grade = graded(share, limit::TURNAROUND_GOOD, limit::TURNAROUND_DEGRADED);
     let value = format!("{turnaround:.3} ms, {} of mean latency", hundredths(share));
-    let row = FidelityRow { value, ..share_row("turnaround", "Turnaround between requests", share, grade) };
+    let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy(message![
         "the server had fewer concurrent requests than the load asks for, so throughput is too low by about this share; raise ",
         Setting::Threads,
@@ -139,7 +138,7 @@ pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let of = counted(lateness.count, "request");
     let never = if never_sent > 0 { format!(", {never_sent} of them never sent") } else { String::new() };
     let value = format!("p99 {p99:.3} ms, max {:.3} ms; {sent_late} of {of} over {good} ms{never}", lateness.max);
-    let row = text_row("send_lateness", "Lateness of sending", value, grade);
+    let row = text_row(value, grade);
     Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row }.remedy(message![
         "requests were sent later than scheduled, which latencies from sent do not include",
         // Not every front end has latencies from due, a limit on concurrency with a rate, and users.
@@ -161,7 +160,7 @@ pub(super) fn load_thread_cpu(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let busiest = shares.reduce(f64::max)?;
     let grade = graded(busiest, limit::CPU_GOOD, limit::CPU_DEGRADED);
     let value = format!("{} of a processor; {} in total", hundredths(busiest), counted(threads.len() as u64, "thread"));
-    let row = FidelityRow { value, ..share_row("load_thread_cpu", "Busiest load thread", busiest, grade) };
+    let row = FidelityRow { value, ..share_row(busiest, grade) };
     Some(row.remedy(message![
         "raise ",
         Setting::Threads,

@@ -27,7 +27,7 @@ pub(crate) fn windows(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         None => ("no complete window; the figures cover the whole run".to_owned(), Grade::Degraded),
     };
     let number = evidence.facts.window.map(|window| f64::from(window.windows));
-    let row = text_row("windows", "Windows", value, grade);
+    let row = text_row(value, grade);
     let row = FidelityRow { number, unit: (if number.is_some() { "windows" } else { "" }).into(), ..row };
     let enough = evidence.facts.window.is_some_and(|window| window.windows >= AGREE as u32);
     Some(row.remedy(match rule.window {
@@ -59,7 +59,7 @@ pub(crate) fn window_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = if length > 0.0 { latency / length } else { return None };
     let grade = if share <= WINDOW_LATENCY_GOOD { Grade::Good } else { Grade::Degraded };
     let value = format!("{length:.0} ms in total; mean latency is {} of that", hundredths(share));
-    let row = FidelityRow { value, ..share_row("window_length", "Length of the windows", share, grade) };
+    let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy(message![
         "throughput may be off by about this share, because windows cut through waves of requests; use longer windows (",
         Setting::MeasurementInterval,
@@ -89,12 +89,7 @@ pub(crate) fn too_short(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         .into_iter()
         .chain(tails.map(|(what, _)| format!("for p99 at least {what}")))
         .collect();
-    let row = text_row(
-        "run_length",
-        "Run length against dependence in time",
-        format!("too short for some intervals: {}", found.join("; ")),
-        Grade::Good,
-    );
+    let row = text_row(format!("too short for some intervals: {}", found.join("; ")), Grade::Good);
     Some(FidelityRow { number: Some(longest), unit: "s".into(), ..row })
 }
 
@@ -118,7 +113,7 @@ pub(crate) fn confidence(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         },
     };
     let number = precision.map(|precision| precision * 100.0);
-    let row = text_row("confidence", "Confidence", value, grade);
+    let row = text_row(value, grade);
     let row = FidelityRow { number, unit: (if number.is_some() { "%" } else { "" }).into(), ..row };
     Some(row.remedy("the run ended before the figure was that precise; let it run longer, or request a wider interval"))
 }

@@ -30,7 +30,7 @@ pub(crate) fn hidden_tokens(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(hidden, output).filter(|_| hidden > 0)?;
     let value =
         format!("{} of {output} output tokens, in {requests} of {} requests", hundredths(share), evidence.counts.ok);
-    let row = share_row("hidden_tokens", "Output tokens that were not shown", share, caveat(share, limit::HIDDEN_GOOD));
+    let row = share_row(share, caveat(share, limit::HIDDEN_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
         message!["the server counts reasoning that it does not show: times to first token include it; inter token latency and throughput per user count the shown tokens only, output lengths and output token throughput all of them (", Setting::TokenCount, " tokenizer counts only shown tokens everywhere)"],
     ))

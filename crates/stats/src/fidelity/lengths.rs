@@ -21,7 +21,7 @@ pub(super) fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
             " if the server honours it, so that lengths are comparable"
         ],
     };
-    let row = share_row("output_length", "Output length against requested length", share, grade);
+    let row = share_row(share, grade);
     Some(FidelityRow { value: format!("{} mean difference", hundredths(share)), ..row }.remedy(remedy))
 }
 
@@ -31,7 +31,7 @@ pub(super) fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = caveat(share, limit::TOKENS_GOOD);
     let over = hundredths(limit::TOKEN_TOLERANCE);
     let value = format!("{disagree} of {} differ by more than {over}", counted(compared, "request"));
-    let row = FidelityRow { value, ..share_row("token_counts", "Token counts, server against client", share, grade) };
+    let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy(message!["if ", Setting::Tokenizer, " is not the model's own, set it: prompt lengths are off by as much; if it is, the model emits text that does not re-tokenize to the same tokens"]))
 }
 
@@ -47,12 +47,7 @@ pub(super) fn tokens_per_event(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let mean = tokens as f64 / events as f64;
     // Inter token latency divides by tokens - 1, but the further tokens of the first event took no time.
     let low = (mean - 1.0) / (tokens as f64 / requests as f64 - 1.0);
-    let row = text_row(
-        "tokens_per_event",
-        "Output tokens per event",
-        format!("{mean:.2} on average"),
-        caveat(share, limit::TOKENS_PER_EVENT_GOOD),
-    );
+    let row = text_row(format!("{mean:.2} on average"), caveat(share, limit::TOKENS_PER_EVENT_GOOD));
     let row = FidelityRow { number: Some(mean), unit: "tokens".into(), ..row };
     Some(match mean > 1.0 {
         true => row.remedy(format!(
@@ -73,8 +68,7 @@ pub(super) fn uncounted(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         _ => (missing, format!("{missing} of {} without that count", counted(ok, "request"))),
     };
     let share = share(count, ok).filter(|_| count > 0)?;
-    let row =
-        share_row("uncounted_requests", "Requests without a token count", share, caveat(share, limit::UNCOUNTED_GOOD));
+    let row = share_row(share, caveat(share, limit::UNCOUNTED_GOOD));
     let remedy = match evidence.config.token_count {
         TokenCount::Usage => {
             message!["the server sent no usage; ", Setting::TokenCount, " auto falls back to the client's tokenizer"]
@@ -98,6 +92,6 @@ pub(super) fn samples(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         false => String::new(),
     };
     let value = value + &means;
-    let row = text_row("samples", "Samples behind the percentiles", value, Grade::Good);
+    let row = text_row(value, Grade::Good);
     Some(FidelityRow { number: Some(least as f64), unit: "requests".into(), ..row })
 }

@@ -114,45 +114,68 @@ pub(crate) struct Evidence<'a> {
 impl Fidelity {
     /// Computes the rows that apply and the verdict.
     pub(crate) fn judge(evidence: &Evidence<'_>) -> Fidelity {
-        let rows: Vec<FidelityRow> = JUDGES.iter().filter_map(|judge| judge(evidence)).collect();
+        let rows: Vec<FidelityRow> = CHECKS
+            .iter()
+            .filter_map(|Check { key, title, judge }| {
+                let (key, title) = (Cow::Borrowed(*key), Cow::Borrowed(*title));
+                Some(FidelityRow { key, title, ..judge(evidence)? })
+            })
+            .collect();
         Fidelity { verdict: rows.iter().map(|row| row.grade).max().unwrap_or(Grade::Good), rows }
     }
 }
 
-/// One function per row, in the order of reports. A function returns `None` if its row does not apply.
-const JUDGES: &[fn(&Evidence<'_>) -> Option<FidelityRow>] = &[
-    requests::no_success,
-    requests::ended_early,
-    endings::windows,
-    endings::window_length,
-    endings::confidence,
-    client::clock,
-    client::backward_stamps,
-    client::shared_reads,
-    client::late_firsts,
-    client::late_tails,
-    client::events_together,
-    client::client_lag,
-    client::turnaround,
-    client::send_lateness,
-    client::load_thread_cpu,
-    opening::opening_burst,
-    requests::failed,
-    requests::cut_off,
-    unreadable::row,
-    requests::empty_replies,
-    requests::connections,
-    requests::acknowledgements,
-    body_ends::body_ends,
-    lengths::output_length,
-    lengths::token_counts,
-    lengths::tokens_per_event,
-    hidden::hidden_tokens,
-    paces::throughput_per_user,
-    cached::cached_prompts,
-    lengths::uncounted,
-    endings::too_short,
-    lengths::samples,
+/// A check that a run may get a row for.
+#[derive(Debug)]
+pub struct Check {
+    /// The name in files.
+    pub key: &'static str,
+    /// The name in reports.
+    pub title: &'static str,
+    /// Computes the row, or returns `None` if the check does not apply.
+    judge: Judge,
+}
+
+type Judge = fn(&Evidence<'_>) -> Option<FidelityRow>;
+
+const fn check(key: &'static str, title: &'static str, judge: Judge) -> Check {
+    Check { key, title, judge }
+}
+
+/// All checks, in the order of reports. Each has a row in `docs/fidelity.md` and in `docs/troubleshooting.md`.
+pub static CHECKS: &[Check] = &[
+    check("successful_requests", "Successful requests", requests::no_success),
+    check("ended_early", "Ended early", requests::ended_early),
+    check("windows", "Windows", endings::windows),
+    check("window_length", "Length of the windows", endings::window_length),
+    check("confidence", "Confidence", endings::confidence),
+    check("clock", "Clock", client::clock),
+    check("backward_stamps", "Requests with stamps in the wrong order", client::backward_stamps),
+    check("shared_reads", "Events in late shared reads", client::shared_reads),
+    check("late_first_tokens", "First tokens in late shared reads", client::late_firsts),
+    check("late_reads_at_p99", "p99 and late shared reads", client::late_tails),
+    check("events_together", "Events that arrived together", client::events_together),
+    check("client_lag", "Client lag", client::client_lag),
+    check("turnaround", "Turnaround between requests", client::turnaround),
+    check("send_lateness", "Lateness of sending", client::send_lateness),
+    check("load_thread_cpu", "Busiest load thread", client::load_thread_cpu),
+    check("opening_burst", "Opening burst", opening::opening_burst),
+    check("failed_requests", "Failed requests", requests::failed),
+    check("cut_off_requests", "Requests cut off at the end", requests::cut_off),
+    check("unreadable", "Parts of answers that could not be read", unreadable::row),
+    check("empty_replies", "Replies without output", requests::empty_replies),
+    check("connections", "Kept connections lost", requests::connections),
+    check("acknowledgements", "Late acknowledgements", requests::acknowledgements),
+    check("body_ends", "Bodies that continue after the answer", body_ends::body_ends),
+    check("output_length", "Output length against requested length", lengths::output_length),
+    check("token_counts", "Token counts, server against client", lengths::token_counts),
+    check("tokens_per_event", "Output tokens per event", lengths::tokens_per_event),
+    check("hidden_tokens", "Output tokens that were not shown", hidden::hidden_tokens),
+    check("throughput_per_user", "Throughput per user", paces::throughput_per_user),
+    check("cached_prompts", "Prompts from the server's cache", cached::cached_prompts),
+    check("uncounted_requests", "Requests without a token count", lengths::uncounted),
+    check("run_length", "Run length against dependence in time", endings::too_short),
+    check("samples", "Samples behind the percentiles", lengths::samples),
 ];
 
 impl Evidence<'_> {
@@ -168,12 +191,23 @@ impl FidelityRow {
     }
 }
 
-pub(crate) fn text_row(key: &'static str, title: &'static str, value: String, grade: Grade) -> FidelityRow {
-    FidelityRow { key: key.into(), title: title.into(), value, number: None, unit: "".into(), grade, remedy: None }
+/// A row with a value in words. The list of checks adds the names.
+pub(crate) fn text_row(value: String, grade: Grade) -> FidelityRow {
+    let nameless = Cow::Borrowed("");
+    FidelityRow {
+        key: nameless.clone(),
+        title: nameless.clone(),
+        value,
+        number: None,
+        unit: nameless,
+        grade,
+        remedy: None,
+    }
 }
 
-pub(crate) fn share_row(key: &'static str, title: &'static str, share: f64, grade: Grade) -> FidelityRow {
-    FidelityRow { number: Some(share * 100.0), unit: "%".into(), ..text_row(key, title, hundredths(share), grade) }
+/// A row with a share of 1, which is shown as a percentage. The list of checks adds the names.
+pub(crate) fn share_row(share: f64, grade: Grade) -> FidelityRow {
+    FidelityRow { number: Some(share * 100.0), unit: "%".into(), ..text_row(hundredths(share), grade) }
 }
 
 /// `part` as a share of `whole`. Returns `None` if `whole` is 0.

@@ -63,7 +63,7 @@ pub(crate) fn opening_burst(evidence: &Evidence<'_>) -> Option<FidelityRow> {
             "TTFT p99 {p99:.3} ms comes only from {burst}; send more requests, or warm up ({})",
             Setting::WarmupRequestCount
         );
-        return Some(FidelityRow { value, ..share_row(KEY, TITLE, 1.0, Grade::Good) });
+        return Some(FidelityRow { value, ..share_row(1.0, Grade::Good) });
     };
     let share = if p99 > 0.0 { ((p99 - others) / p99).max(0.0) } else { 0.0 };
     let advice = match share > limit::OPENING_BURST {
@@ -71,8 +71,5 @@ pub(crate) fn opening_burst(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         false => String::new(),
     };
     let value = format!("TTFT p99 {p99:.3} ms, {others:.3} without {burst}{advice}");
-    Some(FidelityRow { value, ..share_row(KEY, TITLE, share, Grade::Good) })
+    Some(FidelityRow { value, ..share_row(share, Grade::Good) })
 }
-
-const KEY: &str = "opening_burst";
-const TITLE: &str = "Opening burst";

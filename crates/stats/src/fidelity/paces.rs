@@ -34,7 +34,7 @@ pub(crate) fn throughput_per_user(evidence: &Evidence<'_>) -> Option<FidelityRow
     let mean = evidence.distribution(Metric::OutputTokenThroughputPerUser)?.avg;
     let rate = evidence.paces.rate()?;
     let beyond = Some((mean - rate) / rate).filter(|&beyond| beyond > RATES_MEAN_GOOD)?;
-    let row = share_row("throughput_per_user", "Throughput per user", beyond, Grade::Degraded);
+    let row = share_row(beyond, Grade::Degraded);
     let value = format!("{rate:.2} tokens/sec/user over all streams; the mean of the per-request rates is {mean:.2}");
     Some(FidelityRow { value, number: Some(rate), unit: "tokens/sec/user".into(), ..row }.remedy(
         "some streams arrived in one piece or far faster than the rest and dominate the mean of rates: compare the figure in this row, \

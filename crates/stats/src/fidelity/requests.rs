@@ -10,7 +10,7 @@ use streamgauge_core::{Setting, message};
 pub(super) fn no_success(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let Counts { requests, ok, .. } = evidence.counts;
     (ok == 0).then(|| {
-        let row = text_row("successful_requests", "Successful requests", format!("none of {requests}"), Grade::Invalid);
+        let row = text_row(format!("none of {requests}"), Grade::Invalid);
         row.remedy(message![
             "look at the failures first, or let the run go on for longer (",
             Setting::BenchmarkDuration,
@@ -28,7 +28,7 @@ pub(super) fn ended_early(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         None if facts.interrupted => "interrupted".to_owned(),
         None => return None,
     };
-    let row = text_row("ended_early", "Ended early", why, Grade::Degraded);
+    let row = text_row(why, Grade::Degraded);
     Some(row.remedy("the figures cover only the part that ran; let the run finish before you compare it with others"))
 }
 
@@ -37,7 +37,7 @@ pub(super) fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(failed, ok + failed)?;
     let grade = graded(share, limit::FAILED_GOOD, limit::FAILED_DEGRADED);
     let value = format!("{failed} of {}", counted(ok + failed, "finished request"));
-    let row = FidelityRow { value, ..share_row("failed_requests", "Failed requests", share, grade) };
+    let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy(message![
         "the figures cover successful requests only; see the list of failures, and if the server is overloaded, lower ",
         Setting::Concurrency
@@ -49,7 +49,7 @@ pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(cut_off, requests).filter(|_| cut_off > 0)?;
     let grade = caveat(share, limit::CUT_OFF_GOOD);
     let value = format!("{cut_off} of {}", counted(requests, "request"));
-    let row = FidelityRow { value, ..share_row("cut_off_requests", "Requests cut off at the end", share, grade) };
+    let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy(match evidence.facts.ended_early {
         Some(_) => {
             message!["the longest of the requests in flight at the early end are missing from the figures"]
@@ -67,7 +67,7 @@ pub(super) fn cut_off(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 pub(super) fn empty_replies(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let share = share(evidence.empty, evidence.counts.ok).filter(|_| evidence.empty > 0)?;
     let value = format!("{} of {}", evidence.empty, counted(evidence.counts.ok, "successful request"));
-    let row = share_row("empty_replies", "Replies without output", share, caveat(share, limit::EMPTY_GOOD));
+    let row = share_row(share, caveat(share, limit::EMPTY_GOOD));
     Some(FidelityRow { value, ..row }.remedy(
         message!["the model ended these replies at once: they count with zero output tokens, lower the mean latency and have no time to first token; request full answers with ", Setting::OutputTokensMeanDeterministic, " if the server honours it"],
     ))
@@ -80,25 +80,23 @@ pub(super) fn connections(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     let grade = caveat(share, limit::RETRIED_GOOD);
     let value =
         format!("{} sent again, {} replaced before use", counted(retried, "request"), counted(replaced, "connection"));
-    let row = FidelityRow { value, ..share_row("connections", "Kept connections lost", share, grade) };
+    let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy("the server, or a proxy before it, closes connections under load; raise its keep-alive limits"))
 }
 
 /// Shows the delay that an ordinary client would see and these figures exclude or, with delayed acknowledgements, include.
 pub(super) fn acknowledgements(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    let (key, title) = ("acknowledgements", "Late acknowledgements");
     let delayed = evidence.config.acknowledge == Acknowledge::Delayed;
     let Some(DelayedAcks { late, at_once }) = evidence.facts.delayed_acks else {
         let value = format!("sent when the kernel chooses ({})", Setting::DelayedAcks);
-        return delayed.then(|| text_row(key, title, value, Grade::Good));
+        return delayed.then(|| text_row(value, Grade::Good));
     };
     let difference = (late - at_once).as_millis_f64();
     let (late, at_once) = (late.as_millis_f64(), at_once.as_millis_f64());
     let value = format!(
         "first event {late:.1} ms after the head of the answer; {at_once:.1} ms if the head is acknowledged at once"
     );
-    let row =
-        FidelityRow { number: Some(difference), unit: "ms".into(), ..text_row(key, title, value, Grade::Degraded) };
+    let row = FidelityRow { number: Some(difference), unit: "ms".into(), ..text_row(value, Grade::Degraded) };
     Some(match delayed {
         true => row.remedy(message![
             format!(

@@ -42,8 +42,7 @@ pub(crate) fn row(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     };
     let of = counted(evidence.counts.ok, "successful request");
     let value = format!("{output} may have contained output, {other} others, in {requests} of {of}");
-    let row =
-        FidelityRow { value, ..share_row("unreadable", "Parts of answers that could not be read", of_requests, grade) };
+    let row = FidelityRow { value, ..share_row(of_requests, grade) };
     let remedy = match output {
         0 => message![
             "these parts do not follow the API's format; where a token count could not be read, the figures use the tokenizer's count"
