@@ -385,9 +385,40 @@ pub struct RunFacts {
     /// How much later first events come to clients that acknowledge late, where requests before load showed that they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delayed_acks: Option<DelayedAcks>,
+    /// Measured requests whose prompts were not ready when they were to be sent. Only a run that prepares its prompts while it goes on has
+    /// this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_waits: Option<Waited>,
     /// What the server counted itself, where it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFacts>,
+}
+
+/// How often and how long something was waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// How many waits there were.
+    pub count: u64,
+    /// The longest of them.
+    pub longest: Nanos,
+    /// All of them together.
+    pub total: Nanos,
+}
+
+impl Waited {
+    /// These waits and one more of that length.
+    pub fn and(self, time: Nanos) -> Waited {
+        self.merged(Waited { count: 1, longest: time, total: time })
+    }
+
+    /// The waits of both.
+    pub fn merged(self, other: Waited) -> Waited {
+        Waited {
+            count: self.count.saturating_add(other.count),
+            longest: self.longest.max(other.longest),
+            total: self.total + other.total,
+        }
+    }
 }
 
 /// Times from the head of an answer to its first event, as requests before load found them: medians.

@@ -1,6 +1,8 @@
 //! The conversation that a slot holds: what was said so far, and the next turn that is made from it.
 
-use crate::job::{Finished, Job, Prepared};
+use crate::job::{Finished, Job};
+use crate::prepared::Prepared;
+use crate::supply::Taken;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::prompt::{Content, History, Message, Prompt};
@@ -9,8 +11,8 @@ use streamgauge_core::record::ConversationTurn;
 
 /// A conversation that a slot holds, from its first request to its last.
 pub(crate) struct Dialogue {
-    /// The number of the request that is under way.
-    seq: u64,
+    conversation: Taken,
+    /// The turn that is under way.
     turn: ConversationTurn,
     /// What was said so far, by turn.
     said: Vec<Said>,
@@ -34,17 +36,18 @@ pub(crate) struct NextTurn {
     pub turn: ConversationTurn,
     /// How long after the end of the answer before it it is sent.
     pub delay: Nanos,
+    /// The index of its prompt.
+    pub index: u32,
     /// What is sent.
     pub input: Box<Prepared>,
 }
 
 impl Dialogue {
-    /// Conversation number `number`, of which the first request is under way; `None` where it has no other.
-    pub fn begin(job: &Job, number: u64) -> Option<Box<Dialogue>> {
-        let conversations = job.conversations()?;
-        let (seq, turns) = (conversations.first_request(number), conversations.turns(number));
+    /// The conversation, of which the first request is under way; `None` where it has no other.
+    pub fn begin(conversation: &Taken) -> Option<Box<Dialogue>> {
+        let Taken { number, turns, .. } = *conversation;
         let turn = ConversationTurn { number, turn: 0, turns, history: History::default(), history_tokens: None };
-        (turns > 1).then(|| Box::new(Dialogue { seq, turn, said: Vec::new() }))
+        (turns > 1).then(|| Box::new(Dialogue { conversation: conversation.clone(), turn, said: Vec::new() }))
     }
 
     /// The turn that is under way.
@@ -58,22 +61,22 @@ impl Dialogue {
         if !finished.record.is_ok() || self.turn.turn + 1 >= self.turn.turns {
             return None;
         }
-        let said = job.input(self.seq, None).1.dialogue.as_deref()?;
+        let said = self.conversation.input(&job.supply, self.turn.turn)?.1.dialogue.as_deref()?;
         self.said.push(Said {
             history: self.turn.history,
             messages: said.prompt.messages().into_owned(),
             answer: Message::text("assistant", answer(&finished.received)),
         });
-        self.seq += 1;
         self.turn.turn += 1;
-        let prepared = job.input(self.seq, None).1;
+        let (index, prepared) = self.conversation.input(&job.supply, self.turn.turn)?;
         let next = prepared.dialogue.as_deref()?;
         self.turn.history = next.history;
         let mut messages = history(&self.said, next.history);
         messages.extend_from_slice(&next.prompt.messages());
         let prompt = Prompt { content: Content::Messages(messages), ..next.prompt.clone() };
-        let input = Box::new(prepared.made_from(&prompt, job)?);
-        Some(NextTurn { seq: self.seq, turn: self.turn, delay: next.delay, input })
+        let input = Box::new(prepared.made_from(&prompt, &job.codec)?);
+        let seq = self.conversation.first + u64::from(self.turn.turn);
+        Some(NextTurn { seq, turn: self.turn, delay: next.delay, index, input })
     }
 }
 

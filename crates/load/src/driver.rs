@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
-use streamgauge_core::record::RunFacts;
+use streamgauge_core::record::{RunFacts, Waited};
 use streamgauge_core::stop::{BUDGET_FROM, StopRule};
 use streamgauge_core::{EarlyEnd, OverBudget};
 use tokio::sync::Barrier;
@@ -150,6 +150,7 @@ impl Run {
             interrupted: self.common.control.is_interrupted(),
             ended_early: watch.ended_early,
             satisfied: self.common.control.satisfied().cloned(),
+            prompt_waits: job.supply.is_streamed().then(Waited::default),
             ..RunFacts::default()
         };
         for thread in self.threads {
@@ -160,6 +161,9 @@ impl Run {
                     facts.connections_replaced += shard.replaced;
                     facts.bodies_abandoned += shard.bodies_abandoned;
                     facts.kernel_stamps &= shard.kernel_stamps;
+                    if let Some(waits) = &mut facts.prompt_waits {
+                        *waits = waits.merged(shard.prompt_waits);
+                    }
                 }
                 Ok(Err(error)) => facts.ended_early = Some(EarlyEnd::LoadThread { error: error.to_string() }),
                 Err(_) => facts.ended_early = Some(EarlyEnd::LoadThreadPanic),

@@ -10,7 +10,6 @@
 mod balance;
 mod connection;
 mod control;
-mod conversations;
 mod dialogue;
 mod driver;
 mod failure;
@@ -18,20 +17,23 @@ mod job;
 mod pacing;
 mod phase;
 mod preflight;
+mod prepared;
 mod questions;
 mod request;
 mod routes;
 mod slot;
+mod supply;
 mod tasks;
 mod thread;
 
 pub use control::Control;
-pub use conversations::DialogueTurn;
 pub use driver::{Progress, Run, run};
-pub use job::{Batch, Finished, Input, Job, JobError};
+pub use job::{Batch, Finished, Job, JobError};
 pub use preflight::{Limits, Refusal, forecast};
+pub use prepared::{DialogueTurn, Input};
 pub use questions::{
     AskError, Client, Fetched, ProbeError, Probed, Spoken, Waiting, delayed_acks, fetch, probe, spoken,
 };
 pub use request::HeaderError;
 pub use routes::{NoRoute, Routes};
+pub use supply::Feeder;

@@ -57,6 +57,11 @@ impl Pacer {
         self.limits.set(limits);
     }
 
+    /// Conversations from number `end` on are not a part of the phase.
+    pub fn end_at(&self, end: u64) {
+        self.limits.update(|limits| limits.ending_at(end));
+    }
+
     /// Waits for slot `slot`'s next request of `part` and until it is due, and for its places; none when the phase is over.
     /// `grow` is called when the turn is to go on and no slot is idle: it starts another and gives its number, or none if there
     /// can be no more.

@@ -1,9 +1,11 @@
 //! A request that may be sent now, with the permits that it holds.
 
 use crate::dialogue::NextTurn;
-use crate::job::Prepared;
 use crate::phase::GrowthPlace;
+use crate::prepared::Prepared;
+use crate::supply::{Held, Supply, Taken};
 use std::cell::Cell;
+use std::sync::Arc;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::record::ConversationTurn;
 use streamgauge_core::sequence::Turn;
@@ -21,8 +23,8 @@ pub(crate) struct Ticket<'a> {
     pub turn: Option<Turn>,
     /// Its place in a conversation, where that has several turns.
     pub conversation: Option<ConversationTurn>,
-    /// What is sent, where that was made from an answer.
-    pub made: Option<Box<Prepared>>,
+    /// What is sent, if it is not among the requests that are kept for the whole run.
+    own: Own,
     /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
     pub waited: bool,
     /// Its place under the cap, given back when this is dropped.
@@ -35,12 +37,24 @@ pub(crate) struct Ticket<'a> {
     _gate: Option<SemaphorePermit<'a>>,
 }
 
+/// What a request sends that is not kept for the whole run.
+enum Own {
+    /// It sends one of the requests that are kept.
+    Nothing,
+    /// A turn of a conversation that was prepared during the load.
+    Held(Arc<Held>),
+    /// A request that was made from an answer, and the index of its prompt.
+    Made(u32, Box<Prepared>),
+    /// Nothing was prepared for it before the end: only the index of its prompt is known.
+    Missing(u32),
+}
+
 impl<'a> Ticket<'a> {
     /// A request that holds no place.
     pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
         let (prefill, growth) = (Cell::new(None), Cell::new(None));
-        let (turn, conversation, made) = (None, None, None);
-        Ticket { seq, due, issued, turn, conversation, made, waited: false, _cap: None, prefill, growth, _gate: None }
+        let (turn, conversation, own) = (None, None, Own::Nothing);
+        Ticket { seq, due, issued, turn, conversation, own, waited: false, _cap: None, prefill, growth, _gate: None }
     }
 
     /// A request of a closed loop: nothing but the slot itself was waited for.
@@ -63,9 +77,28 @@ impl<'a> Ticket<'a> {
         Ticket { turn: Some(turn), _gate: gate, issued, ..self }
     }
 
-    /// This request, which begins a conversation, as number `seq` of the requests.
-    pub fn beginning(self, seq: u64, conversation: Option<ConversationTurn>) -> Ticket<'a> {
-        Ticket { seq, conversation, ..self }
+    /// This request, which begins `conversation` and stands so in its turns, if it has several.
+    pub fn beginning(self, conversation: Taken, turn: Option<ConversationTurn>) -> Ticket<'a> {
+        let own = conversation.held.map_or(Own::Nothing, Own::Held);
+        Ticket { seq: conversation.first, conversation: turn, own, ..self }
+    }
+
+    /// This request, for which nothing was prepared before the end, as number `seq` with the prompt of that index.
+    pub fn unprepared(self, seq: u64, index: u32) -> Ticket<'a> {
+        Ticket { seq, own: Own::Missing(index), ..self }
+    }
+
+    /// What is sent, and the index of its prompt.
+    pub fn input<'b>(&'b self, supply: &'b Supply) -> (u32, Option<&'b Prepared>) {
+        let turn = self.conversation.map_or(0, |conversation| conversation.turn);
+        let known = |input: Option<(u32, &'b Prepared)>| input.map_or((0, None), |(index, input)| (index, Some(input)));
+        match (&self.own, supply) {
+            (Own::Nothing, Supply::Kept(kept)) => known(Some(kept.input(self.seq, self.turn))),
+            (Own::Made(index, input), _) => (*index, Some(input)),
+            (Own::Held(held), _) => known(held.input(turn)),
+            (Own::Missing(index), _) => (*index, None),
+            (Own::Nothing, Supply::Streamed(_)) => (0, None),
+        }
     }
 
     /// The next turn of a conversation, taken up at `issued`. `due` is when it was due where the load has a schedule; `paused` says whether
@@ -73,7 +106,7 @@ impl<'a> Ticket<'a> {
     pub fn follow_up(next: NextTurn, due: Option<Nanos>, issued: Nanos, paused: bool, held: Permits<'a>) -> Ticket<'a> {
         let ticket = Ticket::free(next.seq, due, issued).with(held);
         let waited = ticket.waited || paused;
-        Ticket { conversation: Some(next.turn), made: Some(next.input), waited, ..ticket }
+        Ticket { conversation: Some(next.turn), own: Own::Made(next.index, next.input), waited, ..ticket }
     }
 
     /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.

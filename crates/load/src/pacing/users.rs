@@ -24,6 +24,11 @@ impl User {
         User { next: u64::from(number), users, rate, limits }
     }
 
+    /// Conversations from number `end` on are not a part of the phase.
+    pub fn end_at(&mut self, end: u64) {
+        self.limits = self.limits.ending_at(end);
+    }
+
     /// Waits until the user's next request is due, and for its places; none when there are no more. One that is due already,
     /// since the answer before it was late, is there at once: none is left out.
     ///

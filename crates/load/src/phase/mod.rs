@@ -5,6 +5,7 @@ mod places;
 mod sequences;
 
 use crate::job::Job;
+use crate::supply::Window;
 use growth::SharedGrowth;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -34,6 +35,8 @@ pub(crate) struct PhaseState {
     pub growth: Option<SharedGrowth>,
     /// Where its requests belong to sequences.
     pub sequences: Option<Sequences>,
+    /// The conversations that are prepared for it during the load, if requests are streamed from their source.
+    pub window: Option<Arc<Window>>,
     /// Where slots go on to it from the phase before one by one: its beginning, for the threads that wait for it.
     handed_over: Option<Notify>,
 }
@@ -42,8 +45,9 @@ impl PhaseState {
     /// The phases of a job, in their order.
     pub fn all(job: &Job) -> Vec<PhaseState> {
         let mut parts: Vec<PhaseState> = Vec::new();
-        for plan in job.plan.phases() {
-            let mut part = PhaseState::new(job, plan);
+        for (index, plan) in job.plan.phases().into_iter().enumerate() {
+            let window = job.supply.window(index).cloned();
+            let mut part = PhaseState { window, ..PhaseState::new(job, plan) };
             if let Some(before) = parts.last().filter(|_| job.plan.hands_over()) {
                 part.handed_over = Some(Notify::new());
                 // A request that has no first output yet counts for both.
@@ -64,11 +68,12 @@ impl PhaseState {
             Load::Concurrency(_) | Load::Open { .. } | Load::Users { .. } => None,
         };
         PhaseState {
-            tickets: Tickets::new(plan.requests.map(|requests| job.begun_by(requests)), plan.duration),
+            tickets: Tickets::new(plan.requests.map(|requests| job.supply.begun_by(requests)), plan.duration),
             cap: cap.map(SharedPlaces::new),
             prefill: plan.prefill.map(|places| Arc::new(SharedPlaces::new(places))),
             growth,
             sequences: Sequences::of(job, &plan),
+            window: None,
             handed_over: None,
             plan,
         }
@@ -132,7 +137,7 @@ impl PhaseState {
 #[derive(Debug)]
 pub(crate) struct Tickets {
     next: AtomicU64,
-    limit: u64,
+    limit: AtomicU64,
     duration: Option<Nanos>,
     started: Arc<OnceLock<Nanos>>,
     /// The last number is out.
@@ -144,7 +149,7 @@ pub(crate) struct Tickets {
 pub(crate) struct Limits {
     /// The schedule's zero.
     start: Nanos,
-    /// Requests of the phase over all threads.
+    /// Conversations of the phase over all threads.
     count: u64,
     /// What is due so long after the start, or later, is not issued.
     duration: Option<Nanos>,
@@ -156,11 +161,16 @@ impl Limits {
         let within = due.seq < self.count && self.duration.is_none_or(|duration| due.at < duration);
         within.then(|| Due { at: self.start + due.at, ..due })
     }
+
+    /// The same for conversations before number `end` only.
+    pub fn ending_at(self, end: u64) -> Limits {
+        Limits { count: self.count.min(end), ..self }
+    }
 }
 
 impl Tickets {
     pub fn new(limit: Option<u64>, duration: Option<Nanos>) -> Tickets {
-        let limit = limit.unwrap_or(u64::MAX);
+        let limit = AtomicU64::new(limit.unwrap_or(u64::MAX));
         Tickets { next: AtomicU64::new(0), limit, duration, started: Arc::default(), exhausted: Notify::new() }
     }
 
@@ -177,25 +187,36 @@ impl Tickets {
         if self.duration.is_some_and(|duration| now - started >= duration) {
             return None;
         }
-        let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        if seq.saturating_add(1) == self.limit {
+        let (seq, limit) = (self.next.fetch_add(1, Ordering::Relaxed), self.limit());
+        if seq.saturating_add(1) == limit {
             self.exhausted.notify_waiters();
         }
-        (seq < self.limit).then_some((seq, now))
+        (seq < limit).then_some((seq, now))
     }
 
     /// Waits until a count of requests is used up.
     pub async fn exhausted(&self) {
         let mut notified = std::pin::pin!(self.exhausted.notified());
         notified.as_mut().enable();
-        if self.next.load(Ordering::Relaxed) < self.limit {
+        if self.next.load(Ordering::Relaxed) < self.limit() {
             notified.await;
         }
     }
 
+    /// Conversations from number `end` on are not a part of the phase.
+    pub fn end_at(&self, end: u64) {
+        if self.limit.fetch_min(end, Ordering::Relaxed) > end {
+            self.exhausted.notify_waiters();
+        }
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// The limits of the phase's schedule; before its start none is within them.
     pub fn limits(&self) -> Limits {
-        let limits = |start| Limits { start, count: self.limit, duration: self.duration };
+        let limits = |start| Limits { start, count: self.limit(), duration: self.duration };
         self.started().map(limits).unwrap_or_default()
     }
 
@@ -233,6 +254,18 @@ mod tests {
         let expected = [Some((0, at(100))), Some((1, at(109))), Some((2, at(100))), None];
         assert_eq!([at(100), at(109), at(99), at(110)].map(|now| timed.take(now)), expected);
         assert_eq!(timed.deadline(), Some(at(110)));
+    }
+
+    #[test]
+    fn an_end_that_is_found_during_the_load_only_shortens_a_phase() {
+        let tickets = Tickets::new(Some(5), None);
+        tickets.begin(Nanos(1));
+        tickets.end_at(9);
+        tickets.end_at(1);
+        assert_eq!([tickets.take(Nanos(2)), tickets.take(Nanos(3))], [Some((0, Nanos(2))), None]);
+        assert_eq!(tickets.limits().place(Due { seq: 1, at: Nanos::ZERO }), None);
+        let limits = Tickets::new(None, None).limits().ending_at(3);
+        assert_eq!(limits.count, 0, "before its start nothing is within it");
     }
 
     #[test]

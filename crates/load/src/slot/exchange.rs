@@ -6,7 +6,7 @@ use super::in_flight::InFlight;
 use super::watchdog::Limit;
 use crate::connection::{BodyStep, Connection};
 use crate::failure::Ended;
-use crate::job::Prepared;
+use crate::prepared::Prepared;
 use crate::request::Outgoing;
 use streamgauge_core::record::{BodyEnd, Failure, FailureClass, Stage};
 use streamgauge_core::tensor::Tensor;

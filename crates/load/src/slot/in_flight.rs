@@ -3,6 +3,7 @@
 use crate::job::{Finished, Job};
 use crate::pacing::Ticket;
 use crate::phase::GrowthPlace;
+use std::sync::Arc;
 use streamgauge_core::ReceiveStamp;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::ExportLevel;
@@ -32,20 +33,23 @@ pub(super) struct InFlight<'a> {
     pub round_trip: Nanos,
     /// What has been read so far.
     pub transcript: Transcript,
+    /// What a file shows as its input.
+    listed: Option<Arc<str>>,
 }
 
 impl<'a> InFlight<'a> {
     /// The request of `ticket`, which is not sent yet.
     pub fn new(job: &Job, ticket: &Ticket<'a>, phase: Phase) -> InFlight<'a> {
-        let (prompt, input) = job.input(ticket.seq, ticket.turn);
+        let (prompt, input) = ticket.input(&job.supply);
+        let requested_output_tokens = input.and_then(|input| input.requested_output_tokens);
         let sequence = ticket.turn.map(|turn| turn.tag);
-        let events = input.requested_output_tokens.map_or(USUAL_EVENTS, |tokens| tokens.min(MOST_EVENTS) as usize);
+        let events = requested_output_tokens.map_or(USUAL_EVENTS, |tokens| tokens.min(MOST_EVENTS) as usize);
         let record = Record {
             seq: ticket.seq,
             phase,
             prompt,
-            input_tokens: input.tokens,
-            requested_output_tokens: input.requested_output_tokens,
+            input_tokens: input.map_or(0, |input| input.tokens),
+            requested_output_tokens,
             due: ticket.due,
             chunks: Vec::with_capacity(events),
             sequence,
@@ -66,6 +70,7 @@ impl<'a> InFlight<'a> {
             ends_connection: false,
             round_trip: Nanos::ZERO,
             transcript: Transcript::new(record, keep),
+            listed: input.and_then(|input| input.listed.clone()),
         }
     }
 
@@ -105,6 +110,6 @@ impl<'a> InFlight<'a> {
     /// The request has ended `now`, as `outcome` says.
     pub fn finish(self, outcome: Outcome, now: Nanos) -> Finished {
         let (record, received) = self.transcript.finish(outcome, now);
-        Finished { record, received }
+        Finished { record, received, listed: self.listed }
     }
 }

@@ -8,9 +8,10 @@ mod watchdog;
 use crate::connection::{Acks, Channels, Connection, State};
 use crate::control::LocalEnd;
 use crate::failure::{self, Ended, Failed};
-use crate::job::{Finished, Job, Prepared};
+use crate::job::{Finished, Job};
 use crate::pacing::Ticket;
 use crate::preflight::descriptors::Budget;
+use crate::prepared::Prepared;
 use drains::Drains;
 use in_flight::InFlight;
 use std::cell::Cell;
@@ -18,13 +19,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::plan::Acknowledge;
-use streamgauge_core::record::{Failure, Outcome, Phase};
+use streamgauge_core::record::{Failure, Outcome, Phase, Waited};
 use watchdog::{Limit, Watchdog};
 
 impl Tally {
     /// Nothing counted yet; connections that are read beside the load take streams of `budget`.
     pub fn new(budget: &Arc<Budget>) -> Tally {
         Tally { drains: Rc::new(Drains::new(budget.clone())), ..Tally::default() }
+    }
+
+    /// A request waited so long for its prompt.
+    pub fn wait_for_prompt(&self, time: Nanos) {
+        self.prompt_waits.update(|waited| waited.and(time));
     }
 }
 
@@ -61,6 +67,8 @@ pub(crate) struct Tally {
     pub replaced: Cell<u64>,
     /// Some connection had no kernel stamps.
     pub unstamped: Cell<bool>,
+    /// Measured requests that waited for their prompts.
+    pub prompt_waits: Cell<Waited>,
     /// Where connections go whose answers were complete before their bodies ended.
     pub drains: Rc<Drains>,
 }
@@ -159,8 +167,12 @@ impl Slot {
         let cancel = job.plan.load.cancel.filter(|_| phase == Phase::Profiling);
         request.cancel =
             cancel.filter(|cancel| cancel.picks(job.plan.prompts.seed, ticket.seq)).map(|cancel| cancel.delay);
-        let input = ticket.made.as_deref().unwrap_or_else(|| job.input(ticket.seq, ticket.turn).1);
-        let outcome = match self.attempts(input, &mut request).await {
+        let attempted = match ticket.input(&job.supply).1 {
+            Some(input) => self.attempts(input, &mut request).await,
+            // Whoever asks for a request waits until it is prepared.
+            None => Outcome::CutOff,
+        };
+        let outcome = match attempted {
             Outcome::Failed(failure) => {
                 if phase == Phase::Profiling {
                     job.balancer.note_failure(seat.target);

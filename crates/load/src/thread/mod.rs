@@ -7,12 +7,12 @@ mod source;
 
 use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
-use crate::dialogue::Dialogue;
 use crate::job::{Batch, Finished, Job};
 use crate::pacing::{Pacer, Ticket, Waits};
 use crate::phase::{PhaseState, Sequences, SharedPlaces};
 use crate::preflight::descriptors::Budget;
 use crate::slot::{Slot, Tally, never_sent};
+use crate::supply::{Supply, Taken};
 use crate::tasks::{self, Tasks};
 use lobby::Lobby;
 use outbox::Outbox;
@@ -28,7 +28,7 @@ use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::PhasePlan;
-use streamgauge_core::record::{FailureClass, Outcome, Phase, Stage, ThreadFacts};
+use streamgauge_core::record::{FailureClass, Outcome, Phase, Stage, ThreadFacts, Waited};
 use streamgauge_core::schedule::{Due, Schedule};
 use streamgauge_net::Timer;
 use tokio::sync::Barrier;
@@ -70,6 +70,8 @@ pub(crate) struct ShardFacts {
     pub replaced: u64,
     pub bodies_abandoned: u64,
     pub kernel_stamps: bool,
+    /// Measured requests that waited for their prompts.
+    pub prompt_waits: Waited,
 }
 
 /// Runs the slots `slots` as thread number `thread`, until all phases are over or the run is aborted.
@@ -272,9 +274,9 @@ impl Shard {
             part.sequences.iter().for_each(Sequences::enter);
             while let Some(ticket) = self.ticket(&waits, slot.number(), &mut source).await {
                 let Some(ticket) = self.in_sequence(&waits, slot.number(), ticket).await else { continue };
-                let mut dialogue = Dialogue::begin(&self.common.job, ticket.seq);
-                let seq = self.common.job.first_request(ticket.seq);
-                let mut next = Some(ticket.beginning(seq, dialogue.as_ref().map(|dialogue| dialogue.turn())));
+                let begun = self.begin(&waits, ticket, &mut source).await;
+                let Some((ticket, mut dialogue)) = begun else { continue };
+                let mut next = Some(ticket);
                 while let Some(ticket) = next.take() {
                     let is_scheduled = ticket.due.is_some();
                     let finished = slot.request(&ticket, part.plan.phase).await;
@@ -340,7 +342,18 @@ impl Shard {
     }
 
     fn record_unsent(&self, part: &PhaseState, due: Due, over: Nanos) {
-        let ticket = Ticket::free(self.common.job.first_request(due.seq), Some(due.at), over);
+        let ticket = Ticket::free(due.seq, Some(due.at), over);
+        let ticket = match (&self.common.job.supply, &part.window) {
+            (Supply::Kept(kept), _) => ticket.beginning(kept.take(due.seq), None),
+            (Supply::Streamed(_), None) => return,
+            (Supply::Streamed(_), Some(window)) if window.end().is_some_and(|end| due.seq >= end) => return,
+            (Supply::Streamed(_), Some(window)) => match window.look(due.seq) {
+                (first, _, Some(held)) => {
+                    ticket.beginning(Taken { number: due.seq, first, turns: 1, held: Some(held) }, None)
+                }
+                (first, index, None) => ticket.unprepared(first, index),
+            },
+        };
         self.hand_over(never_sent(&self.common.job, self.thread, &ticket, part.plan.phase));
     }
 
@@ -392,6 +405,7 @@ impl Shard {
             replaced: self.tally.replaced.get(),
             bodies_abandoned: self.tally.drains.abandoned(),
             kernel_stamps: !self.tally.unstamped.get(),
+            prompt_waits: self.tally.prompt_waits.get(),
         }
     }
 }

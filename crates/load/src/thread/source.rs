@@ -1,10 +1,11 @@
 //! What a slot sends next, and when it may.
 
 use super::Shard;
-use crate::dialogue::NextTurn;
+use crate::dialogue::{Dialogue, NextTurn};
 use crate::pacing::{Pacer, Ticket, User, Waits};
 use crate::phase::GrowthPlace;
 use crate::slot::Slot;
+use crate::supply::{Supply, Taken, Window};
 use std::io;
 use std::rc::Rc;
 use streamgauge_core::clock::{Clock, Nanos};
@@ -22,6 +23,17 @@ pub(super) enum Source<'a> {
     Pacer(&'a Pacer),
     /// Dues of its own.
     User(User),
+}
+
+impl Source<'_> {
+    /// Conversations from number `end` on are not a part of the phase.
+    fn end_at(&mut self, end: u64) {
+        match self {
+            Source::Counter | Source::Once(_) => {}
+            Source::Pacer(pacer) => pacer.end_at(end),
+            Source::User(user) => user.end_at(end),
+        }
+    }
 }
 
 impl Shard {
@@ -114,6 +126,58 @@ impl Shard {
         }
         let turn = sequences.next(place)?;
         Some(ticket.in_sequence(turn, gate, issued))
+    }
+
+    /// Takes up the conversation that `ticket` begins; one of a single turn is the request itself. `None` if the phase has no such
+    /// conversation, or is over before it is prepared.
+    pub(super) async fn begin<'a>(
+        &'a self,
+        waits: &Waits,
+        ticket: Ticket<'a>,
+        source: &mut Source<'a>,
+    ) -> Option<(Ticket<'a>, Option<Box<Dialogue>>)> {
+        let part = &self.common.phases[waits.phase];
+        let taken = match (&self.common.job.supply, &part.window) {
+            (Supply::Kept(kept), _) => kept.take(ticket.seq),
+            (Supply::Streamed(_), Some(window)) => self.streamed(waits, &ticket, window, source).await?,
+            (Supply::Streamed(_), None) => return None,
+        };
+        let dialogue = Dialogue::begin(&taken);
+        let turn = dialogue.as_ref().map(|dialogue| dialogue.turn());
+        Some((ticket.beginning(taken, turn), dialogue))
+    }
+
+    /// Takes the conversation that `ticket` begins out of `window`, as soon as it is prepared.
+    async fn streamed(
+        &self,
+        waits: &Waits,
+        ticket: &Ticket<'_>,
+        window: &Window,
+        source: &mut Source<'_>,
+    ) -> Option<Taken> {
+        let (part, number, asked) = (&self.common.phases[waits.phase], ticket.seq, waits.clock.now());
+        let taken = waits.unless_over(window.take(number)).await;
+        if let Some(end) = window.end() {
+            part.tickets.end_at(end);
+            source.end_at(end);
+        }
+        match taken {
+            Some(Some((held, waited))) => {
+                if waited && part.plan.phase == Phase::Profiling {
+                    self.tally.wait_for_prompt(waits.clock.now() - asked);
+                }
+                let turns = u32::try_from(held.turns.len()).unwrap_or(u32::MAX);
+                Some(Taken { number, first: held.first, turns, held: Some(held) })
+            }
+            Some(None) => None,
+            None => {
+                // In a closed loop nothing was due.
+                if let Some(at) = ticket.due {
+                    self.record_unsent(part, Due { seq: number, at }, waits.over());
+                }
+                None
+            }
+        }
     }
 
     /// The next turn of a conversation, once it is to be sent: after its delay from `answered` on, and with its places. `None` when it lies

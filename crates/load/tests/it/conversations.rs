@@ -12,10 +12,10 @@ use streamgauge_core::prompt::{Content, Follows, History, Message, Prompt};
 use streamgauge_core::record::Outcome;
 
 /// The bodies of requests in the order in which they came.
-type Bodies = Arc<Mutex<Vec<Value>>>;
+pub type Bodies = Arc<Mutex<Vec<Value>>>;
 
 /// A server that answers each request with `answer N`, where N is the number of the messages in it.
-fn server() -> (Server, Bodies) {
+pub fn server() -> (Server, Bodies) {
     let bodies = Bodies::default();
     let seen = bodies.clone();
     let server = serve(move |peer| {
@@ -30,25 +30,25 @@ fn server() -> (Server, Bodies) {
 }
 
 /// Turns that say `texts`.
-fn turns(texts: &[&str]) -> Vec<Prompt> {
+pub fn turns(texts: &[&str]) -> Vec<Prompt> {
     let turn = |text: &&str| Prompt { content: Content::Messages(vec![Message::text("user", *text)]), ..prompt(5) };
     texts.iter().map(turn).collect()
 }
 
 /// The messages of a body: who says what.
-fn said(body: &Value) -> Vec<(String, String)> {
+pub fn said(body: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let messages = body["messages"].as_array().unwrap();
     messages.iter().map(|message| (text(&message["role"]), text(&message["content"]))).collect()
 }
 
-fn messages(texts: &[&str]) -> Vec<(String, String)> {
+pub fn messages(texts: &[&str]) -> Vec<(String, String)> {
     let roles = ["user", "assistant"].into_iter().cycle();
     roles.zip(texts).map(|(role, text)| (role.to_owned(), (*text).to_owned())).collect()
 }
 
 /// The number, conversation and turn of each record.
-fn places(ended: &Ended) -> Vec<(u64, u64, u32)> {
+pub fn places(ended: &Ended) -> Vec<(u64, u64, u32)> {
     let place = |record: &streamgauge_core::Record| {
         let conversation = record.conversation.unwrap();
         (record.seq, conversation.number, conversation.turn)

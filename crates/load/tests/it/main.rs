@@ -30,6 +30,7 @@ mod questions;
 mod ramps;
 mod script;
 mod sequences;
+mod streamed;
 mod tls;
 mod trial;
 mod truth;

@@ -3,6 +3,7 @@
 use crate::words::{LIMIT, prompt};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
@@ -214,8 +215,9 @@ impl Trial {
             tokens: prompt.tokens,
             requested_output_tokens: prompt.requested_output_tokens,
             dialogue: None,
+            listed: None,
         };
-        let inputs = self.prompts.iter().map(input).collect();
+        let inputs: Vec<Input> = self.prompts.iter().map(input).collect();
         let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.routes().unwrap(), self.clock);
         job.unwrap()
     }
@@ -229,16 +231,43 @@ impl Trial {
     /// Like [`Trial::run_in_conversations`], with what stands before each prompt.
     pub fn run_in_branches(self, turns: &[u32], histories: &[History], delay: Nanos) -> Ended {
         let codec = Codec::new(&self.plan.endpoint, false);
-        let input = |(prompt, history): (&Prompt, &History)| Input {
-            encoded: codec.encode(prompt).unwrap(),
-            expected: Vec::new(),
-            tokens: prompt.tokens,
-            requested_output_tokens: prompt.requested_output_tokens,
-            dialogue: Some(DialogueTurn { prompt: prompt.clone(), history: *history, delay }),
-        };
-        let inputs = self.prompts.iter().zip(histories).map(input).collect();
-        let job = Job::new(Arc::new(self.plan.clone()), codec.clone(), inputs, self.routes().unwrap(), self.clock);
+        let inputs: Vec<Input> =
+            self.prompts.iter().zip(histories).map(|(prompt, history)| said(&codec, prompt, *history, delay)).collect();
+        let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.routes().unwrap(), self.clock);
         run_into(job.unwrap().in_conversations(turns), self.control, 4, || {})
+    }
+
+    /// The same run, but with requests that are prepared while it goes on. `before` is called before each conversation is prepared, with its
+    /// number and with how far the run has come; the source ends where it returns false.
+    pub fn run_streamed(self, turns: &[u32], before: impl FnMut(usize, &Seen) -> bool + Clone + Send) -> Ended {
+        let codec = Codec::new(&self.plan.endpoint, false);
+        let routes = self.routes().unwrap();
+        let (job, feeders) =
+            Job::streamed(Arc::new(self.plan.clone()), codec.clone(), routes, self.clock).unwrap();
+        let (job, seen) = (Arc::new(job), Arc::new(Seen::default()));
+        std::thread::scope(|scope| {
+            for feeder in feeders {
+                let (prompts, codec, seen, mut before) = (&self.prompts, &codec, seen.clone(), before.clone());
+                scope.spawn(move || {
+                    let all = turns.len();
+                    for round in 0.. {
+                        let mut left = prompts.as_slice();
+                        feeder.rewind();
+                        for (index, length) in turns.iter().enumerate() {
+                            let conversation = left.split_off(..*length as usize).unwrap();
+                            let inputs = conversation.iter().map(|prompt| said(codec, prompt, History::default(), Nanos::ZERO));
+                            if !before(round * all + index, &seen) || !feeder.offer(inputs.collect::<Vec<_>>()) {
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+            let ended = run_seen(job.clone(), self.control, 4, || {}, &seen);
+            seen.is_over.store(true, Ordering::Relaxed);
+            job.stop_feeding();
+            ended
+        })
     }
 
     pub fn run(self) -> Ended {
@@ -263,14 +292,56 @@ impl Trial {
     }
 }
 
+/// A turn of a conversation that says `prompt`.
+fn said(codec: &Codec, prompt: &Prompt, history: History, delay: Nanos) -> Input {
+    Input {
+        encoded: codec.encode(prompt).unwrap(),
+        expected: Vec::new(),
+        tokens: prompt.tokens,
+        requested_output_tokens: prompt.requested_output_tokens,
+        dialogue: Some(DialogueTurn { prompt: prompt.clone(), history, delay }),
+        listed: None,
+    }
+}
+
+/// How far a run has come.
+#[derive(Default)]
+pub struct Seen {
+    /// The records that have come in.
+    pub records: AtomicUsize,
+    /// Whether the load is over.
+    pub is_over: AtomicBool,
+}
+
+impl Seen {
+    /// Waits until `is_true`.
+    pub fn wait_until(&self, is_true: impl Fn(&Seen) -> bool) {
+        while !is_true(self) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+}
+
 /// Runs `job`; its records wait in a channel with this room until `until` returns.
 fn run_into(job: Job, control: Control, room: usize, until: impl FnOnce() + Send + 'static) -> Ended {
+    run_seen(Arc::new(job), control, room, until, &Arc::default())
+}
+
+fn run_seen(
+    job: Arc<Job>,
+    control: Control,
+    room: usize,
+    until: impl FnOnce() + Send + 'static,
+    seen: &Arc<Seen>,
+) -> Ended {
     let (sink, batches) = sync_channel(room);
+    let seen = seen.clone();
     let collector = std::thread::spawn(move || {
         until();
-        batches.into_iter().flatten().collect::<Vec<Finished>>()
+        let come = |_: &Finished| _ = seen.records.fetch_add(1, Ordering::Relaxed);
+        batches.into_iter().flatten().inspect(come).collect::<Vec<Finished>>()
     });
-    let facts = streamgauge_load::run(Arc::new(job), control, sink).unwrap().finish(|_| {});
+    let facts = streamgauge_load::run(job, control, sink).unwrap().finish(|_| {});
     let mut all = collector.join().unwrap();
     all.sort_by_key(|finished| finished.record.seq);
     let (finished, warmup) = all.into_iter().partition(|finished| finished.record.phase == Phase::Profiling);

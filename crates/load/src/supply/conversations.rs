@@ -4,9 +4,6 @@
 //! to the turns before them, on the same slot. The requests of a run are numbered conversation by conversation, so that the number of a
 //! request says which input it sends, whatever happens at run time.
 
-use streamgauge_core::clock::Nanos;
-use streamgauge_core::prompt::{History, Prompt};
-
 /// Conversations, one after another, each of some of the inputs of a run; after the last one the first follows again.
 #[derive(Debug)]
 pub(crate) struct Conversations {
@@ -67,17 +64,6 @@ impl Conversations {
         let conversations = self.firsts.len() as u64 - 1;
         (number / conversations, (number % conversations) as usize)
     }
-}
-
-/// What later turns of a conversation need to know of a turn.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DialogueTurn {
-    /// What the turn says beyond the turns before it.
-    pub prompt: Prompt,
-    /// What stands before that.
-    pub history: History,
-    /// How long after the answer before it the turn is sent.
-    pub delay: Nanos,
 }
 
 #[cfg(test)]
