@@ -25,6 +25,11 @@ pub enum EarlyEnd {
     },
     /// A load thread panicked.
     LoadThreadPanic,
+    /// The source of the prompts could not be read on.
+    Prompts {
+        /// Where and why.
+        error: String,
+    },
     /// The file of records has no end: the program was killed, or it still runs.
     Killed,
     /// A reason that this version does not know, read from a file.
@@ -91,6 +96,7 @@ impl fmt::Display for EarlyEnd {
             EarlyEnd::AllFailed { requests } => write!(f, "the first {requests} requests all failed"),
             EarlyEnd::OverBudget(over) => over.fmt(f),
             EarlyEnd::LoadThread { error } => write!(f, "a load thread could not go on: {error}"),
+            EarlyEnd::Prompts { error } => write!(f, "there were no more prompts: {error}"),
             EarlyEnd::LoadThreadPanic => f.write_str("a load thread stopped by an error of this program"),
             EarlyEnd::Killed => f.write_str("killed, or still going on: its records have no end"),
             EarlyEnd::Other(text) => f.write_str(text),

@@ -177,6 +177,14 @@ impl Job {
         }
     }
 
+    /// Whether the load came to an end of the requests that are streamed from their source.
+    pub fn ran_out(&self) -> bool {
+        match &self.supply {
+            Supply::Kept(_) => false,
+            Supply::Streamed(windows) => windows.iter().any(|window| window.ran_out()),
+        }
+    }
+
     /// The load is over or did not come about: whoever prepares requests is to stop.
     pub fn stop_feeding(&self) {
         if let Supply::Streamed(windows) = &self.supply {

@@ -25,4 +25,4 @@ pub use prepare::shared_memory::Regions;
 pub use prepare::triton::{LIMIT, TENSORRT_LLM_OUTPUT, Triton};
 pub use reopen::reopen;
 pub use spec::{Level, Metrics, Observe, Position, RunSpec, Subdirectory, TracePart};
-pub use stored::{Files, StoredRun};
+pub use stored::{Files, PromptsSent, StoredRun};

@@ -5,7 +5,7 @@ use crate::error::usage;
 use crate::execute::books::Books;
 use crate::execute::refold;
 use crate::listener::Listener;
-use crate::stored::StoredRun;
+use crate::stored::{PromptsSent, StoredRun};
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
 use std::fs::File;
@@ -44,7 +44,9 @@ pub fn reopen(run: &Path, directory: Option<PathBuf>, listener: &dyn Listener) -
     })?;
     let anchor_wall = reader.header().anchor_wall_ns;
     let mut books =
-        Books::open(&plan, &bodies.unwrap_or_default(), anchor_wall, &mut artifacts)?.read_from(&source.records);
+        Books::open(&plan, anchor_wall, &mut artifacts)?.read_from(&source.records);
+    bodies.iter().flatten().for_each(|body| books.input(body));
+    books.end_of_inputs();
     let facts = match enter(&mut reader, &mut books, &source.records) {
         Ok(facts) => facts,
         Err(error) => {
@@ -60,7 +62,7 @@ pub fn reopen(run: &Path, directory: Option<PathBuf>, listener: &dyn Listener) -
     if let Some(made) = made {
         copy(&made, &directory.join(&plan.output.export_file))?;
     }
-    let stored = StoredRun::store(Arc::new(plan), Vec::new(), recorded, facts, artifacts, true);
+    let stored = StoredRun::store(Arc::new(plan), PromptsSent::default(), recorded, facts, artifacts, true);
     Ok(StoredRun { directory, ..stored })
 }
 
@@ -85,7 +87,7 @@ fn enter(
     for record in reader.by_ref() {
         let record = record?;
         salvage.add(&record);
-        books.enter(&record, Received::default());
+        books.enter(&record, Received::default(), None);
     }
     if let Some(facts) = reader.facts() {
         return Ok(facts.clone());

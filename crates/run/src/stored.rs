@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Error, Result};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ pub struct StoredRun {
     pub plan: Arc<RunPlan>,
     /// The directory of its files.
     pub directory: PathBuf,
-    /// The different prompts. A run that is read back has none.
-    pub prompts: Vec<Prompt>,
+    /// What is known of the prompts that were prepared. Of a run that is read back that is nothing.
+    pub prompts: PromptsSent,
     /// What belongs to no single request.
     pub facts: RunFacts,
     /// Every figure. If the records could not be read again for the figures of a part of the run, these are of the whole run.
@@ -31,6 +32,30 @@ pub struct StoredRun {
     pub left_out: Vec<(String, u64)>,
     /// What has become of the files.
     pub files: Files,
+}
+
+/// The prompts that were prepared for a run, by their hashes.
+#[derive(Clone, Debug, Default)]
+pub struct PromptsSent {
+    /// How many there were.
+    pub count: u64,
+    /// The hash of the model and the texts of each, but of no more than a million.
+    pub hashes: Vec<u64>,
+}
+
+/// The most hashes that are kept: 8 MB.
+const MOST_HASHES: usize = 1 << 20;
+
+impl PromptsSent {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, prompt: &Prompt) {
+        self.count += 1;
+        if self.hashes.len() < MOST_HASHES {
+            let mut hasher = DefaultHasher::new();
+            (&prompt.model, &prompt.texts()).hash(&mut hasher);
+            self.hashes.push(hasher.finish());
+        }
+    }
 }
 
 /// The results of a run, when all records are in.
@@ -65,7 +90,7 @@ impl StoredRun {
     /// Writes the documents of a run and gives its files their names, or removes them if they are not to be kept.
     pub(crate) fn store(
         plan: Arc<RunPlan>,
-        prompts: Vec<Prompt>,
+        prompts: PromptsSent,
         recorded: Recorded,
         facts: RunFacts,
         mut artifacts: Artifacts,

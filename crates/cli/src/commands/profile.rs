@@ -11,17 +11,15 @@ use crate::signals::{self, Signals};
 use anyhow::{Error, Result};
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use streamgauge_core::EarlyEnd;
 use streamgauge_core::plan::{Endpoint, RunPlan};
-use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, RunFacts};
 use streamgauge_load::{Routes, spoken};
 use streamgauge_report::Style;
 use streamgauge_report::artifacts::check_directory;
 use streamgauge_run::hints::{self, Mishap};
-use streamgauge_run::{Levels, Position, Preparation, RunSpec, Runner, Stage, StoredRun, drive};
+use streamgauge_run::{Levels, Position, Preparation, PromptsSent, RunSpec, Runner, Stage, StoredRun, drive};
 use streamgauge_stats::Grade;
 
 /// The most prompts of a series that are remembered, so that one which comes again is noticed: some 300 MB of hashes.
@@ -118,8 +116,8 @@ impl Stage for Profile<'_> {
     }
 
     fn after(&mut self, mut run: StoredRun, shared: &mut Preparation) -> Result<Option<StoredRun>> {
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let prompts = (count(run.prompts.len()), count(remember(&mut self.prompts_sent, &run.prompts)));
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let prompts = (count(run.prompts.count), count(remember(&mut self.prompts_sent, &run.prompts)));
         let exit = exit(self.require_fidelity, &run);
         let exit = if publish(&mut run, self.style, self.printer)? { exit } else { Exit::Nothing };
         say_cause(&self.endpoint, &run, &shared.routes, self.printer);
@@ -156,18 +154,12 @@ fn say_cause(endpoint: &Endpoint, run: &StoredRun, routes: &Routes, printer: &Pr
 }
 
 /// Remembers the prompts of a run, and returns how many of them an earlier run had too.
-fn remember(sent: &mut Option<HashSet<u64>>, prompts: &[Prompt]) -> usize {
+fn remember(sent: &mut Option<HashSet<u64>>, prompts: &PromptsSent) -> u64 {
     let Some(sent) = sent else { return 0 };
-    let hash = |prompt: &Prompt| {
-        let mut hasher = DefaultHasher::new();
-        (&prompt.model, &prompt.texts()).hash(&mut hasher);
-        hasher.finish()
-    };
-    let hashes: Vec<u64> = prompts.iter().map(hash).collect();
-    let known = hashes.iter().filter(|hash| sent.contains(hash)).count();
+    let known = prompts.hashes.iter().filter(|hash| sent.contains(hash)).count();
     let room = REMEMBERED.saturating_sub(sent.len());
-    sent.extend(hashes.into_iter().take(room));
-    known
+    sent.extend(prompts.hashes.iter().take(room));
+    known as u64
 }
 
 /// How the process would end if this were its only run.

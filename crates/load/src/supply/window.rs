@@ -56,6 +56,8 @@ struct State {
     end: Option<u64>,
     /// Whether the load is over.
     is_closed: bool,
+    /// Whether a slot asked for a conversation that will not come.
+    ran_out: bool,
 }
 
 impl State {
@@ -100,7 +102,11 @@ impl Window {
             if number < state.number() {
                 return Poll::Ready(self.take_out(&mut state, number).map(|held| (held, waited)));
             }
-            if state.is_closed || state.end.is_some_and(|end| number >= end) {
+            if state.end.is_some_and(|end| number >= end) {
+                state.ran_out = true;
+                return Poll::Ready(None);
+            }
+            if state.is_closed {
                 return Poll::Ready(None);
             }
             waited = true;
@@ -129,6 +135,11 @@ impl Window {
     /// The number of the first conversation that will not come, as soon as that is known.
     pub fn end(&self) -> Option<u64> {
         self.state().end
+    }
+
+    /// Whether a slot asked for a conversation that will not come.
+    pub fn ran_out(&self) -> bool {
+        self.state().ran_out
     }
 
     /// Waits until `count` conversations are there, or as many as there is room for or will come; no longer than `limit`.

@@ -305,7 +305,8 @@ impl From<Turn> for Conversation {
 }
 
 impl Counts {
-    fn add(&mut self, conversation: &Conversation) {
+    /// Counts one more conversation.
+    pub fn add(&mut self, conversation: &Conversation) {
         self.conversations += 1;
         self.turns += conversation.turns.len();
         for turn in &conversation.turns {

@@ -21,6 +21,68 @@ pub fn write(out: impl Write, kind: EndpointKind, inputs: &[Value]) -> io::Resul
     }
 }
 
+/// Writes the file one input after another, so that its memory is that of one input. The bytes are those of [`write`].
+pub struct InputsWriter<W> {
+    out: W,
+    kind: EndpointKind,
+    /// The file with the input that is being written alone.
+    alone: Vec<u8>,
+    written: u64,
+    has_ended: bool,
+}
+
+/// What stands before the first input of a file, between two inputs, and after the last one.
+const FRAME: [&str; 3] = ["{\n  \"data\": [\n", ",\n", "\n  ]\n}"];
+
+impl<W: Write> InputsWriter<W> {
+    /// Begins a file for an endpoint of that kind.
+    pub fn new(out: W, kind: EndpointKind) -> InputsWriter<W> {
+        InputsWriter { out, kind, alone: Vec::new(), written: 0, has_ended: false }
+    }
+
+    /// Adds an input.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn input(&mut self, input: &Value) -> io::Result<()> {
+        let [first, between, last] = FRAME;
+        self.alone.clear();
+        write(&mut self.alone, self.kind, std::slice::from_ref(input))?;
+        let entry = self.alone.get(first.len()..self.alone.len().saturating_sub(last.len())).unwrap_or_default();
+        self.out.write_all(if self.written == 0 { first } else { between }.as_bytes())?;
+        self.out.write_all(entry)?;
+        self.written += 1;
+        // The longest input would stay in memory.
+        self.alone.shrink_to(KEPT_ROOM);
+        Ok(())
+    }
+
+    /// Ends the file, unless that was done.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn end(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return Ok(());
+        }
+        match self.written {
+            0 => write(&mut self.out, self.kind, &[]),
+            _ => self.out.write_all(FRAME[2].as_bytes()),
+        }
+    }
+
+    /// Passes what was written to the operating system.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Room for an input that is kept from one to the next.
+const KEPT_ROOM: usize = 1 << 20;
+
 /// A body as GenAI-Perf writes it into its files, where one text is a list of one: its parser joins the list's texts with blanks,
 /// and would do that with the letters of a text.
 pub fn listed(kind: EndpointKind, mut body: Value) -> Value {
@@ -86,6 +148,19 @@ mod tests {
             let mut out = Vec::new();
             write(&mut out, kind, &inputs).unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), golden);
+            let mut out = Vec::new();
+            let mut writer = InputsWriter::new(&mut out, kind);
+            inputs.iter().for_each(|input| writer.input(input).unwrap());
+            (0..2).for_each(|_| writer.end().unwrap());
+            assert_eq!(String::from_utf8(out).unwrap(), golden, "one after another");
         }
+    }
+
+    #[test]
+    fn a_file_without_inputs_is_the_same_both_ways() {
+        let (mut whole, mut streamed) = (Vec::new(), Vec::new());
+        write(&mut whole, EndpointKind::Chat, &[]).unwrap();
+        InputsWriter::new(&mut streamed, EndpointKind::Chat).end().unwrap();
+        assert_eq!(whole, streamed);
     }
 }

@@ -1,7 +1,9 @@
-//! `inputs.json`: it is complete before the first record, since records that outlive a kill are of little use without their prompts.
+//! `inputs.json`: where inputs are all prepared before load it is complete before the first record, since records that outlive a kill are of
+//! little use without their prompts. Where inputs are prepared while the run goes on, each is written as it is prepared.
 
 use super::{OpenSink, Out, RecordSink, SinkKind, Source};
-use crate::genai::inputs::{self, INPUTS};
+use crate::genai::inputs::{INPUTS, InputsWriter};
+use serde_json::Value;
 use std::io;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::{Received, Record};
@@ -10,27 +12,31 @@ pub(super) static SINK: SinkKind = SinkKind {
     format: None,
     file_name: |_| INPUTS,
     source: Source::Itself,
-    open: |out, start| {
-        inputs::write(&mut *out, start.plan.endpoint.kind, start.inputs)?;
-        Ok(Box::new(Inputs { out }) as OpenSink<'_>)
-    },
+    open: |out, start| Ok(Box::new(Inputs { writer: InputsWriter::new(out, start.plan.endpoint.kind) }) as OpenSink<'_>),
 };
 
-/// The file, which is complete.
 struct Inputs<'a> {
-    out: Out<'a>,
+    writer: InputsWriter<Out<'a>>,
 }
 
 impl RecordSink for Inputs<'_> {
-    fn record(&mut self, _: &Record, _: &Received) -> io::Result<()> {
+    fn input(&mut self, input: &Value) -> io::Result<()> {
+        self.writer.input(input)
+    }
+
+    fn end_of_inputs(&mut self) -> io::Result<()> {
+        self.writer.end()
+    }
+
+    fn record(&mut self, _: &Record, _: &Received, _: Option<&str>) -> io::Result<()> {
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.writer.flush()
     }
 
-    fn finish(self: Box<Self>, _: &RunFacts) -> io::Result<u64> {
-        Ok(0)
+    fn finish(mut self: Box<Self>, _: &RunFacts) -> io::Result<u64> {
+        self.writer.end().map(|()| 0)
     }
 }

@@ -20,11 +20,29 @@ pub static SINKS: [&SinkKind; 4] = [&records::SINK, &perf_analyzer::SINK, &parqu
 
 /// What is written to one file while a run goes on.
 pub trait RecordSink {
-    /// Adds one request, whatever its phase and outcome. `received` is empty where the record is read from a file.
+    /// Adds the next input of the run: the body or the tensors of a prompt, as `inputs.json` shows them. Records refer to inputs by their
+    /// order. Inputs that are all prepared before load come before the first record.
     ///
     /// # Errors
     /// When the file cannot be written.
-    fn record(&mut self, record: &Record, received: &Received) -> io::Result<()>;
+    fn input(&mut self, _input: &Value) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// No input follows.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    fn end_of_inputs(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Adds one request, whatever its phase and outcome. `received` is empty where the record is read from a file. `input` is what
+    /// [`request_inputs`](crate::perf_analyzer::export::request_inputs) makes of its input, if inputs are prepared while the run goes on.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    fn record(&mut self, record: &Record, received: &Received, input: Option<&str>) -> io::Result<()>;
 
     /// Passes what can be read by itself to the operating system, so that it outlives this process.
     ///
@@ -50,8 +68,6 @@ pub type OpenSink<'a> = Box<dyn RecordSink + Send + 'a>;
 pub struct Start<'a> {
     /// The plan, with every default resolved.
     pub plan: &'a RunPlan,
-    /// The bodies or tensors of the prompts, as `inputs.json` shows them.
-    pub inputs: &'a [Value],
     /// The wall-clock time of the run clock's zero, in nanoseconds since 1970.
     pub anchor_wall: i64,
 }

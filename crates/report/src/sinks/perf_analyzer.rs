@@ -2,8 +2,9 @@
 
 use super::{Format, OpenSink, Out, RecordSink, SinkKind, Source, Start};
 use crate::perf_analyzer::export::{ExportWriter, Reply, request_inputs};
+use serde_json::Value;
 use std::io;
-use streamgauge_core::plan::{Endpoint, ExportLevel, PERF_ANALYZER};
+use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, PERF_ANALYZER};
 use streamgauge_core::record::{RawPiece, RunFacts};
 use streamgauge_core::stop::Window;
 use streamgauge_core::{Nanos, Received, Record};
@@ -19,8 +20,9 @@ pub(super) static SINK: SinkKind = SinkKind {
 
 struct Export<'a> {
     writer: ExportWriter<Out<'a>>,
-    /// The inputs of each prompt, as they stand in the file.
-    inputs: Vec<String>,
+    /// The inputs that came before load, as they stand in the file.
+    inputs: Vec<Box<str>>,
+    kind: EndpointKind,
     /// Whether the file has the bytes of the answers, and not their texts.
     is_raw: bool,
     /// What the bytes of answers are read by, where they are tensors.
@@ -31,10 +33,11 @@ struct Export<'a> {
 
 impl<'a> Export<'a> {
     fn open(out: Out<'a>, start: &Start<'_>) -> io::Result<Export<'a>> {
-        let Start { plan, inputs, anchor_wall } = *start;
+        let Start { plan, anchor_wall } = *start;
         Ok(Export {
             writer: ExportWriter::new(out, plan, anchor_wall)?,
-            inputs: inputs.iter().map(|input| request_inputs(plan.endpoint.kind, input)).collect(),
+            inputs: Vec::new(),
+            kind: plan.endpoint.kind,
             is_raw: plan.output.export == ExportLevel::Raw,
             tensors: spec(plan.endpoint.kind).capabilities.tensors.then(|| plan.endpoint.clone()),
             window: plan.load.stop.stability.map(|rule| rule.window),
@@ -43,8 +46,14 @@ impl<'a> Export<'a> {
 }
 
 impl RecordSink for Export<'_> {
-    fn record(&mut self, record: &Record, received: &Received) -> io::Result<()> {
-        let inputs = self.inputs.get(record.prompt as usize).map_or("{}", String::as_str);
+    fn input(&mut self, input: &Value) -> io::Result<()> {
+        self.inputs.push(request_inputs(self.kind, input).into());
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record, received: &Received, input: Option<&str>) -> io::Result<()> {
+        let kept = || self.inputs.get(record.prompt as usize).map_or("{}", |input| &**input);
+        let inputs = input.unwrap_or_else(kept);
         match &self.tensors {
             _ if !self.is_raw => self.writer.write_texts(record, inputs, received),
             Some(endpoint) => self.writer.write_replies(record, inputs, &replies(endpoint, &received.raw)),

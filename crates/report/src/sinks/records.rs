@@ -15,7 +15,7 @@ pub(super) static SINK: SinkKind = SinkKind {
 };
 
 impl RecordSink for RecordWriter<Out<'_>> {
-    fn record(&mut self, record: &Record, _: &Received) -> io::Result<()> {
+    fn record(&mut self, record: &Record, _: &Received, _: Option<&str>) -> io::Result<()> {
         self.write(record)
     }
 

@@ -4,13 +4,14 @@
 use crate::execute::refold;
 use crate::stored::Recorded;
 use anyhow::{Result, anyhow};
+use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::{Received, Record};
-use streamgauge_report::artifacts::Artifacts;
+use streamgauge_report::artifacts::{Artifacts, INPUTS};
 use streamgauge_report::sinks::{OpenSink, Start};
 use streamgauge_stats::{Accumulator, AccumulatorConfig, Scope, Slots, Span, Summary};
 
@@ -32,14 +33,12 @@ pub struct Books<'a> {
 }
 
 impl<'a> Books<'a> {
-    /// Begins with the plan, and with those files that `artifacts` has, whose beginnings are handed to the system. `bodies` are the
-    /// contents of the prompts; `anchor_wall` is the wall-clock time of the run clock's zero, in nanoseconds since 1970.
+    /// Begins with the plan, and with those files that `artifacts` has, whose beginnings are handed to the system. `anchor_wall` is the wall-clock time of the run clock's zero, in nanoseconds since 1970.
     ///
     /// # Errors
     /// When the plan's goodput limits are not ones that can be kept, or a file cannot be written.
     pub fn open(
         plan: &RunPlan,
-        bodies: &[serde_json::Value],
         anchor_wall: i64,
         artifacts: &'a mut Artifacts,
     ) -> Result<Books<'a>> {
@@ -48,7 +47,7 @@ impl<'a> Books<'a> {
         let slots = plan.measure.steady_state.then(Slots::default);
         let source = artifacts.records().map(Path::to_owned);
         let secrets = Secrets::of(&plan.endpoint);
-        let sinks = artifacts.begin(&Start { plan, inputs: bodies, anchor_wall })?;
+        let sinks = artifacts.begin(&Start { plan, anchor_wall })?;
         Ok(Books { config, accumulator, slots, entered: 0, source, secrets, sinks, write_error: None })
     }
 
@@ -67,15 +66,32 @@ impl<'a> Books<'a> {
         &mut self.accumulator
     }
 
-    /// Enters a record, and the content of its answer, in which secrets are overwritten first.
-    pub fn enter(&mut self, record: &Record, mut received: Received) {
+    /// Enters the next input of a run whose inputs are all prepared before load.
+    pub fn input(&mut self, input: &Value) {
+        self.write(|sink| sink.input(input));
+    }
+
+    /// No input follows. What was written of them is handed to the system.
+    pub fn end_of_inputs(&mut self) {
+        self.write(|sink| sink.end_of_inputs().and_then(|()| sink.flush()));
+    }
+
+    /// Takes out what writes the file of inputs, for a run whose inputs are prepared while it goes on.
+    pub fn take_inputs(&mut self) -> Option<OpenSink<'a>> {
+        let place = self.sinks.iter().position(|(file, _)| file == INPUTS)?;
+        Some(self.sinks.remove(place).1)
+    }
+
+    /// Enters a record, and the content of its answer, in which secrets are overwritten first. `input` is what was sent, where that was
+    /// prepared while the run went on.
+    pub fn enter(&mut self, record: &Record, mut received: Received, input: Option<&str>) {
         received.overwrite(&self.secrets);
         self.entered += 1;
         self.accumulator.add(record);
         if let Some(slots) = &mut self.slots {
             slots.add(record);
         }
-        self.write(|sink| sink.record(record, &received));
+        self.write(|sink| sink.record(record, &received, input));
     }
 
     /// Hands what was written to the system, so that it outlives this process.

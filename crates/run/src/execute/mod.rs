@@ -1,33 +1,37 @@
 //! One run: its prompts, the test request, the load, and the files and figures that its records go into.
 
 pub mod books;
+mod feeding;
 mod recorder;
 pub mod refold;
 mod rules;
 
 use crate::error::usage;
 use crate::execute::books::Books;
+use crate::execute::feeding::Feeding;
 use crate::execute::recorder::{Histories, Recorder};
 use crate::execute::rules::Rules;
 use crate::listener::Listener;
 use crate::observe::{self, Observers};
-use crate::prepare::job::job;
+use crate::prepare::job::{Completing, job};
 use crate::prepare::probe;
 use crate::prepare::settled::Settled;
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
-use crate::stored::Recorded;
-use crate::stored::StoredRun;
+use crate::stored::{PromptsSent, Recorded, StoredRun};
 use anyhow::{Result, anyhow};
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
+use streamgauge_core::EarlyEnd;
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
-use streamgauge_load::{Control, Job};
+use streamgauge_load::{Control, Feeder, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
+use streamgauge_wire::Codec;
 
 /// Batches of records on their way to the recorder. Few: a recorder that falls behind by more holds the load up, and the
 /// report shows it, instead of filling the memory.
@@ -50,7 +54,7 @@ pub fn execute(
     if let Some(settled) = &shared.probed {
         settled.apply(&mut plan.endpoint);
     }
-    let prompts = prompts(&plan, shared)?;
+    let material = Material::of(&plan, shared)?;
     let mut artifacts = Artifacts::open(directory, &plan.output).map_err(|error| match error {
         ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
         _ => error.into(),
@@ -58,32 +62,93 @@ pub fn execute(
     let control = control(&plan)?;
     if plan.probe
         && shared.probed.is_none()
-        && let Err(error) = probe::settle(&mut plan, &prompts, spec, shared, &control, clock, listener)
+        && let Some(last) = material.last(shared).cloned()
+        && let Err(error) = probe::settle(&mut plan, &last, spec, shared, &control, clock, listener)
     {
         artifacts.commit(0)?;
         return Err(error);
     }
     shared.probed = Some(Settled::of(&plan.endpoint));
-    let (job, bodies) = job(Arc::new(plan), &prompts, shared, clock)?;
-    let books = Books::open(&job.plan, &bodies, clock.anchor_wall(), &mut artifacts)?;
+    let (plan, shared) = (Arc::new(plan), &*shared);
+    let mut books = Books::open(&plan, clock.anchor_wall(), &mut artifacts)?;
+    let mut sent = PromptsSent::default();
+    let mut list = |prompt: &Prompt, input: Value| {
+        sent.add(prompt);
+        books.input(&input);
+    };
+    let (job, feeders) = match material {
+        Material::Given => {
+            let given = shared.given.iter().flat_map(|given| &given.prompts);
+            (job(plan, given, shared, clock, &mut list)?, Vec::new())
+        }
+        Material::Kept(prompts) => (job(plan, prompts, shared, clock, &mut list)?, Vec::new()),
+        Material::Streamed(_) => streamed(plan, shared, clock)?,
+    };
+    let feeding = match feeders.is_empty() {
+        true => {
+            books.end_of_inputs();
+            None
+        }
+        false => Some(Feeding::new(&job.plan, shared, books.take_inputs())),
+    };
     listener.started(&job.plan);
-    let (recorded, facts) = load(spec, job.clone(), control, books, shared, listener)?;
-    Ok(StoredRun::store(job.plan.clone(), prompts, recorded, facts, artifacts, spec.keeps_files))
+    let feeds = feeding.as_ref().map(|feeding| (feeding, feeders));
+    let (mut recorded, facts) = load(spec, job.clone(), control, books, shared, feeds, listener)?;
+    if let Some((prompts, error)) = feeding.map(|feeding| feeding.finish(&facts)) {
+        sent = prompts;
+        recorded.write_error = recorded.write_error.or(error.map(Into::into));
+    }
+    Ok(StoredRun::store(job.plan.clone(), sent, recorded, facts, artifacts, spec.keeps_files))
 }
 
-/// The prompts of a run: those that the user gave, or synthetic ones, as inputs of the model where it takes such.
-fn prompts(plan: &RunPlan, shared: &Preparation) -> Result<Vec<Prompt>> {
-    if let Some(given) = &shared.given {
-        return Ok(given.prompts.clone());
+/// What the prompts of a run are, before they are encoded.
+enum Material {
+    /// Those that the user gave.
+    Given,
+    /// All of these.
+    Kept(Vec<Prompt>),
+    /// Those of a source that is read while the load goes on, and the prompt for the test request, if there is one to make.
+    Streamed(Option<Prompt>),
+}
+
+impl Material {
+    fn of(plan: &RunPlan, shared: &Preparation) -> Result<Material> {
+        if shared.given.is_some() {
+            return Ok(Material::Given);
+        }
+        let conversations = &shared.conversations;
+        if conversations.are_streamed(&plan.prompts) {
+            let completing = Completing::of(plan, shared);
+            let mut completer = completing.completer()?;
+            let last = conversations.last().map(|last| completing.prompts(&mut completer, last)).transpose()?;
+            return Ok(Material::Streamed(last.and_then(|mut prompts| prompts.pop())));
+        }
+        let RunPlan { endpoint, prompts, .. } = plan;
+        let selection = endpoint.model_selection;
+        let made = synthesize(prompts, conversations.kept(), &endpoint.models, selection, &shared.tokenizer);
+        let prompts = made.map_err(usage)?;
+        Ok(Material::Kept(match &shared.triton {
+            Some(triton) => prompts.into_iter().map(|prompt| triton.complete(plan, prompt)).collect::<Result<_>>()?,
+            None => prompts,
+        }))
     }
-    let endpoint = &plan.endpoint;
-    let prompts =
-        synthesize(&plan.prompts, &shared.conversations, &endpoint.models, endpoint.model_selection, &shared.tokenizer)
-            .map_err(usage)?;
-    match &shared.triton {
-        Some(triton) => prompts.into_iter().map(|prompt| triton.complete(plan, prompt)).collect(),
-        None => Ok(prompts),
+
+    /// The prompt for the test request: the one that the load comes to last, or late, so that asking it first warms no cache that is
+    /// measured.
+    fn last<'a>(&'a self, shared: &'a Preparation) -> Option<&'a Prompt> {
+        match self {
+            Material::Given => shared.given.as_ref()?.prompts.last(),
+            Material::Kept(prompts) => prompts.last(),
+            Material::Streamed(prompt) => prompt.as_ref(),
+        }
     }
+}
+
+/// The load threads' part of a run that prepares its requests while it goes on, and what they are fed by.
+fn streamed(plan: Arc<RunPlan>, shared: &Preparation, clock: SystemClock) -> Result<(Arc<Job>, Vec<Feeder>)> {
+    let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
+    let (job, feeders) = Job::streamed(plan, codec, shared.routes.clone(), clock)?;
+    Ok((Arc::new(job), feeders))
 }
 
 /// Offers the load and takes the records in.
@@ -93,6 +158,7 @@ fn load(
     control: Control,
     books: Books<'_>,
     shared: &Preparation,
+    feeds: Option<(&Feeding<'_>, Vec<Feeder>)>,
     listener: &Arc<dyn Listener>,
 ) -> Result<(Recorded, RunFacts)> {
     let rules = Rules::of(&job.plan, spec.lenience, listener.clone())?;
@@ -119,13 +185,41 @@ fn load(
         let recorder = std::thread::Builder::new()
             .name("recorder".into())
             .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
+        let _stop = StopFeeding(&job);
+        let mut feeders = Vec::new();
+        if let Some((feeding, unfed)) = feeds {
+            for feeder in unfed {
+                let thread = std::thread::Builder::new().name("prompts".into());
+                feeders.push(thread.spawn_scoped(scope, move || feeding.feed(&feeder))?);
+            }
+        }
+        job.wait_until_ready();
         let run = streamgauge_load::run(job.clone(), control, batches)?;
         let mut facts = run.finish(|progress| listener.progress(progress, job.clock.now()));
         listener.ended();
+        job.stop_feeding();
+        for feeder in feeders {
+            let fed = feeder.join().map_err(|_| anyhow!("the preparation of prompts stopped by an error of this program"))?;
+            // What comes after the end of a run that had prompts enough does not matter to it.
+            if let Err(error) = fed
+                && job.ran_out()
+            {
+                facts.ended_early.get_or_insert(EarlyEnd::Prompts { error: format!("{error:#}") });
+            }
+        }
         facts.delayed_acks = shared.delayed_acks;
         observers.finish(&mut facts, listener.as_ref())?;
         // The recorder waits for it.
         let _ = tell_facts.send(facts);
         recorder.join().map_err(|_| anyhow!("the recorder stopped by an error of this program"))
     })
+}
+
+/// Ends the preparation of requests when it is dropped, also where a run does not come about.
+struct StopFeeding<'a>(&'a Job);
+
+impl Drop for StopFeeding<'_> {
+    fn drop(&mut self) {
+        self.0.stop_feeding();
+    }
 }

@@ -98,8 +98,8 @@ impl Recorder<'_> {
                 self.count(&mut finished);
                 self.histories.complete(&mut finished.record);
                 self.rules.add(&finished.record);
-                let Finished { record, received } = finished;
-                self.books.enter(&record, received);
+                let Finished { record, received, listed } = finished;
+                self.books.enter(&record, received, listed.as_deref());
             }
             let now = self.clock.now();
             known = known.max(now - BEHIND);

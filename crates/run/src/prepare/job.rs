@@ -2,42 +2,121 @@
 
 use crate::error::usage;
 use crate::prepare::shared::Preparation;
+use crate::prepare::triton::Triton;
 use anyhow::Result;
+use serde_json::Value;
+use std::borrow::Borrow;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_load::{DialogueTurn, Input, Job};
+use streamgauge_prompt::{Completer, Conversation, Tokenizer, Turn};
 use streamgauge_report::genai::inputs;
 use streamgauge_wire::{Codec, EncodeError, SharedPlace};
 
-/// Everything the load threads need, and what requests say as it goes into the files.
+/// The load threads' part of a run whose requests are all prepared before load. `listed` is called for each prompt with what files show of
+/// it. No prompt is kept once its request is encoded, but for those that follow-ups are made from.
 ///
 /// # Errors
 /// When a prompt cannot be sent to such an endpoint, or a header cannot be sent.
-pub fn job(
+pub fn job<P: Borrow<Prompt>>(
     plan: Arc<RunPlan>,
-    prompts: &[Prompt],
+    prompts: impl IntoIterator<Item = P>,
     shared: &Preparation,
     clock: SystemClock,
-) -> Result<(Arc<Job>, Vec<serde_json::Value>)> {
+    mut listed: impl FnMut(&Prompt, Value),
+) -> Result<Arc<Job>> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
-    let kind = plan.endpoint.kind;
-    let bodies: Vec<_> = prompts
-        .iter()
-        .map(|prompt| match &prompt.payload {
-            // What the user wrote stands as it is.
-            Payload::Body(_) => codec.listed_input(prompt),
-            _ => inputs::listed(kind, codec.listed_input(prompt)),
-        })
-        .collect();
-    let place = |index| shared.memory.as_ref().and_then(|memory| memory.place(index));
-    let inputs = prompts.iter().enumerate().map(|(index, prompt)| input(&codec, prompt, place(index)));
-    let mut inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(usage)?;
-    let turns = conversations(&mut inputs, prompts, shared);
+    let mut turns = shared.conversations.kept().iter().flat_map(|conversation| {
+        let has_several = conversation.turns.len() > 1;
+        conversation.turns.iter().map(move |turn| (turn, has_several))
+    });
+    let mut inputs = Vec::new();
+    for (index, prompt) in prompts.into_iter().enumerate() {
+        let prompt = prompt.borrow();
+        listed(prompt, listed_input(&codec, prompt));
+        let place = shared.memory.as_ref().and_then(|memory| memory.place(index));
+        let mut input = input(&codec, prompt, place).map_err(usage)?;
+        if let Some((turn, true)) = turns.next() {
+            input.dialogue = Some(dialogue(prompt.clone(), turn));
+        }
+        inputs.push(input);
+    }
+    let length = |conversation: &Conversation| u32::try_from(conversation.turns.len()).unwrap_or(u32::MAX);
+    let lengths: Vec<u32> = match shared.given {
+        Some(_) => Vec::new(),
+        None => shared.conversations.kept().iter().map(length).collect(),
+    };
     let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
-    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams).in_conversations(&turns);
-    Ok((Arc::new(job), bodies))
+    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?;
+    Ok(Arc::new(job.in_streams(streams).in_conversations(&lengths)))
+}
+
+/// The requests of a conversation, whose prompts are those, for a run that prepares them while it goes on.
+///
+/// # Errors
+/// When a prompt cannot be sent to such an endpoint.
+pub fn turns(codec: &Codec, conversation: &Conversation, prompts: Vec<Prompt>) -> Result<Vec<Input>, EncodeError> {
+    let has_several = prompts.len() > 1;
+    let turn = |(prompt, turn): (Prompt, &Turn)| {
+        let input = input(codec, &prompt, None)?;
+        Ok(Input { dialogue: has_several.then(|| dialogue(prompt, turn)), ..input })
+    };
+    prompts.into_iter().zip(&conversation.turns).map(turn).collect()
+}
+
+/// What later turns of a conversation need to know of a turn with that prompt.
+fn dialogue(prompt: Prompt, turn: &Turn) -> DialogueTurn {
+    DialogueTurn { prompt, history: turn.history, delay: turn.delay }
+}
+
+/// What files show of a prompt.
+pub fn listed_input(codec: &Codec, prompt: &Prompt) -> Value {
+    match &prompt.payload {
+        // What the user wrote stands as it is.
+        Payload::Body(_) => codec.listed_input(prompt),
+        _ => inputs::listed(codec.spec().kind, codec.listed_input(prompt)),
+    }
+}
+
+/// What the prompts of a run are completed with.
+#[derive(Clone, Copy)]
+pub struct Completing<'a> {
+    /// The plan of the run.
+    pub plan: &'a RunPlan,
+    /// Counts tokens.
+    pub tokenizer: &'a Tokenizer,
+    /// What a Triton server says of its model.
+    pub triton: Option<&'a Triton>,
+}
+
+impl<'a> Completing<'a> {
+    /// Completes the prompts of a run of `plan`.
+    pub fn of(plan: &'a RunPlan, shared: &'a Preparation) -> Completing<'a> {
+        Completing { plan, tokenizer: &shared.tokenizer, triton: shared.triton.as_ref() }
+    }
+
+    /// Completes the conversations of a run, from the first one on.
+    ///
+    /// # Errors
+    /// When a length is no number, the prefixes cannot be made, or there is no model.
+    pub fn completer(self) -> Result<Completer> {
+        let RunPlan { prompts, endpoint, .. } = self.plan;
+        Completer::new(prompts, &endpoint.models, endpoint.model_selection, self.tokenizer).map_err(usage)
+    }
+
+    /// The prompts of a conversation, as inputs of the model where it takes such.
+    ///
+    /// # Errors
+    /// When a text cannot be made, or the model has no such inputs.
+    pub fn prompts(self, completer: &mut Completer, conversation: &Conversation) -> Result<Vec<Prompt>> {
+        let prompts = completer.complete(conversation).map_err(usage)?;
+        match self.triton {
+            Some(triton) => prompts.into_iter().map(|prompt| triton.complete(self.plan, prompt)).collect(),
+            None => Ok(prompts),
+        }
+    }
 }
 
 fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<Input, EncodeError> {
@@ -49,22 +128,5 @@ fn input(codec: &Codec, prompt: &Prompt, place: Option<&SharedPlace>) -> Result<
         None => codec.encode(prompt)?,
     };
     let expected = prompt.payload.expected().to_vec();
-    Ok(Input { encoded, expected, tokens: prompt.tokens, requested_output_tokens, dialogue: None })
-}
-
-/// Notes in the inputs that are turns of a conversation with several turns what later turns need to know of them. Returns the number of turns
-/// of each conversation.
-fn conversations(inputs: &mut [Input], prompts: &[Prompt], shared: &Preparation) -> Vec<u32> {
-    let mut inputs = inputs.iter_mut().zip(prompts);
-    let mut lengths = Vec::new();
-    for conversation in &shared.conversations {
-        lengths.push(u32::try_from(conversation.turns.len()).unwrap_or(u32::MAX));
-        for (turn, (input, prompt)) in conversation.turns.iter().zip(inputs.by_ref()) {
-            if conversation.turns.len() > 1 {
-                input.dialogue =
-                    Some(DialogueTurn { prompt: prompt.clone(), history: turn.history, delay: turn.delay });
-            }
-        }
-    }
-    lengths
+    Ok(Input { encoded, expected, tokens: prompt.tokens, requested_output_tokens, dialogue: None, listed: None })
 }

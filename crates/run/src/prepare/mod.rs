@@ -1,6 +1,7 @@
 //! Finds out before the first run what all runs of a command share: the server, its addresses, the models, the tokenizer, and the
 //! files that schedules come from.
 
+pub mod conversations;
 pub mod hints;
 pub mod job;
 pub mod probe;

@@ -39,15 +39,13 @@ struct Free {
 /// When the server does not answer it well, which ends the run here, and when somebody asked for the end meanwhile.
 pub fn settle(
     plan: &mut RunPlan,
-    prompts: &[Prompt],
+    last: &Prompt,
     spec: &RunSpec,
     shared: &mut Preparation,
     control: &Control,
     clock: SystemClock,
     listener: &Arc<dyn Listener>,
 ) -> Result<()> {
-    // The prompt that the load comes to last: asking it first warms no cache that is measured.
-    let Some(last) = prompts.last() else { return Ok(()) };
     let free = Free::of(plan, spec, last);
     let asked = Wording::of(&plan.endpoint);
     let mut refusal: Option<Refusal> = None;
@@ -135,7 +133,7 @@ fn send(
     let mut plan = plan.clone();
     plan.output.export = ExportLevel::Raw;
     let (endpoint, timeouts) = (plan.endpoint.clone(), plan.transport.timeouts);
-    let (job, _) = job(Arc::new(plan), std::slice::from_ref(prompt), shared, clock)?;
+    let job = job(Arc::new(plan), [prompt], shared, clock, |_, _| {})?;
     let probed = probe(job.clone(), control, |waiting| listener.note(&waits(&endpoint, &timeouts, waiting)))?;
     Ok((job, probed))
 }

@@ -1,12 +1,14 @@
 //! The files that a schedule is made of: gaps between requests, and traces.
 
 use crate::listener::Listener;
+use crate::prepare::conversations::{self, Conversations, Opened};
 use crate::spec::{RunSpec, TracePart};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::Setting;
 use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::stop::StopRule;
 use streamgauge_prompt::{Contents, Conversation, SourceOptions, Timing};
@@ -16,7 +18,7 @@ use streamgauge_prompt::{Contents, Conversation, SourceOptions, Timing};
 ///
 /// # Errors
 /// A sentence that names the flag, the file and the line.
-pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
+pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversations> {
     let prompts = prompts(spec, listener)?;
     let trace_part = spec.trace_part;
     let options = SourceOptions { timing: Timing::Timed, ..spec.source.clone() };
@@ -47,8 +49,9 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conv
     if let Some(sent) = spec.plan.load.stop.requests {
         rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
     }
-    spec.plan.prompts.count = count(&rows)?;
-    Ok(rows)
+    let conversations = Conversations::Read(rows.into());
+    spec.plan.prompts.count = conversations.count().context(Setting::InputFile)?;
+    Ok(conversations)
 }
 
 /// Ends a run with the last request of its schedule, if the schedule has a last one and nothing else ends the run.
@@ -60,35 +63,33 @@ pub fn end_with(stop: &mut StopRule, requests: Option<u64>) {
 
 /// The conversations that are held at the plan's own times: those of a file, or those of several turns that are made. Where prompts are made
 /// that belong to no conversation there are none.
-fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Vec<Conversation>> {
-    let contents = match &spec.prompt_file {
+fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversations> {
+    let conversations = match &spec.prompt_file {
         Some(file) => {
-            let named = || format!("--input-file {}", file.display());
-            let contents = Contents::read(file, &spec.source).with_context(named)?;
-            say(&contents, &named, listener);
-            contents
+            let named = || conversations::named(file);
+            let Opened { conversations, counts, notes } =
+                Conversations::open(file, &spec.source).with_context(named)?;
+            let is_whole = !matches!(conversations, Conversations::File { .. });
+            let rest = if is_whole { "" } else { " so far; the rest is read as the run goes on" };
+            listener.detail(&format!("{}: {counts}{rest}", named()));
+            notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
+            conversations
         }
         None if spec.plan.prompts.synthesis.conversations.is_some() => {
             let contents = Contents::made(&spec.plan.prompts)?;
             listener.detail(&format!("synthetic conversations: {}", contents.counts));
-            contents
+            Conversations::Read(contents.conversations.into())
         }
-        None => return Ok(Vec::new()),
+        None => return Ok(Conversations::Made),
     };
-    spec.plan.prompts.count = count(&contents.conversations)?;
-    Ok(contents.conversations)
+    spec.plan.prompts.count = conversations.count().context(Setting::InputFile)?;
+    Ok(conversations)
 }
 
 /// Says what was read.
 fn say(contents: &Contents, named: &dyn Fn() -> String, listener: &Arc<dyn Listener>) {
     listener.detail(&format!("{}: {}", named(), contents.counts));
     contents.notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
-}
-
-/// How many requests the conversations have.
-fn count(conversations: &[Conversation]) -> Result<u32> {
-    let turns = conversations.iter().map(|conversation| conversation.turns.len()).sum::<usize>();
-    u32::try_from(turns).map_err(|_| anyhow!("--input-file: the file has too many requests"))
 }
 
 /// The conversations of a file that are held at its own times.

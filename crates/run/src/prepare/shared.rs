@@ -1,5 +1,6 @@
 //! What all runs of a command share.
 
+use crate::prepare::conversations::Conversations;
 use crate::prepare::schedules::end_with;
 use crate::prepare::settled::Settled;
 use crate::prepare::shared_memory::Regions;
@@ -10,7 +11,7 @@ use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::{Endpoint, PromptPlan, RunPlan};
 use streamgauge_core::record::DelayedAcks;
 use streamgauge_load::Routes;
-use streamgauge_prompt::{Conversation, Tokenizer};
+use streamgauge_prompt::Tokenizer;
 use streamgauge_sim::Sim;
 
 /// What all runs of a command share.
@@ -25,8 +26,8 @@ pub struct Preparation {
     pub routes: Routes,
     /// Counts tokens.
     pub tokenizer: Tokenizer,
-    /// The conversations of the file that was named. Synthetic prompts have none.
-    pub conversations: Vec<Conversation>,
+    /// The conversations that requests are made from.
+    pub conversations: Conversations,
     /// What a Triton server says about its model. Other servers say nothing.
     pub triton: Option<Triton>,
     /// What is sent, if the user gave it.
@@ -44,7 +45,7 @@ pub struct Preparation {
 impl Preparation {
     /// Whether all texts are made, so that each run has prompts of its own.
     pub fn makes_texts(&self) -> bool {
-        self.conversations.iter().flat_map(|conversation| &conversation.turns).all(|turn| turn.content.is_none())
+        self.conversations.makes_texts()
     }
 
     /// The plan of a run, which lacks nothing but what the test request of the first run settles. `spec` asks for the endpoint and for

@@ -75,7 +75,7 @@ fn failed(error: ParquetError) -> io::Error {
 }
 
 impl RecordSink for ParquetWriter<'_> {
-    fn record(&mut self, record: &Record, _: &Received) -> io::Result<()> {
+    fn record(&mut self, record: &Record, _: &Received, _: Option<&str>) -> io::Result<()> {
         self.columns.iter_mut().for_each(|column| column.push(record));
         self.rows += 1;
         self.events += record.chunks.len();
