@@ -43,8 +43,7 @@ pub fn reopen(run: &Path, directory: Option<PathBuf>, listener: &dyn Listener) -
         _ => error.into(),
     })?;
     let anchor_wall = reader.header().anchor_wall_ns;
-    let mut books =
-        Books::open(&plan, anchor_wall, &mut artifacts)?.read_from(&source.records);
+    let mut books = Books::open(&plan, anchor_wall, &mut artifacts)?.read_from(&source.records);
     bodies.iter().flatten().for_each(|body| books.input(body));
     books.end_of_inputs();
     let facts = match enter(&mut reader, &mut books, &source.records) {

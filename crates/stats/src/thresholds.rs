@@ -174,3 +174,6 @@ pub const FAITHFUL_ERROR: Nanos = Nanos(100_000);
 pub const SERVER_LATE_OF_GAP: f64 = 0.25;
 /// The same limit for the shortest gaps. No scheduler guarantees less.
 pub const SERVER_LATE_LEAST: Nanos = Nanos::from_millis(1);
+
+/// Share of requests whose prompts were not ready in time, up to which no percentile below p99 can rest on them.
+pub const PROMPT_WAITS_GOOD: f64 = 0.01;

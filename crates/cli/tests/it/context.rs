@@ -219,6 +219,20 @@ impl<'a> Running<'a> {
         self.wait()
     }
 
+    /// Waits for its end. Returns the most memory that it had, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn wait_and_weigh(mut self) -> (Run, u64) {
+        let status = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
+        let mut most = 0;
+        wait_until("the end of the run", || {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+            most = peak.and_then(|kilobytes| kilobytes.trim().parse::<u64>().ok()).map_or(most, |peak| peak * 1024);
+            self.has_ended()
+        });
+        (self.wait(), most)
+    }
+
     /// What it says on stdout from now on.
     pub fn stdout(&mut self) -> ChildStdout {
         self.child.as_mut().unwrap().stdout.take().unwrap()

@@ -20,6 +20,7 @@ mod files;
 mod flags;
 mod levels;
 mod llm_perf;
+mod long_files;
 mod machine;
 mod modes;
 mod open_loop;

@@ -48,7 +48,7 @@ pub fn messages(texts: &[&str]) -> Vec<(String, String)> {
 }
 
 /// The number, conversation and turn of each record.
-pub fn places(ended: &Ended) -> Vec<(u64, u64, u32)> {
+fn places(ended: &Ended) -> Vec<(u64, u64, u32)> {
     let place = |record: &streamgauge_core::Record| {
         let conversation = record.conversation.unwrap();
         (record.seq, conversation.number, conversation.turn)

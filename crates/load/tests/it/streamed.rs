@@ -1,6 +1,6 @@
 //! Requests that are prepared while the run goes on: the same requests with the same numbers as if all had been kept in memory.
 
-use crate::conversations::{messages, places, said, server, turns};
+use crate::conversations::{messages, said, server, turns};
 use crate::trial::{Ended, Trial};
 use std::sync::atomic::Ordering;
 use streamgauge_core::arrival::Arrival;
@@ -56,7 +56,9 @@ fn an_open_loop_has_its_dues_and_ends_with_the_count_of_requests() {
 
 #[test]
 fn a_source_that_ends_by_an_error_ends_the_run_and_loses_nothing() {
-    for load in [Load::concurrency(3), Trial::at(([127, 0, 0, 1], 1).into()).rate(500.0, Arrival::Poisson, None).plan.load.mode] {
+    for load in
+        [Load::concurrency(3), Trial::at(([127, 0, 0, 1], 1).into()).rate(500.0, Arrival::Poisson, None).plan.load.mode]
+    {
         let (server, _bodies) = server();
         let trial = Trial::at(server.addr()).prompts(turns(&["a", "b"])).load(load).endless().threads(2);
         let ended = trial.run_streamed(&[1, 1], |number, _| number < 12);

@@ -242,8 +242,7 @@ impl Trial {
     pub fn run_streamed(self, turns: &[u32], before: impl FnMut(usize, &Seen) -> bool + Clone + Send) -> Ended {
         let codec = Codec::new(&self.plan.endpoint, false);
         let routes = self.routes().unwrap();
-        let (job, feeders) =
-            Job::streamed(Arc::new(self.plan.clone()), codec.clone(), routes, self.clock).unwrap();
+        let (job, feeders) = Job::streamed(Arc::new(self.plan.clone()), codec.clone(), routes, self.clock).unwrap();
         let (job, seen) = (Arc::new(job), Arc::new(Seen::default()));
         std::thread::scope(|scope| {
             for feeder in feeders {
@@ -255,7 +254,8 @@ impl Trial {
                         feeder.rewind();
                         for (index, length) in turns.iter().enumerate() {
                             let conversation = left.split_off(..*length as usize).unwrap();
-                            let inputs = conversation.iter().map(|prompt| said(codec, prompt, History::default(), Nanos::ZERO));
+                            let inputs =
+                                conversation.iter().map(|prompt| said(codec, prompt, History::default(), Nanos::ZERO));
                             if !before(round * all + index, &seen) || !feeder.offer(inputs.collect::<Vec<_>>()) {
                                 return;
                             }

@@ -37,11 +37,7 @@ impl<'a> Books<'a> {
     ///
     /// # Errors
     /// When the plan's goodput limits are not ones that can be kept, or a file cannot be written.
-    pub fn open(
-        plan: &RunPlan,
-        anchor_wall: i64,
-        artifacts: &'a mut Artifacts,
-    ) -> Result<Books<'a>> {
+    pub fn open(plan: &RunPlan, anchor_wall: i64, artifacts: &'a mut Artifacts) -> Result<Books<'a>> {
         let config = AccumulatorConfig::of(plan)?;
         let accumulator = Accumulator::new(config.clone());
         let slots = plan.measure.steady_state.then(Slots::default);

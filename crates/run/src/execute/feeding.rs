@@ -39,8 +39,8 @@ impl<'a> Feeding<'a> {
     /// Feeds a run of `plan`, and lists its inputs in `sink`.
     pub fn new(plan: &'a RunPlan, shared: &'a Preparation, sink: Option<OpenSink<'a>>) -> Feeding<'a> {
         let output = &plan.output;
-        let is_exported = output.export != ExportLevel::Summary
-            && output.record_formats.iter().any(|format| format == PERF_ANALYZER);
+        let is_exported =
+            output.export != ExportLevel::Summary && output.record_formats.iter().any(|format| format == PERF_ANALYZER);
         let listing = Listing { sink, next: 0, prompts: PromptsSent::default(), error: None };
         let conversations = shared.conversations.clone();
         Feeding { conversations, completing: Completing::of(plan, shared), is_exported, listing: Mutex::new(listing) }
@@ -58,12 +58,13 @@ impl<'a> Feeding<'a> {
             let mut reading = conversations.begin()?;
             let mut index = 0;
             feeder.rewind();
-            while let Some(conversation) =
-                reading.next_conversation().map_err(|error| conversations.located(error))?
-            {
+            while let Some(conversation) = reading.next_conversation().map_err(|error| conversations.located(error))? {
                 let prompts = self.completing.prompts(&mut completer, &conversation)?;
-                let listed: Vec<_> =
-                    prompts.iter().zip(index..).map(|(prompt, index)| self.list(feeder.codec(), prompt, index)).collect();
+                let listed: Vec<_> = prompts
+                    .iter()
+                    .zip(index..)
+                    .map(|(prompt, index)| self.list(feeder.codec(), prompt, index))
+                    .collect();
                 index = index.saturating_add(u32::try_from(prompts.len()).unwrap_or(u32::MAX));
                 let mut inputs = turns(feeder.codec(), &conversation, prompts).map_err(usage)?;
                 inputs.iter_mut().zip(listed).for_each(|(input, listed)| input.listed = listed);

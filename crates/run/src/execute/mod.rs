@@ -199,7 +199,8 @@ fn load(
         listener.ended();
         job.stop_feeding();
         for feeder in feeders {
-            let fed = feeder.join().map_err(|_| anyhow!("the preparation of prompts stopped by an error of this program"))?;
+            let fed =
+                feeder.join().map_err(|_| anyhow!("the preparation of prompts stopped by an error of this program"))?;
             // What comes after the end of a run that had prompts enough does not matter to it.
             if let Err(error) = fed
                 && job.ran_out()

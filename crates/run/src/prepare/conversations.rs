@@ -119,7 +119,8 @@ impl Conversations {
                 let made = |turn: &Turn| match turn.content.is_some() || turn.body.is_some() {
                     true => 0,
                     false => {
-                        let length = turn.input_tokens.unwrap_or(plan.input.mean as u32).saturating_add(plan.prefix_tokens);
+                        let length =
+                            turn.input_tokens.unwrap_or(plan.input.mean as u32).saturating_add(plan.prefix_tokens);
                         (length as usize).saturating_mul(plan.batch as usize).saturating_mul(BYTES_OF_TOKEN)
                     }
                 };

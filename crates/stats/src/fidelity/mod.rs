@@ -10,6 +10,7 @@ pub(crate) mod late_tail;
 mod lengths;
 pub(crate) mod opening;
 pub(crate) mod paces;
+mod prompts;
 mod requests;
 pub(crate) mod sharing;
 pub(crate) mod unreadable;
@@ -158,6 +159,7 @@ pub static CHECKS: &[Check] = &[
     check("client_lag", "Client lag", client::client_lag),
     check("turnaround", "Turnaround between requests", client::turnaround),
     check("send_lateness", "Lateness of sending", client::send_lateness),
+    check("prompt_waits", "Prompts ready in time", prompts::waits),
     check("load_thread_cpu", "Busiest load thread", client::load_thread_cpu),
     check("opening_burst", "Opening burst", opening::opening_burst),
     check("failed_requests", "Failed requests", requests::failed),

@@ -3,6 +3,7 @@
 use crate::counts::Counts;
 use crate::fidelity::{Evidence, FidelityRow, Grade, caveat, counted, graded, share, share_row, text_row};
 use crate::thresholds as limit;
+use streamgauge_core::EarlyEnd;
 use streamgauge_core::plan::Acknowledge;
 use streamgauge_core::record::DelayedAcks;
 use streamgauge_core::{Setting, message};
@@ -29,7 +30,15 @@ pub(super) fn ended_early(evidence: &Evidence<'_>) -> Option<FidelityRow> {
         None => return None,
     };
     let row = text_row(why, Grade::Degraded);
-    Some(row.remedy("the figures cover only the part that ran; let the run finish before you compare it with others"))
+    Some(row.remedy(match &facts.ended_early {
+        Some(EarlyEnd::Prompts { .. }) => {
+            message![
+                "the figures cover only the part that ran; correct the row that the reason names in ",
+                Setting::InputFile
+            ]
+        }
+        _ => message!["the figures cover only the part that ran; let the run finish before you compare it with others"],
+    }))
 }
 
 pub(super) fn failed(evidence: &Evidence<'_>) -> Option<FidelityRow> {

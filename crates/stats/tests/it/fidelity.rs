@@ -2,7 +2,7 @@
 
 use crate::support::{config, facts, failure, row, stream, summary, summary_of};
 use streamgauge_core::plan::{Stamps, TokenCount};
-use streamgauge_core::record::{RunFacts, ThreadFacts, Unreadable};
+use streamgauge_core::record::{RunFacts, ThreadFacts, Unreadable, Waited};
 use streamgauge_core::{Chunk, EarlyEnd, FailureClass, Nanos, Outcome, Record, Stage};
 use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
 
@@ -71,6 +71,10 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
         ("send_lateness", |records, _| {
             *records = open_loop();
             records[..9].iter_mut().for_each(|record| record.due = Some(Nanos::from_millis(-2)));
+        }),
+        ("prompt_waits", |_, facts| {
+            let (longest, total) = (Nanos::from_millis(2), Nanos::from_millis(9));
+            facts.prompt_waits = Some(Waited { count: 9, longest, total });
         }),
         ("load_thread_cpu", |_, facts| facts.threads[0].cpu = Nanos(90)),
         ("failed_requests", |records, _| {

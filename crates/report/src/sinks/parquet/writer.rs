@@ -113,7 +113,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let mut writer = Box::new(ParquetWriter::new(&mut file, &plan, 77).unwrap());
         for record in records {
-            writer.record(record, &Received::default()).unwrap();
+            writer.record(record, &Received::default(), None).unwrap();
         }
         writer.flush().unwrap();
         assert_eq!(writer.finish(&facts()).unwrap(), 0);
