@@ -4,24 +4,32 @@ use crate::plan_words;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::settings::Settings;
+use crate::wording::native;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::RunPlan;
+use streamgauge_core::setting::{Message, Wording};
 use streamgauge_load::Progress;
 use streamgauge_run::Listener;
 
-/// Prints notes, and nothing else.
-pub struct Notes(pub Printer);
+/// Prints notes, with settings as a face calls them, and nothing else.
+pub struct Notes {
+    /// Where they are printed.
+    pub printer: Printer,
+    /// What the face calls settings.
+    pub wording: Wording,
+}
 
 impl Listener for Notes {
-    fn note(&self, text: &str) {
-        self.0.note(text);
+    fn note(&self, note: &Message) {
+        self.printer.note(&note.worded(self.wording));
     }
 }
 
 /// Prints notes, and shows a progress bar if one is wanted.
 pub struct Console {
     printer: Printer,
+    wording: Wording,
     verbose: bool,
     /// Whether a progress bar is shown.
     has_bar: bool,
@@ -29,19 +37,20 @@ pub struct Console {
 }
 
 impl Console {
-    /// Shows as much as `settings` ask for.
-    pub fn new(settings: &Settings, printer: &Printer) -> Console {
+    /// Shows as much as `settings` ask for, with settings as `wording` calls them.
+    pub fn new(settings: &Settings, wording: Wording, printer: &Printer) -> Console {
         Console {
             printer: *printer,
+            wording,
             verbose: settings.verbose,
             has_bar: settings.bar.unwrap_or(printer.is_terminal()),
             bar: Mutex::default(),
         }
     }
 
-    /// The same for an engine that shares it between threads.
+    /// The same for an engine that shares it between threads, in the program's own words.
     pub fn listener(settings: &Settings, printer: &Printer) -> Arc<dyn Listener> {
-        Arc::new(Console::new(settings, printer))
+        Arc::new(Console::new(settings, native, printer))
     }
 
     fn bar(&self) -> MutexGuard<'_, Option<Bar>> {
@@ -51,13 +60,13 @@ impl Console {
 }
 
 impl Listener for Console {
-    fn note(&self, text: &str) {
-        self.printer.note(text);
+    fn note(&self, note: &Message) {
+        self.printer.note(&note.worded(self.wording));
     }
 
-    fn detail(&self, text: &str) {
+    fn detail(&self, detail: &Message) {
         if self.verbose {
-            self.printer.note(text);
+            self.note(detail);
         }
     }
 

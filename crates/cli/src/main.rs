@@ -14,6 +14,7 @@ mod results;
 mod series;
 mod settings;
 mod signals;
+mod wording;
 
 use command_line::Asked;
 use exit::Exit;

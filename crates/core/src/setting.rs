@@ -7,176 +7,12 @@
 //! Displayed without a wording, a setting is written as `--name`. That is the published form: files hold it, and
 //! [`Message::parse`] reads it back.
 
+mod list;
+
+pub use list::Setting;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-
-/// Declares [`Setting`] from one list of variants and names.
-macro_rules! settings {
-    ($($(#[$doc:meta])* $setting:ident $name:literal,)+) => {
-        /// Something that a user can set, whatever the front end calls it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Setting {
-            $($(#[$doc])* $setting,)+
-        }
-
-        impl Setting {
-            /// Every setting, in the order of names.
-            pub const ALL: &'static [Setting] = &[$(Setting::$setting,)+];
-
-            /// The setting's name: `warmup-request-count`.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Setting::$setting => $name,)+
-                }
-            }
-        }
-    };
-}
-
-settings! {
-    /// The key that requests are authorized with.
-    ApiKey "api-key",
-    /// The directory that a run's files are written to.
-    ArtifactDir "artifact-dir",
-    /// The backend of a Triton model.
-    Backend "backend",
-    /// How long a phase of load lasts.
-    BenchmarkDuration "benchmark-duration",
-    /// The composing models of a business logic script.
-    BlsComposingModels "bls-composing-models",
-    /// The file of trusted certificate authorities.
-    CaFile "ca-file",
-    /// The metric whose confidence interval ends the run.
-    CiMetric "ci-metric",
-    /// The client's certificate for mutual TLS.
-    ClientCertificate "client-certificate",
-    /// The client's private key for mutual TLS.
-    ClientKey "client-key",
-    /// Which receive stamps are used: the kernel's, or the time of the read.
-    Clock "clock",
-    /// The number of requests in flight.
-    Concurrency "concurrency",
-    /// How long opening a connection may take.
-    ConnectTimeout "connect-timeout",
-    /// Whether connections are kept between requests.
-    Connections "connections",
-    /// Whether the server reports its token counts in every event.
-    ContinuousUsage "continuous-usage",
-    /// Whether received data is acknowledged as the kernel sees fit instead of at once.
-    DelayedAcks "delayed-acks",
-    /// The path that requests are sent to.
-    Endpoint "endpoint",
-    /// The kind of endpoint.
-    EndpointType "endpoint-type",
-    /// Additional members or inputs of each request.
-    ExtraInputs "extra-inputs",
-    /// How long the first byte of an answer may take.
-    FirstByteTimeout "first-byte-timeout",
-    /// Whether a trace's own times are followed.
-    FixedSchedule "fixed-schedule",
-    /// Whether the times of a trace are counted from its first one.
-    FixedScheduleAutoOffset "fixed-schedule-auto-offset",
-    /// The time in a trace at which the run begins.
-    FixedScheduleStartOffset "fixed-schedule-start-offset",
-    /// The limits that a good request keeps.
-    Goodput "goodput",
-    /// How long requests in flight may take to finish after the end of load.
-    GracePeriod "grace-period",
-    /// An additional header of each request.
-    Header "header",
-    /// The file or directory of input tensors.
-    InputData "input-data",
-    /// The file of prompts or the trace.
-    InputFile "input-file",
-    /// How tensors are encoded in a request.
-    InputTensorFormat "input-tensor-format",
-    /// Whether any certificate is trusted.
-    Insecure "insecure",
-    /// The length of synthetic prompts in tokens.
-    Isl "isl",
-    /// How many windows of measurement there may be.
-    MaxTrials "max-trials",
-    /// The member of a request that limits the length of the output.
-    MaxTokensField "max-tokens-field",
-    /// The length of a window of measurement in time.
-    MeasurementInterval "measurement-interval",
-    /// The length of a window of measurement in requests.
-    MeasurementRequestCount "measurement-request-count",
-    /// The address of the server's metrics.
-    MetricsUrl "metrics-url",
-    /// The model that is measured.
-    Model "model",
-    /// Whether the test request before the load is skipped.
-    NoProbe "no-probe",
-    /// Whether the server's token counts are left out.
-    NoUsage "no-usage",
-    /// The number of prefixes that prompts share.
-    NumPrefixPrompts "num-prefix-prompts",
-    /// The number of different prompts.
-    NumPrompts "num-prompts",
-    /// The number of simulated users.
-    NumUsers "num-users",
-    /// The requested length of the output in tokens.
-    Osl "osl",
-    /// Whether the server is to generate exactly as many tokens as requested.
-    OutputTokensMeanDeterministic "output-tokens-mean-deterministic",
-    /// A number of requests in flight that grows during the run.
-    PeriodicConcurrencyRange "periodic-concurrency-range",
-    /// The length of the prefixes that prompts share, in tokens.
-    PrefixPromptLength "prefix-prompt-length",
-    /// The name of the export file.
-    ProfileExportFile "profile-export-file",
-    /// How much of each request is exported.
-    ProfileExportLevel "profile-export-level",
-    /// The seed of all random choices.
-    RandomSeed "random-seed",
-    /// How many requests are sent.
-    RequestCount "request-count",
-    /// The file of intervals between requests.
-    RequestIntervals "request-intervals",
-    /// How many requests are sent in a second.
-    RequestRate "request-rate",
-    /// The kind of service that is measured.
-    ServiceKind "service-kind",
-    /// The shape of an input tensor.
-    Shape "shape",
-    /// Whether tensors are passed in shared memory.
-    SharedMemory "shared-memory",
-    /// Whether a simulated server is measured.
-    Sim "sim",
-    /// Whether answers are streamed.
-    Streaming "streaming",
-    /// The output tensor that holds the text.
-    TextOutput "text-output",
-    /// The number of load threads.
-    Threads "threads",
-    /// Whose count of output tokens is used.
-    TokenCount "token-count",
-    /// The tokenizer that makes prompts and counts output.
-    Tokenizer "tokenizer",
-    /// The width of the confidence interval that ends the run.
-    UntilCi "until-ci",
-    /// The address of the server.
-    Url "url",
-    /// The number of requests in flight during warm-up.
-    WarmupConcurrency "warmup-concurrency",
-    /// How many warm-up requests are sent.
-    WarmupRequestCount "warmup-request-count",
-}
-
-impl Setting {
-    /// The setting of that name.
-    pub fn from_name(name: &str) -> Option<Setting> {
-        Setting::ALL.iter().copied().find(|setting| setting.name() == name)
-    }
-}
-
-/// The published form, `--name`.
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{}", self.name())
-    }
-}
 
 /// What a front end calls a setting; `None` where it does not have it.
 pub type Wording = fn(Setting) -> Option<&'static str>;
@@ -188,8 +24,8 @@ pub enum Part {
     Text(String),
     /// A setting, for the front end to word.
     Setting(Setting),
-    /// Text that only helps where the front end has this setting.
-    Where(Setting, String),
+    /// What only helps where the front end has this setting.
+    Where(Setting, Message),
 }
 
 impl From<&str> for Part {
@@ -204,6 +40,13 @@ impl From<String> for Part {
     }
 }
 
+impl Part {
+    /// What only helps where the front end has `setting`.
+    pub fn only_where(setting: Setting, part: impl Into<Message>) -> Part {
+        Part::Where(setting, part.into())
+    }
+}
+
 impl From<Setting> for Part {
     fn from(setting: Setting) -> Part {
         Part::Setting(setting)
@@ -214,19 +57,13 @@ impl From<Setting> for Part {
 #[derive(Clone, Debug, Default)]
 pub struct Message(Vec<Part>);
 
-impl From<&str> for Message {
-    fn from(text: &str) -> Message {
-        Message::default().then(text)
+impl<P: Into<Part>> From<P> for Message {
+    fn from(part: P) -> Message {
+        Message(vec![part.into()])
     }
 }
 
-impl From<String> for Message {
-    fn from(text: String) -> Message {
-        Message::default().then(text)
-    }
-}
-
-/// Makes a [`Message`] from its parts: `message!["raise ", Setting::Threads, " or lower the load"]`.
+/// Makes a [`Message`] from its parts, which may be messages: `message!["raise ", Setting::Threads, " or lower the load"]`.
 #[macro_export]
 macro_rules! message {
     ($($part:expr),+ $(,)?) => {
@@ -235,17 +72,10 @@ macro_rules! message {
 }
 
 impl Message {
-    /// The message followed by one more part.
+    /// The message followed by one more part, or by another message.
     #[must_use]
-    pub fn then(mut self, part: impl Into<Part>) -> Message {
-        self.0.push(part.into());
-        self
-    }
-
-    /// The message followed by another.
-    #[must_use]
-    pub fn and(mut self, other: Message) -> Message {
-        self.0.extend(other.0);
+    pub fn then(mut self, next: impl Into<Message>) -> Message {
+        self.0.extend(next.into().0);
         self
     }
 
@@ -259,7 +89,8 @@ impl Message {
                     Some(word) => text.push_str(word),
                     None => text.push_str(&setting.to_string()),
                 },
-                Part::Where(setting, part) => text.push_str(wording(*setting).map_or("", |_| part)),
+                Part::Where(setting, part) if wording(*setting).is_some() => text.push_str(&part.worded(wording)),
+                Part::Where(..) => {}
             }
         }
         text
@@ -297,11 +128,28 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
-            Part::Text(text) | Part::Where(_, text) => f.write_str(text),
+            Part::Text(text) => f.write_str(text),
             Part::Setting(setting) => setting.fmt(f),
+            Part::Where(_, part) => part.fmt(f),
         })
     }
 }
+
+impl std::error::Error for Message {}
+
+/// An error whose text refers to settings. Displayed, it is in the published form.
+pub trait Explain {
+    /// What is wrong and what to change, for a front end to word.
+    fn message(&self) -> Message;
+}
+
+impl Explain for Message {
+    fn message(&self) -> Message {
+        self.clone()
+    }
+}
+
+impl Eq for Message {}
 
 impl PartialEq for Message {
     fn eq(&self, other: &Message) -> bool {
@@ -344,9 +192,9 @@ mod tests {
 
     #[test]
     fn a_message_is_worded_by_the_front_end_and_published_by_name() {
-        let users = Part::Where(Setting::NumUsers, "the number of users or ".to_owned());
+        let users = Part::Where(Setting::NumUsers, message!["the number of users (", Setting::NumUsers, ") or "]);
         let message = message!["raise ", users, Setting::Threads, format!(" by {}", 2)];
-        assert_eq!(message.to_string(), "raise the number of users or --threads by 2");
+        assert_eq!(message.to_string(), "raise the number of users (--num-users) or --threads by 2");
         assert_eq!(message.worded(other), "raise --max-threads by 2");
         assert_eq!(message!["give ", Setting::NumUsers].worded(other), "give --num-users");
         assert_eq!(serde_json::to_string(&message!["a ", Setting::Url]).unwrap(), r#""a --url""#);

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::SequenceTag;
+use streamgauge_core::message;
 use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::received::Received;
 use streamgauge_core::record::Record;
 use streamgauge_core::secrets::Secrets;
-use streamgauge_core::setting::Setting;
+use streamgauge_core::setting::{Explain, Message, Setting};
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
 use streamgauge_wire::{Codec, Tag};
 use thiserror::Error;
@@ -77,8 +78,19 @@ pub enum JobError {
     #[error("there is nothing to send")]
     NoInput,
     /// More servers than a record can tell apart.
-    #[error("{url}: {0} servers; give at most {most}", url = Setting::Url, most = u16::MAX)]
+    #[error("{}", self.message())]
     TooManyTargets(usize),
+}
+
+impl Explain for JobError {
+    fn message(&self) -> Message {
+        match self {
+            JobError::TooManyTargets(servers) => {
+                message![Setting::Url, format!(": {servers} servers; give at most {}", u16::MAX)]
+            }
+            JobError::Header(_) | JobError::NoInput => self.to_string().into(),
+        }
+    }
 }
 
 impl Job {

@@ -35,5 +35,5 @@ pub use questions::{
     AskError, Client, Fetched, ProbeError, Probed, Spoken, Waiting, delayed_acks, fetch, probe, spoken,
 };
 pub use request::HeaderError;
-pub use routes::{NoRoute, Routes};
+pub use routes::{NoRoute, Routes, TlsError};
 pub use supply::Feeder;

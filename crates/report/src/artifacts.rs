@@ -12,8 +12,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use streamgauge_core::Setting;
+use streamgauge_core::message;
 use streamgauge_core::plan::Output;
+use streamgauge_core::setting::{Explain, Message, Setting};
 
 pub use crate::genai::inputs::INPUTS;
 pub use crate::records::RECORDS;
@@ -32,10 +33,7 @@ pub enum ArtifactError {
         cause: io::Error,
     },
     /// Another run writes its files there.
-    #[error(
-        "the artifact directory `{path}` is in use by another run: wait for its end, or give another directory ({})",
-        Setting::ArtifactDir
-    )]
+    #[error("{}", self.message())]
     InUse {
         /// Which.
         path: String,
@@ -53,6 +51,23 @@ pub enum ArtifactError {
         "the profile export file `{0}` must be a file name that no other artifact has, such as profile_export.json"
     )]
     Name(String),
+}
+
+impl Explain for ArtifactError {
+    fn message(&self) -> Message {
+        match self {
+            ArtifactError::InUse { path } => message![
+                format!(
+                    "the artifact directory `{path}` is in use by another run: wait for its end, or give another directory ("
+                ),
+                Setting::ArtifactDir,
+                ")",
+            ],
+            ArtifactError::Directory { .. } | ArtifactError::File { .. } | ArtifactError::Name(_) => {
+                self.to_string().into()
+            }
+        }
+    }
 }
 
 /// The files of a run, open under temporary names (`.records.jsonl.partial`). Where [`Artifacts::commit`] is not reached, they stay under

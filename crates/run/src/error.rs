@@ -1,6 +1,13 @@
-//! The kinds of errors that a caller tells apart. All others mean that nothing could be measured.
+//! The kinds of errors that a caller tells apart, and how a front end words what they say. All other errors mean that nothing could be
+//! measured.
 
 use anyhow::Error;
+use std::error::Error as StdError;
+use streamgauge_core::setting::{Explain, Message, Wording};
+use streamgauge_load::{JobError, Refusal, TlsError};
+use streamgauge_report::ArtifactError;
+use streamgauge_stats::{ConfidenceError, GoodputError};
+use streamgauge_wire::EncodeError;
 
 /// What was asked for cannot be done as it was asked, such as a tokenizer that does not exist.
 #[derive(Debug, thiserror::Error)]
@@ -15,4 +22,117 @@ pub struct Interrupted;
 /// Marks `error` as a mistake in what was asked for.
 pub fn usage(error: impl Into<Error>) -> Error {
     Usage(error.into()).into()
+}
+
+/// An error with a message about where it happened, which refers to settings.
+#[derive(Debug)]
+struct Context {
+    message: Message,
+    cause: Error,
+}
+
+impl std::fmt::Display for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.message.fmt(f)
+    }
+}
+
+impl StdError for Context {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
+
+impl Explain for Context {
+    fn message(&self) -> Message {
+        self.message.clone()
+    }
+}
+
+/// Says where an error happened by a message that refers to settings, as `anyhow::Context` does it by plain text.
+pub(crate) trait About<T> {
+    /// The result with `message` in front of its error.
+    fn about(self, message: impl FnOnce() -> Message) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<Error>> About<T> for Result<T, E> {
+    fn about(self, message: impl FnOnce() -> Message) -> anyhow::Result<T> {
+        self.map_err(|error| about(error, message()))
+    }
+}
+
+/// `cause` with `message` in front of it.
+pub(crate) fn about(cause: impl Into<Error>, message: Message) -> Error {
+    Context { message, cause: cause.into() }.into()
+}
+
+/// The error and its causes on one line, with settings as `wording` calls them.
+pub fn worded(error: &Error, wording: Wording) -> String {
+    error.chain().map(|link| worded_link(link, wording)).collect::<Vec<_>>().join(": ")
+}
+
+/// The outermost of the error and its causes alone, with settings as `wording` calls them.
+pub fn worded_first(error: &Error, wording: Wording) -> String {
+    error.chain().next().map(|link| worded_link(link, wording)).unwrap_or_default()
+}
+
+fn worded_link(link: &(dyn StdError + 'static), wording: Wording) -> String {
+    if let Some(Usage(error)) = link.downcast_ref() {
+        return worded(error, wording);
+    }
+    let message = MESSAGES.iter().find_map(|message| message(link));
+    message.map_or_else(|| link.to_string(), |message| message.worded(wording))
+}
+
+type GetMessage = fn(&(dyn StdError + 'static)) -> Option<Message>;
+
+/// The errors whose text refers to settings. A cause in a chain has lost its type, so each type is tried.
+const MESSAGES: &[GetMessage] = &[
+    of::<Message>,
+    of::<Context>,
+    of::<ArtifactError>,
+    of::<ConfidenceError>,
+    of::<EncodeError>,
+    of::<GoodputError>,
+    of::<JobError>,
+    of::<Refusal>,
+    of::<TlsError>,
+];
+
+fn of<E: Explain + StdError + 'static>(link: &(dyn StdError + 'static)) -> Option<Message> {
+    link.downcast_ref::<E>().map(E::message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+    use streamgauge_core::{Setting, message};
+
+    fn other(setting: Setting) -> Option<&'static str> {
+        match setting {
+            Setting::Goodput => Some("--limits"),
+            Setting::InputFile => Some("-f"),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_link_of_a_chain_is_worded_by_the_front_end() {
+        let limit = GoodputError::Repeated { key: "x".to_owned() };
+        let error = Err::<(), _>(limit).about(|| message![Setting::InputFile, " a.jsonl"]).context("outermost");
+        let error = usage(error.unwrap_err());
+        let natively = "outermost: --input-file a.jsonl: --goodput: `x` is given twice; give each metric one limit";
+        assert_eq!(format!("{error:#}"), natively);
+        assert_eq!(worded(&error, |_| None), natively);
+        let elsewhere = "outermost: -f a.jsonl: --limits: `x` is given twice; give each metric one limit";
+        assert_eq!(worded(&error, other), elsewhere);
+    }
+
+    #[test]
+    fn text_without_settings_stays_as_it_is() {
+        let error =
+            anyhow::anyhow!("--goodput of a server's message").context(message![Setting::Url, " x"].to_string());
+        assert_eq!(worded(&error, other), "--url x: --goodput of a server's message");
+    }
 }

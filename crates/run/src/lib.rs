@@ -17,7 +17,7 @@ mod stored;
 mod testing;
 
 pub use campaign::{Levels, Runner, Stage, Strategy, drive};
-pub use error::{Interrupted, Usage, usage};
+pub use error::{Interrupted, Usage, usage, worded, worded_first};
 pub use listener::Listener;
 pub use prepare::hints;
 pub use prepare::shared::{GivenInputs, Preparation};

@@ -1,5 +1,6 @@
 //! What a run says while it is prepared and executed. The front end decides what of it is shown, and how.
 
+use streamgauge_core::Message;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_load::Progress;
@@ -8,10 +9,10 @@ use streamgauge_stats::Windows;
 /// Hears what happens in a run. Its methods are called from several threads.
 pub trait Listener: Send + Sync {
     /// Something that the user should know, on one line.
-    fn note(&self, text: &str);
+    fn note(&self, note: &Message);
 
     /// Something that only a user who asked for details wants to know, on one line.
-    fn detail(&self, _text: &str) {}
+    fn detail(&self, _detail: &Message) {}
 
     /// The load of `plan` begins; everything in it is settled now.
     fn started(&self, _plan: &RunPlan) {}

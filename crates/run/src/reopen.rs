@@ -12,9 +12,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use streamgauge_core::Received;
 use streamgauge_core::plan::{EndpointKind, ExportLevel, PERF_ANALYZER, RunPlan};
 use streamgauge_core::record::RunFacts;
+use streamgauge_core::setting::{Message, Setting};
+use streamgauge_core::{Received, message};
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial, write_whole};
 use streamgauge_report::genai::inputs;
 use streamgauge_report::{ReadError, RecordReader, Salvage};
@@ -55,7 +56,7 @@ pub fn reopen(run: &Path, directory: Option<PathBuf>, listener: &dyn Listener) -
         }
     };
     if let Some(line) = reader.torn() {
-        listener.note(&format!("note: {shown}: line {line}, the last, is torn and left out"));
+        listener.note(&format!("note: {shown}: line {line}, the last, is torn and left out").into());
     }
     let recorded = books.close(&facts);
     if let Some(made) = made {
@@ -108,16 +109,16 @@ fn bodies(plan: &RunPlan, source: &Source, listener: &dyn Listener) -> Option<Ve
         ExportLevel::Raw => "the bytes of the replies are not in the records".to_owned(),
         ExportLevel::Records => match read_bodies(&source.inputs, plan.endpoint.kind) {
             Ok(bodies) => {
-                listener.note(&format!(
+                listener.note(&Message::from(format!(
                     "note: {} is made again without the texts of the answers, which are in no record",
                     plan.output.export_file
-                ));
+                )));
                 return Some(bodies);
             }
             Err(error) => format!("{error:#}"),
         },
     };
-    listener.note(&format!("note: {} is not made again: {why}", plan.output.export_file));
+    listener.note(&format!("note: {} is not made again: {why}", plan.output.export_file).into());
     None
 }
 
@@ -145,18 +146,23 @@ impl Source {
         match (complete.is_file(), begun.is_file()) {
             (true, is_unfinished) => {
                 if is_unfinished {
-                    listener.note(&format!(
-                        "note: there are records of a later run that did not end, too: `streamgauge report {} --artifact-dir DIR` reports them",
-                        begun.display()
-                    ));
+                    listener.note(&message![
+                        format!(
+                            "note: there are records of a later run that did not end, too: `streamgauge report {} ",
+                            begun.display()
+                        ),
+                        Setting::ArtifactDir,
+                        " DIR` reports them",
+                    ]);
                 }
                 Ok(Source { records: complete, inputs: run.join(INPUTS) })
             }
             (false, true) => Ok(Source { records: begun, inputs: partial(&run.join(INPUTS)) }),
-            (false, false) => Err(usage(anyhow!(
-                "{}: there is no {RECORDS} in it; give the directory of one run, made with --export-level records or raw",
-                run.display()
-            ))),
+            (false, false) => Err(usage(message![
+                format!("{}: there is no {RECORDS} in it; give the directory of one run, made with ", run.display()),
+                Setting::ExportLevel,
+                " records or raw",
+            ])),
         }
     }
 
@@ -182,9 +188,9 @@ impl Source {
         if !there.exists() || is_same() == Some(true) {
             return Ok(());
         }
-        Err(usage(anyhow!(
-            "{} holds the files of another run; give another directory with --artifact-dir",
-            directory.display()
-        )))
+        Err(usage(message![
+            format!("{} holds the files of another run; give another directory with ", directory.display()),
+            Setting::ArtifactDir,
+        ]))
     }
 }

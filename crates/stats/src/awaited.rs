@@ -2,23 +2,23 @@
 
 use crate::metrics::{Metric, Need, Use};
 use streamgauge_core::load::Load;
+use streamgauge_core::message;
 use streamgauge_core::plan::RunPlan;
+use streamgauge_core::setting::{Explain, Message, Setting};
 use streamgauge_core::stop::ConfidenceRule;
 use streamgauge_core::units::percent;
-use streamgauge_core::{Message, Setting, message};
 use thiserror::Error;
 
 /// A rule that no run can meet.
 #[derive(Clone, Debug, Error, PartialEq)]
+#[error("{}", self.message())]
 pub enum ConfidenceError {
     /// No metric of that name, or one without an interval to stop by.
-    #[error("{}: `{key}` has no interval to wait for; the metrics that have are {}", Setting::CiMetric, accepted())]
     Metric {
         /// The value as given.
         key: String,
     },
     /// A percentile of a rate, or one out of range.
-    #[error("{}: `{key}` has no p{percentile}; {}", Setting::CiMetric, percentiles(*.rate))]
     Percentile {
         /// The metric's key.
         key: &'static str,
@@ -28,19 +28,41 @@ pub enum ConfidenceError {
         rate: bool,
     },
     /// The share is out of range.
-    #[error("{}: {} is not a share to wait for; give one over 0 % and under 100 %, such as 2%", Setting::UntilCi, percent(*.within))]
     Within {
         /// As given, as a share of 1.
         within: f64,
     },
     /// Runs of this plan never have values of the metric.
-    #[error("{}: `{key}` is a figure of {needs} only", Setting::CiMetric)]
     Never {
         /// The metric's key.
         key: &'static str,
         /// What the metric needs, with the setting.
         needs: Message,
     },
+}
+
+impl Explain for ConfidenceError {
+    fn message(&self) -> Message {
+        match self {
+            ConfidenceError::Metric { key } => message![
+                Setting::CiMetric,
+                format!(": `{key}` has no interval to wait for; the metrics that have are {}", accepted()),
+            ],
+            ConfidenceError::Percentile { key, percentile, rate } => {
+                message![Setting::CiMetric, format!(": `{key}` has no p{percentile}; {}", percentiles(*rate))]
+            }
+            ConfidenceError::Within { within } => message![
+                Setting::UntilCi,
+                format!(
+                    ": {} is not a share to wait for; give one over 0 % and under 100 %, such as 2%",
+                    percent(*within)
+                ),
+            ],
+            ConfidenceError::Never { key, needs } => {
+                message![Setting::CiMetric, format!(": `{key}` is a figure of "), needs.clone(), " only"]
+            }
+        }
+    }
 }
 
 fn accepted() -> String {

@@ -3,7 +3,8 @@
 use crate::answer::Answer;
 use crate::metrics::{Better, Metric, Use};
 use serde::Serialize;
-use streamgauge_core::Setting;
+use streamgauge_core::message;
+use streamgauge_core::setting::{Explain, Message, Setting};
 use thiserror::Error;
 
 /// The limits that a good request keeps. It is empty if there are none.
@@ -15,21 +16,19 @@ pub struct Goodput {
 
 /// A limit is invalid.
 #[derive(Clone, Debug, Error, PartialEq)]
+#[error("{}", self.message())]
 pub enum GoodputError {
     /// A metric is given twice.
-    #[error("{}: `{key}` is given twice; give each metric one limit", Setting::Goodput)]
     Repeated {
         /// The value as given.
         key: String,
     },
     /// No metric has that name, or neither direction of the metric is better.
-    #[error("{}: `{key}` cannot be limited; the metrics that can are {}", Setting::Goodput, accepted())]
     UnknownMetric {
         /// The value as given.
         key: String,
     },
     /// The limit is negative or not a number.
-    #[error("{}: `{key}:{limit}` is not a limit; give a number of {unit} of at least 0", Setting::Goodput)]
     Value {
         /// The value as given.
         key: String,
@@ -38,6 +37,21 @@ pub enum GoodputError {
         /// The unit of the metric.
         unit: &'static str,
     },
+}
+
+impl Explain for GoodputError {
+    fn message(&self) -> Message {
+        let why = match self {
+            GoodputError::Repeated { key } => format!(": `{key}` is given twice; give each metric one limit"),
+            GoodputError::UnknownMetric { key } => {
+                format!(": `{key}` cannot be limited; the metrics that can are {}", accepted())
+            }
+            GoodputError::Value { key, limit, unit } => {
+                format!(": `{key}:{limit}` is not a limit; give a number of {unit} of at least 0")
+            }
+        };
+        message![Setting::Goodput, why]
+    }
 }
 
 fn accepted() -> String {

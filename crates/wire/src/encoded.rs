@@ -1,6 +1,8 @@
 //! The bytes of requests.
 
 use streamgauge_core::kserve::SequenceTag;
+use streamgauge_core::message;
+use streamgauge_core::setting::{Explain, Message, Setting};
 use thiserror::Error;
 
 /// A request without what differs each time it is sent.
@@ -60,7 +62,7 @@ pub enum EncodeError {
         reason: String,
     },
     /// A value that JSON cannot represent.
-    #[error("input {name}: {reason}; binary tensors (`--input-tensor-format binary`) can")]
+    #[error("{}", self.message())]
     NotJson {
         /// The input.
         name: String,
@@ -73,4 +75,17 @@ pub enum EncodeError {
     /// More bytes than a message can hold.
     #[error("the request has {0} bytes; a gRPC message has less than 2 GiB")]
     TooLong(usize),
+}
+
+impl Explain for EncodeError {
+    fn message(&self) -> Message {
+        match self {
+            EncodeError::NotJson { name, reason } => message![
+                format!("input {name}: {reason}; binary tensors (`"),
+                Setting::InputTensorFormat,
+                " binary`) can",
+            ],
+            other => other.to_string().into(),
+        }
+    }
 }

@@ -12,8 +12,9 @@ use crate::args::Command;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::wording::native;
 use anyhow::Error;
-use streamgauge_run::{Interrupted, Usage};
+use streamgauge_run::{Interrupted, Usage, worded};
 
 /// Runs `command`.
 pub fn run(command: Command, printer: &Printer) -> Exit {
@@ -40,13 +41,13 @@ fn settle(ended: Result<Exit, Error>, printer: &Printer) -> Exit {
             Exit::Interrupted
         }
         Err(error) => {
-            printer.error(&format!("{error:#}"));
+            printer.error(&worded(&error, native));
             Exit::Nothing
         }
     }
 }
 
 fn refuse(error: &Error, printer: &Printer) -> Exit {
-    printer.error(&format!("{error:#}"));
+    printer.error(&worded(error, native));
     Exit::Usage
 }

@@ -8,6 +8,7 @@ use crate::results::publish;
 use crate::series::{Ended, Series};
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
+use crate::wording::native;
 use anyhow::{Error, Result};
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -19,7 +20,7 @@ use streamgauge_load::{Routes, spoken};
 use streamgauge_report::Style;
 use streamgauge_report::artifacts::check_directory;
 use streamgauge_run::hints::{self, Mishap};
-use streamgauge_run::{Levels, Position, Preparation, PromptsSent, RunSpec, Runner, Stage, StoredRun, drive};
+use streamgauge_run::{Levels, Position, Preparation, PromptsSent, RunSpec, Runner, Stage, StoredRun, drive, worded};
 use streamgauge_stats::Grade;
 
 /// The most prompts of a series that are remembered, so that one which comes again is noticed: some 300 MB of hashes.
@@ -130,8 +131,9 @@ impl Stage for Profile<'_> {
     fn failed(&mut self, error: Error) -> Result<()> {
         match &mut self.series {
             Some(series) if self.position != Position::default() => {
-                self.printer.error(&format!("{error:#}"));
-                series.fail(format!("{error:#}"), self.printer);
+                let error = worded(&error, native);
+                self.printer.error(&error);
+                series.fail(error, self.printer);
                 self.exit = self.exit.worse(Exit::Nothing);
                 Ok(())
             }
@@ -149,7 +151,7 @@ fn say_cause(endpoint: &Endpoint, run: &StoredRun, routes: &Routes, printer: &Pr
     let status = group.sample.split_once(':').and_then(|(status, _)| status.parse().ok());
     let spoken = hints::may_be_another_protocol(&failure).then(|| spoken(routes)).flatten();
     if let Some(hint) = hints::hint(&Mishap { failure: &failure, status, endpoint, spoken }) {
-        printer.note(&format!("note: {} ({}): {hint}", group.class, group.stage));
+        printer.note(&format!("note: {} ({}): {}", group.class, group.stage, hint.worded(native)));
     }
 }
 

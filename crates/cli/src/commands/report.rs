@@ -5,12 +5,13 @@ use crate::console::Notes;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::results::publish;
+use crate::wording::native;
 use anyhow::Result;
 use streamgauge_run::reopen;
 
 /// Rebuilds the report of a run.
 pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
-    let mut run = reopen(&args.run, args.artifact_dir, &Notes(*printer))?;
+    let mut run = reopen(&args.run, args.artifact_dir, &Notes { printer: *printer, wording: native })?;
     let is_complete = publish(&mut run, args.style, printer)?;
     Ok(if is_complete && run.counts.requests > 0 { Exit::Done } else { Exit::Nothing })
 }

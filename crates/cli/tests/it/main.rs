@@ -43,6 +43,7 @@ mod tap;
 mod tls;
 mod untrusted;
 mod windows;
+mod wording;
 
 // Scripted servers are those of the engine's tests.
 #[allow(dead_code, reason = "the engine's tests need more of them")]

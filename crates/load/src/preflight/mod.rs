@@ -14,7 +14,7 @@ use streamgauge_core::load::Load;
 use streamgauge_core::message;
 use streamgauge_core::plan::{ConnectionPolicy, PhasePlan, RunPlan};
 use streamgauge_core::record::Phase;
-use streamgauge_core::setting::{Message, Setting};
+use streamgauge_core::setting::{Explain, Message, Setting};
 use thiserror::Error;
 
 /// Few answers take longer than this: what happens only beyond it is not worth a note.
@@ -81,9 +81,8 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
-    /// What is wrong and what to change, for a front end to word.
-    pub fn message(&self) -> Message {
+impl Explain for Refusal {
+    fn message(&self) -> Message {
         match self {
             Refusal::Descriptors { setting, streams, limit, each, needed, most } => message![
                 *setting,

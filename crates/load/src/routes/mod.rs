@@ -3,6 +3,8 @@
 mod addresses;
 mod tls;
 
+pub use tls::TlsError;
+
 use crate::connection::{self, Channel, Channels, Connection, Grpc, Http1, Rule, StampingIo};
 use crate::failure;
 use addresses::Addresses;
@@ -43,6 +45,20 @@ pub struct NoRoute {
     pub target: Target,
     /// Why: at the stage of DNS or TLS.
     pub failure: Failure,
+    /// What is wrong with the certificates, if that is why.
+    pub certificates: Option<Box<TlsError>>,
+}
+
+/// What stands in the way to a server.
+struct Obstacle {
+    failure: Failure,
+    certificates: Option<Box<TlsError>>,
+}
+
+impl From<Failure> for Obstacle {
+    fn from(failure: Failure) -> Obstacle {
+        Obstacle { failure, certificates: None }
+    }
 }
 
 impl Routes {
@@ -52,10 +68,12 @@ impl Routes {
     /// When a name has no address, or the certificates cannot be used.
     pub fn find(endpoint: &Endpoint, transport: &Transport) -> Result<Routes, NoRoute> {
         let mut trust = None;
-        let routes = endpoint.targets().map(|target| {
-            Route::find(endpoint, target, transport, &mut trust)
-                .map_err(|failure| NoRoute { target: target.clone(), failure })
-        });
+        let routes =
+            endpoint.targets().map(|target| {
+                Route::find(endpoint, target, transport, &mut trust).map_err(|Obstacle { failure, certificates }| {
+                    NoRoute { target: target.clone(), failure, certificates }
+                })
+            });
         Ok(Routes { servers: routes.collect::<Result<_, _>>()?, served_here: false })
     }
 
@@ -97,7 +115,7 @@ impl Route {
         target: &Target,
         transport: &Transport,
         trust: &mut Option<Arc<ClientConfig>>,
-    ) -> Result<Route, Failure> {
+    ) -> Result<Route, Obstacle> {
         let addresses = resolve(target)?;
         let tls = match target.tls {
             true => Some(connector(endpoint, target, trust)?),
@@ -199,11 +217,18 @@ fn connector(
     endpoint: &Endpoint,
     target: &Target,
     trust: &mut Option<Arc<ClientConfig>>,
-) -> Result<(TlsConnector, ServerName<'static>), Failure> {
+) -> Result<(TlsConnector, ServerName<'static>), Obstacle> {
     let refuse = |message: String| Failure { stage: Stage::Tls, class: FailureClass::Tls, message };
     let config = match trust {
         Some(config) => config.clone(),
-        None => trust.insert(tls::client_config(endpoint).map_err(|error| refuse(error.to_string()))?).clone(),
+        None => {
+            let config = tls::client_config(endpoint);
+            let config = config.map_err(|error| Obstacle {
+                failure: refuse(error.to_string()),
+                certificates: Some(Box::new(error)),
+            })?;
+            trust.insert(config).clone()
+        }
     };
     let name = ServerName::try_from(target.host.clone()).map_err(|error| refuse(error.to_string()))?;
     Ok((TlsConnector::from(config), name))

@@ -9,8 +9,9 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::Path;
 use std::sync::Arc;
+use streamgauge_core::message;
 use streamgauge_core::plan::{Endpoint, Identity, Trust};
-use streamgauge_core::setting::Setting;
+use streamgauge_core::setting::{Explain, Message, Setting};
 use streamgauge_wire::endpoints::spec;
 use thiserror::Error;
 
@@ -18,7 +19,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// The file of trusted certificates has none.
-    #[error("{} {path}: {reason}; give a PEM file with at least one certificate", Setting::CaFile)]
+    #[error("{}", self.message())]
     CaFile {
         /// The file.
         path: String,
@@ -41,8 +42,20 @@ pub enum TlsError {
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
     /// The system has no certificates.
-    #[error("this system has no trusted certificates; name some with {}", Setting::CaFile)]
+    #[error("{}", self.message())]
     NoRoots,
+}
+
+impl Explain for TlsError {
+    fn message(&self) -> Message {
+        match self {
+            TlsError::CaFile { path, reason } => {
+                message![Setting::CaFile, format!(" {path}: {reason}; give a PEM file with at least one certificate"),]
+            }
+            TlsError::NoRoots => message!["this system has no trusted certificates; name some with ", Setting::CaFile],
+            TlsError::Identity { .. } | TlsError::Setup(_) => self.to_string().into(),
+        }
+    }
 }
 
 /// The configuration for connections to the servers of `endpoint`.

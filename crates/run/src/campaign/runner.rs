@@ -10,6 +10,7 @@ use crate::stored::StoredRun;
 use anyhow::Result;
 use std::path::Path;
 use std::sync::Arc;
+use streamgauge_core::message;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_load::{Control, Limits, forecast};
 use streamgauge_report::artifacts::{ArtifactError, RunDirectory};
@@ -60,7 +61,7 @@ impl<'a> Runner<'a> {
     pub fn check_limits(&mut self, spec: &RunSpec) -> Result<()> {
         let shared = self.prepare(spec)?;
         let notes = forecast(&shared.plan(spec), &shared.routes, &Limits::of_this_system()).map_err(usage)?;
-        notes.iter().for_each(|note| self.listener.note(&format!("note: {note}")));
+        notes.into_iter().for_each(|note| self.listener.note(&message!["note: ", note]));
         Ok(())
     }
 

@@ -28,6 +28,7 @@ use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
+use streamgauge_core::{Setting, message};
 use streamgauge_load::{Control, Feeder, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
@@ -56,7 +57,7 @@ pub fn execute(
     }
     let material = Material::of(&plan, shared)?;
     let mut artifacts = Artifacts::open(directory, &plan.output).map_err(|error| match error {
-        ArtifactError::Name(_) => usage(anyhow!("--profile-export-file: {error}")),
+        ArtifactError::Name(_) => usage(message![Setting::ProfileExportFile, format!(": {error}")]),
         _ => error.into(),
     })?;
     let control = control(&plan)?;

@@ -2,13 +2,15 @@
 
 use super::background::{Background, Stopped};
 use super::{Context, Observer, server_facts};
+use crate::error::About;
 use crate::listener::Listener;
 use crate::prepare::triton::{LIMIT, Triton};
 use crate::spec::Metrics;
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::plan::{Endpoint, EndpointKind, RunPlan, Stamps, Transport};
 use streamgauge_core::record::{GpuSample, RunFacts};
+use streamgauge_core::{Setting, message};
 use streamgauge_load::{Fetched, Routes, fetch};
 use streamgauge_stats::server::{gpu_samples, prometheus};
 
@@ -16,9 +18,9 @@ use streamgauge_stats::server::{gpu_samples, prometheus};
 pub(super) fn start(context: &Context<'_>) -> Result<Option<Box<dyn Observer>>> {
     let Some(metrics) = &context.asked.metrics else { return Ok(None) };
     let page = Page::new(context.plan, metrics, context.clock)?;
-    let first = page
-        .read()
-        .with_context(|| format!("cannot read metrics from {}{} (--metrics-url)", metrics.target, metrics.path))?;
+    let first = page.read().about(|| {
+        message![format!("cannot read metrics from {}{} (", metrics.target, metrics.path), Setting::MetricsUrl, ")"]
+    })?;
     let samples = Background::start("metrics", move |stopped| page.sample(first, &stopped))?;
     Ok(Some(Box::new(MetricsPage { samples, triton: context.triton.cloned() })))
 }
@@ -32,7 +34,7 @@ impl Observer for MetricsPage {
     fn finish(self: Box<Self>, facts: &mut RunFacts, listener: &dyn Listener) -> Result<()> {
         let samples = self.samples.finish()?;
         if samples.is_empty() {
-            listener.note("note: the server's metrics page names no GPU");
+            listener.note(&"note: the server's metrics page names no GPU".into());
         }
         server_facts(facts, self.triton.as_ref()).gpus = samples;
         Ok(())

@@ -40,7 +40,9 @@ impl Observer for TritonCounters {
     fn finish(self: Box<Self>, facts: &mut RunFacts, listener: &dyn Listener) -> Result<()> {
         let Series { snapshots, has_end } = self.series.finish()?;
         if !has_end {
-            listener.note("note: could not read the server's statistics after the run; they are missing or incomplete");
+            listener.note(
+                &"note: could not read the server's statistics after the run; they are missing or incomplete".into(),
+            );
         }
         server_facts(facts, Some(&self.triton)).snapshots = snapshots;
         Ok(())

@@ -1,11 +1,13 @@
 //! The conversations that the requests of a run are made from, and whether their prompts are kept in memory.
 
-use anyhow::{Context, Result, anyhow};
+use crate::error::{About, about};
+use anyhow::{Result, anyhow};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use streamgauge_core::plan::PromptPlan;
 use streamgauge_core::prompt::{Content, Message, Part};
+use streamgauge_core::setting::{self, Setting};
 use streamgauge_prompt::sources::{self, Source};
 use streamgauge_prompt::{Conversation, Counts, SourceError, SourceOptions, Turn};
 
@@ -158,7 +160,7 @@ impl Conversations {
             Conversations::Made => Reading::Kept(Arc::default(), 0),
             Conversations::Read(read) => Reading::Kept(read.clone(), 0),
             Conversations::File { path, options, .. } => {
-                Reading::Open(sources::open(path, options).with_context(|| named(path))?)
+                Reading::Open(sources::open(path, options).about(|| named(path))?)
             }
         })
     }
@@ -166,7 +168,7 @@ impl Conversations {
     /// `error` of one of them, with where they come from.
     pub fn located(&self, error: SourceError) -> anyhow::Error {
         match self {
-            Conversations::File { path, .. } => anyhow::Error::new(error).context(named(path)),
+            Conversations::File { path, .. } => about(error, named(path)),
             Conversations::Made | Conversations::Read(_) => error.into(),
         }
     }
@@ -189,8 +191,8 @@ impl Reading {
 }
 
 /// A file of prompts, as messages name it.
-pub fn named(path: &Path) -> String {
-    format!("--input-file {}", path.display())
+pub fn named(path: &Path) -> setting::Message {
+    streamgauge_core::message![Setting::InputFile, format!(" {}", path.display())]
 }
 
 /// About how many bytes a conversation takes, its texts that are still to be made aside.

@@ -1,7 +1,9 @@
-//! Says what the likely cause of a failure before load is, and which flag corrects it.
+//! Says what the likely cause of a failure before load is, and which setting corrects it.
 
+use streamgauge_core::message;
 use streamgauge_core::plan::{Endpoint, Target};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_core::setting::{Message, Part, Setting};
 use streamgauge_load::Spoken;
 use streamgauge_wire::endpoints::spec;
 
@@ -49,38 +51,52 @@ pub fn words(failure: &Failure) -> String {
 }
 
 /// What likely went wrong and what to do about it. Returns `None` if the failure itself says that.
-pub fn hint(mishap: &Mishap<'_>) -> Option<String> {
+pub fn hint(mishap: &Mishap<'_>) -> Option<Message> {
     let Mishap { failure, status, endpoint, .. } = mishap;
     another_protocol(mishap).or_else(|| match (failure.class, status) {
         (FailureClass::Refused, _) => Some(refused(&endpoint.target)),
-        (FailureClass::Timeout, _) if failure.stage == Stage::Connect => Some(
-            "nothing answers at that address; a firewall may be in the way, or --url may have the wrong host or port"
-                .into(),
-        ),
-        (FailureClass::Timeout, None) => Some(
-            "the server takes connections and says nothing; it may still load its model, or be busy; --first-byte-timeout sets how long is waited".into(),
-        ),
+        (FailureClass::Timeout, _) if failure.stage == Stage::Connect => Some(message![
+            "nothing answers at that address; a firewall may be in the way, or ",
+            Setting::Url,
+            " may have the wrong host or port",
+        ]),
+        (FailureClass::Timeout, None) => Some(message![
+            "the server takes connections and says nothing; it may still load its model, or be busy",
+            Part::only_where(
+                Setting::FirstByteTimeout,
+                message!["; ", Setting::FirstByteTimeout, " sets how long is waited"],
+            ),
+        ]),
         (FailureClass::Tls, _) => certificate(&failure.message),
         (FailureClass::Status, Some(401 | 403)) => Some(unauthorized(endpoint)),
-        (FailureClass::Status, Some(404)) if !failure.message.to_ascii_lowercase().contains("model") => Some(
-            "nothing is at this path; --endpoint PATH names another, and --endpoint-type another kind of request"
-                .into(),
-        ),
-        (FailureClass::Status, Some(300..=399)) => Some(
-            "redirects are followed by the test request before the load alone, and where the server says where to; give the final URL with --url".into(),
-        ),
-        (FailureClass::Status, Some(405)) => {
-            Some("the server takes no POST at this path; --endpoint PATH names another".into())
-        }
-        (FailureClass::Status, Some(429)) => {
-            Some("the server limits requests; try again later, or with another --api-key".into())
-        }
+        (FailureClass::Status, Some(404)) if !failure.message.to_ascii_lowercase().contains("model") => Some(message![
+            "nothing is at this path",
+            another_path(),
+            Part::only_where(
+                Setting::EndpointType,
+                message![", and ", Setting::EndpointType, " another kind of request"],
+            ),
+        ]),
+        (FailureClass::Status, Some(300..=399)) => Some(message![
+            "redirects are followed by the test request before the load alone, and where the server says where to; give the final URL with ",
+            Setting::Url,
+        ]),
+        (FailureClass::Status, Some(405)) => Some(message!["the server takes no POST at this path", another_path()]),
+        (FailureClass::Status, Some(429)) => Some(message![
+            "the server limits requests; try again later",
+            Part::only_where(Setting::ApiKey, message![", or with another ", Setting::ApiKey]),
+        ]),
         (FailureClass::Status | FailureClass::InBand, _) => refused_request(&failure.message),
         _ => None,
     })
 }
 
-fn another_protocol(mishap: &Mishap<'_>) -> Option<String> {
+/// How to name another path, where a path can be named.
+fn another_path() -> Part {
+    Part::only_where(Setting::Endpoint, message!["; ", Setting::Endpoint, " PATH names another"])
+}
+
+fn another_protocol(mishap: &Mishap<'_>) -> Option<Message> {
     let Target { tls, host, port } = &mishap.endpoint.target;
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let grpc = spec(mishap.endpoint.kind).is_grpc();
@@ -91,98 +107,149 @@ fn another_protocol(mishap: &Mishap<'_>) -> Option<String> {
             .iter()
             .any(|words| message.contains(words));
     match (tls, grpc, mishap.spoken) {
-        (true, false, Some(Spoken::Http1)) => {
-            Some(format!("the server speaks HTTP without TLS on this port; give --url http://{host}:{port}"))
-        }
-        (true, true, Some(Spoken::Http2)) => {
-            Some(format!("the server speaks gRPC without TLS on this port; give --url grpc://{host}:{port}"))
-        }
-        (false, false, Some(Spoken::Tls)) => {
-            Some(format!("the server speaks TLS on this port; give --url https://{host}:{port}"))
-        }
-        (false, false, _) if says_tls => {
-            Some(format!("the server speaks TLS on this port; give --url https://{host}:{port}"))
-        }
-        (false, true, Some(Spoken::Tls)) => {
-            Some(format!("the server speaks TLS on this port; give --url grpcs://{host}:{port}"))
-        }
-        (_, true, Some(Spoken::Http1)) => Some(format!(
-            "the server speaks HTTP/1.1 on port {port}, and this run gRPC; Triton's gRPC port is usually 8001 (--url grpc://{host}:8001), and --endpoint-type generate measures its HTTP port; an OpenAI server needs neither --service-kind triton nor --endpoint-type kserve"
-        )),
-        (_, false, Some(Spoken::Http2)) => Some(format!(
-            "the server speaks HTTP/2 on port {port}, as gRPC does, and this run HTTP/1.1; an HTTP port is usually 8000 (--url http://{host}:8000), and --service-kind triton measures Triton over gRPC"
-        )),
+        (true, false, Some(Spoken::Http1)) => Some(give_url("HTTP without TLS", &format!("http://{host}:{port}"))),
+        (true, true, Some(Spoken::Http2)) => Some(give_url("gRPC without TLS", &format!("grpc://{host}:{port}"))),
+        (false, false, Some(Spoken::Tls)) => Some(give_url("TLS", &format!("https://{host}:{port}"))),
+        (false, false, _) if says_tls => Some(give_url("TLS", &format!("https://{host}:{port}"))),
+        (false, true, Some(Spoken::Tls)) => Some(give_url("TLS", &format!("grpcs://{host}:{port}"))),
+        (_, true, Some(Spoken::Http1)) => Some(message![
+            format!(
+                "the server speaks HTTP/1.1 on port {port}, and this run gRPC; Triton's gRPC port is usually 8001 ("
+            ),
+            Setting::Url,
+            format!(" grpc://{host}:8001)"),
+            Part::only_where(
+                Setting::EndpointType,
+                message![
+                    ", and ",
+                    Setting::EndpointType,
+                    " generate measures its HTTP port; an OpenAI server needs neither ",
+                    Setting::ServiceKind,
+                    " triton nor ",
+                    Setting::EndpointType,
+                    " kserve",
+                ],
+            ),
+        ]),
+        (_, false, Some(Spoken::Http2)) => Some(message![
+            format!(
+                "the server speaks HTTP/2 on port {port}, as gRPC does, and this run HTTP/1.1; an HTTP port is usually 8000 ("
+            ),
+            Setting::Url,
+            format!(" http://{host}:8000)"),
+            Part::only_where(
+                Setting::EndpointType,
+                message![", and ", Setting::ServiceKind, " triton measures Triton over gRPC"],
+            ),
+        ]),
         _ => None,
     }
 }
 
-fn refused(target: &Target) -> String {
-    let named = match (target.tls, target.port) {
-        (false, 80) | (true, 443) => format!(
-            " (port {} is the scheme's own, which is tried where --url names no port; inference servers usually listen on 8000)",
-            target.port
-        ),
-        _ => String::new(),
-    };
-    format!(
-        "nothing listens there: start the server, or give its address with --url{named}; --sim measures a simulated server"
-    )
+fn give_url(spoken: &str, url: &str) -> Message {
+    message![format!("the server speaks {spoken} on this port; give "), Setting::Url, format!(" {url}")]
 }
 
-fn unauthorized(endpoint: &Endpoint) -> String {
+fn refused(target: &Target) -> Message {
+    let named = match (target.tls, target.port) {
+        (false, 80) | (true, 443) => message![
+            format!(" (port {} is the scheme's own, which is tried where ", target.port),
+            Setting::Url,
+            " names no port; inference servers usually listen on 8000)",
+        ],
+        _ => Message::default(),
+    };
+    message![
+        "nothing listens there: start the server, or give its address with ",
+        Setting::Url,
+        named,
+        Part::only_where(Setting::Sim, message!["; ", Setting::Sim, " measures a simulated server"]),
+    ]
+}
+
+fn unauthorized(endpoint: &Endpoint) -> Message {
     let sent = endpoint.headers.iter().any(|header| header.name.eq_ignore_ascii_case("authorization"));
     if sent {
-        return "the server does not accept the key that was sent: look at --api-key, --header, and the variables STREAMGAUGE_API_KEY and OPENAI_API_KEY".to_owned();
+        return message![
+            "the server does not accept the key that was sent: look at ",
+            Part::only_where(Setting::ApiKey, message![Setting::ApiKey, ", "]),
+            Setting::Header,
+            ", and the variables STREAMGAUGE_API_KEY and OPENAI_API_KEY",
+        ];
     }
-    "no key was sent: give one with --api-key, or in the variable STREAMGAUGE_API_KEY or OPENAI_API_KEY; another kind of header with --header 'Name: value'".to_owned()
+    message![
+        "no key was sent: give one ",
+        Part::only_where(Setting::ApiKey, message!["with ", Setting::ApiKey, ", or "]),
+        "in the variable STREAMGAUGE_API_KEY or OPENAI_API_KEY; another kind of header with ",
+        Setting::Header,
+        " 'Name: value'",
+    ]
 }
 
-fn certificate(message: &str) -> Option<String> {
+fn certificate(message: &str) -> Option<Message> {
     if !message.contains("certificate") {
         return None;
     }
-    let insecure = "--insecure trusts any certificate";
+    let insecure =
+        |lead: &str| Part::only_where(Setting::Insecure, message![lead, Setting::Insecure, " trusts any certificate"]);
     Some(if message.contains("not valid for name") {
-        format!("the certificate is for another name; give --url with a name that it has, or {insecure}")
+        message![
+            "the certificate is for another name; give ",
+            Setting::Url,
+            " with a name that it has",
+            insecure(", or "),
+        ]
     } else if message.contains("expired") || message.contains("not valid yet") || message.contains("NotValidYet") {
-        format!(
-            "the certificate's time is over or has not begun: renew it, or look at this machine's clock; {insecure}"
-        )
+        message![
+            "the certificate's time is over or has not begun: renew it, or look at this machine's clock",
+            insecure("; "),
+        ]
     } else if message.contains("UnknownIssuer")
         || message.contains("CaUsedAsEndEntity")
         || message.contains("BadSignature")
     {
-        format!(
-            "this system does not know who signed the certificate; --ca-file FILE names who to trust (a self-signed certificate is its own), and {insecure}"
-        )
+        message![
+            "this system does not know who signed the certificate; ",
+            Setting::CaFile,
+            " FILE names who to trust (a self-signed certificate is its own)",
+            insecure(", and "),
+        ]
     } else if message.contains("CertificateRequired") || message.contains("alert") {
-        "the server wants to know who asks; give --client-certificate and --client-key".to_owned()
+        message!["the server wants to know who asks; give ", Setting::ClientCertificate, " and ", Setting::ClientKey]
     } else {
-        format!("--ca-file FILE names who to trust, and {insecure}")
+        message![Setting::CaFile, " FILE names who to trust", insecure(", and ")]
     })
 }
 
 /// What a server may not like of a request that it understood.
-fn refused_request(message: &str) -> Option<String> {
+fn refused_request(message: &str) -> Option<Message> {
     let lower = message.to_ascii_lowercase();
     if TOO_LONG.iter().any(|words| lower.contains(words)) {
-        return Some(
-            "the prompt and the answer together are too long for the model, as it counts them; give a lower --isl or --osl, and the model's own --tokenizer, since another one may count far fewer tokens"
-                .to_owned(),
-        );
+        return Some(message![
+            "the prompt and the answer together are too long for the model, as it counts them; give a lower ",
+            Setting::Isl,
+            " or ",
+            Setting::Osl,
+            ", and the model's own ",
+            Setting::Tokenizer,
+            ", since another one may count far fewer tokens",
+        ]);
     }
     let names = |field: &str| streamgauge_wire::names_field(message.as_bytes(), field);
     if names("min_tokens") || names("ignore_eos") {
-        return Some(
-            "--output-tokens-mean-deterministic sends min_tokens and ignore_eos; leave it out for this server"
-                .to_owned(),
-        );
+        return Some(message![
+            Setting::OutputTokensMeanDeterministic,
+            " sends min_tokens and ignore_eos; leave it out for this server",
+        ]);
     }
     if names("continuous_usage_stats") {
-        return Some("--continuous-usage sends continuous_usage_stats; leave it out for this server".to_owned());
+        return Some(
+            message![Setting::ContinuousUsage, " sends continuous_usage_stats; leave it out for this server",],
+        );
     }
-    (names("max_tokens") || names("max_completion_tokens"))
-        .then(|| "--osl sets the output length, and --max-tokens-field the member that says it".to_owned())
+    (names("max_tokens") || names("max_completion_tokens")).then(|| {
+        message![Setting::Osl, " sets the output length, and ", Setting::MaxTokensField, " the member that says it",]
+    })
 }
 
 #[cfg(test)]
@@ -195,7 +262,7 @@ mod tests {
     fn told(endpoint: &Endpoint, stage: Stage, class: FailureClass, message: &str, spoken: Option<Spoken>) -> String {
         let failure = Failure { stage, class, message: message.to_owned() };
         let status = message.get(..3).and_then(|number| number.parse().ok());
-        hint(&Mishap { failure: &failure, status, endpoint, spoken }).unwrap_or_default()
+        hint(&Mishap { failure: &failure, status, endpoint, spoken }).unwrap_or_default().to_string()
     }
 
     fn with_key() -> Endpoint {

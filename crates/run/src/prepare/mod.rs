@@ -36,7 +36,7 @@ use triton::Triton;
 /// When the server cannot be found or asked, or a file or a tokenizer cannot be read.
 pub fn prepare(spec: &RunSpec, listener: &Arc<dyn Listener>) -> Result<Preparation> {
     let spec = &mut spec.clone();
-    spec.notes.iter().for_each(|note| listener.note(&format!("note: {note}")));
+    spec.notes.iter().for_each(|note| listener.note(&format!("note: {note}").into()));
     let conversations = schedules::read(spec, listener).map_err(usage)?;
     let sim = start_sim(spec)?;
     let routes = find_routes(&spec.plan)?;
@@ -92,14 +92,14 @@ fn tokenizer(spec: &RunSpec, listener: &Arc<dyn Listener>) -> Result<Tokenizer> 
     let model = spec.plan.endpoint.models.first().map(String::as_str);
     let env = |name: &str| std::env::var(name).ok();
     let hub = Hub::new(&env, spec.may_download);
-    let note = |text: &str| listener.note(&format!("note: {text}"));
+    let note = |text: &str| listener.note(&format!("note: {text}").into());
     let revision = &spec.plan.prompts.tokenizer_revision;
     let found = resolve(spec.tokenizer.as_deref(), model, revision, &hub, &env, &note).map_err(usage)?;
     match found.source {
         Source::Embedded { why: Some(why) } => {
-            listener.note(&format!("note: tokens are counted with {}: {why}", found.tokenizer.name()));
+            listener.note(&format!("note: tokens are counted with {}: {why}", found.tokenizer.name()).into());
         }
-        _ => listener.detail(&format!("counting tokens with {}", found.tokenizer.name())),
+        _ => listener.detail(&format!("counting tokens with {}", found.tokenizer.name()).into()),
     }
     Ok(found.tokenizer)
 }

@@ -9,14 +9,16 @@ use crate::prepare::redirect;
 use crate::prepare::settled::Wording;
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
+use streamgauge_core::message;
 use streamgauge_core::plan::{Endpoint, ExportLevel, LengthField, RunPlan, Timeouts};
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::{Failure, FailureClass, Outcome};
 use streamgauge_core::secrets::{Secrets, shown_url};
+use streamgauge_core::setting::{Message, Setting};
 use streamgauge_core::text::clip;
 use streamgauge_load::{Control, Finished, Job, Probed, Routes, Waiting, delayed_acks, probe, spoken};
 use streamgauge_wire::endpoints::{OutputLength, spec};
@@ -139,22 +141,28 @@ fn send(
 }
 
 /// What a probe waits for, in words.
-fn waits(endpoint: &Endpoint, timeouts: &Timeouts, waiting: Waiting) -> String {
+fn waits(endpoint: &Endpoint, timeouts: &Timeouts, waiting: Waiting) -> Message {
     let Waiting { since, connected } = waiting;
-    let (what, limit, flag) = match connected {
-        false => ("a connection for the test request", timeouts.connect, "--connect-timeout"),
+    let (what, limit, setting) = match connected {
+        false => ("a connection for the test request", timeouts.connect, Setting::ConnectTimeout),
         true if endpoint.streaming => {
-            ("the first output of the test request", timeouts.first_byte, "--first-byte-timeout")
+            ("the first output of the test request", timeouts.first_byte, Setting::FirstByteTimeout)
         }
-        true => ("the answer to the test request", timeouts.first_byte, "--first-byte-timeout"),
+        true => ("the answer to the test request", timeouts.first_byte, Setting::FirstByteTimeout),
     };
-    format!(
-        "waiting for {what} to {}{} ({} s so far; a server that stays silent is given up after {} s, {flag}); Ctrl-C ends it, --no-probe skips it",
-        hints::server(endpoint),
-        endpoint.shown_path(),
-        since.as_secs_f64(),
-        limit.as_secs_f64(),
-    )
+    message![
+        format!(
+            "waiting for {what} to {}{} ({} s so far; a server that stays silent is given up after {} s, ",
+            hints::server(endpoint),
+            endpoint.shown_path(),
+            since.as_secs_f64(),
+            limit.as_secs_f64(),
+        ),
+        setting,
+        "); Ctrl-C ends it, ",
+        Setting::NoProbe,
+        " skips it",
+    ]
 }
 
 /// A test request that failed.
@@ -218,15 +226,21 @@ fn variants(asked: Wording, free: Free, refusal: &Refusal) -> Vec<Wording> {
 /// Says what the load leaves out or replaces.
 fn tell(asked: Wording, taken: Wording, refusal: &str, listener: &Arc<dyn Listener>) {
     if asked.ask_usage && !taken.ask_usage {
-        listener.note(&format!(
-            "note: the server refuses `stream_options` ({refusal}): it is left out, so the server's own token counts may be missing; --no-usage leaves it out from the start"
-        ));
+        listener.note(&message![
+            format!(
+                "note: the server refuses `stream_options` ({refusal}): it is left out, so the server's own token counts may be missing; "
+            ),
+            Setting::NoUsage,
+            " leaves it out from the start",
+        ]);
     }
     if asked.length_field != taken.length_field {
         let (asked, taken) = (asked.length_field.name(), taken.length_field.name());
-        listener.note(&format!(
-            "note: the server refuses `{asked}` ({refusal}): `{taken}` is sent in its place; --max-tokens-field {taken} chooses it from the start"
-        ));
+        listener.note(&message![
+            format!("note: the server refuses `{asked}` ({refusal}): `{taken}` is sent in its place; "),
+            Setting::MaxTokensField,
+            format!(" {taken} chooses it from the start"),
+        ]);
     }
 }
 
@@ -244,12 +258,12 @@ fn move_to(
         bail!("{target}{} answers {status} and redirects to itself", shown_url(&path));
     }
     let has_moved = target != endpoint.target;
-    listener.note(&format!(
+    listener.note(&Message::from(format!(
         "note: {}{} answers {status} and redirects to {target}{}: the load goes there",
         endpoint.target,
         endpoint.shown_path(),
         shown_url(&path)
-    ));
+    )));
     (endpoint.target, endpoint.path) = (target, path);
     if has_moved {
         shared.routes = Routes::find(&plan.endpoint, &plan.transport)?;
@@ -267,13 +281,21 @@ fn is_an_answer(plan: &RunPlan, finished: &Finished) -> Result<()> {
         finished.received.raw.iter().flat_map(|piece| piece.bytes.iter().copied()).take(4 * SHOWN).collect();
     let text = Secrets::of(&plan.endpoint).hide(String::from_utf8_lossy(&bytes).trim().to_owned());
     let text = clip(text, SHOWN);
-    Err(anyhow!(
-        "the test request to {}{} was answered with status {} and no output: {}; --endpoint PATH and --endpoint-type say where and what is asked (--no-probe skips the test request)",
-        plan.endpoint.target,
-        plan.endpoint.shown_path(),
-        record.status.unwrap_or_default(),
-        if text.is_empty() { "an empty body" } else { &text },
-    ))
+    bail!(message![
+        format!(
+            "the test request to {}{} was answered with status {} and no output: {}; ",
+            plan.endpoint.target,
+            plan.endpoint.shown_path(),
+            record.status.unwrap_or_default(),
+            if text.is_empty() { "an empty body" } else { &text },
+        ),
+        Setting::Endpoint,
+        " PATH and ",
+        Setting::EndpointType,
+        " say where and what is asked (",
+        Setting::NoProbe,
+        " skips the test request)",
+    ])
 }
 
 /// The end of a run whose probe failed.
@@ -282,12 +304,15 @@ fn failed(plan: &RunPlan, refusal: &Refusal, shared: &Preparation) -> anyhow::Er
     let spoken = hints::may_be_another_protocol(failure).then(|| spoken(&shared.routes)).flatten();
     let hint = hints::hint(&Mishap { failure, status: *status, endpoint, spoken });
     let hint = match (hint, failure.class) {
-        (Some(hint), _) => format!(": {hint}"),
-        (None, FailureClass::Status | FailureClass::InBand) => " (--no-probe skips the test request)".to_owned(),
-        (None, _) => String::new(),
+        (Some(hint), _) => message![": ", hint],
+        (None, FailureClass::Status | FailureClass::InBand) => {
+            message![" (", Setting::NoProbe, " skips the test request)"]
+        }
+        (None, _) => Message::default(),
     };
     let server = hints::server(endpoint);
-    anyhow!("the test request to {server}{} failed: {}{hint}", endpoint.shown_path(), hints::words(failure))
+    let failed = format!("the test request to {server}{} failed: {}", endpoint.shown_path(), hints::words(failure));
+    message![failed, hint].into()
 }
 
 #[cfg(test)]

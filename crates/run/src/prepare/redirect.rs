@@ -5,6 +5,7 @@ use anyhow::{Result, anyhow, bail};
 use streamgauge_core::plan::{Endpoint, Target};
 use streamgauge_core::secrets::shown_url;
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
+use streamgauge_core::{Setting, message};
 use url::Url;
 
 /// Redirects that are followed one after another, as many as curl's users usually allow; more are a loop.
@@ -30,14 +31,18 @@ pub fn follow(endpoint: &Endpoint, path: &str, status: u16, location: &str) -> R
         bail!("{}, which names no server", lead());
     };
     if Some(host) != base.host_str() {
-        bail!("{}, another host, to which headers and keys are not sent unasked; give that URL with --url", lead());
+        bail!(message![
+            lead(),
+            ", another host, to which headers and keys are not sent unasked; give that URL with ",
+            Setting::Url,
+        ]);
     }
     if from.tls && !tls {
-        bail!("{}, which is not encrypted; give that URL with --url if this is meant", lead());
+        bail!(message![lead(), ", which is not encrypted; give that URL with ", Setting::Url, " if this is meant"]);
     }
     let target = Target { tls, host: from.host.clone(), port };
     if target != *from && !endpoint.others.is_empty() {
-        bail!("{}; give the servers' final URLs with --url", lead());
+        bail!(message![lead(), "; give the servers' final URLs with ", Setting::Url]);
     }
     let query = to.query().map(|query| format!("?{query}")).unwrap_or_default();
     Ok((target, format!("{}{query}", to.path())))

@@ -1,15 +1,17 @@
 //! The files that a schedule is made of: gaps between requests, and traces.
 
+use crate::error::About;
 use crate::listener::Listener;
 use crate::prepare::conversations::{self, Conversations, Opened};
 use crate::spec::{RunSpec, TracePart};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use streamgauge_core::Setting;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{Arrivals, Load};
+use streamgauge_core::message;
+use streamgauge_core::setting::{Message, Setting};
 use streamgauge_core::stop::StopRule;
 use streamgauge_prompt::{Contents, Conversation, SourceOptions, Timing};
 
@@ -26,12 +28,12 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversa
     let mut rows = match arrivals {
         Arrivals::Rate { .. } | Arrivals::Series { .. } => return Ok(prompts),
         Arrivals::Intervals { file, gaps } => {
-            let named = || format!("--request-intervals {}", file.display());
-            *gaps = intervals(&text(file).with_context(named)?).with_context(named)?;
+            let named = || message![Setting::RequestIntervals, format!(" {}", file.display())];
+            *gaps = intervals(&text(file).about(named)?).about(named)?;
             return Ok(prompts);
         }
         Arrivals::Trace { file, speedup, dues } => {
-            let named = || format!("--input-file {}", file.display());
+            let named = || conversations::named(file);
             let rows = trace(file, &options, trace_part, *speedup, &named, listener)?;
             *dues = rows.iter().map(Conversation::begins).collect();
             rows
@@ -40,7 +42,10 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversa
     let there = arrivals.count();
     match (spec.plan.load.stop.requests, there) {
         (Some(asked), Some(there)) if asked > there => {
-            bail!("--request-count {asked}: the trace has {there} request(s) to send; give at most {there}")
+            bail!(message![
+                Setting::RequestCount,
+                format!(" {asked}: the trace has {there} request(s) to send; give at most {there}"),
+            ])
         }
         _ => {}
     }
@@ -50,7 +55,7 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversa
         rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
     }
     let conversations = Conversations::Read(rows.into());
-    spec.plan.prompts.count = conversations.count().context(Setting::InputFile)?;
+    spec.plan.prompts.count = conversations.count().about(|| Setting::InputFile.into())?;
     Ok(conversations)
 }
 
@@ -67,29 +72,28 @@ fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversat
     let conversations = match &spec.prompt_file {
         Some(file) => {
             let named = || conversations::named(file);
-            let Opened { conversations, counts, notes } =
-                Conversations::open(file, &spec.source).with_context(named)?;
+            let Opened { conversations, counts, notes } = Conversations::open(file, &spec.source).about(named)?;
             let is_whole = !matches!(conversations, Conversations::File { .. });
             let rest = if is_whole { "" } else { " so far; the rest is read as the run goes on" };
-            listener.detail(&format!("{}: {counts}{rest}", named()));
-            notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
+            listener.detail(&message![named(), format!(": {counts}{rest}")]);
+            notes.iter().for_each(|note| listener.note(&message!["note: ", named(), ": ", note.clone()]));
             conversations
         }
         None if spec.plan.prompts.synthesis.conversations.is_some() => {
             let contents = Contents::made(&spec.plan.prompts)?;
-            listener.detail(&format!("synthetic conversations: {}", contents.counts));
+            listener.detail(&format!("synthetic conversations: {}", contents.counts).into());
             Conversations::Read(contents.conversations.into())
         }
         None => return Ok(Conversations::Made),
     };
-    spec.plan.prompts.count = conversations.count().context(Setting::InputFile)?;
+    spec.plan.prompts.count = conversations.count().about(|| Setting::InputFile.into())?;
     Ok(conversations)
 }
 
 /// Says what was read.
-fn say(contents: &Contents, named: &dyn Fn() -> String, listener: &Arc<dyn Listener>) {
-    listener.detail(&format!("{}: {}", named(), contents.counts));
-    contents.notes.iter().for_each(|note| listener.note(&format!("note: {}: {note}", named())));
+fn say(contents: &Contents, named: &dyn Fn() -> Message, listener: &Arc<dyn Listener>) {
+    listener.detail(&message![named(), format!(": {}", contents.counts)]);
+    contents.notes.iter().for_each(|note| listener.note(&message!["note: ", named(), ": ", note.clone()]));
 }
 
 /// The conversations of a file that are held at its own times.
@@ -98,38 +102,46 @@ fn trace(
     options: &SourceOptions,
     part: TracePart,
     speedup: f64,
-    named: &dyn Fn() -> String,
+    named: &dyn Fn() -> Message,
     listener: &Arc<dyn Listener>,
 ) -> Result<Vec<Conversation>> {
-    let mut trace = Contents::read(file, options).with_context(named)?;
+    let mut trace = Contents::read(file, options).about(named)?;
     say(&trace, named, listener);
     let first = trace.conversations.first().map(Conversation::begins);
     let epoch = first.and_then(epoch);
     let first = first.filter(|_| part.from_first);
     trace.keep(first.or(part.from).unwrap_or_default(), part.to, speedup);
     if trace.conversations.is_empty() {
-        bail!("{}: no request lies between the offsets", named());
+        bail!(message![named(), ": no request lies between the offsets"]);
     }
     let lead = trace.conversations[0].begins();
     if lead > LONGEST_LEAD {
         let since = epoch.map(|unit| format!("; its times look like {unit} since 1970")).unwrap_or_default();
-        bail!(
-            "{}: the first request would be sent {:.1} days after the start{since}: give --fixed-schedule-auto-offset, which counts times from the first request's, or --fixed-schedule-start-offset",
+        bail!(message![
             named(),
-            lead.as_secs_f64() / 86_400.0
-        );
+            format!(
+                ": the first request would be sent {:.1} days after the start{since}: give ",
+                lead.as_secs_f64() / 86_400.0
+            ),
+            Setting::FixedScheduleAutoOffset,
+            ", which counts times from the first request's, or ",
+            Setting::FixedScheduleStartOffset,
+        ]);
     }
     if epoch == Some(SECONDS) {
-        listener.note(&format!(
-            "note: {}: its times look like {SECONDS} since 1970, and are read as milliseconds, so the load is a thousand times as fast",
-            named()
-        ));
-    } else if lead > LONG_LEAD {
-        listener.note(&format!(
-            "note: {}: the first request is sent {} s after the start; --fixed-schedule-auto-offset counts times from the first request's",
+        listener.note(&message![
+            "note: ",
             named(),
-            lead.as_secs_f64()
-        ));
+            format!(": its times look like {SECONDS} since 1970, and are read as milliseconds, so the load is a thousand times as fast"),
+        ]);
+    } else if lead > LONG_LEAD {
+        listener.note(&message![
+            "note: ",
+            named(),
+            format!(": the first request is sent {} s after the start; ", lead.as_secs_f64()),
+            Setting::FixedScheduleAutoOffset,
+            " counts times from the first request's",
+        ]);
     }
     Ok(trace.conversations)
 }

@@ -12,7 +12,8 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{Failure, FailureClass, Stage};
 use streamgauge_core::secrets::{Secrets, shown_url};
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
-use streamgauge_load::{Fetched, ProbeError, Routes, fetch, spoken};
+use streamgauge_core::{Setting, message};
+use streamgauge_load::{Fetched, NoRoute, ProbeError, Routes, fetch, spoken};
 use streamgauge_wire::endpoints::{self, EndpointSpec};
 use streamgauge_wire::model_ids;
 
@@ -24,10 +25,11 @@ const MODELS_LIMIT: Nanos = Nanos::from_millis(10_000);
 /// # Errors
 /// When a name cannot be resolved, or certificates cannot be used.
 pub fn find_routes(plan: &RunPlan) -> Result<Routes> {
-    Routes::find(&plan.endpoint, &plan.transport).map_err(|error| match error.failure.stage {
+    Routes::find(&plan.endpoint, &plan.transport).map_err(|error| match error {
         // Nothing has been asked of the server yet: the certificates that were named cannot be used.
-        Stage::Tls => usage(anyhow!(error.failure.message)),
-        _ => error.into(),
+        NoRoute { certificates: Some(unusable), .. } => usage(*unusable),
+        NoRoute { failure: Failure { stage: Stage::Tls, message, .. }, .. } => usage(anyhow!(message)),
+        error => error.into(),
     })
 }
 
@@ -38,14 +40,15 @@ pub fn find_routes(plan: &RunPlan) -> Result<Routes> {
 pub fn only_model(plan: &mut RunPlan, routes: &mut Routes, listener: &Arc<dyn Listener>) -> Result<String> {
     let mut path = models_path(&plan.endpoint.path);
     let limit = MODELS_LIMIT.min(plan.transport.timeouts.total);
-    let hint = "name the model with --model";
+    let hint = || message!["name the model with ", Setting::Model];
     for _ in 0..=redirect::MOST {
         let target = plan.endpoint.target.clone();
         let _waiting = Waiting::until_answered(
-            format!(
-                "waiting for the list of models from {target}{path} (at most {} s); --model names one without it",
-                limit.as_secs_f64()
-            ),
+            message![
+                format!("waiting for the list of models from {target}{path} (at most {} s); ", limit.as_secs_f64()),
+                Setting::Model,
+                " names one without it",
+            ],
             listener,
         );
         let fetched = fetch(&plan.endpoint, routes, SystemClock::start(), &path, limit);
@@ -54,8 +57,8 @@ pub fn only_model(plan: &mut RunPlan, routes: &mut Routes, listener: &Arc<dyn Li
             let (target, to) = redirect::follow(&plan.endpoint, &path, status, &location)?;
             path = to;
             if target != plan.endpoint.target {
-                listener
-                    .note(&format!("note: {} redirects to {target}: everything is asked there", plan.endpoint.target));
+                let from = &plan.endpoint.target;
+                listener.note(&format!("note: {from} redirects to {target}: everything is asked there").into());
                 plan.endpoint.target = target;
                 *routes = find_routes(plan)?;
             }
@@ -67,17 +70,21 @@ pub fn only_model(plan: &mut RunPlan, routes: &mut Routes, listener: &Arc<dyn Li
             let failure = Failure { stage: Stage::Body, class: FailureClass::Status, message: message.clone() };
             let endpoint = &plan.endpoint;
             let cause = hints::hint(&Mishap { failure: &failure, status: Some(status), endpoint, spoken: None });
-            let cause = cause.filter(|_| matches!(status, 401 | 403)).unwrap_or_else(|| hint.to_owned());
-            bail!("{target}{} answers {status} {message}; {cause}", shown_url(&path));
+            let cause = cause.filter(|_| matches!(status, 401 | 403)).unwrap_or_else(hint);
+            bail!(message![format!("{target}{} answers {status} {message}; ", shown_url(&path)), cause]);
         }
-        let models = model_ids(&body).map_err(|error| anyhow!("{target}{path}: {error}; {hint}"))?;
+        let models = model_ids(&body).map_err(|error| message![format!("{target}{path}: {error}; "), hint()])?;
         return match models.as_slice() {
             [model] => Ok(model.clone()),
-            [] => bail!("{target}{path} lists no model; {hint}"),
-            several => Err(usage(anyhow!("{target} has several models; choose with --model: {}", several.join(", ")))),
+            [] => bail!(message![format!("{target}{path} lists no model; "), hint()]),
+            several => Err(usage(message![
+                format!("{target} has several models; choose with "),
+                Setting::Model,
+                format!(": {}", several.join(", ")),
+            ])),
         };
     }
-    bail!("{}{path} redirects more than {} times; {hint}", plan.endpoint.target, redirect::MOST)
+    bail!(message![format!("{}{path} redirects more than {} times; ", plan.endpoint.target, redirect::MOST), hint(),])
 }
 
 fn unanswered(plan: &RunPlan, routes: &Routes, error: ProbeError) -> Error {
@@ -86,11 +93,13 @@ fn unanswered(plan: &RunPlan, routes: &Routes, error: ProbeError) -> Error {
     let spoken = hints::may_be_another_protocol(&failure).then(|| spoken(routes)).flatten();
     let hint = match failure.class {
         // How long this question may take is fixed.
-        FailureClass::Timeout => Some("it did not list its models; --model names one without asking".to_owned()),
+        FailureClass::Timeout => {
+            Some(message!["it did not list its models; ", Setting::Model, " names one without asking"])
+        }
         _ => hints::hint(&Mishap { failure: &failure, status: None, endpoint, spoken }),
     };
-    let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
-    anyhow!("{} cannot be reached: {}{hint}", hints::server(endpoint), hints::words(&failure))
+    let hint = hint.map(|hint| message![": ", hint]).unwrap_or_default();
+    message![format!("{} cannot be reached: {}", hints::server(endpoint), hints::words(&failure)), hint].into()
 }
 
 /// Where the server of an OpenAI-style endpoint at `path` lists its models.

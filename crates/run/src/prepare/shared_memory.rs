@@ -1,15 +1,18 @@
 //! Tensors in memory that the server shares with this machine: POSIX shared memory objects, written once before load and named to the
 //! server, which reads inputs from them and writes outputs there.
 
+use crate::error::About;
 use crate::prepare::triton::LIMIT;
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use streamgauge_core::clock::SystemClock;
 use streamgauge_core::kserve::ModelInfo;
+use streamgauge_core::message;
 use streamgauge_core::plan::Endpoint;
 use streamgauge_core::prompt::Prompt;
+use streamgauge_core::setting::{Message, Setting};
 use streamgauge_load::{Client, Routes};
 use streamgauge_wire::SharedPlace;
 use streamgauge_wire::kserve::Call;
@@ -61,9 +64,9 @@ impl Regions {
             }
             Ok(offset)
         });
-        objects.push(filled.context("--shared-memory system: the inputs cannot be put into shared memory")?);
+        objects.push(filled.about(|| in_memory("the inputs cannot be put into shared memory"))?);
         let sized = Object::filled(outputs, |file| file.get_ref().set_len(room).map(|()| room));
-        objects.push(sized.context("--shared-memory system: there is no room for outputs in shared memory")?);
+        objects.push(sized.about(|| in_memory("there is no room for outputs in shared memory"))?);
         let client = Client::new(endpoint, routes, SystemClock::start(), LIMIT)?;
         let mut regions = Regions { objects, places, client };
         regions.register()?;
@@ -80,11 +83,16 @@ impl Regions {
             let key = format!("/{name}");
             let call = Call::RegisterSystemMemory { region: name, key: &key, offset: 0, bytes: *bytes };
             self.client.ask(&call).map_err(|error| {
-                anyhow!("--shared-memory system: the server does not take it, which must run on this machine: {error}")
+                in_memory(&format!("the server does not take it, which must run on this machine: {error}"))
             })?;
         }
         Ok(())
     }
+}
+
+/// What is wrong with shared memory.
+fn in_memory(what: &str) -> Message {
+    message![Setting::SharedMemory, format!(" system: {what}")]
 }
 
 impl Drop for Regions {

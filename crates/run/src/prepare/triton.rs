@@ -1,6 +1,6 @@
 //! What a Triton server says of its model before load, and prompts as the model's inputs.
 
-use crate::error::usage;
+use crate::error::{About, usage};
 use crate::listener::Listener;
 use crate::prepare::hints::{self, Mishap};
 use crate::prepare::waiting::Waiting;
@@ -9,9 +9,11 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use std::sync::Arc;
 use streamgauge_core::clock::{Nanos, SystemClock};
 use streamgauge_core::kserve::{Backend, ModelInfo, ServerInfo, TensorFormat, Watched};
+use streamgauge_core::message;
 use streamgauge_core::plan::{Endpoint, Length, RunPlan};
 use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::record::{Failure, FailureClass, Stage};
+use streamgauge_core::setting::{Message, Part, Setting};
 use streamgauge_load::{AskError, Client, Routes, spoken};
 use streamgauge_prompt::tensors::{LlmOptions, llm_inputs};
 use streamgauge_wire::endpoints::{calls_stream, spec};
@@ -42,11 +44,11 @@ impl Triton {
         let endpoint = &plan.endpoint;
         let mut client = Client::new(endpoint, routes, SystemClock::start(), LIMIT.min(plan.transport.timeouts.total))?;
         let waiting = Waiting::until_answered(
-            format!(
+            Message::from(format!(
                 "waiting for the model's metadata from {} (at most {} s)",
                 hints::server(endpoint),
                 LIMIT.as_secs_f64()
-            ),
+            )),
             listener,
         );
         // The first question, so it is here that nobody answers; Perf Analyzer's words.
@@ -71,13 +73,22 @@ impl Triton {
             && spec.capabilities.tensors
         {
             let outputs: Vec<_> = model.outputs.iter().map(|output| output.name.as_str()).collect();
-            listener.note(&format!(
-                "note: model {name} has no BYTES output {output} (its outputs: {}), so no tokens are counted; --text-output names another",
-                outputs.join(", ")
-            ));
+            listener.note(&message![
+                format!(
+                    "note: model {name} has no BYTES output {output} (its outputs: {}), so no tokens are counted; ",
+                    outputs.join(", ")
+                ),
+                Setting::TextOutput,
+                " names another",
+            ]);
         }
         if !spec.capabilities.streams && model.decoupled {
-            return Err(usage(anyhow!("model {name} is decoupled, which takes gRPC: give -i grpc --streaming")));
+            return Err(usage(message![
+                format!("model {name} is decoupled, which takes gRPC: give "),
+                Setting::Protocol,
+                " grpc",
+                Part::only_where(Setting::Streaming, message![" ", Setting::Streaming]),
+            ]));
         }
         let endpoint = &mut plan.endpoint;
         if endpoint.path.is_empty() {
@@ -102,10 +113,13 @@ impl Triton {
         };
         if let Payload::Members(members) = &prompt.payload {
             let names: Vec<_> = members.keys().map(String::as_str).collect();
-            return Err(usage(anyhow!(
-                "--input-file: a request over gRPC has no body for {} to be added to; leave that out of its lines",
-                names.join(", ")
-            )));
+            return Err(usage(message![
+                Setting::InputFile,
+                format!(
+                    ": a request over gRPC has no body for {} to be added to; leave that out of its lines",
+                    names.join(", ")
+                ),
+            ]));
         }
         let options = LlmOptions {
             streaming: endpoint.streaming,
@@ -136,7 +150,7 @@ fn unanswered(endpoint: &Endpoint, routes: &Routes, error: AskError) -> Error {
         AskError::Answer(_) => (error.to_string(), None),
     };
     match hint {
-        Some(hint) => anyhow!("failed to get model metadata: {server}: {shown}: {hint}"),
+        Some(hint) => message![format!("failed to get model metadata: {server}: {shown}: "), hint].into(),
         // The error itself, whose words alone Perf Analyzer shows.
         None => Error::from(error).context(server).context("failed to get model metadata"),
     }
@@ -154,16 +168,21 @@ fn without_extensions(
     let has = |extension: &str| server.extensions.iter().any(|known| known == extension);
     if model.without_config {
         if spec.is_grpc() && endpoint.streaming {
-            return Err(usage(anyhow!(
-                "the server ({} {}) has no ModelConfig call, so it is not Triton: nothing says which message of its ModelStreamInfer is a request's last; leave out --streaming, or measure its OpenAI endpoint with --endpoint-type chat",
-                server.name,
-                server.version
-            )));
+            return Err(usage(message![
+                format!(
+                    "the server ({} {}) has no ModelConfig call, so it is not Triton: nothing says which message of its ModelStreamInfer is a request's last; leave out ",
+                    server.name, server.version
+                ),
+                Setting::Streaming,
+                ", or measure its OpenAI endpoint with ",
+                Setting::EndpointType,
+                " chat",
+            ]));
         }
-        listener.note(&format!(
+        listener.note(&Message::from(format!(
             "note: the server ({} {}) has no ModelConfig call: model {} is taken at its metadata's word, as one without batches and sequences that answers each request once",
             server.name, server.version, model.name
-        ));
+        )));
         if model.inputs.is_empty() {
             return Err(usage(anyhow!(
                 "the metadata of model {} name no inputs, so nothing can be sent; describe them in the model's settings on the server",
@@ -177,9 +196,9 @@ fn without_extensions(
         && !has(BINARY_TENSORS)
         && (kserve.input_format, kserve.output_format) != (TensorFormat::Json, TensorFormat::Json)
     {
-        listener.note(&format!(
+        listener.note(&Message::from(format!(
             "note: the server does not have the extension {BINARY_TENSORS}: tensors are sent and asked for as JSON"
-        ));
+        )));
         (kserve.input_format, kserve.output_format) = (TensorFormat::Json, TensorFormat::Json);
     }
     Ok(())
@@ -197,11 +216,15 @@ fn generate(plan: &mut RunPlan, model: &ModelInfo, listener: &Arc<dyn Listener>)
     let input = |name: &str| model.inputs.iter().find(|input| input.name == name);
     if input(TEXT_INPUT).is_none() {
         let names: Vec<_> = model.inputs.iter().map(|input| input.name.as_str()).collect();
-        return Err(usage(anyhow!(
-            "--endpoint-type generate: model {} has no input {TEXT_INPUT} (its inputs: {}), which says what the prompt is; give another --model",
-            model.name,
-            names.join(", ")
-        )));
+        return Err(usage(message![
+            Setting::EndpointType,
+            format!(
+                " generate: model {} has no input {TEXT_INPUT} (its inputs: {}), which says what the prompt is; give another ",
+                model.name,
+                names.join(", ")
+            ),
+            Setting::Model,
+        ]));
     }
     plan.endpoint.kserve.backend =
         Some(if input(SAMPLING_PARAMETERS).is_some() { Backend::Vllm } else { Backend::TensorrtLlm });
@@ -211,10 +234,14 @@ fn generate(plan: &mut RunPlan, model: &ModelInfo, listener: &Arc<dyn Listener>)
     }
     let is_needed = input(MAX_TOKENS).is_some_and(|input| !input.optional);
     if is_needed && plan.prompts.output.is_none() && !plan.endpoint.extra.contains_key(MAX_TOKENS) {
-        listener.note(&format!(
-            "note: model {} needs {MAX_TOKENS}, so it is asked for {TENSORRT_LLM_OUTPUT} output tokens, as GenAI-Perf does over gRPC; --osl asks for another length",
-            model.name
-        ));
+        listener.note(&message![
+            format!(
+                "note: model {} needs {MAX_TOKENS}, so it is asked for {TENSORRT_LLM_OUTPUT} output tokens, as GenAI-Perf does over gRPC; ",
+                model.name
+            ),
+            Setting::Osl,
+            " asks for another length",
+        ]);
         plan.prompts.output = Some(Length { mean: TENSORRT_LLM_OUTPUT, stddev: 0.0 });
     }
     Ok(())
@@ -226,9 +253,9 @@ const BINARY_TENSORS: &str = "binary_tensor_data";
 /// A model that was named, perhaps with a version behind a colon, and those that it is made of.
 fn by_name(client: &mut Client, named: &str) -> Result<Watched> {
     let (name, version) = named.split_once(':').map_or((named, None), |(name, version)| (name, Some(version)));
-    let model = client
-        .model(name, version)
-        .with_context(|| format!("--bls-composing-models {named}: failed to get metadata of composing model {name}"))?;
+    let model = client.model(name, version).about(|| {
+        message![Setting::BlsComposingModels, format!(" {named}: failed to get metadata of composing model {name}"),]
+    })?;
     watched(client, &model, version.map(str::to_owned))
 }
 

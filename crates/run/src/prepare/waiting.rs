@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use streamgauge_core::Message;
 
 /// From when on a wait is shown: longer than any healthy server takes, and before people begin to wonder.
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
@@ -14,7 +15,7 @@ pub struct Waiting(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Waiting {
     /// Has `what` shown if it takes more than a moment. Where no thread can be had for that, nothing is shown.
-    pub fn until_answered(what: String, listener: &Arc<dyn Listener>) -> Waiting {
+    pub fn until_answered(what: Message, listener: &Arc<dyn Listener>) -> Waiting {
         let (over, is_over) = channel();
         let listener = listener.clone();
         let thread = std::thread::Builder::new().name("waiting".into()).spawn(move || {

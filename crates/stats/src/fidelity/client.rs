@@ -142,11 +142,11 @@ pub(super) fn send_lateness(evidence: &Evidence<'_>) -> Option<FidelityRow> {
     Some(FidelityRow { number: Some(p99), unit: "ms".into(), ..row }.remedy(message![
         "requests were sent later than scheduled, which latencies from sent do not include",
         // Not every front end has latencies from due, a limit on concurrency with a rate, and users.
-        Part::Where(Setting::NumUsers, ": use the latencies from due".to_owned()),
+        Part::only_where(Setting::NumUsers, ": use the latencies from due"),
         "; raise ",
-        Part::Where(
+        Part::only_where(
             Setting::NumUsers,
-            "the limit on concurrency or the number of users if one is set, otherwise ".to_owned()
+            "the limit on concurrency or the number of users if one is set, otherwise ",
         ),
         Setting::Threads,
         ", or lower the rate",

@@ -2,6 +2,7 @@
 //! the events of a compressed stream keep their times.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
+use streamgauge_core::Setting;
 
 /// The longest body that is unpacked, in bytes. A thousandth of it, sent, may unpack to it.
 pub const MAX_UNPACKED: u64 = 256 << 20;
@@ -13,7 +14,9 @@ const MAX_HEADER: usize = 4 << 10;
 const STEP: usize = 16 << 10;
 
 /// What is added to a message about a body that cannot be read.
-const ASK_FOR_NONE: &str = "`--header \"Accept-Encoding: identity\"` asks the server not to compress";
+fn ask_for_none() -> String {
+    format!("`{} \"Accept-Encoding: identity\"` asks the server not to compress", Setting::Header)
+}
 
 /// Unpacks one body.
 #[derive(Debug)]
@@ -68,7 +71,10 @@ impl Unpacker {
             Coding::Deflate
         } else {
             let names = names.join(", ");
-            return Err(format!("the answer's Content-Encoding is {names}; gzip and deflate are read; {ASK_FOR_NONE}"));
+            return Err(format!(
+                "the answer's Content-Encoding is {names}; gzip and deflate are read; {}",
+                ask_for_none()
+            ));
         };
         Ok(Some(Unpacker {
             coding,
@@ -136,8 +142,9 @@ impl Unpacker {
                 }
                 State::Data(decoder) => {
                     let (taken, is_over) =
-                        inflate(decoder, rest, &mut self.room, &mut self.crc, &mut self.unpacked, on)
-                            .map_err(|why| format!("the answer's {} data {why}; {ASK_FOR_NONE}", self.coding.name()))?;
+                        inflate(decoder, rest, &mut self.room, &mut self.crc, &mut self.unpacked, on).map_err(
+                            |why| format!("the answer's {} data {why}; {}", self.coding.name(), ask_for_none()),
+                        )?;
                     rest = &rest[taken..];
                     match (is_over, self.coding) {
                         (true, Coding::Gzip) => self.state = State::Tail,
@@ -154,7 +161,8 @@ impl Unpacker {
                     let (crc, length) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
                     if crc != self.crc.sum() || length != self.crc.amount() {
                         return Err(format!(
-                            "the answer's gzip data are damaged: their checksum does not fit; {ASK_FOR_NONE}"
+                            "the answer's gzip data are damaged: their checksum does not fit; {}",
+                            ask_for_none()
                         ));
                     }
                     rest = behind;
@@ -235,7 +243,7 @@ fn inflate(
 
 /// The length of the gzip header that `bytes` begin with (RFC 1952, section 2.3); none while it is not whole.
 fn gzip_header(bytes: &[u8]) -> Result<Option<usize>, String> {
-    let wrong = || format!("the answer is not gzip, though its Content-Encoding says so; {ASK_FOR_NONE}");
+    let wrong = || format!("the answer is not gzip, though its Content-Encoding says so; {}", ask_for_none());
     let magic = [0x1f, 0x8b, 8];
     if bytes.iter().zip(magic).any(|(byte, known)| *byte != known) {
         return Err(wrong());

@@ -9,6 +9,7 @@ mod plan;
 mod prompts;
 mod report;
 mod session;
+mod wording;
 
 use super::{Face, typed};
 use crate::args::Stop;
@@ -17,7 +18,8 @@ use crate::printer::Printer;
 use args::LlmPerfArgs;
 use clap::Args;
 use session::Interrupted;
-use streamgauge_run::Usage;
+use streamgauge_run::{Usage, worded};
+use wording::wording;
 
 /// `llm_perf.py`.
 pub const FACE: Face = Face {
@@ -36,7 +38,7 @@ fn run(args: &LlmPerfArgs, printer: &Printer) -> Exit {
     match session::run(args, printer) {
         Ok(()) => Exit::Done,
         Err(error) => {
-            printer.error(&format!("{error:#}"));
+            printer.error(&worded(&error, wording));
             if error.is::<Usage>() {
                 Exit::Usage
             } else if error.is::<Interrupted>() {

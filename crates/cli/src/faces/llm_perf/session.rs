@@ -3,6 +3,7 @@
 use super::args::{LlmPerfArgs, Protocol};
 use super::figures::{Answered, LevelResult};
 use super::plan::{self, EXPORT};
+use super::wording::wording;
 use super::{prompts, report};
 use crate::console::Notes;
 use crate::printer::Printer;
@@ -45,7 +46,8 @@ pub fn run(args: &LlmPerfArgs, printer: &Printer) -> Result<()> {
     let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
     spec.plan.output.artifacts = temporary.path().to_owned();
     let signals = OnceCell::new();
-    let mut runner = Runner::new(Arc::new(Notes(*printer)), |plan| signals::control(&signals, plan, printer));
+    let mut runner =
+        Runner::new(Arc::new(Notes { printer: *printer, wording }), |plan| signals::control(&signals, plan, printer));
     let shared = runner.prepare(&spec)?;
     let tokens: Vec<u32> = texts.iter().map(|text| shared.tokenizer.count_with_special(text)).collect();
     let prompts = encoded(texts, &tokens, &spec, shared, printer)?;

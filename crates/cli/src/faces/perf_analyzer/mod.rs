@@ -10,18 +10,21 @@ mod model;
 mod search;
 mod session;
 mod settings;
+mod wording;
 
 use super::{Face, typed};
 use crate::args::Stop;
 use crate::args::stop::unknown_flag;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use anyhow::{Error, anyhow};
+use anyhow::Error;
 use args::PerfAnalyzerArgs;
 use clap::Args;
 use session::NoRequests;
 use settings::Task;
+use streamgauge_core::Wording;
 use streamgauge_load::AskError;
+use streamgauge_run::{worded, worded_first};
 
 /// Perf Analyzer.
 pub const FACE: Face = Face {
@@ -56,23 +59,28 @@ fn refuse(error: &clap::Error) -> Stop {
 
 /// Measures what `args` say.
 fn run(args: PerfAnalyzerArgs, printer: &Printer) -> Exit {
-    let ended = Task::resolve(args).map_err(|error| (error, OPTION)).and_then(|task| {
-        session::run(task, printer).map_err(|error| {
-            let exit = if error.is::<NoRequests>() { OPTION } else { GENERIC };
-            (as_perf_analyzer_says(error), exit)
-        })
-    });
-    let exit = ended.unwrap_or_else(|(error, exit)| {
-        printer.error(&format!("{error:#}"));
-        exit
-    });
+    let wording = wording::of(&args);
+    let exit = match Task::resolve(args) {
+        Err(error) => {
+            printer.error(&worded(&error, wording));
+            OPTION
+        }
+        Ok(task) => session::run(task, wording, printer).unwrap_or_else(|error| {
+            printer.error(&as_perf_analyzer_says(&error, wording));
+            if error.is::<NoRequests>() { OPTION } else { GENERIC }
+        }),
+    };
     if exit == Exit::Done && printer.has_lost_results() { GENERIC } else { exit }
 }
 
-/// What a server refused in its own words alone: what was asked, and its message without a status.
-fn as_perf_analyzer_says(error: Error) -> Error {
-    match error.downcast_ref::<AskError>() {
-        Some(AskError::Refused { message, .. }) => anyhow!("{error}: {message}"),
-        _ => error,
+/// An error in words. Of what a server refused these are its own alone: what was asked, and its message without a status.
+fn as_perf_analyzer_says(error: &Error, wording: Wording) -> String {
+    let refused = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(AskError::Refused { message, .. }) => Some(message),
+        _ => None,
+    });
+    match refused {
+        Some(message) => format!("{}: {message}", worded_first(error, wording)),
+        None => worded(error, wording),
     }
 }

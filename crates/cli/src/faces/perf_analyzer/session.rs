@@ -19,14 +19,14 @@ use streamgauge_core::load::{Arrivals, Load};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
-use streamgauge_core::{Nanos, Setting};
+use streamgauge_core::{Message, Nanos, Wording};
 use streamgauge_load::Client;
 use streamgauge_prompt::tensors::{InputData, Made};
 use streamgauge_report::artifacts::write_whole;
 use streamgauge_report::perf_analyzer::{self as report, LevelReport, console, csv};
 use streamgauge_run::{
     GivenInputs, LIMIT, Listener, Preparation, Regions, RunSpec, Runner, Stage, StoredRun, Strategy, Subdirectory,
-    drive,
+    drive, worded,
 };
 use streamgauge_stats::windows::Lenience;
 use streamgauge_stats::{Counts, Grade, Summary, Windows};
@@ -53,6 +53,7 @@ struct Session<'a> {
     levels: Vec<LevelReport>,
     /// Requests that failed, of all, and what the first of them met.
     failed: Option<String>,
+    wording: Wording,
     printer: &'a Printer,
 }
 
@@ -83,9 +84,9 @@ enum Ended {
 ///
 /// # Errors
 /// When the server or the model cannot be had, or nothing can be measured.
-pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
+pub fn run(mut task: Task, wording: Wording, printer: &Printer) -> Result<Exit> {
     let passes = Arc::new(Mutex::new(Passes::default()));
-    let listener = Arc::new(LevelListener::new(&task, passes.clone(), printer));
+    let listener = Arc::new(LevelListener::new(&task, wording, passes.clone(), printer));
     let signals = OnceCell::new();
     let mut runner = Runner::new(listener.clone(), |plan| signals::control(&signals, plan, printer));
     let shared = runner.prepare(&prepared(&mut task))?;
@@ -142,6 +143,7 @@ pub fn run(mut task: Task, printer: &Printer) -> Result<Exit> {
         ended: Vec::new(),
         levels: Vec::new(),
         failed: None,
+        wording,
         printer,
     };
     drive(&mut runner, &mut levels, &mut session)?;
@@ -171,17 +173,6 @@ fn trace(task: &Task, shared: &Preparation) -> Result<()> {
     let call = Call::TraceSettings { model: None, settings: &task.trace };
     client.ask(&call).context("failed to update trace settings")?;
     Ok(())
-}
-
-/// What this face calls the settings that it has under another name. It has no users, no cap beside a rate and no latencies from due.
-fn wording(setting: Setting) -> Option<&'static str> {
-    match setting {
-        Setting::Threads => Some("--max-threads"),
-        Setting::BenchmarkDuration => Some("--measurement-interval"),
-        Setting::GracePeriod => Some("--max-trials"),
-        Setting::Concurrency => Some("the load"),
-        _ => None,
-    }
 }
 
 /// What Perf Analyzer says of files that it has read.
@@ -315,8 +306,8 @@ struct LevelListener {
 }
 
 impl LevelListener {
-    fn new(task: &Task, passes: Arc<Mutex<Passes>>, printer: &Printer) -> LevelListener {
-        let console = Console::new(&task.settings, printer);
+    fn new(task: &Task, wording: Wording, passes: Arc<Mutex<Passes>>, printer: &Printer) -> LevelListener {
+        let console = Console::new(&task.settings, wording, printer);
         LevelListener { console, printer: *printer, shown: OnceLock::new(), passes }
     }
 
@@ -329,12 +320,12 @@ impl LevelListener {
 }
 
 impl Listener for LevelListener {
-    fn note(&self, text: &str) {
-        self.console.note(text);
+    fn note(&self, note: &Message) {
+        self.console.note(note);
     }
 
-    fn detail(&self, text: &str) {
-        self.console.detail(text);
+    fn detail(&self, detail: &Message) {
+        self.console.detail(detail);
     }
 
     fn started(&self, plan: &RunPlan) {
@@ -411,7 +402,7 @@ impl Stage<Ended> for Session<'_> {
             return Err(error);
         }
         // What earlier levels came to is worth more than this one's failure.
-        self.fail(format!("{error:#}"));
+        self.fail(worded(&error, self.wording));
         Ok(())
     }
 }
@@ -502,7 +493,8 @@ impl Session<'_> {
         }
         self.printer.note(&format!("note: how far this level's figures can be trusted: {}", fidelity.verdict));
         for row in fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
-            let remedy = row.remedy.as_ref().map(|remedy| format!(" ({})", remedy.worded(wording))).unwrap_or_default();
+            let remedy =
+                row.remedy.as_ref().map(|remedy| format!(" ({})", remedy.worded(self.wording))).unwrap_or_default();
             self.printer.note(&format!("note: {}: {}{remedy}", row.title, row.value));
         }
     }
@@ -561,32 +553,5 @@ impl Session<'_> {
             write_whole(path, |out| std::io::Write::write_all(out, text.as_bytes()))?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use streamgauge_core::Record;
-    use streamgauge_core::record::ThreadFacts;
-    use streamgauge_stats::{Accumulator, AccumulatorConfig};
-
-    #[test]
-    fn remedies_name_what_this_face_has() {
-        let config = AccumulatorConfig::of(&streamgauge_testing::plan()).unwrap();
-        let mut accumulator = Accumulator::new(config);
-        let late = Record { due: Some(Nanos(0)), sent: Some(Nanos::from_millis(100)), ..streamgauge_testing::record() };
-        accumulator.add(&late);
-        let facts = RunFacts { threads: vec![ThreadFacts { cpu: Nanos(9), wall: Nanos(10) }], ..RunFacts::default() };
-        let summary = accumulator.close(&facts);
-        let remedy = |key: &str| {
-            let row = summary.fidelity.rows.iter().find(|row| row.key == key).unwrap();
-            row.remedy.as_ref().unwrap().worded(wording)
-        };
-        assert_eq!(
-            remedy("send_lateness"),
-            "requests were sent later than scheduled, which latencies from sent do not include; raise --max-threads, or lower the rate"
-        );
-        assert_eq!(remedy("load_thread_cpu"), "raise --max-threads, lower the load or give the client more processors");
     }
 }

@@ -1,0 +1,96 @@
+//! What Perf Analyzer calls the settings that messages refer to.
+
+use super::args::{PerfAnalyzerArgs, Protocol, ServiceKind};
+use streamgauge_core::setting::{Setting, Wording};
+
+/// The words for a command line: the flags of TLS depend on the protocol.
+pub fn of(args: &PerfAnalyzerArgs) -> Wording {
+    match (args.service_kind, args.request.protocol) {
+        (ServiceKind::Triton, Protocol::Grpc) => over_grpc,
+        _ => over_http,
+    }
+}
+
+/// The words where the server is asked over HTTP.
+pub fn over_http(setting: Setting) -> Option<&'static str> {
+    match setting {
+        Setting::CaFile => Some("--ssl-https-ca-certificates-file"),
+        Setting::ClientCertificate => Some("--ssl-https-client-certificate-file"),
+        Setting::ClientKey => Some("--ssl-https-private-key-file"),
+        Setting::Insecure => Some("--ssl-https-verify-peer 0"),
+        other => over_any(other),
+    }
+}
+
+/// The words where the server is asked over gRPC.
+pub fn over_grpc(setting: Setting) -> Option<&'static str> {
+    match setting {
+        Setting::CaFile => Some("--ssl-grpc-root-certifications-file"),
+        Setting::ClientCertificate => Some("--ssl-grpc-certificate-chain-file"),
+        Setting::ClientKey => Some("--ssl-grpc-private-key-file"),
+        other => over_any(other),
+    }
+}
+
+/// What this face calls a setting whatever the protocol is. It has no users, no cap beside a rate and no latencies from due.
+fn over_any(setting: Setting) -> Option<&'static str> {
+    match setting {
+        Setting::BenchmarkDuration => Some("--measurement-interval"),
+        Setting::Concurrency => Some("the load"),
+        Setting::GracePeriod => Some("--max-trials"),
+        Setting::Header => Some("-H"),
+        Setting::InputFile => Some("--input-data"),
+        Setting::Model => Some("-m"),
+        Setting::Protocol => Some("-i"),
+        Setting::RequestRate => Some("--request-rate-range"),
+        Setting::Threads => Some("--max-threads"),
+        Setting::Url => Some("-u"),
+        Setting::ArtifactDir
+        | Setting::BlsComposingModels
+        | Setting::Endpoint
+        | Setting::FixedSchedule
+        | Setting::InputData
+        | Setting::InputTensorFormat
+        | Setting::MaxTrials
+        | Setting::MeasurementInterval
+        | Setting::MeasurementRequestCount
+        | Setting::MetricsUrl
+        | Setting::PeriodicConcurrencyRange
+        | Setting::ProfileExportFile
+        | Setting::RequestCount
+        | Setting::RequestIntervals
+        | Setting::ServiceKind
+        | Setting::Shape
+        | Setting::SharedMemory
+        | Setting::Streaming
+        | Setting::WarmupRequestCount => Some(setting.published()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamgauge_core::record::{RunFacts, ThreadFacts};
+    use streamgauge_core::{Nanos, Record};
+    use streamgauge_stats::{Accumulator, AccumulatorConfig};
+
+    #[test]
+    fn remedies_name_what_this_face_has() {
+        let config = AccumulatorConfig::of(&streamgauge_testing::plan()).unwrap();
+        let mut accumulator = Accumulator::new(config);
+        let late = Record { due: Some(Nanos(0)), sent: Some(Nanos::from_millis(100)), ..streamgauge_testing::record() };
+        accumulator.add(&late);
+        let facts = RunFacts { threads: vec![ThreadFacts { cpu: Nanos(9), wall: Nanos(10) }], ..RunFacts::default() };
+        let summary = accumulator.close(&facts);
+        let remedy = |key: &str| {
+            let row = summary.fidelity.rows.iter().find(|row| row.key == key).unwrap();
+            row.remedy.as_ref().unwrap().worded(over_http)
+        };
+        assert_eq!(
+            remedy("send_lateness"),
+            "requests were sent later than scheduled, which latencies from sent do not include; raise --max-threads, or lower the rate"
+        );
+        assert_eq!(remedy("load_thread_cpu"), "raise --max-threads, lower the load or give the client more processors");
+    }
+}
