@@ -3,13 +3,15 @@
 use crate::args::{self, Stop};
 use crate::exit::Exit;
 use crate::faces::{self, FACES, Face};
+use crate::origins;
 use clap::ArgMatches;
 use std::ffi::OsString;
+use streamgauge_core::origin::Origins;
 
 /// What the process was asked to do.
 pub enum Asked {
-    /// A command of the program itself.
-    Command(args::Command),
+    /// A command of the program itself, and where the values of its arguments came from.
+    Command(args::Command, Origins),
     /// A face, with its arguments.
     Face(&'static Face, ArgMatches),
 }
@@ -59,13 +61,17 @@ fn face(command: &str) -> Option<&'static Face> {
 }
 
 fn read(words: Vec<OsString>) -> Result<Asked, clap::Error> {
-    let matches = definition().try_get_matches_from(words)?;
+    let definition = definition();
+    let matches = definition.clone().try_get_matches_from(words)?;
     if let Some((name, arguments)) = matches.subcommand()
         && let Some(face) = face(name)
     {
         return Ok(Asked::Face(face, arguments.clone()));
     }
-    args::command(&matches).map(Asked::Command)
+    let origins = matches
+        .subcommand()
+        .and_then(|(name, arguments)| Some(origins::of(definition.find_subcommand(name)?, arguments, origins::native)));
+    args::command(&matches).map(|command| Asked::Command(command, origins.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Listener for Console {
 
     fn started(&self, plan: &RunPlan) {
         if self.verbose {
-            self.printer.lines(&plan_words::describe(plan));
+            self.printer.lines(&plan_words::describe(plan, self.wording));
         }
         *self.bar() = Some(Bar::new(plan.load.stop.clone(), self.has_bar));
     }

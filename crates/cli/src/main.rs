@@ -7,6 +7,7 @@ mod commands;
 mod console;
 mod exit;
 mod faces;
+mod origins;
 mod plan_words;
 mod printer;
 mod progress;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let printer = Printer::new();
     let exit = match command_line::parse() {
-        Ok(Asked::Command(command)) => commands::run(command, &printer),
+        Ok(Asked::Command(command, origins)) => commands::run(command, origins, &printer),
         Ok(Asked::Face(face, arguments)) => face.run(&arguments, &printer),
         Err(stop) => stop.show(&printer),
     };

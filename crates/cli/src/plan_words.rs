@@ -1,14 +1,16 @@
 //! Describes the plan of a run in words, so that users can check that it is what they meant.
 
+use crate::origins;
 use std::fmt::{self, Display};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Places;
 use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, LoadPlan, RunPlan, Warmup};
+use streamgauge_core::setting::Wording;
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
 use streamgauge_core::text::one_line;
 
-/// Describes what `plan` does: where requests go, at what load, and when the run ends, one line for each.
-pub fn describe(plan: &RunPlan) -> String {
+/// Describes what `plan` does: where requests go, at what load, when the run ends, and what was asked for, one line for each.
+pub fn describe(plan: &RunPlan, wording: Wording) -> String {
     let RunPlan { endpoint, load, transport, measure, .. } = plan;
     let LoadPlan { mode, prefill, stop, warmup, cancel, sequences: _ } = load;
     let answers = if endpoint.streaming { "streams" } else { "whole answers" };
@@ -48,6 +50,9 @@ pub fn describe(plan: &RunPlan) -> String {
     lines.push(format!("  until: {}", ends(stop)));
     if measure.steady_state {
         lines.push("  also reported: the time in which the whole concurrency was held".to_owned());
+    }
+    if !plan.asked.is_empty() {
+        lines.push(format!("  asked for: {}", one_line(&origins::describe(&plan.asked, wording, true))));
     }
     lines.join("\n")
 }

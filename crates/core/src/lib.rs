@@ -1,6 +1,7 @@
 //! The ground floor: what a run is (`plan`), what one request left behind (`record`, `received`, `stamp`), what a codec may say (`event`),
 //! how load is offered (`load`, `arrival`, `schedule`, `curve`) and when it ends (`stop`), the things everything else measures with
-//! (`clock`, `seed`, `units`), and what may be shown to people (`text`, `setting`, `secrets`).
+//! (`clock`, `seed`, `units`), what was asked for (`setting`, `origin`), and what may be
+//! shown to people (`text`, `secrets`).
 //!
 //! Nothing here does input or output, waits, or knows a protocol.
 
@@ -14,6 +15,7 @@ mod handover;
 mod hidden;
 pub mod kserve;
 pub mod load;
+pub mod origin;
 pub mod plan;
 pub mod prompt;
 pub mod received;

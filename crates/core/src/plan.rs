@@ -6,6 +6,7 @@ pub use crate::hidden::HIDDEN;
 use crate::hidden::shown_url;
 use crate::kserve::{Channels, Kserve, Sequences};
 use crate::load::{Load, Places};
+use crate::origin::Origins;
 use crate::record::Phase;
 use crate::seed::Seed;
 use crate::stop::StopRule;
@@ -37,6 +38,8 @@ pub struct RunPlan {
     pub output: Output,
     /// Whether one request is sent before the load to learn how the server answers. It is in no figure.
     pub probe: bool,
+    /// What was asked for, setting by setting, and where each value came from.
+    pub asked: Origins,
 }
 
 /// How load is offered, from the warm-up to the end of the run.

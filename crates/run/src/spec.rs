@@ -15,7 +15,7 @@ use streamgauge_stats::windows::Lenience;
 /// tokenizer's name, the times in a file, and the run's own directory.
 #[derive(Clone, Debug)]
 pub struct RunSpec {
-    /// The plan as far as it was asked for. Its directory is the one that holds all runs of the command.
+    /// The plan as far as it was asked for, with where each value came from. Its directory is the one that holds all runs of the command.
     pub plan: RunPlan,
     /// The run's own directory in that one.
     pub subdirectory: Subdirectory,
@@ -23,8 +23,6 @@ pub struct RunSpec {
     pub keeps_files: bool,
     /// Which run of its campaign it is.
     pub position: Position,
-    /// Whether the user chose the member that asks for an output length, which is then kept.
-    pub chosen_length_field: bool,
     /// Start a simulated server and measure that; it replaces the plan's target.
     pub sim: bool,
     /// The file of requests whose prompts are sent at the plan's own times; a trace that is replayed is in the plan's load.

@@ -12,6 +12,7 @@
 use std::path::PathBuf;
 use streamgauge_core::Nanos;
 use streamgauge_core::load::Load;
+use streamgauge_core::origin::Origins;
 use streamgauge_core::plan::{
     Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, LoadPlan, Measure,
     ModelSelection, Output, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Transport, Trust,
@@ -56,6 +57,7 @@ pub fn plan() -> RunPlan {
             record_formats: record_formats(),
         },
         probe: false,
+        asked: Origins::default(),
     }
 }
 

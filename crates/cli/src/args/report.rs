@@ -17,4 +17,7 @@ pub struct ReportArgs {
     /// Directory to write the files to [default: the directory of the records]
     #[arg(long, visible_alias = "output-artifact-dir", value_name = "DIR")]
     pub artifact_dir: Option<PathBuf>,
+    /// Also print what the run was asked for, and where each value came from
+    #[arg(short, long)]
+    pub verbose: bool,
 }

@@ -15,6 +15,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
+use streamgauge_core::origin::Origins;
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::units::utc;
 use streamgauge_load::{Control, Limits, Routes, forecast};
@@ -135,7 +136,7 @@ impl Stage for Calibrating<'_> {
 /// What is run for each load. The address of the server and the directory of the files are not known yet.
 fn settings(grid: &Grid) -> Result<Vec<Settings>> {
     let of_load = |(level, load): (usize, &Load)| {
-        let mut settings = Settings::resolve(load.profile(grid.duration)?, &|_| None)?;
+        let mut settings = Settings::resolve(load.profile(grid.duration)?, Origins::default(), &|_| None)?;
         settings.spec.position = Position { level, run: 0 };
         Ok(settings)
     };

@@ -14,18 +14,19 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::wording::native;
 use anyhow::Error;
+use streamgauge_core::origin::Origins;
 use streamgauge_run::{Interrupted, Usage, worded};
 
-/// Runs `command`.
-pub fn run(command: Command, printer: &Printer) -> Exit {
+/// Runs `command`, whose arguments came from where `origins` say.
+pub fn run(command: Command, origins: Origins, printer: &Printer) -> Exit {
     match command {
-        Command::Profile(args) => match Settings::resolve(*args, &|name| std::env::var(name).ok()) {
+        Command::Profile(args) => match Settings::resolve(*args, origins, &|name| std::env::var(name).ok()) {
             Ok(settings) => settle(profile::run(settings, printer), printer),
             Err(error) => refuse(&error, printer),
         },
         Command::Calibrate(args) => settle(calibrate::run(args, printer), printer),
         Command::Report(args) => settle(report::run(args, printer), printer),
-        Command::Study(args) => settle(study::run(*args, printer), printer),
+        Command::Study(args) => settle(study::run(*args, &origins, printer), printer),
         Command::Sim(args) => settle(sim::run(args, printer), printer),
         Command::Completions(args) => settle(shell::completions(&args, printer), printer),
         Command::Man(args) => settle(shell::man(args, printer), printer),

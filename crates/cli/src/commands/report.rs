@@ -3,6 +3,7 @@
 use crate::args::ReportArgs;
 use crate::console::Notes;
 use crate::exit::Exit;
+use crate::origins;
 use crate::printer::Printer;
 use crate::results::publish;
 use crate::wording::native;
@@ -13,5 +14,9 @@ use streamgauge_run::reopen;
 pub fn run(args: ReportArgs, printer: &Printer) -> Result<Exit> {
     let mut run = reopen(&args.run, args.artifact_dir, &Notes { printer: *printer, wording: native })?;
     let is_complete = publish(&mut run, args.style, printer)?;
+    let asked = origins::describe(&run.plan.asked, native, false);
+    if args.verbose && !asked.is_empty() {
+        printer.note(&format!("asked for: {asked}"));
+    }
     Ok(if is_complete && run.counts.requests > 0 { Exit::Done } else { Exit::Nothing })
 }

@@ -9,6 +9,7 @@ use crate::signals::{self, Signals};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
+use streamgauge_core::origin::Origins;
 use streamgauge_report::artifacts::check_directory;
 use streamgauge_report::artifacts::whole::{try_out, write_text};
 use streamgauge_report::native::study::{self, Phase, StudyPoint};
@@ -17,12 +18,13 @@ use streamgauge_run::{
 };
 use streamgauge_stats::{Metric, Summary};
 
-/// Studies an endpoint.
-pub fn run(args: StudyArgs, printer: &Printer) -> Result<Exit> {
+/// Studies an endpoint, as arguments say that came from where `origins` say.
+pub fn run(args: StudyArgs, origins: &Origins, printer: &Printer) -> Result<Exit> {
     let phase = args.phase;
     let chart = args.chart.clone().unwrap_or_else(|| args.artifact_dir.join(format!("{}.svg", phase.name())));
     // Before any load: what cannot be written, and what cannot be asked.
-    let settings = (0..args.isl.len()).map(|at| settings(&args, at)).collect::<Result<Vec<_>>>().map_err(Usage)?;
+    let settings =
+        (0..args.isl.len()).map(|at| settings(&args, origins, at)).collect::<Result<Vec<_>>>().map_err(Usage)?;
     check_directory(&args.artifact_dir)?;
     let Some(first) = settings.first() else { return Ok(Exit::Done) };
     let signals = OnceCell::new();
@@ -98,9 +100,9 @@ impl Stage for Study<'_> {
 }
 
 /// What is run for the prompt length number `at`, from 0.
-fn settings(args: &StudyArgs, at: usize) -> Result<Settings> {
+fn settings(args: &StudyArgs, origins: &Origins, at: usize) -> Result<Settings> {
     let isl = args.isl[at];
-    let mut settings = Settings::resolve(args.profile(isl)?, &|name| std::env::var(name).ok())?;
+    let mut settings = Settings::resolve(args.profile(isl)?, origins.clone(), &|name| std::env::var(name).ok())?;
     let spec = &mut settings.spec;
     spec.subdirectory = Subdirectory { suffix: format!("-isl{isl}"), ..Subdirectory::default() };
     spec.position = Position { level: at, run: 0 };

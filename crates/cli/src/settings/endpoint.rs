@@ -6,7 +6,9 @@ use crate::settings::kserve;
 use crate::settings::url::{self, Location};
 use anyhow::{Result, bail};
 use serde_json::Value;
-use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, Header, HeaderValue, Identity, Target, Trust};
+use streamgauge_core::Setting;
+use streamgauge_core::origin::{Origin, Origins};
+use streamgauge_core::plan::{Balance, Endpoint, EndpointKind, HIDDEN, Header, HeaderValue, Identity, Target, Trust};
 use streamgauge_core::secrets::{is_harmless, shown_url};
 use streamgauge_wire::endpoints::{self, OutputLength, spec};
 
@@ -26,6 +28,7 @@ pub fn endpoint(
     args: &ProfileArgs,
     env: &impl Fn(&str) -> Option<String>,
     notes: &mut Vec<String>,
+    origins: &mut Origins,
 ) -> Result<Endpoint> {
     let kind = kserve::kind(args)?;
     let kserve = kserve::kserve(args, kind)?;
@@ -64,7 +67,7 @@ pub fn endpoint(
         ask_usage: streaming && capabilities.usage && !args.no_usage,
         continuous_usage: args.continuous_usage,
         length_field: args.max_tokens_field.unwrap_or_default(),
-        headers: headers(args, env, notes)?,
+        headers: headers(args, env, notes, origins)?,
         extra,
         trust: match (&args.ca_file, args.insecure) {
             (Some(file), _) => Trust::File(file.clone()),
@@ -183,7 +186,12 @@ fn another(kind: EndpointKind, base: &str) -> Option<&'static str> {
         .map(|(spec, _)| spec.name())
 }
 
-fn headers(args: &ProfileArgs, env: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Result<Vec<Header>> {
+fn headers(
+    args: &ProfileArgs,
+    env: &impl Fn(&str) -> Option<String>,
+    notes: &mut Vec<String>,
+    origins: &mut Origins,
+) -> Result<Vec<Header>> {
     let mut headers = Vec::new();
     for text in &args.header {
         let Some((name, value)) = text.split_once(':') else {
@@ -211,6 +219,7 @@ fn headers(args: &ProfileArgs, env: &impl Fn(&str) -> Option<String>, notes: &mu
         (None, true) => None,
         (None, false) => env(COMMON_KEY_VARIABLE).filter(|key| !key.is_empty()).inspect(|_| {
             notes.push(format!("using the API key in {COMMON_KEY_VARIABLE}"));
+            origins.set(Setting::ApiKey, Some(HIDDEN.to_owned()), Origin::Environment);
         }),
     };
     if let Some(key) = key {

@@ -15,6 +15,7 @@ use crate::args::{ProfileArgs, Ui};
 use anyhow::{Result, bail};
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::load::{Load, Places};
+use streamgauge_core::origin::Origins;
 use streamgauge_core::plan::{
     Acknowledge, Endpoint, Length, LoadPlan, Measure, Output, PromptPlan, RunPlan, Timeouts, TokenCount, Transport,
     Warmup,
@@ -59,11 +60,11 @@ fn level(args: &ProfileArgs, load: Load, prefill: Option<Places>, streaming: boo
 }
 
 impl Settings {
-    /// Resolves what `args` mean. `env` reads an environment variable.
+    /// Resolves what `args` mean, whose values came from where `origins` say. `env` reads an environment variable.
     ///
     /// # Errors
     /// A sentence that names the flag and what is accepted.
-    pub fn resolve(args: ProfileArgs, env: &impl Fn(&str) -> Option<String>) -> Result<Settings> {
+    pub fn resolve(args: ProfileArgs, mut origins: Origins, env: &impl Fn(&str) -> Option<String>) -> Result<Settings> {
         let mut notes = Vec::new();
         if args.tokenizer_trust_remote_code {
             notes.push(
@@ -71,7 +72,7 @@ impl Settings {
             );
         }
         checks::flags(&args)?;
-        let endpoint = endpoint::endpoint(&args, env, &mut notes)?;
+        let endpoint = endpoint::endpoint(&args, env, &mut notes, &mut origins)?;
         let capabilities = spec(endpoint.kind).capabilities;
         if !capabilities.batches && args.batch_size > 1 {
             let others: Vec<_> =
@@ -129,6 +130,7 @@ impl Settings {
                 record_formats: args.record_formats,
             },
             probe: !args.no_probe,
+            asked: origins,
         };
         Confidence::of(&plan)?;
         let repeats = args.load.repeats.resolve(&plan)?;
@@ -137,7 +139,6 @@ impl Settings {
             subdirectory: Subdirectory::default(),
             keeps_files: true,
             position: Position::default(),
-            chosen_length_field: args.max_tokens_field.is_some(),
             sim: args.sim,
             prompt_file: args.input_file.as_deref().filter(|_| !args.load.fixed_schedule).map(load::input_file),
             source: SourceOptions {

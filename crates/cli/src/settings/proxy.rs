@@ -41,7 +41,8 @@ mod tests {
     fn noted(url: &str, variables: &[(&str, &str)]) -> Option<String> {
         let usual = crate::args::profile_defaults().unwrap();
         let args = crate::args::ProfileArgs { url: vec![url.to_owned()], model: vec!["m".to_owned()], ..usual };
-        let endpoint = crate::settings::Settings::resolve(args, &|_| None).unwrap().spec.plan.endpoint;
+        let endpoint =
+            crate::settings::Settings::resolve(args, Default::default(), &|_| None).unwrap().spec.plan.endpoint;
         let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         note(&endpoint, &env)
     }

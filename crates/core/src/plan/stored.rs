@@ -5,6 +5,7 @@ use super::{Endpoint, LoadPlan, Measure, Output, PromptPlan, RunPlan, Transport}
 use crate::kserve::{
     Backend, Channels, Compression, KeepAlive, Kserve, RequestParameter, Sequences, SharedMemory, TensorFormat,
 };
+use crate::origin::Origins;
 use serde::{Deserialize, Serialize};
 
 /// A [`RunPlan`] with the members that files have, in their order.
@@ -21,6 +22,8 @@ pub(super) struct StoredPlan {
     #[serde(flatten)]
     output: Output,
     probe: bool,
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    asked: Origins,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,16 +55,17 @@ struct StoredKserve {
 
 impl From<RunPlan> for StoredPlan {
     fn from(plan: RunPlan) -> StoredPlan {
-        let RunPlan { mut endpoint, prompts, load, transport, measure, output, probe } = plan;
+        let RunPlan { mut endpoint, prompts, load, transport, measure, output, probe, asked } = plan;
         let settings = std::mem::take(&mut endpoint.kserve);
         let kserve = endpoint.kind.is_kserve().then(|| StoredKserve::new(settings, transport.channels, load.sequences));
-        StoredPlan { endpoint: StoredEndpoint { endpoint, kserve }, prompts, load, transport, measure, output, probe }
+        let endpoint = StoredEndpoint { endpoint, kserve };
+        StoredPlan { endpoint, prompts, load, transport, measure, output, probe, asked }
     }
 }
 
 impl From<StoredPlan> for RunPlan {
     fn from(plan: StoredPlan) -> RunPlan {
-        let StoredPlan { endpoint, prompts, load, transport, measure, output, probe } = plan;
+        let StoredPlan { endpoint, prompts, load, transport, measure, output, probe, asked } = plan;
         let StoredEndpoint { endpoint, kserve } = endpoint;
         let (kserve, channels, sequences) = kserve.map(StoredKserve::into_parts).unwrap_or_default();
         RunPlan {
@@ -72,6 +76,7 @@ impl From<StoredPlan> for RunPlan {
             measure,
             output,
             probe,
+            asked,
         }
     }
 }

@@ -27,7 +27,6 @@ pub(crate) fn spec(artifacts: &Path) -> RunSpec {
         subdirectory: Subdirectory::default(),
         keeps_files: true,
         position: Position::default(),
-        chosen_length_field: false,
         sim: true,
         prompt_file: None,
         source: SourceOptions::default(),

@@ -64,7 +64,7 @@ pub fn execute(
     if plan.probe
         && shared.probed.is_none()
         && let Some(last) = material.last(shared).cloned()
-        && let Err(error) = probe::settle(&mut plan, &last, spec, shared, &control, clock, listener)
+        && let Err(error) = probe::settle(&mut plan, &last, shared, &control, clock, listener)
     {
         artifacts.commit(0)?;
         return Err(error);

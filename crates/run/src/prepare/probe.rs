@@ -48,7 +48,7 @@ pub fn settle(
     clock: SystemClock,
     listener: &Arc<dyn Listener>,
 ) -> Result<()> {
-    let free = Free::of(plan, spec, last);
+    let free = Free::of(plan, last);
     let asked = Wording::of(&plan.endpoint);
     let mut refusal: Option<Refusal> = None;
     let mut others = VecDeque::new();
@@ -108,7 +108,7 @@ pub fn settle(
 }
 
 impl Free {
-    fn of(plan: &RunPlan, asked: &RunSpec, prompt: &Prompt) -> Free {
+    fn of(plan: &RunPlan, prompt: &Prompt) -> Free {
         let endpoint = &plan.endpoint;
         let added = |name: &str| endpoint.extra.contains_key(name);
         let lengths = [LengthField::MaxTokens, LengthField::MaxCompletionTokens].map(LengthField::name);
@@ -116,7 +116,7 @@ impl Free {
         Free {
             usage: endpoint.ask_usage && !endpoint.continuous_usage && !added("stream_options"),
             length: servers_differ
-                && !asked.chosen_length_field
+                && !plan.asked.is_chosen(Setting::MaxTokensField)
                 && prompt.requested_output_tokens.is_some()
                 && !lengths.into_iter().any(added),
         }

@@ -14,12 +14,15 @@ mod wording;
 use super::{Face, typed};
 use crate::args::Stop;
 use crate::exit::Exit;
+use crate::origins;
 use crate::printer::Printer;
 use args::LlmPerfArgs;
-use clap::Args;
+use clap::{ArgMatches, Args};
 use session::Interrupted;
+use streamgauge_core::Setting;
+use streamgauge_core::origin::{Origin, Origins};
 use streamgauge_run::{Usage, worded};
-use wording::wording;
+use wording::{setting, wording};
 
 /// `llm_perf.py`.
 pub const FACE: Face = Face {
@@ -30,12 +33,21 @@ pub const FACE: Face = Face {
     // The exit code of Python's argparse.
     usage: Exit::Usage,
     refuse: Stop::explain,
-    run: |arguments, printer| Ok(run(&typed(arguments)?, printer)),
+    run: |arguments, printer| Ok(run(&typed(arguments)?, asked(arguments), printer)),
 };
 
-/// Measures what `args` say. A failure ends the process as an exception ends a Python program, by 1.
-fn run(args: &LlmPerfArgs, printer: &Printer) -> Exit {
-    match session::run(args, printer) {
+/// Where the values of arguments came from, and what this face asks for in any case.
+fn asked(arguments: &ArgMatches) -> Origins {
+    let mut origins = origins::of(&FACE.definition(), arguments, setting);
+    origins.set(Setting::NoProbe, None, Origin::Face);
+    origins.set(Setting::Osl, Some(plan::OUTPUT_TOKENS.to_string()), Origin::Face);
+    origins.set(Setting::FailedRequestThreshold, Some("0".to_owned()), Origin::Face);
+    origins
+}
+
+/// Measures what `args` say, whose values came from where `origins` say. A failure ends the process as an exception ends a Python program, by 1.
+fn run(args: &LlmPerfArgs, origins: Origins, printer: &Printer) -> Exit {
+    match session::run(args, origins, printer) {
         Ok(()) => Exit::Done,
         Err(error) => {
             printer.error(&worded(&error, wording));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Backend, Channels, Kserve};
 use streamgauge_core::load::Load;
+use streamgauge_core::origin::Origins;
 use streamgauge_core::plan::{
     Acknowledge, Balance, ConnectionPolicy, Endpoint, ExportLevel, Length, LengthField, LoadPlan, Measure,
     ModelSelection, Output, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Transport, Trust, record_formats,
@@ -20,7 +21,7 @@ use streamgauge_run::{Observe, Position, RunSpec, Subdirectory, TracePart};
 use streamgauge_stats::windows::Lenience;
 
 /// The output tokens that every request asks for.
-const OUTPUT_TOKENS: u32 = 300;
+pub const OUTPUT_TOKENS: u32 = 300;
 /// The file of requests with their answers, in a run's directory.
 pub const EXPORT: &str = "profile_export.json";
 
@@ -89,13 +90,13 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
             record_formats: record_formats(),
         },
         probe: false,
+        asked: Origins::default(),
     };
     Ok(RunSpec {
         plan,
         subdirectory: Subdirectory::default(),
         keeps_files: true,
         position: Position::default(),
-        chosen_length_field: false,
         sim: false,
         prompt_file: None,
         source: SourceOptions::default(),

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::origin::Origins;
 use streamgauge_core::prompt::{Content, Payload, Prompt};
 use streamgauge_prompt::Tokenizer;
 use streamgauge_report::RecordReader;
@@ -39,10 +40,11 @@ pub struct Interrupted;
 ///
 /// # Errors
 /// When the prompts cannot be read, the server cannot be asked, or a request fails.
-pub fn run(args: &LlmPerfArgs, printer: &Printer) -> Result<()> {
+pub fn run(args: &LlmPerfArgs, origins: Origins, printer: &Printer) -> Result<()> {
     let texts = prompts::read(&args.input_data).map_err(usage)?;
     let count = u32::try_from(texts.len()).map_err(|_| usage(anyhow!("--input-data: there are too many prompts")))?;
     let mut spec = plan::spec(args, count).map_err(usage)?;
+    spec.plan.asked = origins;
     let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
     spec.plan.output.artifacts = temporary.path().to_owned();
     let signals = OnceCell::new();

@@ -16,14 +16,17 @@ use super::{Face, typed};
 use crate::args::Stop;
 use crate::args::stop::unknown_flag;
 use crate::exit::Exit;
+use crate::origins;
 use crate::printer::Printer;
 use anyhow::Error;
 use args::PerfAnalyzerArgs;
-use clap::Args;
+use clap::{ArgMatches, Args};
 use session::NoRequests;
 use settings::Task;
-use streamgauge_core::Wording;
+use streamgauge_core::origin::{Origin, Origins};
+use streamgauge_core::{Setting, Wording};
 use streamgauge_load::AskError;
+use streamgauge_prompt::tokenizer::EMBEDDED;
 use streamgauge_run::{worded, worded_first};
 
 /// Perf Analyzer.
@@ -34,7 +37,7 @@ pub const FACE: Face = Face {
     arguments: PerfAnalyzerArgs::augment_args,
     usage: OPTION,
     refuse,
-    run: |arguments, printer| Ok(run(typed(arguments)?, printer)),
+    run: |arguments, printer| Ok(run(typed(arguments)?, asked(arguments), printer)),
 };
 
 /// No stable measurement was made.
@@ -57,10 +60,18 @@ fn refuse(error: &clap::Error) -> Stop {
     }
 }
 
-/// Measures what `args` say.
-fn run(args: PerfAnalyzerArgs, printer: &Printer) -> Exit {
+/// Where the values of arguments came from, and what this face asks for in any case.
+fn asked(arguments: &ArgMatches) -> Origins {
+    let mut origins = origins::of(&FACE.definition(), arguments, wording::setting);
+    origins.set(Setting::NoProbe, None, Origin::Face);
+    origins.set(Setting::Tokenizer, Some(EMBEDDED.to_owned()), Origin::Face);
+    origins
+}
+
+/// Measures what `args` say, whose values came from where `origins` say.
+fn run(args: PerfAnalyzerArgs, origins: Origins, printer: &Printer) -> Exit {
     let wording = wording::of(&args);
-    let exit = match Task::resolve(args) {
+    let exit = match Task::resolve(args, origins) {
         Err(error) => {
             printer.error(&worded(&error, wording));
             OPTION

@@ -1,6 +1,7 @@
 //! What Perf Analyzer calls the settings that messages refer to.
 
 use super::args::{PerfAnalyzerArgs, Protocol, ServiceKind};
+use clap::Arg;
 use streamgauge_core::setting::{Setting, Wording};
 
 /// The words for a command line: the flags of TLS depend on the protocol.
@@ -68,12 +69,50 @@ fn over_any(setting: Setting) -> Option<&'static str> {
     }
 }
 
+/// The setting of an argument.
+pub fn setting(argument: &Arg) -> Option<Setting> {
+    match argument.get_long() {
+        Some("concurrency-range") => Some(Setting::Concurrency),
+        Some("max-threads") => Some(Setting::Threads),
+        Some("request-distribution") => Some(Setting::ArrivalPattern),
+        Some("request-rate-range") => Some(Setting::RequestRate),
+        Some("ssl-grpc-certificate-chain-file" | "ssl-https-client-certificate-file") => {
+            Some(Setting::ClientCertificate)
+        }
+        Some("ssl-grpc-private-key-file" | "ssl-https-private-key-file") => Some(Setting::ClientKey),
+        Some("ssl-grpc-root-certifications-file" | "ssl-https-ca-certificates-file") => Some(Setting::CaFile),
+        Some(long) => Setting::from_name(long),
+        // The deprecated start of the range.
+        None => (argument.get_short() == Some('t')).then_some(Setting::Concurrency),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::FACE;
     use super::*;
+    use crate::wording::tests::names_only_flags_of;
     use streamgauge_core::record::{RunFacts, ThreadFacts};
     use streamgauge_core::{Nanos, Record};
     use streamgauge_stats::{Accumulator, AccumulatorConfig};
+
+    #[test]
+    fn only_flags_of_this_face_are_named() {
+        names_only_flags_of([&FACE.definition()], over_http);
+        names_only_flags_of([&FACE.definition()], over_grpc);
+    }
+
+    #[test]
+    fn every_argument_is_a_setting_unless_it_is_about_what_is_shown() {
+        let about_the_terminal = [Some("verbose"), None];
+        let unknown: Vec<_> = FACE
+            .definition()
+            .get_arguments()
+            .filter(|argument| setting(argument).is_none() && !about_the_terminal.contains(&argument.get_long()))
+            .map(|argument| argument.get_id().to_string())
+            .collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
 
     #[test]
     fn remedies_name_what_this_face_has() {

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow};
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory};
+use streamgauge_core::origin::Origins;
 use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, TokenCount, Trust};
 use streamgauge_core::stop::{StabilityRule, Window};
 use streamgauge_wire::endpoints::spec;
@@ -99,11 +100,11 @@ pub struct Output {
 }
 
 impl Task {
-    /// Settles what `args` mean.
+    /// Settles what `args` mean, whose values came from where `origins` say.
     ///
     /// # Errors
     /// A sentence that names the flag and what is accepted.
-    pub fn resolve(mut args: PerfAnalyzerArgs) -> Result<Task> {
+    pub fn resolve(mut args: PerfAnalyzerArgs, origins: Origins) -> Result<Task> {
         let mut notes = checks::deprecated(&mut args);
         checks::refuse(&args)?;
         notes.extend(checks::idle(&args));
@@ -114,7 +115,7 @@ impl Task {
             measure.requests = Some(growth.end.into());
         }
         let inputs = Inputs::of(&args)?;
-        let mut settings = settings(&args)?;
+        let mut settings = settings(&args, origins)?;
         settings.spec.notes = notes;
         let streaming = args.request.streaming.then_some(Calls::Async);
         let asked = args.measure.r#async.then_some(Calls::Async).or(args.measure.sync.then_some(Calls::Sync));
@@ -146,8 +147,8 @@ impl Task {
 }
 
 /// What the engine is to do, all but for the load.
-fn settings(args: &PerfAnalyzerArgs) -> Result<Settings> {
-    let mut settings = Settings::resolve(profile::profile(args)?, &|_| None)?;
+fn settings(args: &PerfAnalyzerArgs, origins: Origins) -> Result<Settings> {
+    let mut settings = Settings::resolve(profile::profile(args)?, origins, &|_| None)?;
     settings.verbose = args.verbose > 1;
     settings.spec.plan.transport.timeouts.idle = args.server.idle_timeout;
     settings.bar = Some(false);
@@ -293,7 +294,7 @@ mod tests {
 
     fn resolve(words: &str) -> Result<Task> {
         let words = ["perf_analyzer", "-m", "m"].into_iter().chain(words.split_whitespace());
-        Task::resolve(Typed::try_parse_from(words).unwrap().args)
+        Task::resolve(Typed::try_parse_from(words).unwrap().args, Origins::default())
     }
 
     fn endpoint(words: &str) -> Endpoint {
