@@ -18,6 +18,7 @@ use streamgauge_core::setting::{Message, Setting};
 use streamgauge_core::{Received, message};
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, INPUTS, RECORDS, partial, write_whole};
 use streamgauge_report::genai::inputs;
+use streamgauge_report::sinks::SINKS;
 use streamgauge_report::{ReadError, RecordReader, Salvage};
 
 /// Reads the run in the directory, or in the file of records, `run`, and writes its documents again: into `directory`, or else to where
@@ -43,6 +44,7 @@ pub fn reopen(run: &Path, directory: Option<PathBuf>, listener: &dyn Listener) -
         ArtifactError::Name(_) => usage(anyhow!("{shown}: {error}")),
         _ => error.into(),
     })?;
+    say_unwritable(&plan, listener);
     let anchor_wall = reader.header().anchor_wall_ns;
     let mut books = Books::open(&plan, anchor_wall, &mut artifacts)?.read_from(&source.records);
     bodies.iter().flatten().for_each(|body| books.input(body));
@@ -64,6 +66,22 @@ pub fn reopen(run: &Path, directory: Option<PathBuf>, listener: &dyn Listener) -
     }
     let stored = StoredRun::store(Arc::new(plan), PromptsSent::default(), recorded, facts, artifacts, true);
     Ok(StoredRun { directory, ..stored })
+}
+
+/// Says which files of the run this program cannot make again, since it was built without what writes them.
+fn say_unwritable(plan: &RunPlan, listener: &dyn Listener) {
+    for kind in SINKS {
+        let Some((format, feature)) = kind.format.and_then(|format| Some((format, format.missing_feature?))) else {
+            continue;
+        };
+        let is_of_run = plan.output.record_formats.iter().any(|name| name == format.name);
+        if is_of_run && plan.output.export != ExportLevel::Summary {
+            listener.note(&Message::from(format!(
+                "note: {} is not made again: this program was built without the feature `{feature}`",
+                (kind.file_name)(&plan.output)
+            )));
+        }
+    }
 }
 
 /// Copies a file to where it is not yet.

@@ -147,10 +147,8 @@ impl Stage for Profile<'_> {
 fn say_cause(endpoint: &Endpoint, run: &StoredRun, routes: &Routes, printer: &Printer) {
     let Some(group) = run.summary.failures.first().filter(|_| run.counts.ok == 0) else { return };
     let failure = Failure { stage: group.stage, class: group.class, message: group.sample.clone() };
-    // The message of an error status begins with it.
-    let status = group.sample.split_once(':').and_then(|(status, _)| status.parse().ok());
     let spoken = hints::may_be_another_protocol(&failure).then(|| spoken(routes)).flatten();
-    if let Some(hint) = hints::hint(&Mishap { failure: &failure, status, endpoint, spoken }) {
+    if let Some(hint) = hints::hint(&Mishap { failure: &failure, status: group.status, endpoint, spoken }) {
         printer.note(&format!("note: {} ({}): {}", group.class, group.stage, hint.worded(native)));
     }
 }

@@ -5,6 +5,7 @@ use crate::{Listener, reopen};
 use anyhow::anyhow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use streamgauge_core::Message;
 use streamgauge_core::load::Load;
 use streamgauge_core::stop::StopRule;
 use streamgauge_load::Control;
@@ -13,7 +14,7 @@ use streamgauge_prompt::SourceOptions;
 pub(crate) struct Silent;
 
 impl Listener for Silent {
-    fn note(&self, _text: &str) {}
+    fn note(&self, _note: &Message) {}
 }
 
 /// Two requests to a simulated server.

@@ -70,13 +70,13 @@ impl Rules {
 mod tests {
     use super::*;
     use streamgauge_core::stop::{StabilityRule, Window};
-    use streamgauge_core::{Chunk, OutputKind};
+    use streamgauge_core::{Chunk, Message, OutputKind};
     use streamgauge_stats::AccumulatorConfig;
 
     struct Silent;
 
     impl Listener for Silent {
-        fn note(&self, _text: &str) {}
+        fn note(&self, _note: &Message) {}
     }
 
     /// Two windows of a second that are never stable; the run ends with the second.

@@ -8,7 +8,6 @@ use crate::prepare::job::job;
 use crate::prepare::redirect;
 use crate::prepare::settled::Wording;
 use crate::prepare::shared::Preparation;
-use crate::spec::RunSpec;
 use anyhow::{Result, bail};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -42,7 +41,6 @@ struct Free {
 pub fn settle(
     plan: &mut RunPlan,
     last: &Prompt,
-    spec: &RunSpec,
     shared: &mut Preparation,
     control: &Control,
     clock: SystemClock,

@@ -6,6 +6,10 @@ use crate::faces::perf_analyzer::args::{
 };
 use anyhow::{Result, bail};
 use std::path::Path;
+use streamgauge_core::clock::Nanos;
+
+/// The longest time between two readings of the metrics page, as for `profile`.
+const LONGEST_METRICS_INTERVAL: Nanos = Nanos::from_millis(3_600_000);
 
 /// Puts what deprecated flags say in the place of those that they stand for, and tells of them.
 pub fn deprecated(args: &mut PerfAnalyzerArgs) -> Vec<String> {
@@ -69,6 +73,9 @@ fn calls(args: &PerfAnalyzerArgs) -> Result<()> {
     if (server.metrics_url.is_some() || server.metrics_interval.is_some()) && !server.collect_metrics {
         let flag = if server.metrics_url.is_some() { "--metrics-url" } else { "--metrics-interval" };
         bail!("{flag}: no metrics are read; give --collect-metrics too, or leave it out");
+    }
+    if server.metrics_interval.is_some_and(|interval| interval > LONGEST_METRICS_INTERVAL) {
+        bail!("--metrics-interval: give at most {} (an hour)", LONGEST_METRICS_INTERVAL.as_millis_f64());
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::kserve::{Kserve, Sequences, SharedMemory};
 use streamgauge_core::origin::Origins;
-use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, TokenCount, Trust};
+use streamgauge_core::plan::{Endpoint, EndpointKind, ExportLevel, JSONL, TokenCount, Trust};
 use streamgauge_core::stop::{StabilityRule, Window};
 use streamgauge_wire::endpoints::spec;
 
@@ -154,10 +154,14 @@ fn settings(args: &PerfAnalyzerArgs, origins: Origins) -> Result<Settings> {
     settings.bar = Some(false);
     // A response is what is counted.
     settings.spec.plan.measure.token_count = TokenCount::Chunks;
-    settings.spec.plan.output.export = match args.report.profile_export_file {
-        Some(_) => ExportLevel::Raw,
-        None => ExportLevel::Records,
-    };
+    let output = &mut settings.spec.plan.output;
+    if args.report.profile_export_file.is_some() {
+        output.export = ExportLevel::Raw;
+    } else {
+        // Nobody asked for the file of all requests, so none is written.
+        output.export = ExportLevel::Records;
+        output.record_formats = vec![JSONL.to_owned()];
+    }
     trust(args, &mut settings.spec.plan.endpoint)?;
     match args.service_kind {
         ServiceKind::Triton => triton(args, &mut settings.spec.plan.endpoint),

@@ -28,6 +28,9 @@ pub fn profile(args: &PerfAnalyzerArgs) -> Result<ProfileArgs, clap::Error> {
         (ServiceKind::Triton, Protocol::Http) => EndpointKind::Generate,
     };
     let Files { ca, certificate, key } = Files::new(args);
+    let is_authorized = args.request.header.iter().any(|header| {
+        header.split_once(':').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
+    });
     let triton = if is_triton { triton(args, usual.triton) } else { usual.triton };
     Ok(ProfileArgs {
         tokenizer: Some(EMBEDDED.to_owned()),
@@ -38,8 +41,8 @@ pub fn profile(args: &PerfAnalyzerArgs) -> Result<ProfileArgs, clap::Error> {
         endpoint_type: Some(kind),
         endpoint: (!is_triton).then_some(path),
         header: args.request.header.clone(),
-        // Keys in the environment are for other commands: Perf Analyzer has headers.
-        api_key: None,
+        // The variable of this program's own name is meant for it, whatever command it runs as. A header says more.
+        api_key: usual.api_key.filter(|_| !is_authorized),
         streaming: args.request.streaming,
         insecure: is_blind(args),
         ca_file: ca.filter(|_| !is_blind(args)),
