@@ -1,11 +1,11 @@
-//! What a stored calibration says about a plan, before load.
+//! Warns before the load if a plan exceeds what a stored calibration found to be accurate.
 
 use crate::printer::Printer;
 use streamgauge_core::load::Load;
 use streamgauge_run::calibrated::{self, Stored};
 use streamgauge_stats::calibration::{Calibration, GoodStreams};
 
-/// Prints a note if a load goes beyond what the calibration found this machine to measure faithfully. Without a calibration there is no note.
+/// Prints a note if a load exceeds what the calibration found this machine to measure accurately. Prints nothing without a calibration.
 pub fn say(load: &Load, verbose: bool, printer: &Printer) {
     match calibrated::stored(&|name| std::env::var_os(name)) {
         Stored::Nothing => {}
@@ -28,7 +28,7 @@ fn advice(calibration: &Calibration, most: Option<u32>, asked: f64) -> Option<St
     if let Some((slowest, most)) = too_many {
         let (found, remedy) = streams(slowest);
         return Some(format!(
-            "{most} requests at once are beyond what calibration found good on this machine: {found}; {remedy}"
+            "{most} concurrent requests exceed what the calibration found accurate on this machine: {found}; {remedy}"
         ));
     }
     let rate = good.rate?;
@@ -40,7 +40,7 @@ fn advice(calibration: &Calibration, most: Option<u32>, asked: f64) -> Option<St
         None => "no rate that was tried".to_owned(),
     };
     let remedy = remedy(rate.beyond.is_some(), "--request-rate");
-    Some(format!("{asked} requests/s are beyond what calibration found good on this machine: {found}; {remedy}"))
+    Some(format!("{asked} requests/s exceed what the calibration found accurate on this machine: {found}; {remedy}"))
 }
 
 fn streams(slowest: &GoodStreams) -> (String, String) {
@@ -52,13 +52,13 @@ fn streams(slowest: &GoodStreams) -> (String, String) {
     (found, remedy(slowest.beyond.is_some(), "--concurrency"))
 }
 
-/// What to do about it: `limited` is whether the limit of the machine was met, and not only the end of the grid.
+/// What to do about it. `limited` says whether the calibration reached the limit of the machine, and not only the end of its grid.
 fn remedy(limited: bool, flag: &str) -> String {
     match limited {
         true => {
-            format!("lower {flag}, give the client more processors, or hold the figures against the fidelity block")
+            format!("lower {flag}, give the client more processors, or check the fidelity block of the result")
         }
-        false => "nothing higher was tried: `streamgauge calibrate` with a larger grid can tell".to_owned(),
+        false => "nothing higher was tried; run `streamgauge calibrate` with a larger grid".to_owned(),
     }
 }
 
@@ -99,11 +99,11 @@ mod tests {
     fn more_streams_than_were_good_are_named_with_the_remedy() {
         assert_eq!(
             advice(&up_to(Some(64), Some(256), None), Some(65), 0.0).unwrap(),
-            "65 requests at once are beyond what calibration found good on this machine: up to 64 streams at 50 ms a \
-             token; lower --concurrency, give the client more processors, or hold the figures against the fidelity block"
+            "65 concurrent requests exceed what the calibration found accurate on this machine: up to 64 streams at 50 ms per \
+             token; lower --concurrency, give the client more processors, or check the fidelity block of the result"
         );
         let end_of_grid = advice(&up_to(Some(64), None, None), Some(65), 0.0).unwrap();
-        assert!(end_of_grid.ends_with("`streamgauge calibrate` with a larger grid can tell"), "{end_of_grid}");
+        assert!(end_of_grid.ends_with("run `streamgauge calibrate` with a larger grid"), "{end_of_grid}");
         let none = advice(&up_to(None, Some(8), None), Some(1), 0.0).unwrap();
         assert!(none.contains("no number of streams at 50 ms per token"), "{none}");
     }
@@ -114,10 +114,9 @@ mod tests {
         let calibration = up_to(Some(64), Some(256), rate);
         let text = advice(&calibration, Some(10), 501.5).unwrap();
         assert!(
-            text.starts_with("501.5 requests/s are beyond")
-                && text.contains("up to 500 requests/s; lower --request-rate")
+            text.starts_with("501.5 requests/s exceed") && text.contains("up to 500 requests/s; lower --request-rate")
         );
         assert!(advice(&calibration, None, f64::INFINITY).unwrap().starts_with("inf requests/s"));
-        assert!(advice(&calibration, Some(100), 900.0).unwrap().starts_with("100 requests at once"));
+        assert!(advice(&calibration, Some(100), 900.0).unwrap().starts_with("100 concurrent requests"));
     }
 }

@@ -25,10 +25,10 @@ pub fn describe(plan: &RunPlan, wording: Wording) -> String {
     ];
     if let Some(warmup) = warmup {
         let then = match plan.hands_over() {
-            true => "slots go over to it one by one",
-            false => "it begins when all of that has ended",
+            true => "slots go over to the measured load one by one",
+            false => "the measured load begins when all warm-up requests have ended",
         };
-        lines.push(format!("  before it, in no figure: {}; {then}", before(warmup)));
+        lines.push(format!("  warm-up: {}; {then}", before(warmup)));
     }
     if !endpoint.others.is_empty() {
         lines.push(format!("  servers: {}", servers(endpoint)));
@@ -42,14 +42,14 @@ pub fn describe(plan: &RunPlan, wording: Wording) -> String {
     }
     if let Some(Cancel { share, delay }) = cancel {
         lines.push(format!(
-            "  given up on purpose: {} of the requests, {} after they were sent",
+            "  cancelled on purpose: {} of the requests, {} after they were sent",
             Percent(*share),
             Seconds(*delay)
         ));
     }
     lines.push(format!("  until: {}", ends(stop)));
     if measure.steady_state {
-        lines.push("  also reported: the time in which the whole concurrency was held".to_owned());
+        lines.push("  also reported: the steady state, in which all slots are busy".to_owned());
     }
     if !plan.asked.is_empty() {
         lines.push(format!("  asked for: {}", one_line(&origins::describe(&plan.asked, wording, true))));
@@ -65,7 +65,7 @@ fn before(warmup: &Warmup) -> String {
 fn servers(endpoint: &Endpoint) -> String {
     let names: Vec<String> = endpoint.targets().map(ToString::to_string).collect();
     let how = match endpoint.balance {
-        Balance::LeastInFlight => "each request to the one with the fewest in flight",
+        Balance::LeastInFlight => "each request goes to the one with the fewest in flight",
         Balance::RoundRobin => "in turn",
     };
     format!("{}, {how}", names.join(", "))
@@ -76,7 +76,7 @@ fn ends(stop: &StopRule) -> String {
     let mut ends = of_phase(*requests, *duration, *grace);
     ends.extend(stability.map(windows));
     ends.extend(confidence.as_ref().map(interval));
-    ends.extend(failed_share.map(|share| format!("over {} of the requests have failed", Percent(share))));
+    ends.extend(failed_share.map(|share| format!("more than {} of the requests have failed", Percent(share))));
     ends.join(", or ")
 }
 
@@ -105,7 +105,7 @@ fn interval(rule: &ConfidenceRule) -> String {
     format!("the 95 % interval of {} ({statistic}) is within ±{}", rule.metric, Percent(rule.within))
 }
 
-/// The cap on requests without a first token, as it follows on the load.
+/// The limit on requests without a first token, as a continuation of the load's text.
 struct Prefill(Option<Places>);
 
 impl Display for Prefill {
@@ -122,7 +122,7 @@ impl Display for Seconds {
     }
 }
 
-/// A share, in percent, without the digits that its binary form adds.
+/// A share in percent, without digits that come from its binary representation.
 struct Percent(f64);
 
 impl Display for Percent {

@@ -1,4 +1,4 @@
-//! Flags whose values are a few names: the parser gives the value of the type that the engine has, so that no second enum mirrors it.
+//! Flags with a fixed set of names. Their parser returns the engine's own type, so that no second enum mirrors it.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use streamgauge_core::kserve::{Compression, TensorFormat};
@@ -8,7 +8,7 @@ use streamgauge_report::Style;
 use streamgauge_report::native::study::Phase;
 use streamgauge_stats::Grade;
 
-/// One value: its name on the command line, what the help says about it, and the value itself.
+/// One choice: its name on the command line, its help text, and its value.
 pub type Choice<T> = (&'static str, &'static str, T);
 
 /// A parser of the names in `choices`, which the help lists.
@@ -30,18 +30,18 @@ pub const MODEL_SELECTION: &[Choice<ModelSelection>] =
 /// How a request gets its server.
 pub const BALANCE: &[Choice<Balance>] = &[
     ("round_robin", "In turn", Balance::RoundRobin),
-    ("least_in_flight", "The one with the fewest requests in flight", Balance::LeastInFlight),
+    ("least_in_flight", "The server with the fewest requests in flight", Balance::LeastInFlight),
 ];
 
 /// Which count of output tokens the figures use.
 pub const TOKEN_COUNT: &[Choice<TokenCount>] = &[
-    ("auto", "The server's where it fits the text, else the tokenizer's", TokenCount::Auto),
-    ("usage", "The server's", TokenCount::Usage),
-    ("tokenizer", "The tokenizer's", TokenCount::Tokenizer),
+    ("auto", "The server's count if it fits the text, otherwise the tokenizer's", TokenCount::Auto),
+    ("usage", "The server's count", TokenCount::Usage),
+    ("tokenizer", "The tokenizer's count", TokenCount::Tokenizer),
     ("chunks", "One token for each output event", TokenCount::Chunks),
 ];
 
-/// How much is written.
+/// How much is written about each request.
 pub const EXPORT_LEVEL: &[Choice<ExportLevel>] = &[
     ("summary", "Only the summaries", ExportLevel::Summary),
     ("records", "Also a record for each request", ExportLevel::Records),
@@ -55,25 +55,25 @@ pub const STYLE: &[Choice<Style>] = &[
     ("genai-perf-2024-early", "GenAI-Perf's first layout", Style::GenaiPerf2024Early),
 ];
 
-/// The least verdict that is good enough.
+/// The minimum verdict.
 pub const GRADE: &[Choice<Grade>] =
     &[("good", "Only a good verdict", Grade::Good), ("degraded", "A good or a degraded verdict", Grade::Degraded)];
 
 /// Where receive stamps come from.
 pub const STAMPS: &[Choice<Stamps>] = &[
-    ("kernel", "The kernel's receive stamps, where the system has them", Stamps::Kernel),
-    ("user", "The time of the read", Stamps::User),
+    ("kernel", "The kernel's receive stamps, if the system has them", Stamps::Kernel),
+    ("user", "The time at which the client reads", Stamps::User),
 ];
 
 /// The shape of a ramp.
 pub const RAMP_SHAPE: &[Choice<RampShape>] = &[
-    ("linear", "By equal steps in equal times", RampShape::Linear),
-    ("exponential", "By equal factors in equal times", RampShape::Exponential),
+    ("linear", "Equal steps in equal times", RampShape::Linear),
+    ("exponential", "Equal factors in equal times", RampShape::Exponential),
 ];
 
 /// How gRPC messages are compressed.
 pub const COMPRESSION: &[Choice<Compression>] = &[
-    ("none", "Not at all", Compression::None),
+    ("none", "No compression", Compression::None),
     ("gzip", "gzip", Compression::Gzip),
     ("deflate", "zlib's format", Compression::Deflate),
 ];
@@ -82,7 +82,7 @@ pub const COMPRESSION: &[Choice<Compression>] = &[
 pub const TENSOR_FORMAT: &[Choice<TensorFormat>] =
     &[("binary", "As bytes", TensorFormat::Binary), ("json", "As JSON", TensorFormat::Json)];
 
-/// What is studied.
+/// The latency that is studied.
 pub const PHASE: &[Choice<Phase>] = &[
     ("prefill", "Time to first token over prompt lengths", Phase::Prefill),
     ("generation", "Inter token latency over prompt lengths", Phase::Generation),

@@ -3,12 +3,12 @@
 use std::str::FromStr;
 use streamgauge_core::arrival::Rate;
 
-/// Most levels that one flag may have. A run each, so that more are a slip of the keyboard (`1:1000` for `1:1000:*2`).
+/// The maximum number of levels of one flag. Each level is a run, so a larger number is probably a typing error (`1:1000` instead of `1:1000:*2`).
 pub const MOST_LEVELS: usize = 100;
 
-/// One or several numbers, all different, in the order in which they are to be run: `4`, the list `1,4,8`, or the range
-/// `start:end[:step]`, whose step is added (1 unless given), or multiplied by where it is written `*factor`. A range
-/// begins with its start and has its end where a step falls on it: `1:8:3` is 1, 4, 7.
+/// One or several distinct numbers, in the order of their runs: `4`, the list `1,4,8`, or the range
+/// `start:end[:step]`. The step is added (the default is 1) or, if written `*factor`, multiplied. A range
+/// begins with its start and contains its end only if a step falls on it: `1:8:3` is 1, 4, 7.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Levels<T>(Vec<T>);
 
@@ -18,37 +18,37 @@ impl<T> Levels<T> {
         Levels(vec![value])
     }
 
-    /// The numbers: at least one.
+    /// The numbers, at least one.
     pub fn values(&self) -> &[T] {
         &self.0
     }
 }
 
-/// What a flag may have several of.
+/// A number of which a flag may have several.
 pub trait Level: Copy + PartialEq {
-    /// What one number must be, for refusals.
+    /// What one number must be, for error messages.
     const ACCEPTED: &str;
     /// Examples of a list and of ranges.
     const EXAMPLES: &str;
-    /// The number in that text.
+    /// Parses one number.
     fn one(text: &str) -> Option<Self>;
-    /// Every number from `start` to `end` by `step`, which [`Level::leads`] allows; more than [`MOST_LEVELS`] of them need
-    /// not be all. None where the step is none, or does not lead upwards.
+    /// The numbers from `start` to `end` by `step`, if [`Level::leads`] allows that range. The list may stop after more than [`MOST_LEVELS`]
+    /// numbers. Returns `None` if the step is invalid or does not lead upwards.
     fn range(start: Self, end: Self, step: Step<'_>) -> Option<Vec<Self>>;
-    /// Whether a range can go from one to the other.
+    /// Whether a range can go from `start` to `end`.
     fn leads(start: Self, end: Self) -> bool;
 }
 
 /// A range's step, as it was written.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
-    /// To be added.
+    /// The step is added.
     Plus(&'a str),
-    /// To be multiplied by.
+    /// The step is a factor.
     Times(&'a str),
 }
 
-/// As many as one flag of streams may have: 1 to a million.
+/// A number of streams, from 1 to a million.
 impl Level for u32 {
     const ACCEPTED: &str = "a whole number from 1 to 1000000";
     const EXAMPLES: &str = "a list such as 1,4,8, or a range start:end[:step] such as 1:8, 2:8:2 or 1:64:*2";
@@ -89,7 +89,7 @@ impl Level for Rate {
     fn range(start: Rate, end: Rate, step: Step<'_>) -> Option<Vec<Rate>> {
         let finite = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
         let (first, last) = (start.per_second(), end.per_second());
-        // Each from the start, so that no error adds up.
+        // Each number is computed from the start, so that rounding errors do not accumulate.
         let at: Box<dyn Fn(f64) -> f64> = match step {
             Step::Plus(text) => {
                 let step = finite(text).filter(|step| *step > 0.0)?;

@@ -1,5 +1,5 @@
-//! Arguments that say how load is offered, how long, and how it is measured. A flag that needs another which a third one may
-//! exclude is not held to it here but in `settings/checks`: clap gives up a need whose flag is excluded.
+//! Arguments about the load, its duration and the measurement. If a flag requires another flag that a third one excludes, the requirement
+//! is checked in `settings/checks`, because clap drops a requirement whose flag is excluded.
 
 use crate::args::choice::{RAMP_SHAPE, STAMPS, one_of};
 use crate::args::levels::Levels;
@@ -12,23 +12,23 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::{RampShape, RatePoint};
 use streamgauge_core::plan::Stamps;
 
-/// How load is offered, how long, and how it is measured.
+/// Arguments about the load, its duration and the measurement.
 #[derive(Args, Debug)]
 pub struct LoadArgs {
-    /// Number of requests in flight [default: 1]; with a schedule, the greatest number [default: no limit]. A list (1,4,8)
+    /// Number of requests in flight [default: 1]; with a schedule, the maximum number [default: no limit]. A list (1,4,8)
     /// or a range START:END:STEP (6:8, 1:64:*2) is run level by level
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub concurrency: Option<Levels<u32>>,
     /// Increase the concurrency to its full value over this time; a bare number is in seconds
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]
     pub concurrency_ramp_duration: Option<Nanos>,
-    /// Greatest number of requests at once that have no first token yet; further ones wait
+    /// Maximum number of requests in flight without a first token; further ones wait
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Load")]
     pub prefill_concurrency: Option<u32>,
     /// Increase the prefill concurrency to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "prefill_concurrency", help_heading = "Load")]
     pub prefill_concurrency_ramp_duration: Option<Nanos>,
-    /// Requests per second, each sent when it is due, whether or not earlier ones were answered; inf sends all at once.
+    /// Requests per second, each sent when it is due, whether or not earlier ones were answered; inf sends all together.
     /// A list or a range is run level by level
     #[arg(long, value_name = "RATE", group = "schedule", help_heading = "Load")]
     pub request_rate: Option<Levels<Rate>>,
@@ -37,7 +37,7 @@ pub struct LoadArgs {
     /// Increase the rate to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]
     pub request_rate_ramp_duration: Option<Nanos>,
-    /// Rate that changes, SECONDS:RATE,..: it follows straight lines between the points and keeps the last rate after them
+    /// Rate that changes over time, SECONDS:RATE,..; it is interpolated linearly between the points and constant after the last
     #[arg(long, value_name = "POINTS", value_delimiter = ',', value_parser = rate_point, group = "schedule", help_heading = "Load")]
     pub request_rate_series: Vec<RatePoint>,
     /// How requests arrive at that rate: constant, poisson or gamma [default: constant; gamma with --arrival-smoothness]
@@ -64,7 +64,7 @@ pub struct LoadArgs {
     /// Factor by which the trace is replayed faster than it was recorded [default: 1]
     #[arg(long, visible_alias = "synthesis-speedup-ratio", value_name = "FACTOR", value_parser = factor, help_heading = "Load")]
     pub replay_speedup: Option<f64>,
-    /// Requests per second of all --num-users users together; each user has fixed times of its own
+    /// Total requests per second of --num-users users, each of whom sends at fixed times of its own
     #[arg(
         long,
         value_name = "RATE",
@@ -108,10 +108,10 @@ pub struct LoadArgs {
     /// Time that requests in flight may still take when the duration is over; a bare number is in seconds
     #[arg(long, visible_alias = "benchmark-grace-period", value_name = "TIME", default_value = "30s", value_parser = seconds, help_heading = "End")]
     pub grace_period: Nanos,
-    /// End when throughput and latency of three windows differ by no more than this; 999 is off [default: 10 with --measurement-mode]
+    /// End the run when throughput and latency of three windows differ by no more than this; 999 turns it off [default: 10 with --measurement-mode]
     #[arg(short, long, value_name = "PERCENT", value_parser = factor, help_heading = "End")]
     pub stability_percentage: Option<f64>,
-    /// What a window ends by [default: time_windows]
+    /// Rule by which a window ends [default: time_windows]
     #[arg(long, value_enum, help_heading = "End")]
     pub measurement_mode: Option<MeasurementMode>,
     /// Number of requests in a window of count_windows [default: 50]
@@ -123,20 +123,20 @@ pub struct LoadArgs {
     /// Maximum number of windows [default: 10]
     #[arg(short = 'r', long, value_name = "N", value_parser = whole::<u32>(3, 1_000_000), help_heading = "End")]
     pub max_trials: Option<u32>,
-    /// End when the 95 % confidence interval of a figure (its larger half, ±) is no more than this share of the figure, such as 2%
+    /// End the run when the 95 % confidence interval of a figure (its larger half, ±) is no more than this share of the figure, such as 2%
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "End")]
     pub until_ci: Option<f64>,
-    /// The figure that --until-ci is about: METRIC for its mean, or METRIC:pN [default: request_latency]
+    /// Figure for --until-ci: METRIC for its mean, or METRIC:pN for a percentile [default: request_latency]
     #[arg(long, value_name = "METRIC", requires = "until_ci", help_heading = "End")]
     pub ci_metric: Option<String>,
-    /// End when more than this share of the requests has failed, such as 0.05 or 5%
+    /// End the run when more than this share of the requests has failed, such as 0.05 or 5%
     #[arg(long, visible_alias = "error-budget", value_name = "SHARE", value_parser = share, help_heading = "End")]
     pub failed_request_threshold: Option<f64>,
-    /// Also report the part of the run in which the whole concurrency was held
+    /// Also report the part of the run in which all slots were busy
     #[arg(long, help_heading = "End")]
     pub steady_state: bool,
 
-    /// Number of requests before the measured ones, which are in no figure
+    /// Number of warm-up requests before the measured ones; no figure includes them
     #[arg(long, visible_alias = "num-warmup-requests", value_name = "N", default_value = "0", value_parser = whole(0, u64::MAX), help_heading = "Warm-up")]
     pub warmup_request_count: u64,
     /// Duration of the warm-up; a bare number is in seconds
@@ -148,7 +148,7 @@ pub struct LoadArgs {
     /// Increase it to its full value over this time
     #[arg(long, value_name = "TIME", value_parser = limit, requires = "warmup_concurrency", help_heading = "Warm-up")]
     pub warmup_concurrency_ramp_duration: Option<Nanos>,
-    /// Greatest number of requests at once without a first token in the warm-up [default: as measured]
+    /// Maximum number of requests in flight without a first token in the warm-up [default: as measured]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000), help_heading = "Warm-up")]
     pub warmup_prefill_concurrency: Option<u32>,
     /// Increase it to its full value over this time
@@ -180,19 +180,19 @@ pub struct LoadArgs {
 pub enum Pattern {
     /// With equal gaps
     Constant,
-    /// Independently of each other, as from many users
+    /// Independently of each other, like those of many users
     Poisson,
     /// In bursts, or more evenly
     Gamma,
 }
 
-/// What a window ends by.
+/// The rule by which a window ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum MeasurementMode {
-    /// Its length, --measurement-interval
+    /// After a time, --measurement-interval
     TimeWindows,
-    /// Its requests, --measurement-request-count
+    /// After a number of requests, --measurement-request-count
     CountWindows,
 }
 

@@ -1,4 +1,4 @@
-//! The arguments of the program's own commands, as they were typed. [`crate::settings`] says what they mean; the command lines of
+//! The arguments of the program's own commands, as typed. [`crate::settings`] interprets them; the command lines of
 //! other tools are in [`crate::faces`].
 
 mod calibrate;
@@ -73,10 +73,10 @@ pub fn command(matches: &ArgMatches) -> Result<Command, clap::Error> {
     Native::from_arg_matches(matches).map(|native| native.command)
 }
 
-/// The arguments of a `profile` without any flag, as a beginning for what other commands and faces ask the engine for.
+/// The arguments of a `profile` without any flag, from which other commands and faces build theirs.
 ///
 /// # Errors
-/// When a variable of the environment that stands for a flag has a value that the flag does not take.
+/// When an environment variable that sets a flag has an invalid value.
 pub fn profile_defaults() -> Result<ProfileArgs, clap::Error> {
     let matches = definition().try_get_matches_from(["streamgauge", "profile"])?;
     match command(&matches)? {

@@ -29,7 +29,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "TYPE", value_parser = endpoint_type, help = endpoint_types(), help_heading = "Endpoint")]
     #[allow(missing_docs)] // The help is made from the list of endpoints.
     pub endpoint_type: Option<EndpointKind>,
-    /// Path of the endpoint, if it is not the usual one
+    /// Path of the endpoint, if it differs from the usual one
     #[arg(long, visible_alias = "custom-endpoint", value_name = "PATH", help_heading = "Endpoint")]
     pub endpoint: Option<String>,
     /// Kind of server: openai or triton
@@ -44,7 +44,7 @@ pub struct ProfileArgs {
     /// How a request gets its server when there are several [default: round_robin]
     #[arg(long, value_parser = one_of(BALANCE), help_heading = "Endpoint")]
     pub url_strategy: Option<Balance>,
-    /// How long a connection is kept: reuse, new (one for each request) or rotate:N (for N requests); pooled and never are other names of the first two
+    /// How long connections are kept: reuse, new (one for each request) or rotate:N (for N requests); pooled and never are aliases of the first two
     #[arg(long, visible_alias = "connection-reuse-strategy", value_name = "POLICY", default_value = "reuse", value_parser = connections, help_heading = "Endpoint")]
     pub connections: ConnectionPolicy,
     /// Start a simulated server inside this process and measure it: with streaming, 8 streams and ten seconds unless other flags say otherwise
@@ -74,7 +74,7 @@ pub struct ProfileArgs {
     /// Time limit between two pieces of an answer
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = limit, help_heading = "Endpoint")]
     pub idle_timeout: Nanos,
-    /// Member of the body that asks for the output length: max_tokens or max_completion_tokens [default: max_tokens; the other where the test request shows that the server refuses it]
+    /// Member of the body with the requested output length: max_tokens or max_completion_tokens [default: max_tokens, or the other if the server refuses it in the test request]
     #[arg(long, value_name = "FIELD", value_parser = length_field, help_heading = "Endpoint")]
     pub max_tokens_field: Option<LengthField>,
     /// Do not ask the server for its own token counts (stream_options)
@@ -141,7 +141,7 @@ pub struct ProfileArgs {
     #[command(flatten)]
     pub triton: TritonArgs,
 
-    /// What counts tokens: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
+    /// Tokenizer: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Tokens")]
     pub tokenizer: Option<String>,
     /// Revision of a tokenizer on the hub
@@ -153,7 +153,7 @@ pub struct ProfileArgs {
     /// Has no effect: code that comes with a tokenizer is never run
     #[arg(long, help_heading = "Tokens")]
     pub tokenizer_trust_remote_code: bool,
-    /// Which count of output tokens the figures use
+    /// Count of output tokens that the figures use
     #[arg(long, value_parser = one_of(TOKEN_COUNT), default_value = "auto", help_heading = "Tokens")]
     pub token_count: TokenCount,
 

@@ -11,13 +11,13 @@ use streamgauge_stats::{Confidence, Figure, Metric, Statistic};
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub struct RepeatArgs {
-    /// Run each level so many times, with prompts of its own each time, and report how much the runs differ
+    /// Run each level this many times, each time with different prompts, and report how much the runs differ
     #[arg(long, visible_alias = "num-profile-runs", value_name = "N", default_value = "1", value_parser = whole::<u32>(1, 100), help_heading = "Load")]
     pub repeat: u32,
-    /// Run each level only until the ± of a figure's mean over its runs is no more than this share of the mean, such as 2%; --repeat is then the greatest number of runs, and 3 the smallest
+    /// Run each level only until the ± of a figure's mean over its runs is no more than this share of the mean, such as 2%; --repeat is then the maximum number of runs, and 3 the minimum
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Load")]
     pub repeat_until_ci: Option<f64>,
-    /// That figure: METRIC, for each run's mean, or METRIC:pN [default: request_latency]
+    /// Figure for --repeat-until-ci: METRIC for each run's mean, or METRIC:pN for a percentile [default: request_latency]
     #[arg(long, value_name = "METRIC", requires = "repeat_until_ci", help_heading = "Load")]
     pub repeat_ci_metric: Option<String>,
 }

@@ -34,13 +34,13 @@ pub struct SimArgs {
     /// Standard deviation of these times, as a share of them
     #[arg(long, default_value = "0.05", value_name = "SHARE", value_parser = share)]
     pub jitter: f64,
-    /// Number of requests that are served at once; further ones wait in a queue
+    /// Maximum number of requests that are served concurrently; further ones wait in a queue
     #[arg(long, default_value = "64", value_name = "N", value_parser = whole(1, u32::MAX))]
     pub max_batch: u32,
     /// Mean length of answers whose length was not requested, in tokens
     #[arg(long, default_value = "64", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
     pub output_tokens: u32,
-    /// Greatest number of tokens of a prompt and its answer together
+    /// Maximum total number of tokens of a prompt and its answer
     #[arg(long, default_value = "131072", value_name = "TOKENS", value_parser = whole(1, u32::MAX))]
     pub context: u32,
     /// Share of answers that end before the requested length
@@ -58,7 +58,7 @@ pub struct SimArgs {
     /// Seed of all random choices
     #[arg(long, default_value = "0", value_name = "N", value_parser = whole(0, u64::MAX))]
     pub seed: u64,
-    /// What counts tokens: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
+    /// Tokenizer: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, default_value = "cl100k_base", value_name = "FILE|DIR|NAME")]
     pub tokenizer: String,
     /// Write a line of JSON for each request: when the kernel received it, and the instant before each write
@@ -76,6 +76,6 @@ fn share(text: &str) -> Result<f64, String> {
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
-        _ => Err("give a number of tokens a second, at least 0".to_owned()),
+        _ => Err("give a number of tokens per second, at least 0".to_owned()),
     }
 }

@@ -13,7 +13,7 @@ use streamgauge_core::kserve::Backend;
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_report::native::study::Phase;
 
-/// Arguments of `study`. What is not said here is as in `profile`.
+/// Arguments of `study`. Settings without an argument here have the defaults of `profile`.
 #[derive(Args, Debug)]
 pub struct StudyArgs {
     /// Phase to study: prefill (time to first token) or generation (inter token latency)
@@ -56,7 +56,7 @@ pub struct StudyArgs {
     /// Triton backend whose inputs are sent: tensorrtllm or vllm
     #[arg(long, value_name = "BACKEND", value_parser = backend, help_heading = "Endpoint")]
     pub backend: Option<Backend>,
-    /// Path of the endpoint, where it is not the usual one
+    /// Path of the endpoint, if it differs from the usual one
     #[arg(long, value_name = "PATH", help_heading = "Endpoint")]
     pub endpoint: Option<String>,
     /// API key, sent as a bearer token; it is safer in the environment
@@ -71,7 +71,7 @@ pub struct StudyArgs {
     /// Member of every body, `name:value`, `name` (null) or a JSON object; may be repeated
     #[arg(long, value_name = "INPUT", help_heading = "Endpoint")]
     pub extra_inputs: Vec<String>,
-    /// What counts tokens: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
+    /// Tokenizer: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Endpoint")]
     pub tokenizer: Option<String>,
     /// Download nothing from the hub; use only what its cache on this machine has
@@ -83,7 +83,7 @@ pub struct StudyArgs {
 }
 
 impl StudyArgs {
-    /// What is asked of the engine for one prompt length. Each request has a prompt of its own, and one more is there for the test
+    /// The arguments of the run for one prompt length. Each request has a prompt of its own, and there is one more for the test
     /// request, so that no server answers from its cache.
     ///
     /// # Errors

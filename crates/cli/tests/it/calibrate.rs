@@ -91,7 +91,7 @@ fn a_later_profile_beyond_what_was_good_says_so() {
     assert_eq!(note(&profile("--request-rate 40 --request-count 2")), None);
     let run = profile("--concurrency 3 --request-count 3");
     assert!(
-        note(&run).unwrap().starts_with("note: 3 requests at once are beyond what calibration found good"),
+        note(&run).unwrap().starts_with("note: 3 concurrent requests exceed what the calibration found accurate"),
         "{}",
         run.stderr
     );

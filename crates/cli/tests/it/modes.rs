@@ -273,11 +273,11 @@ fn the_whole_plan_is_told() {
     let expected = format!(
         "plan: {}/v1/chat/completions, streams of sim-model
   load: concurrency 3 (reached in 0.1 s, linear), at most 2 without a first token, on 1 load thread(s)
-  before it, in no figure: concurrency 2, at most 2 without a first token, until 4 requests, or 5 s (and up to 2 s for those in flight); it begins when all of that has ended
+  warm-up: concurrency 2, at most 2 without a first token, until 4 requests, or 5 s (and up to 2 s for those in flight); the measured load begins when all warm-up requests have ended
   connections: a new one after 3 request(s)
-  given up on purpose: 12.5 % of the requests, 30 s after they were sent
-  until: 12 requests, or 20 s (and up to 2 s for those in flight), or the 95 % interval of time_to_first_token (p50) is within ±50 %, or over 5 % of the requests have failed
-  also reported: the time in which the whole concurrency was held
+  cancelled on purpose: 12.5 % of the requests, 30 s after they were sent
+  until: 12 requests, or 20 s (and up to 2 s for those in flight), or the 95 % interval of time_to_first_token (p50) is within ±50 %, or more than 5 % of the requests have failed
+  also reported: the steady state, in which all slots are busy
 ",
         context.url()
     );

@@ -250,7 +250,7 @@ fn it_ends_with_perf_analyzers_codes() {
         ("-m nosuch -i grpc", 99, unknown.as_str()),
         ("-m ensemble", 99, "is decoupled"),
         ("-m ensemble -i grpc", 99, "--streaming"),
-        ("-m add_sub -b 16", 99, "-b 16: model add_sub takes batches of at most 8"),
+        ("-m add_sub -b 16", 99, "-b 16: model add_sub accepts batches of at most 8"),
         ("-m vllm_model -i grpc --streaming -b 2", 99, "does not support batching"),
         ("-m ensemble -i grpc --streaming --shape max_tokens:2", 99, "error: --shape max_tokens:2: input max_tokens"),
         ("-m add_sub --bls-composing-models add_sub,nosuch", 99, "error: --bls-composing-models nosuch: "),
@@ -286,7 +286,7 @@ fn what_failed_is_in_no_figure_and_in_the_exit_code() {
     let run = run(&context, "-m add_sub --request-count 20 -f pa.csv").expect(99);
     assert_eq!(numbers(&run.stdout, "    Request count: "), [16.0], "{}", run.stdout);
     assert!(
-        run.stderr.contains("error: 4 of 20 requests failed, and are in no figure: error status"),
+        run.stderr.contains("error: 4 of 20 requests failed and are not in the figures: error status"),
         "{}",
         run.stderr
     );
@@ -397,7 +397,7 @@ fn a_concurrency_that_grows_is_of_decoupled_models() {
     let context = TestContext::new();
     let args = "-m add_sub -i grpc --streaming --periodic-concurrency-range 1:4 --profile-export-file grown.json";
     let run = run(&context, args).expect(99);
-    assert!(run.stderr.contains("--periodic-concurrency-range: model add_sub is not decoupled"), "{}", run.stderr);
+    assert!(run.stderr.contains("--periodic-concurrency-range needs a decoupled model"), "{}", run.stderr);
 }
 
 #[cfg(unix)]
@@ -420,7 +420,7 @@ fn a_final_response_that_never_comes_is_a_failure_in_time() {
     let run = run(&context, &format!("{args} --idle-timeout 1s")).expect(99);
     assert_eq!(numbers(&run.stdout, "    Request count: "), [6.0], "{}", run.stdout);
     assert!(
-        run.stderr.contains("error: 2 of 8 requests failed, and are in no figure: timeout (body)"),
+        run.stderr.contains("error: 2 of 8 requests failed and are not in the figures: timeout (body)"),
         "{}",
         run.stderr
     );

@@ -1,4 +1,4 @@
-//! What the model decides: whether the calls that were asked for reach it, and what is sent to it.
+//! Settings that depend on the model: whether it accepts the requested calls, and its input data.
 
 use super::args::ServiceKind;
 use super::settings::{Calls, Mode, Task};
@@ -7,21 +7,21 @@ use streamgauge_core::kserve::ModelInfo;
 use streamgauge_core::plan::Endpoint;
 use streamgauge_prompt::tensors::InputData;
 
-/// What is known once the server was asked.
+/// Facts about the model that the server reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
     /// Whether requests wait for each other.
     pub calls: Calls,
-    /// The model may answer a request by any number of responses.
+    /// Whether the model may answer a request with any number of responses.
     pub decoupled: bool,
-    /// Requests belong to sequences.
+    /// Whether requests belong to sequences.
     pub sequences: bool,
 }
 
-/// Checks that the model takes what `task` asks for over `endpoint`. Without a model it is an OpenAI server.
+/// Checks that the model accepts the requests of `task` over `endpoint`. `None` for the model means an OpenAI server.
 ///
 /// # Errors
-/// When the model does not take the calls that were asked for.
+/// When the model does not accept the requested calls.
 pub fn settle(task: &Task, model: Option<&ModelInfo>, endpoint: &Endpoint) -> Result<Known> {
     let Some(model) = model else {
         return Ok(Known { calls: Calls::Async, decoupled: false, sequences: false });
@@ -32,19 +32,19 @@ pub fn settle(task: &Task, model: Option<&ModelInfo>, endpoint: &Endpoint) -> Re
         bail!("-b {batch}: model {name} does not support batching; leave it out");
     }
     if batch > model.max_batch_size.max(1) {
-        bail!("-b {batch}: model {name} takes batches of at most {}", model.max_batch_size);
+        bail!("-b {batch}: model {name} accepts batches of at most {}", model.max_batch_size);
     }
     if batch > 1 && model.sequence_batching {
-        bail!("-b {batch}: a request of a sequence is one inference, and model {name} takes sequences; leave it out");
+        bail!("-b {batch}: model {name} uses sequences, whose requests are single inferences; leave it out");
     }
     let usual = if model.sequence_batching { Calls::Async } else { Calls::Sync };
     let calls = task.calls.unwrap_or(usual);
     if model.decoupled && !endpoint.streaming {
-        bail!("model {name} is decoupled, and such models take --async and --streaming with -i grpc");
+        bail!("model {name} is decoupled and needs --async --streaming -i grpc");
     }
     if let (Mode::Growing(_), false) = (&task.mode, model.decoupled) {
         bail!(
-            "--periodic-concurrency-range: model {name} is not decoupled, and such a load grows by the responses of one request"
+            "--periodic-concurrency-range needs a decoupled model, because it counts the responses of a request, and model {name} is not decoupled"
         );
     }
     if model.sequence_batching {
@@ -58,9 +58,7 @@ fn ids(task: &Task) -> Result<()> {
     let (first, Some(end)) = (task.sequences.first_id, task.sequences.end_id) else { return Ok(()) };
     let open = match &task.mode {
         Mode::Concurrency(range) if range.end == 0 => {
-            bail!(
-                "--concurrency-range: sequences need an end, and --sequence-id-range has an end too; give one above 0"
-            )
+            bail!("--concurrency-range: with an end of --sequence-id-range, give an end above 0")
         }
         Mode::Concurrency(range) => range.start.max(range.end),
         Mode::Growing(growth) => growth.end,
@@ -69,7 +67,7 @@ fn ids(task: &Task) -> Result<()> {
     let ids = end - first;
     if ids < u64::from(open) {
         bail!(
-            "--sequence-id-range {first}:{end} has {ids} ids, and {open} sequences are open at once; give at least as many ids"
+            "--sequence-id-range {first}:{end} has {ids} ids, but {open} sequences are open at the same time; give at least as many ids"
         );
     }
     Ok(())
@@ -110,7 +108,7 @@ fn streams(data: &InputData) -> Result<bool> {
     let first = asks.first().copied().unwrap_or(false);
     match asks.iter().position(|ask| *ask != first) {
         Some(other) => bail!(
-            "--input-data: payload 1 has \"stream\": {first} and payload {} not; give all of them the same",
+            "--input-data: payload 1 has \"stream\": {first} and payload {} has not; use the same value in all of them",
             other + 1
         ),
         None => Ok(first),

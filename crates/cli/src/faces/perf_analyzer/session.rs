@@ -1,4 +1,4 @@
-//! The whole of it: what the server says is found out, levels are run one after another, and their figures reported.
+//! Runs a session: asks the server about the model, runs the levels one after another, and reports their figures.
 
 use super::UNSTABLE;
 use super::args::ServiceKind;
@@ -60,7 +60,7 @@ struct Session<'a> {
 /// No request was answered in the measured time.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no request was answered within the measured time; give larger windows (--measurement-interval, --measurement-request-count)"
+    "no request was answered within the measured time; use larger windows (--measurement-interval, --measurement-request-count)"
 )]
 pub struct NoRequests;
 
@@ -95,14 +95,14 @@ pub fn run(mut task: Task, wording: Wording, printer: &Printer) -> Result<Exit> 
     let known = model::settle(&task, model.as_ref(), &shared.endpoint)?;
     task.settings.spec.plan.load.sequences = known.sequences.then_some(task.sequences);
     if let (Some(flag), false) = (task.sequence_flag, known.sequences) {
-        printer.note(&format!("note: {flag} has no effect: the model takes no sequences"));
+        printer.note(&format!("note: {flag} has no effect: the model does not use sequences"));
     }
     let mut data = model::inputs(&task, model.as_ref(), &mut shared.endpoint)?;
     data.count_tokens(&shared.tokenizer);
     match (&task.inputs.data, &model) {
         (settings::Data::Files(_), _) => printer.exactly(&read_line(&data)),
         (settings::Data::Made(Made::Random), Some(model)) if model.decoupled => printer.note(&format!(
-            "note: model {} is decoupled and its inputs are random: where one of them is an output length, a request may be answered by any number of responses and keep the server busy for long; give --input-data",
+            "note: model {} is decoupled and its inputs are random: if one of them is an output length, a request may cause very many responses and keep the server busy for long; use --input-data",
             model.name
         )),
         (settings::Data::Made(_), _) => {}
@@ -114,7 +114,7 @@ pub fn run(mut task: Task, wording: Wording, printer: &Printer) -> Result<Exit> 
         shared.memory = Regions::of(&mut shared.endpoint, model, prompts.iter(), &shared.routes)?;
     }
     shared.given = Some(GivenInputs { prompts, streams });
-    let temporary = tempfile::tempdir().context("there is no place for the files of a run")?;
+    let temporary = tempfile::tempdir().context("no temporary directory for the files of a run can be created")?;
     let files = task.output.artifacts.clone().unwrap_or_else(|| temporary.path().to_owned());
     // No other session may write there between two levels.
     runner.lock(&files)?;
@@ -220,7 +220,11 @@ fn fixed(task: &mut Task, data: InputData) -> Result<(Arrivals, Option<OwnWarmup
     let settings::Data::Files(files) = &task.inputs.data else { bail!("--fixed-schedule: give --input-data FILE") };
     let file = files.first().cloned().unwrap_or_default();
     if data.streams.len() > 1 {
-        bail!("--fixed-schedule: {} has {} streams; give one list of steps", file.display(), data.streams.len());
+        bail!(
+            "--fixed-schedule: {} has {} streams; it must have one list of steps",
+            file.display(),
+            data.streams.len()
+        );
     }
     let mut steps: Vec<_> = data.streams.into_iter().flatten().collect();
     if let Some(without) = steps.iter().position(|step| step.at.is_none()) {
@@ -232,7 +236,7 @@ fn fixed(task: &mut Task, data: InputData) -> Result<(Arrivals, Option<OwnWarmup
     let before = usize::try_from(std::mem::take(&mut task.measure.warmup)).unwrap_or(usize::MAX);
     if before >= steps.len() {
         bail!(
-            "--warmup-request-count {before}: {} has {} steps, and one at least must be measured",
+            "--warmup-request-count {before}: {} has {} steps, of which at least one must be measured",
             file.display(),
             steps.len()
         );
@@ -432,7 +436,7 @@ impl Session<'_> {
             if client.is_none() {
                 bail!("{failed}: {what}");
             }
-            self.fail(format!("{failed}, and are in no figure: {what}"));
+            self.fail(format!("{failed} and are not in the figures: {what}"));
         }
         if let (None, Some(why)) = (&client, facts.ended_early.as_ref()) {
             bail!("{why}");
@@ -491,7 +495,7 @@ impl Session<'_> {
         if fidelity.verdict == Grade::Good {
             return;
         }
-        self.printer.note(&format!("note: how far this level's figures can be trusted: {}", fidelity.verdict));
+        self.printer.note(&format!("note: fidelity of this level's figures: {}", fidelity.verdict));
         for row in fidelity.rows.iter().filter(|row| row.grade > Grade::Good) {
             let remedy =
                 row.remedy.as_ref().map(|remedy| format!(" ({})", remedy.worded(self.wording))).unwrap_or_default();

@@ -6,14 +6,14 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Arguments of load. No more than one way to offer it may be given; without any it is one request at a time.
+/// Arguments about the load. At most one kind of load may be given; the default is a concurrency of 1.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Load")]
 pub struct LoadArgs {
-    /// Number of requests in flight, `start[:end[:step]]`; an end of 0 goes on until --latency-threshold [default: 1]
+    /// Number of requests in flight, `start[:end[:step]]`; with an end of 0 the search continues until --latency-threshold [default: 1]
     #[arg(long, value_name = "RANGE", group = "mode")]
     pub concurrency_range: Option<Range<u32>>,
-    /// Requests per second, `start[:end[:step]]`; an end of 0 goes on until --latency-threshold
+    /// Requests per second, `start[:end[:step]]`; with an end of 0 the search continues until --latency-threshold
     #[arg(long, value_name = "RANGE", group = "mode")]
     pub request_rate_range: Option<Range<f64>>,
     /// How requests arrive at that rate: constant or poisson [default: constant]
@@ -25,13 +25,13 @@ pub struct LoadArgs {
     /// Send each request of the input data once, at its `timestamp`
     #[arg(long, group = "mode")]
     pub fixed_schedule: bool,
-    /// Start with START requests, add STEP each time the last ones have had --request-period responses, up to END; `start:end[:step]`; streams of decoupled models only
+    /// Start with START requests and add STEP whenever the last ones have had --request-period responses, up to END; `start:end[:step]`; only for streams of decoupled models
     #[arg(long, value_name = "RANGE", group = "mode")]
     pub periodic_concurrency_range: Option<Range<u32>>,
     /// Number of responses that each of the last requests must have had before --periodic-concurrency-range adds further requests [default: 10]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, u32::MAX))]
     pub request_period: Option<u32>,
-    /// Number of sequences at once with a request rate [default: 4]
+    /// Number of concurrent sequences with a request rate [default: 4]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub num_of_sequences: Option<u32>,
     /// Number of requests of a sequence [default: 20]
@@ -57,23 +57,23 @@ pub struct LoadArgs {
     pub most: Option<u32>,
 }
 
-/// How evenly requests come.
+/// How requests arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Distribution {
     /// With equal gaps
     Constant,
-    /// Like those of many users who know nothing of each other
+    /// Independently of each other, like those of many users
     Poisson,
 }
 
-/// `start[:end[:step]]`. Without an end there is only the start; an end of 0 is none.
+/// `start[:end[:step]]`. Without an end there is only the start; an end of 0 means no end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range<T> {
     /// The first level, above 0.
     pub start: T,
-    /// The last; 0 is none, and one below the start leaves only that.
+    /// The last level. 0 means no end; if it is below the start, there is only the start.
     pub end: T,
-    /// From one to the next, above 0.
+    /// The step between levels, above 0.
     pub step: T,
 }
 
@@ -95,7 +95,7 @@ impl FromStr for Range<f64> {
     }
 }
 
-/// The range in `text`, of numbers that `number` reads; what is not given is `one`.
+/// Parses the range in `text` with `number` for each number. Missing numbers are `one`.
 fn range<T: Copy + Default + PartialOrd>(
     text: &str,
     one: T,

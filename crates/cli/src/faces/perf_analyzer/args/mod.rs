@@ -55,7 +55,7 @@ pub struct PerfAnalyzerArgs {
     pub report: ReportArgs,
 }
 
-/// What servers there are.
+/// The kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
     /// KServe v2
@@ -64,7 +64,7 @@ pub enum ServiceKind {
     Openai,
 }
 
-/// How long is measured, and when that is enough.
+/// Arguments about the length of the measurement.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Measurement")]
 pub struct MeasureArgs {
@@ -74,7 +74,7 @@ pub struct MeasureArgs {
     /// Wait for each answer; with a rate, no more than --max-threads requests in flight
     #[arg(long)]
     pub sync: bool,
-    /// What a window ends by: time_windows or count_windows
+    /// Rule by which a window ends: time_windows or count_windows
     #[arg(long, value_enum, hide_possible_values = true, default_value = "time_windows", value_name = "MODE")]
     pub measurement_mode: Mode,
     /// Duration of a window; a bare number is in milliseconds [default: 5000]
@@ -92,10 +92,10 @@ pub struct MeasureArgs {
     /// Maximum number of windows [default: 10]
     #[arg(short = 'r', long, value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
     pub max_trials: Option<u32>,
-    /// Send this number of requests and report them all, whether they are stable or not
+    /// Send this number of requests and report all of them, whether or not the results are stable
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
     pub request_count: Option<u64>,
-    /// Number of requests before the measured ones, which are in no figure
+    /// Number of warm-up requests before the measured ones; no figure includes them
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<u64>(0, u64::MAX))]
     pub warmup_request_count: u64,
     /// Latency that ends a search, in milliseconds; 0 means no limit
@@ -109,17 +109,17 @@ pub struct MeasureArgs {
     pub max_threads: Option<u32>,
 }
 
-/// What a window ends by.
+/// The rule by which a window ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Mode {
-    /// Its length
+    /// After a time
     TimeWindows,
-    /// Its requests
+    /// After a number of requests
     CountWindows,
 }
 
-/// What is written.
+/// Arguments about the files.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Report")]
 pub struct ReportArgs {

@@ -16,7 +16,7 @@ pub struct RequestArgs {
     /// Protocol: http or grpc
     #[arg(short = 'i', long = "protocol", value_name = "PROTOCOL", default_value = "http", value_parser = protocol)]
     pub protocol: Protocol,
-    /// Send all requests of a slot over one stream; gRPC only, and required by decoupled models
+    /// Send all requests of a slot over one stream; gRPC only; decoupled models require it
     #[arg(long)]
     pub streaming: bool,
     /// Address of the server, `host[:port]` [default: localhost:8000, with gRPC localhost:8001]
@@ -66,7 +66,7 @@ pub struct RequestArgs {
     pub data_directory: Vec<PathBuf>,
 }
 
-/// What requests are carried by.
+/// The protocol of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1
@@ -75,7 +75,7 @@ pub enum Protocol {
     Grpc,
 }
 
-/// Memory that the server shares.
+/// The kinds of shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedMemoryKind {
     /// None

@@ -9,7 +9,7 @@ use streamgauge_core::clock::Nanos;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Server")]
 pub struct ServerArgs {
-    /// Time limit between two pieces of an answer, and of its end; a bare number is in seconds
+    /// Time limit between two pieces of an answer, and until its end; a bare number is in seconds
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = limit)]
     pub idle_timeout: Nanos,
     /// Use TLS; gRPC only (with HTTP, -u https://..)
@@ -54,10 +54,10 @@ pub struct ServerArgs {
     /// Time between two readings of the metrics page; a bare number is in milliseconds [default: 1000]
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub metrics_interval: Option<Nanos>,
-    /// What the server traces: OFF, TIMESTAMPS or TENSORS
+    /// Trace level of the server: OFF, TIMESTAMPS or TENSORS
     #[arg(long, value_enum, hide_possible_values = true, value_name = "LEVEL")]
     pub trace_level: Option<TraceLevel>,
-    /// Trace one request of this number
+    /// Trace one of this many requests
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, u32::MAX))]
     pub trace_rate: Option<u32>,
     /// Maximum number of traced requests; -1 means no limit
@@ -78,14 +78,14 @@ pub enum FileForm {
     Der,
 }
 
-/// What the server is to trace.
+/// The trace level of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "UPPER")]
 pub enum TraceLevel {
     /// Nothing
     Off,
-    /// When what happened
+    /// Times of events
     Timestamps,
-    /// Tensors too
+    /// Times and tensors
     Tensors,
 }

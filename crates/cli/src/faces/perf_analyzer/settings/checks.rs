@@ -16,7 +16,7 @@ pub fn deprecated(args: &mut PerfAnalyzerArgs) -> Vec<String> {
     let mut notes = Vec::new();
     let mut tell = |given: bool, flag: &str, instead: &str| {
         if given {
-            notes.push(format!("{flag} is deprecated; give {instead} in its place"));
+            notes.push(format!("{flag} is deprecated; use {instead}"));
         }
     };
     let load = &mut args.load;
@@ -40,13 +40,15 @@ pub fn deprecated(args: &mut PerfAnalyzerArgs) -> Vec<String> {
 /// A sentence that names the flag.
 pub fn refuse(args: &PerfAnalyzerArgs) -> Result<()> {
     if args.model.as_deref().is_none_or(|model| model.trim().is_empty()) {
-        bail!("-m: the model must be named; give -m NAME");
+        bail!("-m NAME is required");
     }
     if args.measure.r#async && args.measure.sync {
         bail!("--async and --sync cannot be given together; leave out one of the two");
     }
     if args.request.streaming && args.measure.sync {
-        bail!("--streaming: a stream's calls do not wait for each other; leave out --sync");
+        bail!(
+            "--streaming and --sync cannot be given together, because the requests of a stream do not wait for each other; leave out --sync"
+        );
     }
     calls(args)?;
     secure(args)?;
@@ -67,12 +69,12 @@ fn calls(args: &PerfAnalyzerArgs) -> Result<()> {
         ("--grpc-compression-algorithm", request.grpc_compression_algorithm.is_some()),
     ];
     if let Some((flag, _)) = grpc.into_iter().find(|(_, given)| *given && !is_grpc) {
-        bail!("{flag} is only of gRPC; give -i grpc, or leave it out");
+        bail!("{flag} needs gRPC; add -i grpc, or leave it out");
     }
     let server = &args.server;
     if (server.metrics_url.is_some() || server.metrics_interval.is_some()) && !server.collect_metrics {
         let flag = if server.metrics_url.is_some() { "--metrics-url" } else { "--metrics-interval" };
-        bail!("{flag}: no metrics are read; give --collect-metrics too, or leave it out");
+        bail!("{flag} needs --collect-metrics; add that, or leave it out");
     }
     if server.metrics_interval.is_some_and(|interval| interval > LONGEST_METRICS_INTERVAL) {
         bail!("--metrics-interval: give at most {} (an hour)", LONGEST_METRICS_INTERVAL.as_millis_f64());
@@ -97,18 +99,18 @@ fn secure(args: &PerfAnalyzerArgs) -> Result<()> {
     for (flag, file, of_grpc) in files {
         let Some(file) = file else { continue };
         if of_grpc != is_grpc {
-            bail!("{flag} is only of {}; leave it out", if of_grpc { "gRPC (-i grpc)" } else { "HTTP (-i http)" });
+            bail!("{flag} needs {}; leave it out", if of_grpc { "gRPC (-i grpc)" } else { "HTTP (-i http)" });
         }
         if !is_secure {
             let how = if of_grpc { "--ssl-grpc-use-ssl" } else { "-u https://.." };
-            bail!("{flag}: the connection has no TLS; give {how} too, or leave it out");
+            bail!("{flag}: the connection does not use TLS; add {how}, or leave it out");
         }
         if !file.is_file() {
-            bail!("{flag} {}: there is no such file", file.display());
+            bail!("{flag} {}: the file does not exist", file.display());
         }
     }
     if server.ssl_grpc_use_ssl && !is_grpc {
-        bail!("--ssl-grpc-use-ssl is only of gRPC (-i grpc); of HTTP give -u https://..");
+        bail!("--ssl-grpc-use-ssl needs gRPC (-i grpc); for HTTP use -u https://..");
     }
     let pairs = [
         (
@@ -126,7 +128,7 @@ fn secure(args: &PerfAnalyzerArgs) -> Result<()> {
     ];
     for (certificate, key, flag, kind) in pairs {
         if certificate.is_some() != key.is_some() {
-            bail!("--ssl-{flag} and --ssl-{kind}-private-key-file belong together; give both, or neither");
+            bail!("--ssl-{flag} and --ssl-{kind}-private-key-file must be given together; give both, or neither");
         }
     }
     Ok(())
@@ -134,17 +136,17 @@ fn secure(args: &PerfAnalyzerArgs) -> Result<()> {
 
 fn outputs(args: &PerfAnalyzerArgs) -> Result<()> {
     if let Some(file) = args.report.profile_export_file.as_deref().filter(|file| file.exists()) {
-        bail!("--profile-export-file {}: it is there already; name a file that is not", file.display());
+        bail!("--profile-export-file {}: the file exists already; name a new one", file.display());
     }
     let files = [("--profile-export-file", &args.report.profile_export_file), ("-f", &args.report.csv)];
     for (flag, file) in files {
         let Some(file) = file else { continue };
         let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if file.file_name().is_none() || !directory.is_dir() {
-            bail!("{flag} {}: there is no directory {}", file.display(), directory.display());
+            bail!("{flag} {}: the directory {} does not exist", file.display(), directory.display());
         }
         if file.is_dir() {
-            bail!("{flag} {}: it is a directory; name a file", file.display());
+            bail!("{flag} {}: this is a directory; name a file", file.display());
         }
     }
     Ok(())
@@ -152,16 +154,16 @@ fn outputs(args: &PerfAnalyzerArgs) -> Result<()> {
 
 fn openai(args: &PerfAnalyzerArgs) -> Result<()> {
     if args.request.input_data.is_empty() {
-        bail!("--input-data: --service-kind openai needs a file of payloads; give one");
+        bail!("--service-kind openai needs --input-data FILE with payloads");
     }
     if args.endpoint.as_deref().is_none_or(|path| path.trim().is_empty()) {
-        bail!("--endpoint: --service-kind openai needs a path, such as v1/chat/completions; give one");
+        bail!("--service-kind openai needs --endpoint PATH, such as v1/chat/completions");
     }
     if !args.measure.r#async {
-        bail!("--service-kind openai: requests are only sent asynchronously; give --async");
+        bail!("--service-kind openai needs --async");
     }
     if let Some(batch @ 2..) = args.request.batch {
-        bail!("-b {batch}: --service-kind openai has no batches; give 1, or leave it out");
+        bail!("-b {batch}: --service-kind openai does not support batches; leave it out");
     }
     let triton = [
         ("--shared-memory", args.request.shared_memory != SharedMemoryKind::None),
@@ -175,73 +177,73 @@ fn openai(args: &PerfAnalyzerArgs) -> Result<()> {
         ("-i grpc", args.request.protocol == Protocol::Grpc),
     ];
     match triton.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) => bail!("{flag} is only of --service-kind triton; leave it out"),
+        Some((flag, _)) => bail!("{flag} needs --service-kind triton; leave it out"),
         None => Ok(()),
     }
 }
 
-/// What is said of flags that have no effect beside the others.
+/// Notes about flags that have no effect in combination with the others.
 pub fn idle(args: &PerfAnalyzerArgs) -> Vec<String> {
     let (request, measure, load) = (&args.request, &args.measure, &args.load);
     let is_triton = args.service_kind == ServiceKind::Triton;
     let is_grpc = request.protocol == Protocol::Grpc;
     let made = request.input_data.iter().all(|data| matches!(data.as_str(), "random" | "zero"));
     let is_https = request.url.as_deref().is_some_and(|url| url.starts_with("https://")) && !(is_triton && is_grpc);
-    let plain = (!is_https).then_some("only -u https://.. has a certificate to check");
-    let strings = (!made || !is_triton).then_some("the input data have their own strings");
-    let exported = load.periodic_concurrency_range.map(|_| "nothing but the export is written");
+    let plain = (!is_https).then_some("the connection does not use https");
+    let strings = (!made || !is_triton).then_some("the strings come from --input-data");
+    let exported = load.periodic_concurrency_range.map(|_| "--periodic-concurrency-range writes only the export");
     let counted = measure.request_count.map(|_| "--request-count measures by a count, without windows").or(exported);
     let by_time =
-        (measure.measurement_mode == Mode::TimeWindows).then_some("windows are of --measurement-mode time_windows");
+        (measure.measurement_mode == Mode::TimeWindows).then_some("it needs --measurement-mode count_windows");
     let by_count =
-        (measure.measurement_mode == Mode::CountWindows).then_some("windows are of --measurement-mode count_windows");
+        (measure.measurement_mode == Mode::CountWindows).then_some("it needs --measurement-mode time_windows");
     let flags = [
         ("--measurement-interval", measure.measurement_interval.is_some(), counted.or(by_count)),
         ("--measurement-request-count", measure.measurement_request_count.is_some(), counted.or(by_time)),
         ("--stability-percentage", measure.stability_percentage.is_some(), counted),
         ("--max-trials", measure.max_trials.is_some(), counted),
-        ("--endpoint", args.endpoint.is_some() && is_triton, Some("--service-kind triton has no endpoint to choose")),
-        ("-x", args.model_version.is_some() && !is_triton, Some("--service-kind openai has no versions")),
-        ("--shape", !request.shape.is_empty() && !is_triton, Some("--service-kind openai has no tensors")),
+        ("--endpoint", args.endpoint.is_some() && is_triton, Some("it needs --service-kind openai")),
+        ("-x", args.model_version.is_some() && !is_triton, Some("it needs --service-kind triton")),
+        ("--shape", !request.shape.is_empty() && !is_triton, Some("it needs --service-kind triton")),
         (
             "--string-length",
             request.string_length.is_some(),
-            strings.or(request.string_data.is_some().then_some("--string-data is the string")),
+            strings.or(request.string_data.is_some().then_some("--string-data gives the string")),
         ),
         ("--string-data", request.string_data.is_some(), strings),
         ("--ssl-https-verify-peer", args.server.ssl_https_verify_peer.is_some(), plain),
         ("--ssl-https-verify-host", args.server.ssl_https_verify_host.is_some(), plain),
-        ("--input-tensor-format", request.input_tensor_format.is_some(), is_grpc.then_some("gRPC has one format")),
-        ("--output-tensor-format", request.output_tensor_format.is_some(), is_grpc.then_some("gRPC has one format")),
+        ("--input-tensor-format", request.input_tensor_format.is_some(), is_grpc.then_some("gRPC has only one format")),
+        (
+            "--output-tensor-format",
+            request.output_tensor_format.is_some(),
+            is_grpc.then_some("gRPC has only one format"),
+        ),
         (
             "--output-shared-memory-size",
             request.output_shared_memory_size.is_some() && request.shared_memory == SharedMemoryKind::None,
-            Some("there is no --shared-memory"),
+            Some("it needs --shared-memory"),
         ),
         (
             "--request-distribution",
             load.request_distribution == Some(Distribution::Poisson) && load.request_rate_range.is_none(),
-            Some("there is no --request-rate-range"),
+            Some("it needs --request-rate-range"),
         ),
-        (
-            "--verbose-csv",
-            args.report.verbose_csv && args.report.csv.is_none(),
-            Some("there is no file of levels (-f)"),
-        ),
+        ("--verbose-csv", args.report.verbose_csv && args.report.csv.is_none(), Some("it needs -f")),
         (
             "--request-period",
             load.request_period.is_some() && load.periodic_concurrency_range.is_none(),
-            Some("there is no --periodic-concurrency-range"),
+            Some("it needs --periodic-concurrency-range"),
         ),
         (
             "--serial-sequences",
             load.serial_sequences && load.request_rate_range.is_none(),
-            Some("only a rate could have several requests of a sequence in flight"),
+            Some("only a request rate can have several requests of a sequence in flight"),
         ),
         (
             "--num-of-sequences",
             load.num_of_sequences.is_some() && load.request_rate_range.is_none() && load.request_intervals.is_none(),
-            Some("a concurrency has as many as requests at once"),
+            Some("with a concurrency there are as many sequences as requests in flight"),
         ),
         ("--percentile", measure.percentile > 0, exported),
         ("--latency-threshold", measure.latency_threshold > 0, exported),

@@ -1,4 +1,4 @@
-//! What is sent: made up, or read from files.
+//! The input data: generated, or read from files.
 
 use crate::faces::perf_analyzer::args::{PerfAnalyzerArgs, ServiceKind};
 use anyhow::{Result, bail};
@@ -19,14 +19,14 @@ pub struct Inputs {
 /// Where values come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// They are made up.
+    /// They are generated.
     Made(Made),
     /// They are read.
     Files(Vec<PathBuf>),
 }
 
 impl Inputs {
-    /// As the arguments say.
+    /// The input data that the arguments ask for.
     ///
     /// # Errors
     /// A sentence that names the flag.
@@ -40,16 +40,19 @@ impl Inputs {
                 _ if path.exists() => files.push(path),
                 "zero" => zero = true,
                 "random" => {}
-                _ => bail!(
-                    "--input-data {data}: there is no such file; give random, zero, a file of JSON or a directory"
-                ),
+                _ => {
+                    bail!("--input-data {data}: the file does not exist; give random, zero, a JSON file or a directory")
+                }
             }
         }
         if zero && let Some(file) = files.first() {
-            bail!("--input-data zero: {} has the values; leave out one of the two", file.display());
+            bail!(
+                "--input-data zero cannot be combined with the values in {}; leave out one of the two",
+                file.display()
+            );
         }
         if args.service_kind == ServiceKind::Openai && files.is_empty() {
-            bail!("--input-data: --service-kind openai needs a file of payloads, which cannot be made up");
+            bail!("--input-data: --service-kind openai needs a file of payloads");
         }
         let data = match (files.is_empty(), zero) {
             (false, _) => Data::Files(files),
@@ -85,7 +88,7 @@ impl Inputs {
     pub fn payloads(&self, model: &str) -> Result<InputData, InputError> {
         match &self.data {
             Data::Files(files) => InputData::read_payloads(files, model),
-            Data::Made(_) => Err(InputError::Asked("--input-data: payloads cannot be made up; give a file".to_owned())),
+            Data::Made(_) => Err(InputError::Asked("--input-data: payloads need a file".to_owned())),
         }
     }
 }

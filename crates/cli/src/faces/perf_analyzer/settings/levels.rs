@@ -1,4 +1,4 @@
-//! Which loads there are, and the plan of each.
+//! The loads of the levels, and the plan of each.
 
 use super::{Calls, Measure, Task};
 use crate::faces::perf_analyzer::args::{Distribution, PerfAnalyzerArgs, Range, ServiceKind};
@@ -17,7 +17,7 @@ use streamgauge_run::RunSpec;
 /// Responses of each of the latest requests after which a load grows.
 const PERIOD: u32 = 10;
 
-/// Which loads there are.
+/// The kind of load.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mode {
     /// Requests at once.
@@ -29,7 +29,7 @@ pub enum Mode {
         /// How evenly they come.
         arrival: Arrival,
     },
-    /// Requests that are sent once each, more of them as they are answered.
+    /// Requests that are sent once each; more are added as responses arrive.
     Growing(Growth),
     /// Gaps from a file.
     Intervals(PathBuf),
@@ -38,7 +38,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// As the arguments say; without any, one request at a time.
+    /// The load that the arguments ask for. The default is a concurrency of 1.
     ///
     /// # Errors
     /// A sentence that names the flag.
@@ -50,7 +50,7 @@ impl Mode {
             || load.periodic_concurrency_range.is_some();
         let deprecated = [("-d", load.dynamic), ("-t", load.threads.is_some()), ("-c", load.most.is_some())];
         if let Some((flag, _)) = deprecated.into_iter().find(|(_, given)| *given && is_other) {
-            bail!("{flag} is a concurrency, and there is another way to offer load already; leave out one of the two");
+            bail!("{flag} cannot be combined with another kind of load; leave out one of the two");
         }
         let arrival = match load.request_distribution {
             None | Some(Distribution::Constant) => Arrival::Constant,
@@ -77,22 +77,22 @@ impl Mode {
     }
 }
 
-/// The load that grows over `range`, where the rest of the arguments allow it.
+/// The load that grows over `range`, if the other arguments allow it.
 fn growing(args: &PerfAnalyzerArgs, range: Range<u32>) -> Result<Growth> {
     let flag = "--periodic-concurrency-range";
     let Range { start, end, step } = range;
     if args.service_kind != ServiceKind::Triton || !args.request.streaming {
-        bail!("{flag} is only of streams of --service-kind triton; give -i grpc --streaming too");
+        bail!("{flag} needs streams of --service-kind triton; add -i grpc --streaming");
     }
     if args.report.profile_export_file.is_none() {
-        bail!("{flag}: nothing but the export is written; give --profile-export-file FILE too");
+        bail!("{flag} writes only the export; add --profile-export-file FILE");
     }
     if end < start {
-        bail!("{flag} {start}:{end}:{step}: the end must be given and not be below the start, as in 2:6:2");
+        bail!("{flag} {start}:{end}:{step}: give an end that is not below the start, as in 2:6:2");
     }
     if (end - start) % step != 0 {
         bail!(
-            "{flag} {start}:{end}:{step}: steps of {step} from {start} do not come to {end}; give a step that divides {}",
+            "{flag} {start}:{end}:{step}: steps of {step} from {start} do not reach {end} exactly; give a step that divides {}",
             end - start
         );
     }
@@ -102,7 +102,7 @@ fn growing(args: &PerfAnalyzerArgs, range: Range<u32>) -> Result<Growth> {
         ("--warmup-request-count", measure.warmup_request_count > 0),
     ];
     if let Some((count, _)) = counts.into_iter().find(|(_, given)| *given) {
-        bail!("{count}: {flag} sends as many requests as its end says; leave it out");
+        bail!("{count}: the end of {flag} gives the number of requests; leave it out");
     }
     Ok(Growth { start, end, step, responses: args.load.request_period.unwrap_or(PERIOD) })
 }
@@ -115,19 +115,19 @@ pub fn check(args: &PerfAnalyzerArgs, mode: &Mode, measure: &Measure) -> Result<
     let binary = args.measure.binary_search;
     let Some((start, end, flag)) = mode.range() else {
         if binary {
-            bail!("--binary-search: there is no range to search; give --concurrency-range or --request-rate-range");
+            bail!("--binary-search needs a range: --concurrency-range or --request-rate-range");
         }
         return schedule(args, mode, measure);
     };
     if end == 0.0 && measure.limit_ms.is_none() {
-        bail!("{flag}: an end of 0 needs a latency to end at; give --latency-threshold too");
+        bail!("{flag}: an end of 0 needs --latency-threshold");
     }
     if binary {
         if end == 0.0 {
             bail!("{flag}: a binary search needs an end above 0");
         }
         if measure.limit_ms.is_none() {
-            bail!("--binary-search: there is no latency to search for; give --latency-threshold too");
+            bail!("--binary-search needs --latency-threshold");
         }
         if end < start {
             bail!("{flag}: the end of a binary search must not be below its start");
@@ -138,7 +138,7 @@ pub fn check(args: &PerfAnalyzerArgs, mode: &Mode, measure: &Measure) -> Result<
         [(measure.requests.is_some(), "--request-count"), (measure.warmup > 0, "--warmup-request-count")]
     {
         if given && several {
-            bail!("{name}: {flag} has several levels, for which it is not taken; give one level, or leave it out");
+            bail!("{name} cannot be combined with several levels ({flag}); give one level, or leave it out");
         }
     }
     match measure.requests {
@@ -153,13 +153,15 @@ pub fn check(args: &PerfAnalyzerArgs, mode: &Mode, measure: &Measure) -> Result<
 fn schedule(args: &PerfAnalyzerArgs, mode: &Mode, measure: &Measure) -> Result<()> {
     match mode {
         Mode::Intervals(file) if !file.is_file() => {
-            bail!("--request-intervals {}: there is no such file", file.display())
+            bail!("--request-intervals {}: the file does not exist", file.display())
         }
         Mode::Schedule if let Some(count) = measure.requests => {
-            bail!("--request-count {count}: --fixed-schedule sends what its input data have; leave it out")
+            bail!(
+                "--request-count {count}: the input data of --fixed-schedule give the number of requests; leave it out"
+            )
         }
         Mode::Schedule if args.request.input_data.iter().all(|data| !std::path::Path::new(data).is_file()) => {
-            bail!("--fixed-schedule: the times come from a file; give --input-data FILE")
+            bail!("--fixed-schedule needs --input-data FILE with the times")
         }
         _ => Ok(()),
     }
@@ -189,7 +191,7 @@ impl Levels {
         }
     }
 
-    /// The next load, where `passed` is whether the last one did.
+    /// The next load. `passed` says whether the last one passed.
     pub fn next(&mut self, passed: bool, cap: Option<u32>) -> Option<Load> {
         let cap = cap.map(Places::all);
         match self {
