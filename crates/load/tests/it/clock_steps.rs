@@ -19,13 +19,17 @@ fn stamps_keep_to_the_servers_account_however_often_the_wall_clock_is_set() {
     let trial = Trial::at(sim.addr()).clock(clock).slots(4).requests(60).export(ExportLevel::Raw);
     let (ended, times) = std::thread::scope(|scope| {
         let stepper = scope.spawn(|| {
-            // A minute ahead, one behind, two ahead, two behind: never back to where it was.
-            let mut times = 0;
+            // A minute ahead, one behind, two ahead, two behind: never back to where it was. Between two steps more requests are answered
+            // than there are slots, so that the client has read something in between, however slow it is.
+            let (mut times, mut answered) = (0, 0);
             while !over.load(Ordering::SeqCst) {
-                times += 1;
-                let minutes = Nanos::from_millis(60_000 * times);
-                steps.step(if times % 2 == 1 { minutes } else { -minutes });
-                std::thread::sleep(Duration::from_millis(25));
+                if sim.log().len() >= answered {
+                    times += 1;
+                    answered = sim.log().len() + 5;
+                    let minutes = Nanos::from_millis(60_000 * times);
+                    steps.step(if times % 2 == 1 { minutes } else { -minutes });
+                }
+                std::thread::sleep(Duration::from_millis(5));
             }
             times
         });

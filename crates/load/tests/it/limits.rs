@@ -8,12 +8,15 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::{ExportLevel, Trust};
 use streamgauge_core::record::{FailureClass, Outcome, Record, Stage};
 
+/// A limit for requests that never get an answer.
 const SHORT: Nanos = Nanos::from_millis(200);
+/// A limit that is also one of requests that are answered at once, which may take a while on a busy machine.
+const LONG: Nanos = Nanos::from_millis(2_000);
 
 /// The record is a time-out at `stage` with this message, not before the limit.
-fn ran_out(record: &Record, stage: Stage, message: &str) {
+fn ran_out(record: &Record, limit: Nanos, stage: Stage, message: &str) {
     assert_eq!(failure(record), (stage, FailureClass::Timeout, message));
-    assert!(record.end >= record.issued + SHORT, "{record:?}");
+    assert!(record.end >= record.issued + limit, "{record:?}");
 }
 
 /// Does `wrong` on the first connection, answers on all others.
@@ -28,9 +31,9 @@ fn first_wrong(wrong: impl Fn(&mut Peer) + Send + Sync + 'static) -> impl Fn(&mu
 #[test]
 fn an_answer_that_does_not_begin() {
     let server = serve(first_wrong(Peer::hang));
-    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.first_byte = SHORT).run();
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.first_byte = LONG).run();
     let records = ended.records();
-    ran_out(records[0], Stage::FirstByte, "the answer's first byte took longer than 0.2 s");
+    ran_out(records[0], LONG, Stage::FirstByte, "the answer's first byte took longer than 2 s");
     assert!(records[0].sent.is_some() && records[0].first_byte.is_none());
     assert!(records[1].is_ok() && records[1].connect.is_some());
     assert_eq!(ended.facts.connections_replaced, 0);
@@ -44,11 +47,11 @@ fn a_stream_that_stops() {
         peer.send(&chunk(&token("b")));
         peer.hang();
     }));
-    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.idle = Nanos::from_millis(600)).run();
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.idle = LONG).run();
     let records = ended.records();
-    ran_out(records[0], Stage::Body, "the next piece of the answer took longer than 0.6 s");
+    ran_out(records[0], LONG, Stage::Body, "the next piece of the answer took longer than 2 s");
     assert_eq!((records[0].status, records[0].chunks.len()), (Some(200), 2));
-    assert!(records[0].end >= records[0].chunks[1].at + Nanos::from_millis(600));
+    assert!(records[0].end >= records[0].chunks[1].at + LONG);
     assert!(records[1].is_ok());
 }
 
@@ -56,25 +59,24 @@ fn a_stream_that_stops() {
 fn a_request_that_never_ends() {
     let server = serve(first_wrong(|peer| {
         peer.send(STREAM_HEAD);
-        for _ in 0..60 {
+        for _ in 0..200 {
             peer.send(&chunk(&token("a")));
             std::thread::sleep(Duration::from_millis(50));
         }
     }));
-    let limit = Nanos::from_millis(800);
-    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.total = limit).run();
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.total = LONG).run();
     let records = ended.records();
-    ran_out(records[0], Stage::Body, "the request took longer than 0.8 s");
-    assert!(records[0].end >= records[0].issued + limit && records[0].chunks.len() >= 2);
+    ran_out(records[0], LONG, Stage::Body, "the request took longer than 2 s");
+    assert!(records[0].chunks.len() >= 2);
     assert!(records[1].is_ok());
 }
 
 #[test]
 fn a_total_limit_before_the_first_byte() {
     let server = serve(first_wrong(Peer::hang));
-    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.total = SHORT).run();
+    let ended = Trial::at(server.addr()).requests(2).timeouts(|limits| limits.total = LONG).run();
     let records = ended.records();
-    ran_out(records[0], Stage::FirstByte, "the request took longer than 0.2 s");
+    ran_out(records[0], LONG, Stage::FirstByte, "the request took longer than 2 s");
     assert!(records[1].is_ok());
 }
 
@@ -84,7 +86,7 @@ fn a_handshake_that_does_not_end() {
     let server = serve(Peer::hang);
     let trial = Trial::to(server.https("localhost")).trust(Trust::Insecure).timeouts(|limits| limits.connect = SHORT);
     let ended = trial.run();
-    ran_out(&ended.only().record, Stage::Connect, "opening the connection took longer than 0.2 s");
+    ran_out(&ended.only().record, SHORT, Stage::Connect, "opening the connection took longer than 0.2 s");
     assert!(ended.only().record.connect.unwrap() >= SHORT && ended.only().record.sent.is_none());
     assert_eq!(ended.facts.connections_opened, 0);
 }
@@ -97,7 +99,7 @@ fn a_connection_that_nobody_takes() {
         return;
     };
     let ended = Trial::at(queue.addr()).timeouts(|limits| limits.connect = SHORT).run();
-    ran_out(&ended.only().record, Stage::Connect, "opening the connection took longer than 0.2 s");
+    ran_out(&ended.only().record, SHORT, Stage::Connect, "opening the connection took longer than 0.2 s");
 }
 
 #[test]
@@ -141,8 +143,8 @@ fn a_limit_ends_a_request_under_any_flood() {
             .run();
         let records = ended.records();
         match begins {
-            true => ran_out(records[0], Stage::Body, "the request took longer than 0.2 s"),
-            false => ran_out(records[0], Stage::FirstByte, "the answer's first byte took longer than 0.2 s"),
+            true => ran_out(records[0], SHORT, Stage::Body, "the request took longer than 0.2 s"),
+            false => ran_out(records[0], SHORT, Stage::FirstByte, "the answer's first byte took longer than 0.2 s"),
         }
     }
 }

@@ -178,6 +178,11 @@ impl Peer {
         let _ = tcp.write_all(&record);
     }
 
+    /// Waits for the first bytes of a request, and leaves them unread.
+    pub fn await_bytes(&mut self) {
+        let _ = self.tcp().peek(&mut [0]);
+    }
+
     /// Waits for the first bytes of a request and leaves the rest unread, so that a close is a reset.
     pub fn glance(&mut self) {
         self.read_into(&mut Vec::new());
@@ -238,6 +243,14 @@ pub fn nobody() -> (TcpSocket, SocketAddr) {
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let addr = socket.local_addr().unwrap();
     (socket, addr)
+}
+
+/// Waits until `condition` holds, for at most half a minute. Returns whether it does.
+pub fn comes_true(condition: impl Fn() -> bool) -> bool {
+    (0..30_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        condition()
+    })
 }
 
 /// Long enough for the other side to have read what was sent before, on a slow machine too.

@@ -121,7 +121,7 @@ fn a_trusted_server_is_measured_like_any_other() {
 fn a_server_with_nagle_is_not_made_to_wait_over_tls() {
     let certificates = local();
     let server = serve_tls(certificates.server.clone(), small_writes);
-    is_not_held(Trial::to(server.https("localhost")).trust(certificates.trust()));
+    is_not_held(|| Trial::to(server.https("localhost")).trust(certificates.trust()));
 }
 
 /// Both requests failed at TLS with this in the message, and no connection counts as opened.
