@@ -40,6 +40,8 @@ pub struct DialogueTurn {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     body: Body,
+    /// As in [`Encoded::outputs`].
+    pub outputs: u32,
     pub expected: Vec<Tensor>,
     pub tokens: u32,
     pub requested_output_tokens: Option<u32>,
@@ -59,19 +61,21 @@ impl Prepared {
     /// `any` is like the tags that its sendings will have.
     pub fn new(input: Input, codec: &Codec, any: &Tag) -> Prepared {
         let Input { encoded, expected, tokens, requested_output_tokens, dialogue, listed } = input;
+        let outputs = encoded.outputs;
         let body = match codec.with_tag(&encoded, any) {
             None => Body::Whole(encoded.body.into(), encoded.json),
             Some(_) => Body::Tagged(encoded),
         };
-        Prepared { body, expected, tokens, requested_output_tokens, dialogue: dialogue.map(Box::new), listed }
+        Prepared { body, outputs, expected, tokens, requested_output_tokens, dialogue: dialogue.map(Box::new), listed }
     }
 
     /// This request with `prompt`, which holds what was said before it. `None` where the endpoint cannot be sent it, which is found out before
     /// load: a turn without its history was encoded then.
     pub fn made_from(&self, prompt: &Prompt, codec: &Codec) -> Option<Prepared> {
-        let Encoded { body, json } = codec.encode(prompt).ok()?;
+        let Encoded { body, json, outputs } = codec.encode(prompt).ok()?;
         Some(Prepared {
             body: Body::Whole(body.into(), json),
+            outputs,
             expected: self.expected.clone(),
             tokens: self.tokens,
             requested_output_tokens: self.requested_output_tokens,

@@ -32,6 +32,8 @@ pub enum FaultKind {
     IgnoreLength,
     /// Half-way through a stream, or in a whole answer, broken JSON.
     Malformed,
+    /// The last output of an answer is missing: a choice, or an embedding. OpenAI endpoints only.
+    MissingOutput,
     /// So many tokens an event.
     MultiToken(u32),
     /// The final response never comes, and no other says that it is the last. gRPC only.
@@ -94,6 +96,7 @@ impl FaultKind {
             FaultKind::ExtraResponse => "extra-response",
             FaultKind::IgnoreLength => "ignore-length",
             FaultKind::Malformed => "malformed",
+            FaultKind::MissingOutput => "missing-output",
             FaultKind::MultiToken(_) => "multi-token",
             FaultKind::NoFinal => "no-final",
             FaultKind::RejectStreamOptions => "reject-stream-options",
@@ -131,6 +134,7 @@ const FORMS: &[&str] = &[
     "close-idle=TIME",
     "reject-stream-options",
     "bad-usage=zero|OFFSET",
+    "missing-output",
     "multi-token=TOKENS",
     "ignore-length",
     "no-final",
@@ -224,6 +228,7 @@ fn parse_kind(name: &str, value: Option<&str>) -> Option<Result<FaultKind, Fault
         "extra-response" => bare(FaultKind::ExtraResponse, value),
         "ignore-length" => bare(FaultKind::IgnoreLength, value),
         "malformed" => bare(FaultKind::Malformed, value),
+        "missing-output" => bare(FaultKind::MissingOutput, value),
         "multi-token" => count("multi-token", value).map(FaultKind::MultiToken),
         "no-final" => bare(FaultKind::NoFinal, value),
         "reject-stream-options" => bare(FaultKind::RejectStreamOptions, value),
@@ -318,6 +323,7 @@ mod tests {
             "reject-stream-options",
             "bad-usage=zero",
             "bad-usage=-3",
+            "missing-output:0.5",
             "multi-token=4",
             "ignore-length",
             "no-final:0.5",
@@ -341,8 +347,8 @@ mod tests {
             message("explode"),
             "`explode` is not a fault: give one of status=CODE, reset-headers, reset-stream, stall-first=TIME, \
              stall-stream=TIME, truncate, malformed, error-event, slow-headers[=TIME A BYTE], split-writes, \
-             close-after=REQUESTS, close-idle=TIME, reject-stream-options, bad-usage=zero|OFFSET, multi-token=TOKENS, \
-             ignore-length, no-final, unknown-id, extra-response, each with an optional :SHARE (0 to 1) or :every=N"
+             close-after=REQUESTS, close-idle=TIME, reject-stream-options, bad-usage=zero|OFFSET, missing-output, \
+             multi-token=TOKENS, ignore-length, no-final, unknown-id, extra-response, each with an optional :SHARE (0 to 1) or :every=N"
         );
         assert_eq!(
             message("status=99"),

@@ -103,9 +103,10 @@ impl Codec {
             Protocol::InferMessages => request::message(prompt, &self.kserve, self.options.streaming, place),
             Protocol::InferDocuments => request::document(prompt, &self.kserve, place),
             Protocol::Json(json) => {
-                let body = self.body(json, prompt, TextForm::Sent).to_string().into_bytes();
-                let json = body.len();
-                Ok(Encoded { body, json })
+                let body = self.body(json, prompt, TextForm::Sent);
+                let outputs = (json.outputs)(&body);
+                let body = body.to_string().into_bytes();
+                Ok(Encoded { json: body.len(), body, outputs })
             }
         }
     }

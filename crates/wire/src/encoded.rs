@@ -13,6 +13,8 @@ pub struct Encoded {
     /// The length of the JSON at its beginning, in bytes. It is shorter than the body where binary tensors follow it, which the header
     /// `Inference-Header-Content-Length` says, and 0 for gRPC.
     pub json: usize,
+    /// How many outputs the body asks for: one for each text, or as many for each as its member `n` says. 0 if that is not known.
+    pub outputs: u32,
 }
 
 /// What differs each time a request is sent.

@@ -56,6 +56,8 @@ pub(crate) struct Reading {
     pub(crate) is_error: bool,
     /// The members that cannot be read.
     pub(crate) odd: Odd,
+    /// Why its outputs cannot all be right, so that the answer counts as none.
+    pub(crate) contradiction: Option<String>,
 }
 
 impl Reading {
@@ -186,6 +188,9 @@ impl Objects {
         let mut json = serde_json::Deserializer::from_str(text);
         if let ObjectForm::WithoutText(read) = self.form {
             let reading = read(&mut json).map_err(|error| not_json(&error))?.ok_or("not a JSON object")?;
+            if let Some(why) = reading.contradiction {
+                return Err(why);
+            }
             let end = end(json, text, extent)?;
             reading.report(&text[..end], on);
             self.report_odd(reading.odd, &text[..end], on);

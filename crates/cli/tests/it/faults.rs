@@ -86,6 +86,34 @@ fn faults_that_spoil_no_answer_fail_none() {
 }
 
 #[test]
+fn an_answer_with_a_missing_output_fails() {
+    for (args, message) in [
+        (
+            "--endpoint-type embeddings --batch-size-text 3 --isl 10",
+            "the answer holds 2 of the 3 outputs that the request asks for",
+        ),
+        (
+            "--endpoint-type completions --batch-size-text 2 --isl 10 --osl 4",
+            "the answer holds 1 of the 2 outputs that the request asks for",
+        ),
+        (
+            "--endpoint-type completions --batch-size-text 2 --streaming --isl 10 --osl 4",
+            "the answer holds 1 of the 2 outputs that the request asks for",
+        ),
+        ("--endpoint-type embeddings --isl 10", "the answer holds no output (0 tokens by the server's count)"),
+    ] {
+        let context = TestContext::faulty(&["missing-output:every=3"]);
+        let run = context.profile(&format!("-m sim-model --no-probe {args} --request-count 12")).expect(0);
+        let requests = &run.summary()["requests"];
+        assert_eq!((&requests["ok"], &requests["failed"]), (&json!(8), &json!(4)), "{args}");
+        let records = run.records();
+        let failed = records.ended("failed");
+        assert!(failed.iter().all(|record| record["message"] == message), "{failed:?}");
+        crate::report::comes_out_again(&context, &run);
+    }
+}
+
+#[test]
 fn a_chunk_that_cannot_be_read_is_a_row_and_no_failure() {
     let context = TestContext::faulty(&["malformed:every=3"]);
     let run = context.profile(&format!("{SMALL} --request-count 12")).expect(0);

@@ -69,7 +69,7 @@ impl<'a> InFlight<'a> {
             growth: ticket.take_growth(),
             ends_connection: false,
             round_trip: Nanos::ZERO,
-            transcript: Transcript::new(record, keep),
+            transcript: Transcript::new(record, keep).expecting(input.map_or(0, |input| input.outputs)),
             listed: input.and_then(|input| input.listed.clone()),
         }
     }

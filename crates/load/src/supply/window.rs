@@ -259,7 +259,7 @@ mod tests {
 
     fn input(bytes: usize) -> Input {
         Input {
-            encoded: Encoded { body: vec![b'x'; bytes], json: bytes },
+            encoded: Encoded { body: vec![b'x'; bytes], json: bytes, outputs: 1 },
             expected: Vec::new(),
             tokens: 1,
             requested_output_tokens: None,

@@ -122,7 +122,7 @@ fn a_long_body_arrives_whole() {
 
 /// An empty request.
 fn nothing() -> Input {
-    let encoded = Encoded { body: "{}".into(), json: 2 };
+    let encoded = Encoded { body: "{}".into(), json: 2, outputs: 0 };
     Input { encoded, expected: Vec::new(), tokens: 1, requested_output_tokens: None, dialogue: None, listed: None }
 }
 

@@ -35,7 +35,8 @@ impl<R: Rng> Exchange<'_, R> {
         let spelling = match &endpoint.answer {
             AnswerForm::Text(spelling) => spelling,
             AnswerForm::Document(document) => {
-                let parts = DocumentParts { body, number: self.number, created, model, prompts: &ask.prompts };
+                let prompts = self.answered(&ask);
+                let parts = DocumentParts { body, number: self.number, created, model, prompts };
                 let document = match document(&parts) {
                     Ok(document) => document,
                     Err(refusal) => return self.refuse(&refusal, received).await,
@@ -48,7 +49,7 @@ impl<R: Rng> Exchange<'_, R> {
                 server.engine.sleep_until(due).await?;
                 let failed = self.has(FaultKind::ErrorEvent);
                 let body = if failed { failure().body() } else { document };
-                let answers = u32::try_from(ask.prompts.len()).unwrap_or(u32::MAX);
+                let answers = u32::try_from(self.answered(&ask).len()).unwrap_or(u32::MAX);
                 return self.send_whole(JSON, "", body, answers).await;
             }
         };
@@ -76,6 +77,7 @@ impl<R: Rng> Exchange<'_, R> {
     }
 
     fn replies(&mut self, ask: &Ask, words: &[Word]) -> Vec<Reply> {
+        let answered = self.answered(ask);
         let mut asked = ask.length;
         if self.has(FaultKind::IgnoreLength) {
             asked = Default::default();
@@ -85,7 +87,13 @@ impl<R: Rng> Exchange<'_, R> {
             let start = self.chance.random_range(0..words.len());
             Reply::plan(words, start, length, &ask.stop, asked.least)
         };
-        ask.prompts.iter().map(reply).collect()
+        answered.iter().map(reply).collect()
+    }
+
+    /// The prompts that are answered: all, unless the fault wants the last output to be missing.
+    fn answered<'a>(&self, ask: &'a Ask) -> &'a [u32] {
+        let missing = usize::from(self.has(FaultKind::MissingOutput));
+        &ask.prompts[..ask.prompts.len().saturating_sub(missing)]
     }
 
     /// The reply's events, each when it is due, and what goes wrong half-way.
@@ -109,7 +117,7 @@ impl<R: Rng> Exchange<'_, R> {
                     break;
                 }
             }
-            if step == steps && mishaps.is_empty() {
+            if step >= steps && mishaps.is_empty() {
                 answer.end(&mut self.buffers.payload);
                 over = true;
             }

@@ -175,6 +175,22 @@ fn usage_is_wrong_on_purpose() {
 }
 
 #[test]
+fn the_last_output_is_missing() {
+    let sim = faulty(&["missing-output"]);
+    let mut client = Client::connect(&sim);
+    let whole = client.post(COMPLETIONS, r#"{"prompt":["a","b"],"max_tokens":3}"#).json();
+    assert_eq!(whole["choices"].as_array().unwrap().len(), 1);
+    let streamed = client.post(COMPLETIONS, r#"{"prompt":["a","b"],"max_tokens":3,"stream":true}"#);
+    assert!(streamed.events().iter().all(|event| event["choices"][0]["index"] == 0));
+    let vectors = client.post("/v1/embeddings", r#"{"input":["a","b","c"]}"#).json();
+    assert_eq!(vectors["data"].as_array().unwrap().len(), 2);
+    // The only output of an answer can be missing too.
+    assert_eq!(client.post(CHAT, &chat(2, false, "")).json()["choices"], serde_json::json!([]));
+    assert_eq!(client.post("/v1/embeddings", r#"{"input":"a"}"#).json()["data"], serde_json::json!([]));
+    assert!(client.post(CHAT, &chat(2, true, "")).status == 200);
+}
+
+#[test]
 fn events_carry_several_tokens() {
     let sim = faulty(&["multi-token=3"]);
     let mut client = Client::connect(&sim);

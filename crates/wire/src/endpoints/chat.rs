@@ -2,7 +2,7 @@
 
 use super::{
     Capabilities, EndpointSpec, GenaiNames, JsonProtocol, OutputLength, PathRule, Protocol, ResponseForm,
-    ResponseForms, TransportKind,
+    ResponseForms, TransportKind, outputs_of_each,
 };
 use crate::objects::ObjectForm;
 use crate::openai::options;
@@ -50,6 +50,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
     },
     protocol: Protocol::Json(JsonProtocol {
         body,
+        outputs: outputs_of_each,
         objects: ObjectForm::Choices { texts_first: false },
         says_done: true,
     }),

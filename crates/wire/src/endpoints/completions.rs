@@ -2,7 +2,7 @@
 
 use super::{
     Capabilities, EndpointSpec, GenaiNames, JsonProtocol, OutputLength, PathRule, Protocol, ResponseForm,
-    ResponseForms, TransportKind,
+    ResponseForms, TransportKind, outputs_of_each, texts,
 };
 use crate::objects::ObjectForm;
 use crate::openai::options;
@@ -46,6 +46,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
     },
     protocol: Protocol::Json(JsonProtocol {
         body,
+        outputs: |body| texts(body, "prompt").saturating_mul(outputs_of_each(body)),
         objects: ObjectForm::Choices { texts_first: true },
         says_done: true,
     }),

@@ -1,6 +1,8 @@
 //! OpenAI's embeddings: a list of texts, each of which is answered by a vector of numbers.
 
-use super::{Capabilities, EndpointSpec, GenaiNames, JsonProtocol, OutputLength, PathRule, Protocol, TransportKind};
+use super::{
+    Capabilities, EndpointSpec, GenaiNames, JsonProtocol, OutputLength, PathRule, Protocol, TransportKind, texts,
+};
 use crate::json::{FromJson, Index, Key, Member, Something, Text, pass};
 use crate::objects::{ObjectForm, Reading};
 use crate::openai::choices::UsageBody;
@@ -45,6 +47,7 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
             let texts = prompt.texts().iter().map(|text| Value::from(text.as_str())).collect();
             Map::from_iter([("model".into(), prompt.model.as_str().into()), ("input".into(), Value::Array(texts))])
         },
+        outputs: |body| texts(body, "input"),
         objects: ObjectForm::WithoutText(read),
         says_done: false,
     }),
@@ -60,10 +63,16 @@ fn read(json: &mut serde_json::Deserializer<StrRead<'_>>) -> Result<Option<Readi
     };
     reading.odd.other = answer.usage.get().and_then(UsageBody::odd).or(answer.usage.is_odd().then_some("usage"));
     reading.odd.output = answer.data.is_odd().then_some("data");
+    let mut length = None;
     for (place, embedding) in (0_u32..).zip(answer.data.get().into_iter().flatten()) {
         match embedding {
-            Member::Read(Embedding { vector: Member::Read(Vector), index }) => {
+            Member::Read(Embedding { vector: Member::Read(vector), index }) => {
                 reading.outputs.push(index.get().map_or(place, |index| index.0));
+                let first = *length.get_or_insert(vector.length);
+                if first != vector.length {
+                    let message = format!("its vectors have different lengths, such as {first} and {}", vector.length);
+                    reading.contradiction.get_or_insert(message);
+                }
             }
             Member::Read(Embedding { vector: Member::Odd, .. }) => reading.odd.output = Some("embedding"),
             Member::Read(Embedding { vector: Member::Absent, .. }) | Member::Absent => {}
@@ -121,13 +130,16 @@ impl<'de> FromJson<'de> for Embedding {
 }
 
 /// A vector: a list of numbers, or its 32-bit floating point numbers in base64 (`encoding_format`). Its numbers are in no figure.
-struct Vector;
+struct Vector {
+    /// How many numbers it has.
+    length: usize,
+}
 
 impl<'de> FromJson<'de> for Vector {
     fn from_text(text: Cow<'de, str>) -> Member<Vector> {
         match STANDARD.decode(text.as_bytes()) {
             Ok(bytes) if bytes.is_empty() => Member::Absent,
-            Ok(bytes) if bytes.len() % 4 == 0 => Member::Read(Vector),
+            Ok(bytes) if bytes.len() % 4 == 0 => Member::Read(Vector { length: bytes.len() / 4 }),
             _ => Member::Odd,
         }
     }
@@ -136,7 +148,8 @@ impl<'de> FromJson<'de> for Vector {
         let mut vector = Member::Absent;
         while let Some(number) = list.next_element::<Member<Number>>()? {
             vector = match (vector, number) {
-                (Member::Absent | Member::Read(Vector), Member::Read(Number)) => Member::Read(Vector),
+                (Member::Absent, Member::Read(Number)) => Member::Read(Vector { length: 1 }),
+                (Member::Read(Vector { length }), Member::Read(Number)) => Member::Read(Vector { length: length + 1 }),
                 _ => Member::Odd,
             };
         }
@@ -219,9 +232,22 @@ mod tests {
             .to_string()
         };
         let two = ["Tensors 1", "Tensors 1", "Some(8) true"];
-        assert_eq!(events(&answer([json!([0.5, -1, 2e-3]), json!("AACAPwAAAEA=")])), two);
+        assert_eq!(events(&answer([json!([0.5, -1, 2e-3]), json!("AACAPwAAAEAAAEBA")])), two);
+        assert_eq!(events(&answer([json!([0.5, -1]), json!("AACAPwAAAEA=")])), two);
         // An empty vector is no output.
         assert_eq!(events(&answer([json!([]), json!("")])), two[2..]);
+    }
+
+    #[test]
+    fn vectors_of_different_lengths_are_no_answer() {
+        for [first, second] in [[json!([0.5, 1]), json!([0.5])], [json!([1, 2, 3]), json!("AACAPwAAAEA=")]] {
+            let body = json!({"data": [{"index": 0, "embedding": first}, {"index": 1, "embedding": second}]});
+            let found = events(&body.to_string());
+            assert!(
+                matches!(&found[..], [one] if one.starts_with("Malformed") && one.contains("different lengths")),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) static SPEC: EndpointSpec = EndpointSpec {
     },
     protocol: Protocol::Json(JsonProtocol {
         body: |options, prompt, _| generate::body(prompt, options.backend, options.streaming, options.output_exact),
+        // A decoupled model may answer a text by any number of outputs.
+        outputs: |_| 0,
         objects: ObjectForm::Generated,
         says_done: false,
     }),

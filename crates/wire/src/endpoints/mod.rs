@@ -239,15 +239,34 @@ pub(crate) enum Protocol {
 pub(crate) struct JsonProtocol {
     /// The members of a body, in the order in which GenAI-Perf writes them, ours after them.
     pub(crate) body: fn(&BodyOptions, &Prompt, TextForm) -> Map<String, Value>,
+    /// How many outputs a body asks for; 0 if that is not known.
+    pub(crate) outputs: fn(&Value) -> u32,
     /// How an object of an answer is read.
     pub(crate) objects: ObjectForm,
     /// Whether a stream says that it is complete, so that one that ends without that was cut off.
     pub(crate) says_done: bool,
 }
 
+/// The number of texts that are the member `name` of a body: one text, a list of texts, or the same as token ids.
+fn texts(body: &Value, name: &str) -> u32 {
+    match body.get(name) {
+        Some(Value::String(_)) => 1,
+        Some(Value::Array(list)) if list.first().is_some_and(Value::is_number) => 1,
+        Some(Value::Array(list)) => u32::try_from(list.len()).unwrap_or(u32::MAX),
+        _ => 0,
+    }
+}
+
+/// How many outputs a body asks for with each text.
+fn outputs_of_each(body: &Value) -> u32 {
+    let n = body.get("n").and_then(Value::as_u64).unwrap_or(1);
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn each_kind_leads_to_its_own_entry_and_no_name_is_taken_twice() {
@@ -262,6 +281,29 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn a_body_says_how_many_outputs_it_asks_for() {
+        let outputs = |kind: EndpointKind, body: Value| match &spec(kind).protocol {
+            Protocol::Json(json) => (json.outputs)(&body),
+            Protocol::InferMessages | Protocol::InferDocuments => 0,
+        };
+        for (kind, body, expected) in [
+            (EndpointKind::Chat, json!({"messages": []}), 1),
+            (EndpointKind::Chat, json!({"messages": [], "n": 3}), 3),
+            (EndpointKind::Completions, json!({"prompt": "a"}), 1),
+            (EndpointKind::Completions, json!({"prompt": ["a", "b"]}), 2),
+            (EndpointKind::Completions, json!({"prompt": ["a", "b"], "n": 2}), 4),
+            (EndpointKind::Completions, json!({"prompt": [5, 6, 7]}), 1),
+            (EndpointKind::Completions, json!({"prompt": [[5, 6], [7]]}), 2),
+            (EndpointKind::Completions, json!({}), 0),
+            (EndpointKind::Embeddings, json!({"input": ["a", "b", "c"]}), 3),
+            (EndpointKind::Embeddings, json!({"input": {"text": "a"}}), 0),
+            (EndpointKind::Generate, json!({"text_input": "a"}), 0),
+        ] {
+            assert_eq!(outputs(kind, body.clone()), expected, "{kind:?} {body}");
+        }
     }
 
     #[test]

@@ -38,8 +38,12 @@ pub(crate) fn report(
 ) -> Odd {
     let choices = answer.choices.get().map_or(&[][..], |choices| choices);
     let (mut sole, mut outputs) = (None, 0_usize);
-    for choice in choices.iter().filter_map(Member::get) {
-        let index = choice.index.get().map_or(0, |index| index.0);
+    // In a whole answer, choices without an index are in the order of the texts.
+    let number =
+        |place: u32, choice: &Choice<'_>| choice.index.get().map_or(if is_whole { place } else { 0 }, |index| index.0);
+    let numbered = || (0_u32..).zip(choices).filter_map(|(place, choice)| Some((place, choice.get()?)));
+    for (place, choice) in numbered() {
+        let index = number(place, choice);
         choice.outputs(texts_first, &mut |piece: Piece<'_>| {
             outputs += 1;
             on(Event::Output { kind: piece.kind, choice: index, text: &piece.text });
@@ -50,10 +54,10 @@ pub(crate) fn report(
         });
     }
     let mut others = 0_usize;
-    for choice in choices.iter().filter_map(Member::get) {
+    for (place, choice) in numbered() {
         if let Some(Reason(reason)) = choice.finish_reason.get() {
             others += 1;
-            on(Event::Finish { choice: choice.index.get().map_or(0, |index| index.0), reason });
+            on(Event::Finish { choice: number(place, choice), reason });
         }
     }
     if let Some(usage) = answer.counts() {

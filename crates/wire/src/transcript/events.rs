@@ -2,6 +2,7 @@
 
 use super::texts::Texts;
 use super::usage::UsageFold;
+use std::collections::BTreeSet;
 use streamgauge_core::event::Event;
 use streamgauge_core::record::{Chunk, FailureClass, Record};
 use streamgauge_core::stamp::ReceiveStamp;
@@ -21,6 +22,8 @@ pub(super) struct Events {
     chunk_read: u64,
     /// The server's token counts.
     pub usage: UsageFold,
+    /// The choices that have ended, if that is kept.
+    pub ended: Option<BTreeSet<u32>>,
     /// The answer has said that it is complete.
     pub is_complete: bool,
     /// The answer has said that nothing more belongs to it.
@@ -39,6 +42,7 @@ impl Events {
             texts: if text_parts { Texts::with_parts() } else { Texts::default() },
             chunk_read: 0,
             usage: UsageFold::default(),
+            ended: None,
             is_complete: false,
             is_done: false,
             fault: None,
@@ -60,6 +64,9 @@ impl Events {
             Event::Finish { choice, reason } => {
                 self.is_complete = true;
                 self.usage.end(choice);
+                if let Some(ended) = &mut self.ended {
+                    ended.insert(choice);
+                }
                 self.record.finish.get_or_insert_with(|| reason.to_owned());
             }
             Event::Usage { usage, alone } => self.usage.add(usage, alone),
@@ -84,6 +91,15 @@ impl Events {
             Some(reason) if reason.eq_ignore_ascii_case("length") => tokens == Some(1),
             _ => false,
         }
+    }
+
+    /// How many of the first `outputs` choices have output, or have ended without any.
+    pub fn answered(&self, outputs: u32) -> u32 {
+        let mut choices: Vec<u32> = self.texts.choices().chain(self.ended.iter().flatten().copied()).collect();
+        choices.sort_unstable();
+        choices.dedup();
+        let count = choices.iter().filter(|choice| **choice < outputs).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// The message for an answer without output.

@@ -12,6 +12,7 @@ use crate::body::unpack::Unpacker;
 use crate::decoder::Decoder;
 use crate::error_body::server_message;
 use events::Events;
+use std::collections::BTreeSet;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::record::{BodyEnd, Failure, FailureClass, Outcome, RawPiece, Record, Stage};
 use streamgauge_core::{ReceiveStamp, Received};
@@ -58,6 +59,8 @@ pub struct Transcript {
     raw: Vec<RawPiece>,
     /// The body has ended as its framing promised.
     is_whole: bool,
+    /// How many outputs the request asks for; 0 if that is not known.
+    expected_outputs: u32,
     events: Events,
 }
 
@@ -72,8 +75,16 @@ impl Transcript {
             keep,
             raw: Vec::new(),
             is_whole: false,
+            expected_outputs: 0,
             events: Events::new(record, keep.text_parts),
         }
+    }
+
+    /// The transcript of an answer that must hold `outputs` outputs to be a success; 0 if their number is not known.
+    pub fn expecting(mut self, outputs: u32) -> Transcript {
+        self.expected_outputs = outputs;
+        self.events.ended = (outputs > 1).then(BTreeSet::new);
+        self
     }
 
     /// The record so far.
@@ -216,6 +227,13 @@ impl Transcript {
         }
         if self.outputs() == 0 && !self.events.is_empty_answer() {
             return failed(FailureClass::Empty, self.events.without_output());
+        }
+        if self.expected_outputs > 1 && (self.is_whole || self.is_done()) {
+            let (found, expected) = (self.events.answered(self.expected_outputs), self.expected_outputs);
+            if found < expected {
+                let message = format!("the answer holds {found} of the {expected} outputs that the request asks for");
+                return failed(FailureClass::Malformed, self.events.unreadable.take().unwrap_or(message));
+            }
         }
         Ok(())
     }

@@ -48,6 +48,11 @@ impl Texts {
         }
     }
 
+    /// The choices that have output; one that has several kinds of output comes as often.
+    pub fn choices(&self) -> impl Iterator<Item = u32> {
+        self.outputs.iter().map(|output| output.choice)
+    }
+
     fn find(&mut self, choice: u32, kind: OutputKind) -> Option<usize> {
         if self.outputs.len() > FEW {
             #[cfg(test)]

@@ -181,6 +181,62 @@ fn what_fails_an_answer_is_said() {
     assert_eq!(failure(&mut unknown).class, FailureClass::Malformed);
 }
 
+/// Why a whole answer of `kind` to a request for `outputs` outputs is no success, if it is none.
+fn whole(kind: EndpointKind, outputs: u32, body: &str) -> Option<String> {
+    let mut transcript = Transcript::new(streamgauge_testing::record(), KEEP).expecting(outputs);
+    let head = AnswerHead { status: 200, unpacker: Ok(None), advice: String::new() };
+    transcript.begin(head, codec(kind).decoder(Some("application/json"), AnswerContext::default()));
+    transcript.piece(body.as_bytes(), stamp(1));
+    transcript.end(stamp(1));
+    let failure = transcript.verdict().err()?;
+    assert!(matches!(failure.class, FailureClass::Malformed | FailureClass::Empty), "{failure:?}");
+    Some(failure.message)
+}
+
+#[test]
+fn an_answer_with_fewer_outputs_than_the_request_asks_for_is_malformed() {
+    let missing =
+        |found: u32, of: u32| Some(format!("the answer holds {found} of the {of} outputs that the request asks for"));
+    let embeddings = |outputs, data: &str| whole(EndpointKind::Embeddings, outputs, &format!(r#"{{"data":[{data}]}}"#));
+    let two = r#"{"index":0,"embedding":[1,2]},{"index":1,"embedding":[3,4]}"#;
+    assert_eq!(embeddings(2, two), None);
+    assert_eq!(embeddings(0, two), None, "their number is not known");
+    assert_eq!(embeddings(3, two), missing(2, 3));
+    // Vectors without an index are in the order of the texts; of two with one index, one is missing.
+    assert_eq!(embeddings(2, r#"{"embedding":[1]},{"embedding":[2]}"#), None);
+    assert_eq!(embeddings(2, r#"{"index":1,"embedding":[1]},{"index":1,"embedding":[2]}"#), missing(1, 2));
+    assert_eq!(embeddings(2, r#"{"index":1,"embedding":[1]},{"index":2,"embedding":[2]}"#), missing(1, 2));
+    assert_eq!(embeddings(2, ""), Some("the answer holds no output".to_owned()));
+    let unread = embeddings(2, r#"{"index":0,"embedding":[1]},{"index":1,"embedding":["x"]}"#).unwrap();
+    assert!(unread.starts_with("`embedding` has a value that cannot be read"), "{unread}");
+
+    let completions =
+        |outputs, choices: &str| whole(EndpointKind::Completions, outputs, &format!(r#"{{"choices":[{choices}]}}"#));
+    assert_eq!(completions(2, r#"{"text":"a"},{"text":"b"}"#), None);
+    // A model may end an output at once.
+    assert_eq!(completions(2, r#"{"index":0,"text":"a"},{"index":1,"text":"","finish_reason":"stop"}"#), None);
+    assert_eq!(completions(2, r#"{"index":0,"text":"a","finish_reason":"stop"}"#), missing(1, 2));
+    let chat = r#"{"choices":[{"index":0,"message":{"content":"a","reasoning_content":"b"}}]}"#;
+    assert_eq!(whole(EndpointKind::Chat, 2, chat), missing(1, 2));
+    assert_eq!(whole(EndpointKind::Chat, 1, chat), None);
+}
+
+#[test]
+fn a_stream_with_fewer_outputs_than_the_request_asks_for_is_malformed_when_it_is_done() {
+    let done = "data: [DONE]\n\n";
+    let mut whole = chat(KEEP).expecting(2);
+    whole.piece(delta("a").as_bytes(), stamp(1));
+    whole.piece(delta("b").replace("\"index\":0", "\"index\":1").as_bytes(), stamp(2));
+    whole.piece(done.as_bytes(), stamp(3));
+    assert_eq!(whole.verdict(), Ok(()));
+    let mut half = chat(KEEP).expecting(2);
+    half.piece(delta("a").as_bytes(), stamp(1));
+    // As long as it goes on, nothing is missing.
+    assert_eq!(half.verdict(), Ok(()));
+    half.piece(done.as_bytes(), stamp(2));
+    assert_eq!(failure(&mut half).class, FailureClass::Malformed);
+}
+
 #[test]
 fn a_compressed_answer_that_ends_in_the_middle_is_truncated() {
     let body = zipped(br#"{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}]}"#);

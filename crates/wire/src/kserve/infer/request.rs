@@ -112,7 +112,7 @@ pub(crate) fn message(
     };
     match request.encoded_len() {
         length if length > LONGEST => Err(EncodeError::TooLong(length)),
-        _ => Ok(Encoded { body: request.encode_to_vec(), json: 0 }),
+        _ => Ok(Encoded { body: request.encode_to_vec(), json: 0, outputs: 0 }),
     }
 }
 
@@ -231,7 +231,7 @@ pub(crate) fn document(prompt: &Prompt, kserve: &Kserve, place: Option<&SharedPl
     let mut body = Value::Object(members).to_string().into_bytes();
     let json = body.len();
     binary.iter().for_each(|tensor| body.extend_from_slice(&tensor.data));
-    Ok(Encoded { body, json })
+    Ok(Encoded { body, json, outputs: 0 })
 }
 
 fn json_of(value: &ParameterValue) -> Value {
