@@ -22,9 +22,11 @@ test CRATE *ARGS:
 sim *ARGS:
     cargo run --release --locked -- profile --sim "$@"
 
-# Run the checks against real llama.cpp and Triton servers, which are installed on first use.
+# Run the checks against tokenizers of real models and real llama.cpp and Triton servers, which are installed on first use.
 real:
     cargo build --release --locked
+    cargo build --release --locked -p streamgauge-prompt --example tokens
+    tests/tokenizers/run target/release/examples/tokens
     tests/llamacpp/run target/release/streamgauge
     tests/triton/run target/release/streamgauge
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// Names of the embedded vocabulary on the command line.
 const EMBEDDED_NAMES: [&str; 3] = [EMBEDDED, "builtin", "embedded"];
-/// The name of the file that is read.
+/// The file that is looked for first, and that messages name.
 const FILE: &str = "tokenizer.json";
-/// The file that some models have instead, in the format of the SentencePiece library, which is not supported.
-const SENTENCEPIECE: &str = "tokenizer.model";
+/// The files of tokenizers, in the order in which they are looked for. A directory may also have one that ends in `.tiktoken`.
+const FILES: [&str; 3] = [FILE, "tekken.json", "tokenizer.model"];
 
 /// A tokenizer, and where it came from.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub enum Source {
 /// Why no tokenizer can be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// The directory given has no tokenizer.json.
+    /// The directory given has no file of a tokenizer.
     #[error("--tokenizer {}: {miss}; give a {FILE}, a directory that has one, or `{EMBEDDED}`", path.display())]
     Directory {
         /// The directory.
@@ -65,23 +65,6 @@ pub enum TokenizerError {
         /// Why it cannot be had.
         reason: Box<HubError>,
     },
-    /// The hub's cache has a tokenizer of that name in another form.
-    #[error("--tokenizer {}: {miss}; give a {FILE}, a directory that has one, or `{EMBEDDED}`", repository.name)]
-    OtherForm {
-        /// What was looked for.
-        repository: Repository,
-        /// What was found.
-        miss: Miss,
-    },
-    /// A file of the SentencePiece library was given.
-    #[error(
-        "--tokenizer {}: this is a SentencePiece model, which is not read; give the {FILE} of the same model",
-        path.display()
-    )]
-    SentencePiece {
-        /// The file.
-        path: PathBuf,
-    },
     /// Neither a path that exists nor a name.
     #[error(
         "--tokenizer {choice}: there is no such file or directory; give a {FILE}, a directory that has one, a hub name \
@@ -96,12 +79,9 @@ pub enum TokenizerError {
 /// What a directory lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Miss {
-    /// The directory has no tokenizer.json.
-    #[error("there is no {FILE} in {}", .0.display())]
+    /// The directory has no file of a tokenizer.
+    #[error("there is no {} or *.tiktoken in {}", FILES.join(", "), .0.display())]
     File(PathBuf),
-    /// The directory has a SentencePiece model instead.
-    #[error("{} has only a SentencePiece {SENTENCEPIECE}, which is not read, and no {FILE}", .0.display())]
-    SentencePiece(PathBuf),
 }
 
 /// The tokenizer for a run. `choice` is what the user asked for: the embedded vocabulary by name, a file, a directory,
@@ -141,9 +121,6 @@ fn chosen(
         return from_file(file);
     }
     if path.is_file() {
-        if path.extension().is_some_and(|extension| extension == "model") {
-            return Err(TokenizerError::SentencePiece { path });
-        }
         return from_file(path);
     }
     if !is_hub_name(choice) {
@@ -152,10 +129,7 @@ fn chosen(
     let repository = Repository::model(choice, revision);
     match of_repository(&repository, hub, note) {
         Ok(file) => from_hub(choice, file),
-        Err(reason) => Err(match hub.snapshot(&repository).map(|snapshot| file_in(&snapshot)) {
-            Ok(Err(miss @ Miss::SentencePiece(_))) => TokenizerError::OtherForm { repository, miss },
-            _ => TokenizerError::Hub { repository, reason: Box::new(reason) },
-        }),
+        Err(reason) => Err(TokenizerError::Hub { repository, reason: Box::new(reason) }),
     }
 }
 
@@ -177,14 +151,11 @@ fn of_model(
                 let repository = Repository::model(model, revision);
                 let found = match model.contains('/') {
                     true => of_repository(&repository, hub, note).map_err(|reason| reason.to_string()),
-                    false => hub.cached(&repository, FILE).map_err(|miss| miss.to_string()),
+                    false => in_cache(&repository, hub).map_err(|miss| miss.to_string()),
                 };
                 match found {
                     Ok(file) => return from_hub(model, file),
-                    Err(reason) => match hub.snapshot(&repository).map(|snapshot| file_in(&snapshot)) {
-                        Ok(Err(miss @ Miss::SentencePiece(_))) => miss.to_string(),
-                        _ => reason,
-                    },
+                    Err(reason) => reason,
                 }
             } else {
                 format!("`{model}` is neither a hub name nor a directory with a {FILE}")
@@ -194,8 +165,25 @@ fn of_model(
     Ok(Resolved { tokenizer: Tokenizer::embedded(), source: Source::Embedded { why: Some(why) } })
 }
 
+/// The file of a repository's tokenizer: from the cache, else downloaded.
 fn of_repository(repository: &Repository, hub: &Hub, note: &dyn Fn(&str)) -> Result<PathBuf, HubError> {
-    hub.file(repository, FILE, note)
+    if let Ok(file) = in_cache(repository, hub) {
+        return Ok(file);
+    }
+    let first = match hub.file(repository, FILE, note) {
+        Err(HubError::NotDownloaded { is_absent: true, miss, reason }) => {
+            HubError::NotDownloaded { is_absent: true, miss, reason }
+        }
+        other => return other,
+    };
+    let others = FILES[1..].iter().find_map(|file| hub.file(repository, file, note).ok());
+    others.ok_or(first)
+}
+
+/// The file of a repository's tokenizer in the cache.
+fn in_cache(repository: &Repository, hub: &Hub) -> Result<PathBuf, hub::Miss> {
+    let snapshot = hub.snapshot(repository)?;
+    file_in(&snapshot).or_else(|_| hub.cached(repository, FILE))
 }
 
 fn from_file(path: PathBuf) -> Result<Resolved, TokenizerError> {
@@ -206,16 +194,15 @@ fn from_hub(name: &str, path: PathBuf) -> Result<Resolved, TokenizerError> {
     Ok(Resolved { tokenizer: Tokenizer::from_file(&path)?, source: Source::Hub { name: name.to_owned(), path } })
 }
 
-/// The tokenizer.json of a directory.
+/// The file of a tokenizer in a directory.
 fn file_in(dir: &Path) -> Result<PathBuf, Miss> {
-    let file = dir.join(FILE);
-    if file.is_file() {
-        Ok(file)
-    } else if dir.join(SENTENCEPIECE).is_file() {
-        Err(Miss::SentencePiece(dir.to_path_buf()))
-    } else {
-        Err(Miss::File(dir.to_path_buf()))
-    }
+    let named = FILES.iter().map(|name| dir.join(name)).find(|file| file.is_file());
+    let tiktoken = || {
+        let entries = std::fs::read_dir(dir).ok()?;
+        let files = entries.flatten().map(|entry| entry.path());
+        files.filter(|file| file.extension().is_some_and(|extension| extension == "tiktoken") && file.is_file()).min()
+    };
+    named.or_else(tiktoken).ok_or_else(|| Miss::File(dir.to_path_buf()))
 }
 
 impl fmt::Display for Source {
@@ -384,13 +371,19 @@ mod tests {
     }
 
     #[test]
-    fn sentencepiece_alone_is_refused_by_name() {
+    fn a_directory_may_have_another_file_than_a_tokenizer_json() {
         let home = Home::new();
-        let file = home.put("llama/tokenizer.model", b"\n\x0e");
-        let error = home.resolve(Some("~/llama"), None).unwrap_err().to_string();
-        assert!(error.contains("has only a SentencePiece tokenizer.model"), "{error}");
-        let error = home.resolve(Some(&file.display().to_string()), None).unwrap_err();
-        assert!(matches!(error, TokenizerError::SentencePiece { .. }), "{error}");
+        let model = include_bytes!("../tests/fixtures/structures/bpe.model");
+        let file = home.put("llama/tokenizer.model", model);
+        assert_eq!(home.resolve(Some("~/llama"), None).unwrap().source, Source::File(file));
+        let file = home.put("llama/tokenizer.json", TOKENIZER);
+        assert_eq!(home.resolve(Some("~/llama"), None).unwrap().source, Source::File(file), "it comes first");
+        let bad = home.put("bad/tokenizer.model", b"\xff\xff");
+        let error = home.resolve(Some("~/bad"), None).unwrap_err().to_string();
+        assert_eq!(error, format!("{} cannot be used as a tokenizer: it is not a SentencePiece model", bad.display()));
+        home.put("few/some.tiktoken", b"IQ== 0\n");
+        let error = home.resolve(Some("~/few"), None).unwrap_err().to_string();
+        assert!(error.contains("some.tiktoken cannot be used as a tokenizer: it has 1 tokens"), "{error}");
     }
 
     #[test]
@@ -398,7 +391,8 @@ mod tests {
         let home = Home::new();
         fs::create_dir(home.path("empty")).unwrap();
         let error = home.resolve(Some("~/empty"), None).unwrap_err().to_string();
-        assert!(error.contains("there is no tokenizer.json in"), "{error}");
+        let none = "there is no tokenizer.json, tekken.json, tokenizer.model or *.tiktoken in";
+        assert!(error.contains(none), "{error}");
         for choice in ["", "./absent", "/absent/tokenizer.json", "absent.json", "a/b/c", "a//b", "a b"] {
             let error = home.resolve(Some(choice), None).unwrap_err();
             assert!(matches!(error, TokenizerError::Unknown { .. }), "{choice}: {error}");
@@ -422,9 +416,9 @@ mod tests {
             why(Some("/srv/models/bird.gguf")),
             "`/srv/models/bird.gguf` is neither a hub name nor a directory with a tokenizer.json"
         );
-        home.put(&format!(".cache/huggingface/hub/models--acme--old/snapshots/{COMMIT}/tokenizer.model"), b"");
+        home.put(&format!(".cache/huggingface/hub/models--acme--old/snapshots/{COMMIT}/config.json"), b"{}");
         home.put(".cache/huggingface/hub/models--acme--old/refs/main", COMMIT.as_bytes());
-        assert!(why(Some("acme/old")).contains("SentencePiece"));
+        assert!(why(Some("acme/old")).starts_with("there is no tokenizer.json in"));
 
         let file = home.put("models/bird/tokenizer.json", TOKENIZER);
         let model = home.path("models/bird").display().to_string();

@@ -141,7 +141,7 @@ pub struct ProfileArgs {
     #[command(flatten)]
     pub triton: TritonArgs,
 
-    /// Tokenizer: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
+    /// Tokenizer: a tokenizer.json, tekken.json, *.model or *.tiktoken, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Tokens")]
     pub tokenizer: Option<String>,
     /// Revision of a tokenizer on the hub

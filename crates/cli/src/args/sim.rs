@@ -58,7 +58,7 @@ pub struct SimArgs {
     /// Seed of all random choices
     #[arg(long, default_value = "0", value_name = "N", value_parser = whole(0, u64::MAX))]
     pub seed: u64,
-    /// Tokenizer: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
+    /// Tokenizer: a tokenizer.json, tekken.json, *.model or *.tiktoken, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, default_value = "cl100k_base", value_name = "FILE|DIR|NAME")]
     pub tokenizer: String,
     /// Write a line of JSON for each request: when the kernel received it, and the instant before each write

@@ -71,7 +71,7 @@ pub struct StudyArgs {
     /// Member of every body, `name:value`, `name` (null) or a JSON object; may be repeated
     #[arg(long, value_name = "INPUT", help_heading = "Endpoint")]
     pub extra_inputs: Vec<String>,
-    /// Tokenizer: a tokenizer.json, a directory with one, a name on the hub, or cl100k_base
+    /// Tokenizer: a tokenizer.json, tekken.json, *.model or *.tiktoken, a directory with one, a name on the hub, or cl100k_base
     #[arg(long, value_name = "FILE|DIR|NAME", help_heading = "Endpoint")]
     pub tokenizer: Option<String>,
     /// Download nothing from the hub; use only what its cache on this machine has

@@ -84,6 +84,8 @@ pub enum HubError {
         miss: Miss,
         /// What went wrong, in one clause.
         reason: String,
+        /// Whether the hub has answered that there is no such file.
+        is_absent: bool,
     },
 }
 
@@ -179,7 +181,7 @@ impl Hub {
         };
         match (self.list_online(repository), &self.access) {
             (Some(Ok(files)), _) => Ok(files),
-            (Some(Err(reason)), _) => Err(HubError::NotDownloaded { miss, reason }),
+            (Some(Err(reason)), _) => Err(HubError::NotDownloaded { miss, reason, is_absent: false }),
             (None, Access::Denied(denial)) => Err(HubError::NotCached { miss, denial: *denial }),
             (None, Access::Allowed { .. }) => Err(HubError::NotCached { miss, denial: Denial::Build }),
         }
@@ -214,11 +216,13 @@ impl Hub {
         };
         let Some(cache) = &self.cache else {
             let reason = "there is no directory to store it in".to_owned();
-            return Err(HubError::NotDownloaded { miss, reason });
+            return Err(HubError::NotDownloaded { miss, reason, is_absent: false });
         };
         note(&format!("downloading {file} of {} from {}", repository.name, endpoint_name(endpoint)));
-        download::file(endpoint, token, repository, file, cache)
-            .map_err(|error| HubError::NotDownloaded { miss, reason: error.to_string() })
+        download::file(endpoint, token, repository, file, cache).map_err(|error| {
+            let is_absent = matches!(error, download::DownloadError::NotFound(_));
+            HubError::NotDownloaded { miss, reason: error.to_string(), is_absent }
+        })
     }
 
     #[cfg(not(feature = "download"))]

@@ -1,8 +1,22 @@
-//! One tokenizer, whatever stands behind it: the embedded vocabulary or a `tokenizer.json`.
+//! One tokenizer, whatever is behind it: the embedded vocabulary, a `tokenizer.json`, a SentencePiece `tokenizer.model`, a vocabulary of tiktoken
+//! or Mistral's `tekken.json`.
 //!
 //! It only ever counts text as text: no special tokens are added, and nothing in the file may shorten, pad or randomise
 //! what is counted.
+//!
+//! Files of the structures that most models have are read by an encoder of this crate, which gives the same ids as the `tokenizers` library,
+//! loads a vocabulary several times faster and counts with it more than ten times faster. All other files are left to that library.
 
+mod alphabet;
+mod bpe;
+mod encoder;
+mod json;
+mod pieces;
+mod sentencepiece;
+mod tekken;
+mod tiktoken;
+
+use encoder::Encoder;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -23,10 +37,13 @@ pub struct Tokenizer {
 #[derive(Clone)]
 enum Engine {
     Embedded(&'static bpe_openai::Tokenizer),
-    File(Arc<tokenizers::Tokenizer>),
+    /// A file of a structure that is covered here.
+    Encoder(Arc<Encoder>),
+    /// Any other file.
+    Library(Arc<tokenizers::Tokenizer>),
 }
 
-/// Why a `tokenizer.json` cannot be used.
+/// Why a file of a tokenizer cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It has no token for text outside its vocabulary, so a server's output could not be counted.
@@ -46,6 +63,14 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
+        reason: String,
+    },
+    /// It is a file of another format that cannot be used.
+    #[error("{} cannot be used as a tokenizer: {reason}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in one clause.
         reason: String,
     },
     /// It splits the same text differently each time.
@@ -75,15 +100,39 @@ impl Tokenizer {
         Tokenizer { name: format!("{EMBEDDED} (embedded)").into(), engine: Engine::Embedded(bpe_openai::cl100k_base()) }
     }
 
-    /// The tokenizer of a `tokenizer.json`. Its truncation and padding settings are for training and are switched off.
+    /// The tokenizer of a file: a `tokenizer.json`, a SentencePiece model (`*.model`), a vocabulary of tiktoken or a `tekken.json`. The truncation
+    /// and padding settings of a `tokenizer.json` are for training and are switched off.
     ///
     /// # Errors
     /// When the file cannot be read or understood, or could not count every text, the same each time.
     pub fn from_file(path: &Path) -> Result<Tokenizer, LoadError> {
         let at = || path.to_path_buf();
         let bytes = fs::read(path).map_err(|source| LoadError::Unreadable { path: at(), source })?;
+        let named = |engine| Tokenizer { name: path.display().to_string().into(), engine };
+        let encoder = |encoder| Ok(named(Engine::Encoder(Arc::new(encoder))));
+        let unusable = |reason| LoadError::Unusable { path: at(), reason };
+        let text = std::str::from_utf8(&bytes).ok();
+        if let Some(text) = text.filter(|_| tiktoken::is_one(&bytes)) {
+            return encoder(tiktoken::read(text).map_err(unusable)?);
+        }
+        let mut bytes = &bytes[..];
+        let converted;
+        if path.extension().is_some_and(|extension| extension == "model") {
+            match sentencepiece::read(bytes).map_err(unusable)? {
+                sentencepiece::Read::Encoder(inner) => return encoder(*inner),
+                sentencepiece::Read::Json(json) => converted = json.into_bytes(),
+            }
+            bytes = &converted;
+        } else if let Some(text) = text {
+            if let Some(inner) = json::read(text) {
+                return encoder(inner);
+            }
+            if tekken::is_one(text) {
+                return encoder(tekken::read(text).map_err(unusable)?);
+            }
+        }
         let malformed = |reason: tokenizers::Error| LoadError::Malformed { path: at(), reason: reason.to_string() };
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(malformed)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(malformed)?;
         inner.with_truncation(None).map_err(malformed)?;
         inner.with_padding(None);
         if let ModelWrapper::BPE(bpe) = inner.get_model()
@@ -95,7 +144,7 @@ impl Tokenizer {
         if let Err(reason) = inner.encode_fast("\u{10FFFF}", false) {
             return Err(LoadError::Incomplete { path: at(), reason: reason.to_string() });
         }
-        Ok(Tokenizer { name: path.display().to_string().into(), engine: Engine::File(Arc::new(inner)) })
+        Ok(named(Engine::Library(Arc::new(inner))))
     }
 
     /// What is shown of it: `cl100k_base (embedded)`, or the file's path.
@@ -108,44 +157,56 @@ impl Tokenizer {
         matches!(self.engine, Engine::Embedded(_))
     }
 
+    /// Whether the encoder of this crate reads it, and not the `tokenizers` library, which is slower.
+    pub fn is_covered(&self) -> bool {
+        !matches!(self.engine, Engine::Library(_))
+    }
+
     /// Tokens of `text`, none added. A special token that is spelled out in the text counts as the file has it: one
     /// token; the embedded vocabulary takes it for plain text.
     pub fn count(&self, text: &str) -> u32 {
         let tokens = match &self.engine {
             Engine::Embedded(inner) => inner.count(text),
-            Engine::File(inner) => encode_whole(inner, text).len(),
+            Engine::Encoder(inner) => inner.count(text),
+            Engine::Library(inner) => encode_whole(inner, text).len(),
         };
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
-    /// Tokens of `text` with those that the tokenizer puts around each text, such as one at its beginning. The embedded vocabulary
-    /// puts none.
+    /// Tokens of `text` with those that the tokenizer puts around each text, such as one at its beginning. The embedded
+    /// vocabulary puts none.
     pub fn count_with_special(&self, text: &str) -> u32 {
         let around = match &self.engine {
             Engine::Embedded(_) => 0,
+            Engine::Encoder(inner) => inner.around(),
             // Of an empty text nothing but them is left.
-            Engine::File(inner) => inner.encode_fast("", true).map_or(0, |encoding| encoding.len()),
+            Engine::Library(inner) => {
+                let around = inner.encode_fast("", true).map_or(0, |encoding| encoding.len());
+                u32::try_from(around).unwrap_or(u32::MAX)
+            }
         };
-        self.count(text).saturating_add(u32::try_from(around).unwrap_or(u32::MAX))
+        self.count(text).saturating_add(around)
     }
 
     /// The token ids of `text`, none added.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         match &self.engine {
             Engine::Embedded(inner) => inner.encode(text),
-            Engine::File(inner) => encode_whole(inner, text),
+            Engine::Encoder(inner) => inner.encode(text),
+            Engine::Library(inner) => encode_whole(inner, text),
         }
     }
 
-    /// The text of `tokens`, special ones spelled out. None when they make no text: an id outside the vocabulary, or
-    /// bytes that are not UTF-8 (which decoders of a `tokenizer.json` replace by U+FFFD, so that one counts as such).
+    /// The text of `tokens`, with special tokens spelled out. Returns `None` if they make no text: if an id is outside the vocabulary, or if
+    /// their bytes are not UTF-8. The `tokenizers` library replaces such bytes by U+FFFD, so with it that character counts as no text.
     pub fn decode(&self, tokens: &[u32]) -> Option<String> {
         match &self.engine {
             Engine::Embedded(inner) => {
                 let known = tokens.iter().all(|id| (*id as usize) < inner.bpe.num_tokens());
                 known.then(|| inner.decode(tokens)).flatten()
             }
-            Engine::File(inner) => {
+            Engine::Encoder(inner) => inner.decode(tokens),
+            Engine::Library(inner) => {
                 let known = tokens.iter().all(|id| inner.id_to_token(*id).is_some());
                 let text = known.then(|| inner.decode(tokens, false).ok()).flatten()?;
                 (!text.contains(char::REPLACEMENT_CHARACTER)).then_some(text)
@@ -153,18 +214,19 @@ impl Tokenizer {
         }
     }
 
-    /// Ids that may be decoded, in order: of a file, every id below the size of its vocabulary.
+    /// The ids that may be decoded, in order: all that are smaller than the size of the vocabulary.
     pub(crate) fn ids(&self) -> std::ops::Range<u32> {
         let size = match &self.engine {
             Engine::Embedded(inner) => inner.bpe.num_tokens(),
-            Engine::File(inner) => inner.get_vocab_size(true),
+            Engine::Encoder(inner) => inner.size() as usize,
+            Engine::Library(inner) => inner.get_vocab_size(true),
         };
         0..u32::try_from(size).unwrap_or(u32::MAX)
     }
 }
 
-/// Loading has made sure that unknown text can be encoded. Should some text fail all the same, its halves are encoded
-/// by themselves, which is off by at most one token for each cut; a single character that fails has no token.
+/// Encodes a text with the `tokenizers` library. Loading has made sure that unknown characters can be encoded. If a text fails all the same, its
+/// halves are encoded by themselves, which adds at most one token for each cut; a single character that fails has no token.
 fn encode_whole(inner: &tokenizers::Tokenizer, text: &str) -> Vec<u32> {
     if let Ok(encoding) = inner.encode_fast(text, false) {
         return encoding.get_ids().to_vec();
