@@ -1,4 +1,4 @@
-//! Which server a request goes to, where there are several.
+//! Chooses the server of each request if there are several.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use streamgauge_core::plan::Balance;
@@ -7,7 +7,7 @@ use streamgauge_core::plan::Balance;
 pub(crate) struct Balancer {
     rule: Balance,
     servers: Vec<Server>,
-    /// Where among equals the search for the next server begins: after the last one that was taken.
+    /// The server after the last one that was taken; the search among equal servers begins here.
     turn: AtomicUsize,
 }
 
@@ -62,7 +62,7 @@ impl Balancer {
             let Some((_, count, target)) = busy.min_by_key(|&(down, count, _)| (down, count)) else {
                 return Seat { target: 0, counted: None };
             };
-            // Another thread may have taken a place there meanwhile: then the least is to be found again.
+            // Another thread may have taken a place at that server meanwhile. Then the minimum is searched again.
             let in_flight = &self.servers[target].in_flight;
             if in_flight.compare_exchange(count, count + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 self.turn.store(target + 1, Ordering::Relaxed);

@@ -16,13 +16,13 @@ pub struct Control(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What `end` says, to look at before every request.
+    /// The state of `end`, which is read before every request.
     draining: AtomicBool,
     /// Load threads have been started.
     begun: AtomicBool,
     interrupted: AtomicBool,
     satisfied: OnceLock<Satisfied>,
-    /// Where the run puts down its start.
+    /// The start of the run, once it is known.
     started: Mutex<Arc<OnceLock<Nanos>>>,
     end: watch::Sender<End>,
 }
@@ -35,7 +35,7 @@ pub(crate) enum End {
     Open,
     /// No more requests are issued.
     Draining,
-    /// Nothing is waited for any more.
+    /// Nothing is awaited any more.
     Aborted,
 }
 
@@ -125,19 +125,19 @@ impl Control {
     }
 }
 
-/// The end as one load thread's tasks see it: a state to look at on each poll, and wakers so that they do.
+/// The end of the run as seen by the tasks of one load thread: a state that each poll reads, and wakers that cause a poll.
 #[derive(Debug, Default)]
 pub(crate) struct LocalEnd {
     end: Cell<End>,
     /// When it first came nearer.
     drained: Cell<Option<Nanos>>,
-    /// So many phases, from the first, are cut off: whatever is in flight in them, while the run goes on.
+    /// The number of phases, from the first, whose requests in flight are cut off while the run continues.
     cut: Cell<usize>,
     wakers: RefCell<Vec<Waker>>,
 }
 
 impl LocalEnd {
-    /// Whether what is in flight in phase number `phase` is cut off: with the run, or with the phase.
+    /// Whether requests in flight in phase number `phase` are cut off, because the run or the phase has ended.
     pub fn is_cut(&self, phase: usize) -> bool {
         self.is_aborted() || self.cut.get() > phase
     }

@@ -1,4 +1,4 @@
-//! The one driver: starts the load threads, watches over the end of the run, and gathers what it left behind.
+//! The driver of all loads: it starts the load threads, watches for the end of the run, and collects the results.
 
 use crate::control::Control;
 use crate::job::{Batch, Job};
@@ -18,19 +18,19 @@ use streamgauge_core::stop::{BUDGET_FROM, StopRule};
 use streamgauge_core::{EarlyEnd, OverBudget};
 use tokio::sync::Barrier;
 
-/// How often the watch looks up; limits are kept to within this.
+/// The interval at which the limits of the run are checked, which is also their accuracy.
 const WATCH: Duration = Duration::from_millis(20);
-/// A run whose first requests all fail ends after so many, or as many as it has streams.
+/// A run ends if its first requests all fail: this number of them, or as many as it has streams.
 const HOPELESS: u64 = 20;
 
-/// How far a run has come: a snapshot for observers.
+/// The progress of a run: a snapshot for observers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// When the measured phase started; of a schedule, its zero.
     pub started: Option<Nanos>,
     /// Measured requests that have ended, however.
     pub completed: u64,
-    /// Those of them that failed; being cut off is no failure.
+    /// The number of those requests that failed. Requests that were cut off are not failures.
     pub failed: u64,
     /// Output events of them all.
     pub chunks: u64,
@@ -56,10 +56,10 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
     let phases = PhaseState::all(&job);
     let slots = |load: &Load| match load.most() {
         Some(_) => load.slots(),
-        // What is opened ahead is a help and not a promise.
+        // Opening connections ahead is an optimisation and may fail.
         None => load.slots().min(room),
     };
-    // The same for all phases: as many as the one that needs most.
+    // All phases use the same number, which is the maximum.
     let slots = phases.iter().map(|part| slots(&part.plan.load)).fold(1, u32::max);
     let threads = u32::from(job.plan.transport.threads).clamp(1, slots);
     descriptors::grow_table(others + u64::from(slots) * each);
@@ -88,7 +88,7 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
                 // The others would wait for this one at the gate.
                 common.control.abort();
             }
-            // Whoever waited for the end may be gone.
+            // The receiver may have been dropped.
             let _ = tell.send(());
             facts
         })?);
@@ -97,10 +97,10 @@ pub fn run(job: Arc<Job>, control: Control, sink: SyncSender<Batch>) -> io::Resu
 }
 
 impl Run {
-    /// How far the run has come.
+    /// Returns the progress of the run.
     pub fn progress(&self) -> Progress {
         let sum = |field: fn(&Live) -> u64| self.live.iter().map(|live| field(live)).sum();
-        // Failures first: a request that ends meanwhile must not make it look as if all had failed.
+        // Failures are read first: otherwise a request that ends between the two reads could make it look as if all had failed.
         let failed = sum(|live| live.failed.load(Ordering::Acquire));
         Progress {
             started: self.common.control.started(),
@@ -128,7 +128,7 @@ impl Run {
         self.gather(watch)
     }
 
-    /// Failed requests and finished ones, both without what was cut off or given up on purpose.
+    /// The failed and the finished requests, both without those that were cut off or cancelled.
     fn judged(&self) -> (u64, u64) {
         let sum = |field: fn(&Live) -> &AtomicU64| -> u64 {
             self.live.iter().map(|live| field(live).load(Ordering::Acquire)).sum()
@@ -173,7 +173,7 @@ impl Run {
     }
 }
 
-/// What the watch over a run remembers.
+/// The state of the watch over a run.
 #[derive(Default)]
 struct Watch {
     /// When issuing ended, where something other than a count ended it.

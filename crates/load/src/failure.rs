@@ -1,4 +1,4 @@
-//! What went wrong, from what the system and the libraries say: one class each, and the message for people.
+//! Classifies errors of the system and of libraries: each becomes one class of failure, with a message for people.
 
 use std::error::Error;
 use std::io;
@@ -150,19 +150,19 @@ pub fn timeout(stage: Stage, limit: streamgauge_core::Nanos, what: &str) -> Fail
     Failure { stage, class: FailureClass::Timeout, message }
 }
 
-/// Whether the connection itself was lost, as opposed to what was said over it.
+/// Whether the connection itself was lost, in contrast to an error in the protocol on it.
 pub fn is_loss(failure: &Failure) -> bool {
     matches!(failure.class, FailureClass::Reset | FailureClass::Truncated | FailureClass::Io)
 }
 
-/// How long after the write of a request the loss of its kept connection is taken for a race: the server closed the idle connection
-/// while the request was on its way. The end or the reset is then on its way too, and comes within a round trip; the rest is for
-/// this client to notice it. A server that has worked on a request and died takes longer.
+/// How long after the write of a request the loss of its kept connection counts as a race, in which the server closed the idle connection
+/// while the request was under way. The end or the reset is then also under way and arrives within a round trip; the rest is the time for
+/// this client to notice it. A server that has worked on a request and ended takes longer.
 pub const CLOSING_RACE: Nanos = Nanos::from_millis(10);
 
-/// Whether a request that a kept connection died under, before any byte of the answer, may be sent again: where the server cannot
-/// have had all of it, or where it was lost so soon that the connection was being closed anyway. `written` is when the kernel had
-/// all of it, `lost` when the loss was noticed, and `race` how far apart the two may be, a round trip included.
+/// Whether a request may be sent again after its kept connection was lost before any byte of the answer. It may if the server cannot have
+/// received all of it, or if the connection was lost so soon that it was being closed anyway. `written` is when the kernel had the whole
+/// request, `lost` when the loss was noticed, and `race` the maximum difference of the two, including a round trip.
 pub fn may_be_sent_again(failed: &Failed, written: Option<Nanos>, lost: Nanos, race: Nanos) -> bool {
     is_loss(&failed.failure) && !failed.was_read && written.is_none_or(|written| lost - written <= race)
 }
@@ -178,7 +178,7 @@ fn source_io(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
-/// What kind of failure the system reports.
+/// The class of a failure that the system reports.
 pub fn class_of(error: &io::Error) -> FailureClass {
     if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
         return FailureClass::Tls;
@@ -239,7 +239,7 @@ mod tests {
         for class in [FailureClass::Reset, FailureClass::Truncated] {
             let failure = lost(class);
             assert_eq!([0, 10, 11, 1_000].map(|after| again(&failure, Some(after))), [true, true, false, false]);
-            // The server cannot have read what was never written.
+            // The server cannot have read a request that was never written.
             assert!(again(&failure, None));
         }
         for class in [FailureClass::Timeout, FailureClass::Status, FailureClass::Malformed] {

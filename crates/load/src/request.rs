@@ -1,4 +1,4 @@
-//! What is sent: the head that all requests to a server share, and a request on its way out.
+//! The content of requests: the head that all requests to a server share, and one request that is ready to be sent.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
@@ -16,7 +16,7 @@ use thiserror::Error;
 pub struct HeaderError {
     /// The name of the header.
     pub name: String,
-    /// What is wrong with it.
+    /// What is wrong with the header.
     pub reason: String,
 }
 
@@ -26,11 +26,11 @@ pub(crate) struct Outgoing<'a> {
     pub head: &'a Head,
     /// GET, POST, ..
     pub method: Method,
-    /// What is asked.
+    /// The target.
     pub uri: &'a Uri,
     /// Its body; of gRPC a message with its prefix.
     pub body: Bytes,
-    /// `Inference-Header-Content-Length`, where the body's JSON is not all of it.
+    /// `Inference-Header-Content-Length`, if the body contains more than its JSON.
     pub json: Option<usize>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Head {
     authority: Option<Authority>,
 }
 
-/// Headers that HTTP/2 does not have: what they say belongs to its connections (RFC 9113, section 8.2.2).
+/// Headers that HTTP/2 does not have, because they belong to its connections (RFC 9113, section 8.2.2).
 const NOT_IN_HTTP2: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
 impl Head {
@@ -83,7 +83,7 @@ impl Head {
             }
             given.append(name, value(&header.name, header.value.expose())?);
         }
-        // What was given replaces ours; a name that was given twice is sent twice.
+        // A given header replaces the default one; a name that is given twice is sent twice.
         headers.extend(given);
         let (mut version, mut authority) = (Version::HTTP_11, None);
         if grpc {
@@ -100,7 +100,7 @@ impl Head {
         Ok(Head { headers, version, scheme, authority })
     }
 
-    /// Where a request for `path` goes, as its protocol says it: HTTP/2 names the server too.
+    /// The target of a request for `path` in the form of its protocol. In HTTP/2 it includes the server.
     pub(crate) fn uri(&self, path: &str) -> Uri {
         // The path was checked when the plan was made; a request that still has none goes to the root and is refused there.
         let path: PathAndQuery = path.parse().unwrap_or(PathAndQuery::from_static("/"));

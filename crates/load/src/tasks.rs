@@ -1,11 +1,11 @@
-//! The tasks of one load thread, in two queues: what is due goes first.
+//! The tasks of one load thread, in two queues: tasks of due requests go first.
 //!
-//! An event that waits to be read loses nothing by waiting, since the kernel has stamped it. A request that is due does. A
-//! runtime's one queue serves both in the order of their wake-ups, so that each overdue request waits for a whole round of reads. Here
-//! a task that is woken because something is due goes ahead of all others, and the clock is looked at after each task, so
-//! that a deadline waits for no more than the task that is being polled. Everything else is in the order of the wake-ups.
+//! An event that waits to be read loses nothing by waiting, because the kernel has stamped it. A request that is due does. A runtime with
+//! one queue serves both in the order of their wake-ups, so that each overdue request waits for a whole round of reads. Here a task that
+//! is woken because a request is due goes ahead of all others, and the clock is read after each task, so that a deadline waits at most for
+//! the task that is being polled. All other tasks run in the order of their wake-ups.
 //!
-//! It runs as one future of the thread's runtime, which goes on to move sockets and timers.
+//! The executor runs as one future of the thread's runtime, which continues to drive sockets and timers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,8 +21,8 @@ use streamgauge_net::Timer;
 
 /// Polls between two looks at the sockets, as in the runtime's own queue.
 const TURN: usize = 61;
-/// So many tasks may go ahead of the others in a row; then all that were ready get their turn. Sends take about 20 µs each, so
-/// no event waits for much more than a millisecond of them, also when thousands of requests are due at once.
+/// The maximum number of tasks that go ahead of the others in a row; then all tasks that were ready get their turn. A send takes about 20
+/// µs, so no event waits for much more than a millisecond of them, even when thousands of requests are due together.
 const AHEAD: usize = 64;
 /// Reads that one poll may make while nothing is due, so that a stream that always has more keeps nobody from their turn.
 const READS: u32 = 64;
@@ -41,15 +41,15 @@ pub(crate) struct Tasks {
     clock: SystemClock,
     timer: Timer,
     shared: Arc<Shared>,
-    /// By number; none where there is no task, or where it is being polled.
+    /// The tasks by number; `None` if there is no such task or it is being polled.
     tasks: RefCell<Vec<Option<Entry>>>,
     free: RefCell<Vec<usize>>,
-    /// Those that were ready when this was last filled, in their order.
+    /// The tasks that were ready when this was last filled, in order.
     ready: RefCell<VecDeque<usize>>,
-    /// Who waits for a moment that is so near that the clock is looked at until then.
+    /// The task that waits for a moment so near that the clock is polled until then.
     near: RefCell<BTreeMap<(Nanos, u64), Waker>>,
     next_near: Cell<u64>,
-    /// Tasks that went ahead in a row.
+    /// The number of tasks that went ahead in a row.
     ahead: Cell<usize>,
     /// Tasks that must get their turn before another goes ahead.
     owed: Cell<usize>,
@@ -63,12 +63,12 @@ struct Entry {
     waker: Waker,
 }
 
-/// What wakers reach, from any thread.
+/// The state that wakers reach, from any thread.
 struct Shared {
     lists: Mutex<Lists>,
     /// Something is in the queue of those that go first.
     has_due: AtomicBool,
-    /// Whoever is woken now goes first.
+    /// Whether tasks that are woken now go first.
     first: AtomicBool,
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn may_read() -> bool {
 }
 
 impl Tasks {
-    /// No tasks yet. Sleepers of `timer` go first when it is time to wake them.
+    /// Returns an executor without tasks. Sleepers of `timer` go first when it is time to wake them.
     pub fn new(clock: SystemClock, timer: Timer) -> Rc<Tasks> {
         Rc::new(Tasks {
             clock,
@@ -202,7 +202,7 @@ impl Tasks {
         task.wake();
     }
 
-    /// Polls who can go on, until nobody can or it is time to look at the sockets.
+    /// Polls ready tasks until there are none or it is time to poll the sockets.
     fn turn<T>(&self, cx: &mut Context<'_>, result: &Cell<Option<T>>) -> Poll<T> {
         self.shared.lists().sleeper = None;
         for _ in 0..TURN {
@@ -231,7 +231,7 @@ impl Tasks {
         nobody
     }
 
-    /// Whose turn it is.
+    /// Chooses the next task.
     fn next(&self) -> Option<usize> {
         if self.owed.get() == 0 {
             if self.is_due() {
@@ -270,7 +270,7 @@ impl Tasks {
         number
     }
 
-    /// Whether the time has come for somebody who waits for it.
+    /// Whether the time has come for a task that waits for it.
     fn is_due(&self) -> bool {
         let near = self.near.borrow().first_key_value().map(|((at, _), _)| *at);
         let next = near.into_iter().chain(self.timer.next()).min();
@@ -284,14 +284,14 @@ impl Tasks {
             while let Some(entry) = near.first_entry().filter(|entry| entry.key().0 <= now) {
                 entry.remove().wake();
             }
-            // An alarm that cannot be set is told to whoever sleeps next.
+            // If an alarm cannot be set, the next sleeper gets the error.
             let _ = self.timer.wake_due();
         });
     }
 
     fn poll(&self, number: usize) {
         let Some(mut entry) = self.tasks.borrow_mut().get_mut(number).and_then(Option::take) else { return };
-        // What wakes it from here on puts it into a queue again. Of two queues that it was in, the later finds nothing to do.
+        // From here on a wake-up queues the task again. If it was in both queues, the later entry finds nothing to do.
         if entry.task.queued.swap(0, Ordering::AcqRel) == 0 {
             self.put_back(number, entry);
             return;
@@ -341,7 +341,7 @@ impl Wake for Task {
     fn wake_by_ref(self: &Arc<Task>) {
         let queue = if self.shared.first.load(Ordering::Relaxed) { DUE } else { READY };
         let before = self.queued.fetch_or(queue, Ordering::AcqRel);
-        // Whoever goes first already needs no place among the others.
+        // A task that goes first needs no entry among the others.
         if before & (queue | DUE) != 0 {
             return;
         }

@@ -1,5 +1,5 @@
-//! Sockets that know when bytes came, and a timer finer than a millisecond. What `load` needs to measure a server is what
-//! `sim` needs to be a server whose own times are true, so it lives below both.
+//! Sockets with receive stamps, and a timer finer than a millisecond. `load` needs them to measure a server, and `sim` needs them to be a
+//! server whose own times are accurate, so this crate is below both.
 
 pub mod stamped;
 pub mod timer;

@@ -1,9 +1,9 @@
 //! A TCP stream whose reads carry the time at which the kernel received the bytes.
 //!
-//! On Linux every segment that arrives on a socket with `SO_TIMESTAMPING` (`RX_SOFTWARE | SOFTWARE`) is stamped on its way
-//! up the stack, and `recvmsg` hands the stamp of the newest byte it returns over as a control message, on the wall clock
-//! (Documentation/networking/timestamping.rst). A reader that is late therefore still knows when the bytes came; what it
-//! loses is only the difference between bytes that piled up meanwhile, which share one stamp.
+//! On Linux every segment that arrives on a socket with `SO_TIMESTAMPING` (`RX_SOFTWARE | SOFTWARE`) is stamped on its way up the stack.
+//! `recvmsg` returns the stamp of the newest byte in a control message, as a time of the wall clock
+//! (Documentation/networking/timestamping.rst). A late reader therefore still knows when the bytes arrived. It loses only the differences
+//! between bytes that accumulated meanwhile, which share one stamp.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Bytes read; 0 is the end of the stream.
@@ -44,7 +44,7 @@ pub enum Idle {
     Closed,
     /// Bytes wait unread.
     Pending,
-    /// Nothing came.
+    /// Nothing arrived.
     Quiet,
 }
 
@@ -142,8 +142,8 @@ impl StampedStream {
         std::pin::Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 
-    /// What became of a connection on which nothing is expected. Asks the kernel itself, since the runtime learns of a
-    /// close only at its next turn; where bytes wait, the next read will find them without that turn.
+    /// The state of a connection on which nothing is expected. It asks the kernel, because the runtime learns of a close only at its next
+    /// turn. If bytes wait, the next read finds them without that turn.
     pub fn idle(&mut self) -> Idle {
         let reading = self.clock.read();
         let idle = system::idle(&self.tcp);
@@ -166,7 +166,7 @@ impl StampedStream {
         let now = self.clock.read();
         let stamp = stamp.filter(|_| self.kernel).map(|stamp| self.clock.kernel_stamp(stamp));
         let placed = stamp.and_then(|stamp| now.place_after(self.before, stamp));
-        // What is read next came after these bytes, but perhaps before the clocks were read.
+        // Bytes of the next read arrived after these bytes, but perhaps before the clocks were read.
         self.before = placed.unwrap_or_else(|| now.moved_to(self.before.run));
         let at = placed.map(|placed| placed.run);
         Receipt { len, at: at.unwrap_or(now.run), lag: at.map(|at| now.run - at) }
@@ -195,8 +195,8 @@ mod system {
     }
 
     thread_local! {
-        /// Where the kernel puts stamps: three timespecs, software, and two for hardware that we never ask for. One a
-        /// thread and not one a stream, so that it is in the cache.
+        /// The buffer in which the kernel returns stamps: three timespecs, one for software and two for hardware stamps, which are never
+        /// requested. There is one per thread instead of one per stream, so that it stays in the cache.
         static CONTROL: RefCell<Vec<u8>> = RefCell::new(nix::cmsg_space!([nix::sys::time::TimeSpec; 3]));
     }
 
@@ -247,8 +247,8 @@ mod system {
     }
 
     pub fn idle(tcp: &TcpStream) -> Idle {
-        // Only what the runtime has seen: there is no portable peek that does not wait. A close that it has not seen yet
-        // costs a retry.
+        // Only the state that the runtime has seen: there is no portable peek that does not wait. A close that it has not seen yet costs a
+        // retry.
         match tcp.try_read(&mut []) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Idle::Closed,
             _ => Idle::Quiet,
@@ -339,7 +339,7 @@ mod tests {
                     let receipt = ours.receive(&mut buf).await.unwrap();
                     let Some(lag) = receipt.lag else { continue };
                     stamped += 1;
-                    // Nothing of the hour, and not the read's own time either.
+                    // The stamp is neither an hour off nor the time of the read itself.
                     let moment = Nanos::from_millis(3);
                     assert!(
                         receipt.at + moment >= before && receipt.at <= after + moment,

@@ -68,10 +68,10 @@ mod precise {
             Sleep { timer: self, deadline, waker: None }
         }
 
-        /// Wakes whom it is time to wake, for ever: to be spawned beside the tasks that sleep.
+        /// Wakes sleepers when their time comes, for ever. It is spawned next to the tasks that sleep.
         ///
         /// # Errors
-        /// When the system refuses to set the alarm; it ends only then.
+        /// When the system refuses to set the alarm. It ends only then.
         pub async fn run(self) -> io::Result<()> {
             loop {
                 // The alarm's count is never read: setting it again clears it, and the poll is edge-triggered, so each
@@ -86,11 +86,11 @@ mod precise {
             self.shared.sleepers.borrow().heap.peek().map(|first| first.deadline)
         }
 
-        /// Wakes whom it is time to wake. [`Timer::run`] does so when the runtime has noticed the alarm; whoever looks at the clock
-        /// in between can do so earlier.
+        /// Wakes the sleepers whose time has come. [`Timer::run`] does so when the runtime has noticed the alarm; code that reads the
+        /// clock in between can do so earlier.
         ///
         /// # Errors
-        /// When the system refuses to set the alarm for the next.
+        /// When the system refuses to set the next alarm.
         pub fn wake_due(&self) -> io::Result<()> {
             let now = self.shared.clock.now();
             let mut sleepers = self.shared.sleepers.borrow_mut();

@@ -1,8 +1,8 @@
-//! One HTTP/2 connection. It is driven by the slot that owns it, or by a task of its own if several slots share it.
+//! One HTTP/2 connection. It is driven by the slot that owns it, or by its own task if several slots share it.
 //!
-//! Whoever drives it reads once a turn (see [`StampedSocket::begin_turn`]). A slot that owns it takes everything that a read brought before it
-//! reads again. On a shared channel, the tasks of the streams that a read woke are queued before the driver's task, so they too have run
-//! before the next read. What comes out of HTTP/2 therefore always belongs to the newest read.
+//! The driver reads once per turn (see [`StampedSocket::begin_turn`]). A slot that owns the connection consumes everything from a read
+//! before it reads again. On a shared channel, the tasks of the streams that a read woke are queued before the driver's task, so they too
+//! run before the next read. Output of HTTP/2 therefore always belongs to the newest read.
 
 use super::socket::{StampedSocket, Transport};
 use crate::failure;
@@ -29,7 +29,7 @@ const WINDOW: u32 = 32 << 20;
 /// How an endpoint's channels are used.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Requests of a slot go over one stream.
+    /// Whether the requests of a slot share one stream.
     pub streaming: bool,
     /// Slots that share a channel.
     pub slots: u32,
@@ -57,7 +57,7 @@ pub struct Channel {
     driver: Option<Box<Driver>>,
 }
 
-/// What all slots that share a connection know of it.
+/// The state that all slots of a shared connection see.
 struct Core {
     sender: SendRequest<Bytes>,
     socket: Rc<StampedSocket>,
@@ -81,7 +81,7 @@ impl Channel {
             .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .enable_push(false)
-            // None until the server has said how many it takes.
+            // No stream is opened until the server has sent how many it allows.
             .initial_max_send_streams(0)
             .handshake(transport);
         let (sender, mut connection) = handshake.await.map_err(|error| fail(&error))?;
@@ -268,7 +268,7 @@ impl Pinger {
 #[derive(Default)]
 pub struct Channels {
     seats: Cell<u32>,
-    /// By server and number.
+    /// The channels, by server and number.
     places: RefCell<HashMap<(usize, u32), Rc<Place>>>,
 }
 
@@ -281,8 +281,8 @@ impl Channels {
         self.seats.replace(self.seats.get() + 1)
     }
 
-    /// The channel of the slot at `seat` to server number `target`. Neighbouring slots share it, and the first of them opens it. Also returns
-    /// whether this slot opened it.
+    /// Returns the channel of the slot at `seat` to server number `target`, and whether this slot opened it. Neighbouring slots share a
+    /// channel, and the first of them opens it.
     ///
     /// # Errors
     /// Those of `open`.

@@ -1,4 +1,4 @@
-//! gRPC over a channel: one call a request, or one call whose stream carries a slot's requests one after another.
+//! gRPC over a channel: either one call per request, or one call whose stream carries the requests of a slot one after another.
 
 use super::channel::{Channel, Rule};
 use super::socket::{Sending, StampedSocket};
@@ -25,13 +25,13 @@ pub struct Grpc {
     call: Option<Call>,
     sending: Rc<Sending>,
     first_byte: Option<Nanos>,
-    /// What came with the beginning of its answer.
+    /// The data that arrived with the beginning of the answer.
     ahead: Option<Result<Piece, Failure>>,
 }
 
 /// One call under way.
 struct Call {
-    /// What of the request HTTP/2 has no room for yet.
+    /// The part of the request for which HTTP/2 has no window yet.
     unsent: Bytes,
     send: SendStream<Bytes>,
     answer: Reply,
@@ -80,7 +80,7 @@ impl Grpc {
         let ended = self.call.as_mut().is_some_and(|call| match call.poll_piece(&mut quiet()) {
             Poll::Pending => false,
             Poll::Ready(Ok(Some(bytes))) => {
-                // No request is in flight. The next answer begins with these bytes, and fails because of them.
+                // No request is in flight. The next answer would begin with these bytes, and it fails because of them.
                 self.ahead = Some(Ok(Piece { bytes, stamp: self.channel.socket().stamps().newest() }));
                 false
             }
@@ -142,7 +142,7 @@ impl Grpc {
             call.push(&self.sending, cx);
             ready!(call.poll_head(cx))?;
         } else {
-            // Whatever happens to the call happens in the connection's turn, whose waker is this task's.
+            // The call makes progress in the connection's turn, and the connection's waker is this task's.
             call.push(&self.sending, &mut quiet());
             self.channel.turn(cx);
             call.push(&self.sending, &mut quiet());
@@ -197,7 +197,7 @@ impl Grpc {
         })
     }
 
-    /// What the channel knows better than its streams do.
+    /// Errors that the channel knows in more detail than its streams.
     fn explained(&self, why: Failed) -> Failed {
         match self.channel.why() {
             Some(known) if self.channel.has_ended() => Failed::from(known).at(why.failure.stage),
@@ -216,14 +216,14 @@ impl Grpc {
     /// See [`Channel::close`]. A stream is ended as one that has no more requests.
     pub async fn close(mut self) {
         if let Some(mut call) = self.call.take() {
-            // Where it cannot be said any more, there is nobody to hear it.
+            // If sending fails, the receiver no longer exists.
             let _ = call.send.send_data(Bytes::new(), true);
             drop(call);
         }
         self.channel.close().await;
     }
 
-    /// Lets the channel do what it can without waiting.
+    /// Lets the channel make progress without waiting.
     pub async fn turn(&mut self) {
         poll_fn(|cx| {
             self.channel.turn(cx);
@@ -268,7 +268,7 @@ impl Call {
         Poll::Ready(Ok(()))
     }
 
-    /// The next piece; none where the call ended well, or was none.
+    /// Returns the next piece, or `None` if the call ended successfully or there was none.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failed>> {
         let fail = |error: &h2::Error| Failed::of_stream(Stage::Body, error);
         let Reply::Begun { status, headers, body } = &mut self.answer else { return Poll::Pending };
@@ -297,7 +297,7 @@ impl Call {
     }
 }
 
-/// For whoever looks without wanting to be told.
+/// A waker for polls that need no wake-up.
 fn quiet() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }

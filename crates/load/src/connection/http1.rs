@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection, driven by the task that uses it: hyper's connection future is polled here and not spawned, so
-//! that a chunk reaches its reader without a second wake-up, and so that the newest read is the one a chunk came in.
+//! One HTTP/1.1 connection, driven by the task that uses it. hyper's connection future is polled here instead of being spawned, so that a
+//! chunk reaches its reader without a second wake-up, and the newest read is the one that contained the chunk.
 
 use super::socket::{StampedSocket, Transport};
 use super::{Answer, BodyStep};
@@ -74,10 +74,10 @@ impl Http1 {
         Ok(Answer { status: parts.status, headers: parts.headers, ends_connection })
     }
 
-    /// Reads on in the answer's body until its next piece or its end.
+    /// Reads the answer's body up to its next piece or its end.
     ///
     /// # Errors
-    /// When the connection fails, or the body is not what its framing promises.
+    /// When the connection fails, or the body does not match its framing.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyStep, Failure>> {
         self.poll_connection(cx);
         let stamp = self.socket.stamps().newest();

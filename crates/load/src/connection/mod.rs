@@ -1,4 +1,4 @@
-//! A connection to a server: HTTP/1.1, or a channel for gRPC. Nothing above this module depends on which of them it is.
+//! A connection to a server: HTTP/1.1, or a channel for gRPC. Modules above this one do not depend on which it is.
 
 mod channel;
 mod grpc;
@@ -40,7 +40,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Where a redirect leads: the `Location` of a status from 300 to 399.
+    /// The target of a redirect: the `Location` header of a status from 300 to 399.
     pub fn location(&self) -> Option<String> {
         let location = self.status.is_redirection().then(|| self.header("location")).flatten()?;
         Some(location.to_owned())
@@ -52,11 +52,11 @@ impl Answer {
     /// When it is compressed in a way that is not read: a sentence that names it.
     pub fn unpacker(&self) -> Result<Option<Unpacker>, String> {
         let values = self.headers.get_all(CONTENT_ENCODING);
-        // What is no text is no name of an encoding either.
+        // A header value that is not text is not the name of an encoding.
         Unpacker::new(values.iter().map(|value| value.to_str().unwrap_or("not a text")))
     }
 
-    /// What the head of a refusal says beside its status: when to come back, and where to go instead.
+    /// Headers of a refusal that its message repeats: when to retry, and where to go instead.
     pub fn advice(&self) -> String {
         let said = |name: &str| Some(clip(self.header(&name.to_ascii_lowercase())?.to_owned(), LONGEST_VALUE));
         let retry = said("Retry-After").map(|value| format!("Retry-After: {value}"));
@@ -79,9 +79,9 @@ pub struct Piece {
     pub stamp: ReceiveStamp,
 }
 
-/// What comes next in an answer's body.
+/// The next event of an answer's body.
 pub enum BodyStep {
-    /// More of it.
+    /// More data.
     Piece(Piece),
     /// Its end, which the read with this stamp brought.
     End(ReceiveStamp),

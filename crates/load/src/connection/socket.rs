@@ -127,10 +127,10 @@ pub struct StampedSocket {
     round_trip: Nanos,
 }
 
-/// How the kernel acknowledges what arrives after a request has been written.
+/// How the kernel acknowledges data that arrives after a request has been written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acks {
-    /// As it does for an ordinary client.
+    /// As for an ordinary client.
     #[default]
     SystemDefault,
     /// At once.
@@ -139,11 +139,11 @@ pub enum Acks {
     Delayed,
 }
 
-/// Whether the socket may be read. HTTP/2 reads as long as there is something, and what comes out of it must belong to the newest
-/// read: so when one may have left something unread, the next waits for the next turn.
+/// Whether the socket may be read. HTTP/2 reads as long as there is data, and its output must belong to the newest read. So if a read may
+/// have left data unread, the next read waits for the next turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Gate {
-    /// As often as one likes.
+    /// Any number of reads is allowed.
     #[default]
     None,
     /// One read, or another after one that emptied the socket.
@@ -186,7 +186,7 @@ impl StampedSocket {
     }
 
     /// Applies the rule of acknowledgements. Each write of a request makes the kernel delay acknowledgements again, so the rule is applied
-    /// after each. On a lost connection this fails, which changes nothing.
+    /// after each write. On a lost connection this fails, which has no effect.
     fn apply_acks(&self) {
         match self.acks.get() {
             Acks::SystemDefault => {}
@@ -225,7 +225,7 @@ impl StampedSocket {
 }
 
 impl StampingIo {
-    /// Takes stamps of what passes over `stream`. The connection took `round_trip` to open.
+    /// Records the times of data that passes over `stream`. Opening the connection took `round_trip`.
     pub fn new(stream: StampedStream, round_trip: Nanos) -> StampingIo {
         let clock = stream.clock();
         StampingIo(Rc::new(StampedSocket {
@@ -313,8 +313,8 @@ impl AsyncWrite for StampingIo {
         true
     }
 
-    /// hyper and TLS flush only when they hold nothing back, so the kernel has all of a request at its first flush. HTTP/2 flushes after every
-    /// frame that fills its buffer, so there the last flush of a turn counts.
+    /// hyper and TLS flush only when they hold nothing back, so the kernel has the whole request at the first flush. HTTP/2 flushes after
+    /// every frame that fills its buffer, so there the last flush of a turn counts.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let StampedSocket { stamps, clock, sendings, .. } = &*self.0;
         if stamps.written.get().is_none() && stamps.sent.get().is_some() {

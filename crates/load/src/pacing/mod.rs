@@ -1,4 +1,5 @@
-//! When requests are sent: what a slot waits for before each, in a closed loop, in an open loop, and for users with a rhythm.
+//! Decides when requests are sent: what a slot waits for before each request, in a closed loop, in an open loop, and for users with a
+//! rhythm.
 
 mod pacer;
 mod ticket;

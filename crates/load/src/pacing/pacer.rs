@@ -1,9 +1,9 @@
 //! The open loop in one load thread: its slots take turns at waiting for the next due request.
 //!
-//! One slot has the turn. It takes the next due of the thread's slice of the schedule, sleeps until then, hands the turn on,
-//! and sends. The turn goes to the slot that has been idle for the shortest time (its connection is the least likely to have
-//! been closed meanwhile), or to a new slot when all are busy. So busy slots never hold the schedule up; only a cap may (on
-//! what is in flight, or on what has no first output yet), and a system without descriptors.
+//! One slot has the turn. It takes the next due time of the thread's slice of the schedule, sleeps until then, passes the turn on, and
+//! sends. The turn goes to the slot that has been idle for the shortest time (its connection is the least likely to have been closed
+//! meanwhile), or to a new slot if all are busy. Busy slots therefore never delay the schedule. Only a limit on requests in flight or on
+//! requests without a first output can, and a lack of descriptors.
 
 use super::ticket::Ticket;
 use super::waits::Waits;
@@ -62,8 +62,8 @@ impl Pacer {
         self.limits.update(|limits| limits.ending_at(end));
     }
 
-    /// Waits for slot `slot`'s next request of `part` and until it is due, and for its places; none when the phase is over.
-    /// `grow` is called when the turn is to go on and no slot is idle: it starts another and gives its number, or none if there
+    /// Waits until the next request of `part` is due for slot `slot`, and for its permits. Returns `None` when the phase is over. `grow`
+    /// is called when the turn must be passed on and no slot is idle: it starts another slot and returns its number, or `None` if there
     /// can be no more.
     ///
     /// # Errors
@@ -81,13 +81,13 @@ impl Pacer {
         if !self.waits.until(due.at).await? {
             return Ok(self.finish());
         }
-        // Asked for by whoever has the turn: places go to requests in the order in which they are due.
+        // The slot with the turn asks for permits, so requests get them in the order in which they are due.
         let Some(held) = self.waits.permits(part).await else { return Ok(self.finish()) };
         // A place may be free because another thread has cut off the request that had it.
         if self.waits.is_over() || part.is_cut(self.waits.clock.now()) {
             return Ok(self.finish());
         }
-        // Only now is it out of the schedule: until here it counts as not sent.
+        // The request is taken out of the schedule only here; until then it counts as not sent.
         self.slice.borrow_mut().next();
         self.pass_on(grow);
         Ok(Some(Ticket::free(due.seq, Some(due.at), self.waits.clock.now()).with(held)))
@@ -145,7 +145,7 @@ impl Pacer {
         self.turn.set(next.map_or(Turn::Free, Turn::Given));
     }
 
-    /// The phase is over: whoever is idle is sent on.
+    /// The phase is over, so idle slots are released.
     fn finish<T>(&self) -> Option<T> {
         if self.over.get().is_none() {
             self.over.set(Some(self.waits.over()));

@@ -23,7 +23,7 @@ pub(crate) struct Ticket<'a> {
     pub turn: Option<Turn>,
     /// Its place in a conversation, where that has several turns.
     pub conversation: Option<ConversationTurn>,
-    /// What is sent, if it is not among the requests that are kept for the whole run.
+    /// The content of the request, if it is not among those that are kept for the whole run.
     own: Own,
     /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
     pub waited: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Ticket<'a> {
     _gate: Option<SemaphorePermit<'a>>,
 }
 
-/// What a request sends that is not kept for the whole run.
+/// The content of a request that is not kept for the whole run.
 enum Own {
     /// It sends one of the requests that are kept.
     Nothing,
@@ -45,7 +45,7 @@ enum Own {
     Held(Arc<Held>),
     /// A request that was made from an answer, and the index of its prompt.
     Made(u32, Box<Prepared>),
-    /// Nothing was prepared for it before the end: only the index of its prompt is known.
+    /// Nothing was prepared for the request before the end; only the index of its prompt is known.
     Missing(u32),
 }
 
@@ -88,7 +88,7 @@ impl<'a> Ticket<'a> {
         Ticket { seq, own: Own::Missing(index), ..self }
     }
 
-    /// What is sent, and the index of its prompt.
+    /// The content of the request and the index of its prompt.
     pub fn input<'b>(&'b self, supply: &'b Supply) -> (u32, Option<&'b Prepared>) {
         let turn = self.conversation.map_or(0, |conversation| conversation.turn);
         let known = |input: Option<(u32, &'b Prepared)>| input.map_or((0, None), |(index, input)| (index, Some(input)));
@@ -109,12 +109,12 @@ impl<'a> Ticket<'a> {
         Ticket { conversation: Some(next.turn), own: Own::Made(next.index, next.input), waited, ..ticket }
     }
 
-    /// Its place among those without a first output, for whoever sees that output; it is given back when it is dropped.
+    /// Takes the permit for requests without a first output. It is released when it is dropped.
     pub fn take_prefill(&self) -> Option<SemaphorePermit<'a>> {
         self.prefill.take()
     }
 
-    /// Its place in a load that grows, for whoever counts its responses.
+    /// Takes the request's share in a load that grows, with which its responses are counted.
     pub fn take_growth(&self) -> Option<GrowthPlace<'a>> {
         self.growth.take()
     }

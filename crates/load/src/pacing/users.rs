@@ -13,7 +13,7 @@ pub(crate) struct User {
     /// The next request's number: the user's own at first, and then always as many more as there are users.
     next: u64,
     users: u32,
-    /// Of all users together.
+    /// The schedule of all users together.
     rate: Rate,
     limits: Limits,
 }
@@ -29,8 +29,8 @@ impl User {
         self.limits = self.limits.ending_at(end);
     }
 
-    /// Waits until the user's next request is due, and for its places; none when there are no more. One that is due already,
-    /// since the answer before it was late, is there at once: none is left out.
+    /// Waits until the user's next request is due, and for its permits. Returns `None` when there are no more. A request that is already
+    /// due, because the previous answer was late, is returned at once and is not skipped.
     ///
     /// # Errors
     /// The timer's.

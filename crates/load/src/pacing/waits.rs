@@ -11,7 +11,7 @@ use streamgauge_net::Timer;
 use tokio::sync::SemaphorePermit;
 
 /// How long before a request is due its slot wakes up. An idle processor takes some tens of microseconds to wake up and a busy one takes
-/// none, so without this the gaps between requests would vary by as much.
+/// none, so without this the gaps between requests would vary by that time.
 const WAKE_UP: Nanos = Nanos(50_000);
 
 /// How the slots of one load thread wait in one phase.
@@ -26,12 +26,12 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// The same in phase number `phase`.
+    /// The same waits in phase number `phase`.
     pub fn in_phase(&self, phase: usize) -> Waits {
         Waits { phase, ..self.clone() }
     }
 
-    /// Whether no more requests are issued in the phase. This is true as soon as a drain begins, before the tasks of this thread have been
+    /// Whether the phase issues no more requests. This becomes true when a drain begins, before the tasks of this thread have been
     /// notified of it.
     pub fn is_over(&self) -> bool {
         self.control.is_draining() || self.is_cut()
@@ -70,7 +70,7 @@ impl Waits {
     /// Waits for the permits that a request of `part` needs; `None` if the phase ends first.
     pub async fn permits<'a>(&self, part: &'a PhaseState) -> Option<Permits<'a>> {
         let mut waited = false;
-        // The cap comes first: a request that has passed it waits only for the other permit, and gets it in its turn.
+        // The limit on requests in flight comes first: a request that has passed it waits only for the other permit, and gets it in order.
         let cap = self.permit(part.cap.as_ref(), &mut waited).await?;
         let prefill = self.permit(part.prefill.as_deref(), &mut waited).await?;
         Some(Permits { cap, prefill, waited })

@@ -1,4 +1,4 @@
-//! A load that grows by what is answered, as all load threads share it.
+//! A load that grows as requests are answered, shared by all load threads.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use streamgauge_core::load::Growth;
@@ -26,7 +26,7 @@ impl SharedGrowth {
     pub async fn open(&self, place: u32) -> GrowthPlace<'_> {
         if let Some(batch) = self.later(place) {
             let mut notified = std::pin::pin!(batch.notified());
-            // From here on it is woken; what was reached before is seen below.
+            // From here on the waiter is woken; responses that were counted before are seen below.
             notified.as_mut().enable();
             if self.reached.load(Ordering::SeqCst) < self.growth.opens_after(place) {
                 notified.await;

@@ -31,13 +31,13 @@ pub(crate) struct PhaseState {
     pub cap: Option<SharedPlaces>,
     /// Places for requests without a first output.
     pub prefill: Option<Arc<SharedPlaces>>,
-    /// Of a load that grows, how far it has.
+    /// The progress of a load that grows.
     pub growth: Option<SharedGrowth>,
-    /// Where its requests belong to sequences.
+    /// The assignment of requests to sequences, if they belong to sequences.
     pub sequences: Option<Sequences>,
     /// The conversations that are prepared for it during the load, if requests are streamed from their source.
     pub window: Option<Arc<Window>>,
-    /// Where slots go on to it from the phase before one by one: its beginning, for the threads that wait for it.
+    /// The beginning of the phase, for threads that wait for it, if slots go over to it from the previous phase one by one.
     handed_over: Option<Notify>,
 }
 
@@ -112,7 +112,7 @@ impl PhaseState {
         }
     }
 
-    /// Whether slot `slot` ever has a request in this phase. In an open loop any may have one: a cap is kept by its places.
+    /// Whether slot `slot` ever has a request in this phase. In an open loop any slot may have one: the limit is kept by permits.
     pub fn takes(&self, slot: u32) -> bool {
         match self.plan.load {
             Load::Concurrency(places) => slot < places.most,
@@ -144,14 +144,14 @@ pub(crate) struct Tickets {
     exhausted: Notify,
 }
 
-/// Where a phase's schedule lies, and where it ends.
+/// Where a phase's schedule begins and where it ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     /// The schedule's zero.
     start: Nanos,
     /// Conversations of the phase over all threads.
     count: u64,
-    /// What is due so long after the start, or later, is not issued.
+    /// Requests that are due this long after the start, or later, are not issued.
     duration: Option<Nanos>,
 }
 
@@ -162,7 +162,7 @@ impl Limits {
         within.then(|| Due { at: self.start + due.at, ..due })
     }
 
-    /// The same for conversations before number `end` only.
+    /// The same limits, but only for conversations before number `end`.
     pub fn ending_at(self, end: u64) -> Limits {
         Limits { count: self.count.min(end), ..self }
     }
@@ -179,7 +179,7 @@ impl Tickets {
         self.started.get_or_init(|| at);
     }
 
-    /// The next request's number and when it was issued; none when there are no more, or before the start.
+    /// Returns the next request's number and the time at which it was issued, or `None` if there are no more or the phase has not started.
     pub fn take(&self, now: Nanos) -> Option<(u64, Nanos)> {
         let started = *self.started.get()?;
         // Another thread may have read the clock later and started the phase first.
@@ -225,7 +225,7 @@ impl Tickets {
         self.started.get().copied()
     }
 
-    /// What will hold the start.
+    /// The value that will hold the start.
     pub fn start(&self) -> Arc<OnceLock<Nanos>> {
         self.started.clone()
     }

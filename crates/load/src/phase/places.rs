@@ -1,11 +1,11 @@
-//! Places for requests that all load threads share: a cap on what is in flight, or on what has no first output yet.
+//! Permits that all load threads share: they limit the requests in flight, or the requests without a first output.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Places;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Places of one phase. They go to whoever asks first, so requests of all threads get them in their order.
+/// The permits of one phase. They are granted in the order of requests for them, across all threads.
 #[derive(Debug)]
 pub(crate) struct SharedPlaces {
     places: Places,
@@ -18,7 +18,7 @@ impl SharedPlaces {
     /// All places, or with a ramp none before [`SharedPlaces::open`].
     pub fn new(places: Places) -> SharedPlaces {
         let opened = if places.ramp.is_some() { 0 } else { places.most };
-        // A semaphore has no more permits than that, and no process has so many descriptors.
+        // A semaphore cannot have more permits, and no process has that many descriptors.
         let permits = (opened as usize).min(Semaphore::MAX_PERMITS);
         SharedPlaces { places, free: Semaphore::new(permits), opened: AtomicU32::new(opened) }
     }

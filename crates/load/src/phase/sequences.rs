@@ -15,7 +15,7 @@ pub(crate) struct Sequences {
     places: u32,
     /// Slots have places of their own.
     by_slot: bool,
-    /// Where a sequence has at most one request in flight, and that does not come about by itself: who may send.
+    /// One semaphore per place, if a sequence has at most one request in flight and the load does not ensure that already.
     gates: Vec<Semaphore>,
     /// Slots that are at it.
     present: AtomicU32,
@@ -30,7 +30,7 @@ enum Wanted {
 }
 
 impl Sequences {
-    /// Those of a phase of `job`, where its requests belong to sequences.
+    /// The sequences of a phase of `job`, if its requests belong to sequences.
     pub fn of(job: &Job, phase: &PhasePlan) -> Option<Sequences> {
         let rule = job.plan.load.sequences?;
         let by_slot = !matches!(phase.load, Load::Open { .. });
@@ -54,7 +54,7 @@ impl Sequences {
         if self.by_slot { u64::from(slot) } else { seq % u64::from(self.places) }
     }
 
-    /// What a request in `place` must hold while it is in flight.
+    /// The permit that a request in `place` holds while it is in flight.
     pub fn gate(&self, place: u64) -> Option<&Semaphore> {
         self.gates.get(place as usize)
     }

@@ -6,28 +6,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_wire::endpoints::spec;
 
-/// What the program has open beside its load threads: 17 were counted in a run (standard streams, artifacts, the threads that
-/// watch signals), and some are opened for a moment (the files that are read at the end, a look-up of a name).
+/// The descriptors that the program uses besides those of its load threads. In a run 17 were counted (standard streams, artifacts, the
+/// threads that watch signals); some more are open for a moment (files that are read at the end, name look-ups).
 const PROGRAM: u64 = 24;
-/// What a load thread has open: its polls, wakers and timer.
+/// The descriptors of a load thread: its polls, wakers and timer.
 const THREAD: u64 = 5;
-/// What two observers of a KServe server have open, each with a runtime and a connection.
+/// The descriptors of two observers of a KServe server, each with a runtime and a connection.
 const OBSERVERS: u64 = 12;
-/// What a simulated server in the process has open beside its connections.
+/// The descriptors of a simulated server in the process, besides its connections.
 const SIMULATED: u64 = 6;
 
 /// Descriptors that a kernel's table is made large enough for before load, where the limit allows it: 128 KiB of memory.
 const TABLE: u64 = 16 * 1024;
 
-/// Descriptors that a run of `plan` needs beside its streams, whose connections have so many ends in this process.
+/// The descriptors that a run of `plan` needs besides its streams. `ends` is the number of ends of each connection that are in this process.
 pub(crate) fn others(plan: &RunPlan, ends: u64) -> u64 {
     let observers = if spec(plan.endpoint.kind).capabilities.describes_models { OBSERVERS } else { 0 };
     let simulated = if ends > 1 { SIMULATED } else { 0 };
     PROGRAM + u64::from(plan.transport.threads) * THREAD + observers + simulated
 }
 
-/// Raises the process's limit on open files as far as the system lets it, and says how high it is then; none where the
-/// system does not tell, which will tell it when it is reached.
+/// Raises the process's limit on open files as far as the system allows, and returns it. Returns `None` if the system does not report the
+/// limit; it then shows only when it is reached.
 #[cfg(unix)]
 pub(crate) fn raise_limit() -> Option<u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -41,7 +41,7 @@ pub(crate) fn raise_limit() -> Option<u64> {
     None
 }
 
-/// The limit as it is; none where the system does not tell.
+/// The current limit, or `None` if the system does not report it.
 #[cfg(unix)]
 fn limit() -> Option<u64> {
     use nix::sys::resource::{Resource, getrlimit};
@@ -54,18 +54,18 @@ fn limit() -> Option<u64> {
     None
 }
 
-/// Streams of `each` descriptors that the limit as it is leaves room for, beside `others`.
+/// The number of streams with `each` descriptors that the current limit allows besides `others`.
 pub(crate) fn room(others: u64, each: u64) -> u32 {
     limit().map_or(u32::MAX, |limit| room_within(limit, others, each))
 }
 
-/// Streams of `each` descriptors that a limit of `limit` leaves room for, beside `others`.
+/// The number of streams with `each` descriptors that a limit of `limit` allows besides `others`.
 pub(crate) fn room_within(limit: u64, others: u64, each: u64) -> u32 {
     u32::try_from(limit.saturating_sub(others) / each.max(1)).unwrap_or(u32::MAX)
 }
 
-/// How many streams the limit on open files leaves room for, and how many are taken. All load threads share it: slots take a stream each, and
-/// so do connections that are read to their end beside the slots.
+/// The number of streams that the limit on open files allows, and the number in use. All load threads share it: each slot takes a stream,
+/// and so does each connection that is read to its end in the background.
 #[derive(Debug)]
 pub(crate) struct Budget {
     most: u32,
@@ -107,15 +107,15 @@ impl Drop for Taken {
     }
 }
 
-/// Has the kernel make the process's table of descriptors large enough for `wanted` of them, and for [`TABLE`] at least. Linux
-/// makes it twice as large when it is full, and in a process of several threads whoever opened that descriptor then waits for
-/// some 10 to 20 ms (`synchronize_rcu`): a load thread would send late by as much at 64 connections, 128, 256 and so on.
+/// Makes the kernel enlarge the process's table of descriptors for `wanted` of them, and for at least [`TABLE`]. Linux doubles the table
+/// when it is full, and in a process with several threads the call that opens that descriptor then waits for about 10 to 20 ms
+/// (`synchronize_rcu`). A load thread would send late by that time at 64 connections, 128, 256 and so on.
 #[cfg(unix)]
 pub(crate) fn grow_table(wanted: u64) {
     use nix::fcntl::{FcntlArg, fcntl};
     let Some(last) = limit().map(|limit| wanted.max(TABLE).min(limit).saturating_sub(1)) else { return };
     let Ok(last) = i32::try_from(last) else { return };
-    // Where it cannot be had, the table grows as it goes on.
+    // If it fails, the table grows later.
     if let Ok(copy) = fcntl(std::io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(last)) {
         let _ = nix::unistd::close(copy);
     }

@@ -1,5 +1,5 @@
-//! What a plan will run out of on this system, told before load: descriptors and ports. What cannot work is refused; what
-//! may run out in the course of the run is a note. Both give the numbers and the setting to change.
+//! Forecasts before the load which resources of this system a plan exhausts: descriptors and ports. A plan that cannot work is refused. If
+//! a resource may run out during the run, a note says so. Both give the numbers and the setting to change.
 
 pub(crate) mod descriptors;
 mod ports;
@@ -20,12 +20,12 @@ use thiserror::Error;
 /// Few answers take longer than this: what happens only beyond it is not worth a note.
 const LONG_ANSWER: f64 = 60.0;
 
-/// What the system allows.
+/// The limits of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open files of this process; none if that is not known.
+    /// Open files of this process; `None` if the limit is unknown.
     pub descriptors: Option<u64>,
-    /// Ports for outgoing connections; none if that is not known.
+    /// Ports for outgoing connections; `None` if their number is unknown.
     pub ports: Option<Ports>,
 }
 
@@ -42,7 +42,7 @@ impl Limits {
 pub enum Refusal {
     /// Open files.
     Descriptors {
-        /// What asked for the streams.
+        /// The setting that asked for the streams.
         setting: Setting,
         /// Streams at once.
         streams: u32,
@@ -57,7 +57,7 @@ pub enum Refusal {
     },
     /// Not even one stream's open files.
     NoStream {
-        /// How load was to be offered.
+        /// The kind of load.
         load: String,
         /// Open files allowed.
         limit: u64,
@@ -68,7 +68,7 @@ pub enum Refusal {
     },
     /// Ports.
     Ports {
-        /// What asked for the streams.
+        /// The setting that asked for the streams.
         setting: Setting,
         /// Streams at once.
         streams: u32,
@@ -105,8 +105,8 @@ impl Explain for Refusal {
     }
 }
 
-/// Open files of one stream: a connection to each server, and the other end of it where that is in this process too; and those that
-/// the program needs beside all streams.
+/// The open files of one stream (a connection to each server, and its other end if that is in this process too), and those that the
+/// program needs besides all streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorsPerStream {
     servers: u64,
@@ -119,12 +119,12 @@ impl DescriptorsPerStream {
         self.servers * self.ends
     }
 
-    /// Open files for so many streams and the program.
+    /// The open files for this number of streams and the program.
     fn needed(self, streams: u64) -> u64 {
         self.others + streams * self.count()
     }
 
-    /// What there is under a limit of so many, and what is needed of it.
+    /// The available and the required number of files.
     fn there(self, limit: u64) -> String {
         format!(
             "this system allows the process {limit} open files, of which {} are for the program and its load threads, and each stream takes {self}",
@@ -181,7 +181,7 @@ fn look_ahead(
 #[derive(Debug, Default)]
 struct Spread(BTreeMap<SocketAddr, Share>);
 
-/// What one address gets.
+/// The number of connections to one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Share {
     /// Connections for each stream.
@@ -191,7 +191,7 @@ struct Share {
 }
 
 impl Spread {
-    /// A stream has a connection to each server, and a server's connections go to its addresses in turn.
+    /// A stream has a connection to each server, and the connections to a server go to its addresses in turn.
     fn new(servers: &[Vec<SocketAddr>]) -> Spread {
         let mut spread = Spread::default();
         for addresses in servers {
@@ -332,7 +332,7 @@ impl Closed {
         }
         let minute = *kept > Nanos::from_millis(1_000);
         let rate = phase.load.peak_rate();
-        // A closed loop's rate is the server's doing; no server answers as fast as ports come back after a second.
+        // The rate of a closed loop is decided by the server, and no server answers as fast as ports become free after a second.
         let is_closed_loop = rate == 0.0;
         let time = phase.duration.map_or(*kept, |duration| duration.min(*kept)).as_secs_f64();
         let wanted = (rate * time).min(bound) * share;
@@ -434,7 +434,7 @@ mod tests {
         assert!(scheduled.starts_with("100.0 requests/s (constant): ") && scheduled.ends_with(expected), "{scheduled}");
         let users = Load::Users { users: 2, rate: Rate::try_new(1.0).unwrap() };
         assert!(refused(users, PLAIN, 10).ends_with("raise the limit to 66 or more (ulimit -n 66)"));
-        // One that fits is let run, and told what may happen.
+        // A plan that may fit is run, with a note about what may happen.
         assert!(open_files(&phase(open(100.0, None), None, None), PLAIN, 65).unwrap().is_some());
     }
 
@@ -455,7 +455,7 @@ mod tests {
             "200.0 requests/s (constant): this system allows the process 1024 open files, of which 64 are for the program and its load threads, and each stream takes one; the 960 that fit are all in use when answers take longer than 4.8 s, and later requests wait; raise the limit (ulimit -n)"
         );
         assert_eq!(note(open(200.0, None), None, 20_000), None);
-        // So few requests cannot fill them.
+        // This number of requests cannot exhaust them.
         assert_eq!(note(open(200.0, None), Some(960), 1_024), None);
         assert!(
             note(open(f64::INFINITY, None), Some(961), 1_024)
@@ -475,11 +475,11 @@ mod tests {
             refused(28_233, &one()).unwrap_err(),
             "--concurrency 28233: this system has 28232 ports for connections to 10.0.0.1:8000, and each stream takes one; widen the range (sysctl net.ipv4.ip_local_port_range) or give at most 28232"
         );
-        // A name with two addresses has twice the room, and a server more needs none of it.
+        // A name with two addresses has twice the room, and a further server needs none of it.
         let two = Spread::new(&[addresses(&["10.0.0.1:80", "10.0.0.2:80"]), addresses(&["10.0.0.3:80"])]);
         assert_eq!(refused(28_232, &two), Ok(None));
         assert!(refused(28_233, &two).unwrap_err().contains("to 10.0.0.3:80"));
-        // The same server by two names has half.
+        // The same server under two names has half the room.
         let twice = Spread::new(&[addresses(&["10.0.0.1:80"]), addresses(&["10.0.0.1:80"])]);
         assert!(refused(14_117, &twice).unwrap_err().ends_with("at most 14116"));
         let uncapped =
@@ -513,7 +513,7 @@ mod tests {
         // Not more in all than there are ports.
         assert_eq!(note(ConnectionPolicy::New, 1_000.0, Some(28_000), far), None);
         assert!(note(ConnectionPolicy::New, 1_000.0, Some(28_001), far).is_some());
-        // Where they come back after a second it takes more than any server answers.
+        // If ports become free after a second, exhausting them takes a higher rate than any server answers.
         assert_eq!(note(ConnectionPolicy::New, 28_000.0, None, "127.0.0.1:8000"), None);
         let loopback = note(ConnectionPolicy::New, 28_001.0, None, "127.0.0.1:8000").unwrap();
         assert!(loopback.contains("in use for 1 s") && !loopback.contains("tcp_tw_reuse"), "{loopback}");

@@ -1,5 +1,5 @@
-//! The ports that the system gives to outgoing connections: a number of them for each address and port of a server, of which
-//! one that we closed is not free again for a while.
+//! The ports that the system gives to outgoing connections. Each address and port of a server has the same number of them, and the port of
+//! a connection that this client closed stays occupied for a while.
 
 use std::net::IpAddr;
 use streamgauge_core::clock::Nanos;
@@ -12,25 +12,25 @@ const TIME_WAIT_REUSED: Nanos = Nanos::from_millis(1_000);
 /// The system's ports for outgoing connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// How many there are to each address and port.
+    /// The number of ports for each address and port.
     pub count: u32,
     /// Which closed connections give theirs back early.
     pub early: Early,
 }
 
-/// Which closed connections give their ports back after a second instead of a minute (`net.ipv4.tcp_tw_reuse`).
+/// The connections whose ports become free after a second instead of a minute (`net.ipv4.tcp_tw_reuse`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Early {
     /// All.
     All,
-    /// Those to this machine's loopback.
+    /// Connections to the loopback interface.
     Loopback,
     /// None.
     None,
 }
 
 impl Ports {
-    /// What this system says; nothing where it does not.
+    /// Reads the limits of this system, as far as it reports them.
     pub fn of_this_system() -> Option<Ports> {
         let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
         let reserved = read("ip_local_reserved_ports").unwrap_or_default();

@@ -1,9 +1,9 @@
-//! Whether a server holds the first event of an answer back until the client has acknowledged the answer's head.
+//! Finds out whether a server holds back the first event of an answer until the client has acknowledged the answer's head.
 //!
 //! A server that leaves Nagle's algorithm on (RFC 1122, section 4.2.3.4) sends a small write only when everything before it has been
-//! acknowledged, and an ordinary client's kernel delays that on a kept connection (`TCP_DELACK_MIN`, 40 ms on Linux). Load is sent
-//! with acknowledgements at once, so its times are the server's own and do not show this. Requests before load that acknowledge
-//! late and at once in turn do: the probe is the first of them.
+//! acknowledged, and an ordinary client's kernel delays that on a kept connection (`TCP_DELACK_MIN`, 40 ms on Linux). The load
+//! acknowledges at once, so its times are the server's own and do not show this. Requests before the load that acknowledge alternately
+//! late and at once do. The probe is the first of them.
 
 use super::probe::ProbeError;
 use super::waiter::Waiter;
@@ -23,10 +23,10 @@ const HELD_LEAST: Nanos = Nanos::from_millis(30);
 const HELD_MOST: Nanos = Nanos::from_millis(200);
 /// How far times that one timer made may lie apart: a tick, what the way adds, and a moment in which the machine is busy.
 const HELD_SPREAD: Nanos = Nanos::from_millis(20);
-/// By how much acknowledging at once must shorten the time: less is within what first events differ by anyway.
+/// The minimum time by which acknowledging at once must shorten the wait. Smaller differences occur between first events anyway.
 const SHORTER_BY: Nanos = Nanos::from_millis(10);
-/// Pairs of requests that must agree. Of a server whose first events come between 10 and 200 ms after the head by chance one
-/// pair in three agrees, and three that also agree with each other are found once in hundreds of times.
+/// The number of pairs of requests that must agree. If the first events of a server come at random between 10 and 200 ms after the head,
+/// one pair in three agrees by chance, and three pairs that also agree with each other are found once in hundreds of runs.
 const PAIRS: usize = 3;
 /// Pairs that may disagree: one moment in which this machine or the server is busy makes a pair useless.
 const STRAYS: usize = 1;
@@ -73,7 +73,7 @@ impl Pair {
     }
 }
 
-/// What pairs that show a wait come to, where they are enough and look as if one timer had ended the late times.
+/// Returns the result of the pairs if there are enough of them and the late times look as if one timer had ended them.
 fn judged(pairs: &[Pair]) -> Option<DelayedAcks> {
     let sorted = |time: fn(&Pair) -> Nanos| {
         let mut times: Vec<Nanos> = pairs.iter().map(time).collect();
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(judge(&[40, 40, 40], &[30, 0, 1]), found(40, 1));
         // One pair of four met a busy moment.
         assert_eq!(judge(&[42, 44, 41, 43], &[20, 39, 20, 20]), found(42, 20));
-        // The server takes that long by itself.
+        // The server itself takes that long.
         assert_eq!(judge(&[42, 44, 41], &[42, 41, 43]), None);
         assert_eq!(judge(&[42, 44, 41], &[20, 35, 20]), None);
         // Late ones that have nothing in common.

@@ -1,5 +1,5 @@
-//! What a server speaks on a port where the run's protocol got no answer: asked over a connection of its own, once the run has
-//! failed there, so that the message can name the cause.
+//! Finds out which protocol a server speaks on a port where the run's protocol got no answer. It asks over its own connection after the
+//! run has failed, so that the message can name the cause.
 
 use crate::routes::Routes;
 use std::io::{ErrorKind, Read, Write};
@@ -20,14 +20,14 @@ pub enum Spoken {
 
 /// How long the connection may take.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long a server may take to speak first, as HTTP/2 servers do.
+/// How long to wait for the server to speak first, as HTTP/2 servers do.
 const GREETING: Nanos = Nanos::from_millis(300);
-/// How long it may then take to answer a request of HTTP/1.1.
+/// How long to wait after that for an answer to an HTTP/1.1 request.
 const ANSWER: Nanos = Nanos::from_millis(2_000);
 /// Bytes of an answer by which it is known: an HTTP/2 frame's head, or `HTTP/1.`.
 const ENOUGH: usize = 9;
 
-/// What the first server of `routes` speaks, if it shows that within a few seconds.
+/// Returns the protocol of the first server of `routes`, if the server shows it within a few seconds.
 pub fn spoken(routes: &Routes) -> Option<Spoken> {
     let address = routes.to(0).first_address()?;
     let clock = SystemClock::start();

@@ -1,4 +1,4 @@
-//! Questions to a KServe v2 server beside the load, in no figure: what it is, what its models are, what it has counted.
+//! Questions to a KServe v2 server outside the load, which are in no figure: the server, its models, and its counters.
 
 use super::probe::{ProbeError, whole_body};
 use super::waiter::Waiter;
@@ -40,7 +40,7 @@ pub struct Client {
 /// Why a question got no answer.
 #[derive(Debug, Error)]
 pub enum AskError {
-    /// No whole answer came.
+    /// No complete answer arrived.
     #[error("{0}")]
     Failed(Failure),
     /// The server refused to answer.
@@ -48,7 +48,7 @@ pub enum AskError {
     Refused {
         /// The status of HTTP, or gRPC's name of its own.
         status: String,
-        /// What the server said.
+        /// The server's answer.
         message: String,
     },
     /// The answer says nothing.
@@ -56,7 +56,7 @@ pub enum AskError {
     Answer(#[from] KserveError),
 }
 
-/// What came back: the status of HTTP, and the answer or the message.
+/// The HTTP status, and the answer or the error message.
 struct Reply {
     status: StatusCode,
     body: Vec<u8>,
@@ -85,7 +85,7 @@ impl Client {
         })
     }
 
-    /// What the server said, without the secrets that were sent to it.
+    /// The server's message, without the secrets that were sent to it.
     fn shown(&self, message: String) -> String {
         clip(self.secrets.hide(message), LONGEST_MESSAGE)
     }
@@ -103,17 +103,17 @@ impl Client {
         Err(AskError::Refused { status: status.as_u16().to_string(), message: self.shown(message) })
     }
 
-    /// What the server is.
+    /// Asks for the server's name and extensions.
     ///
     /// # Errors
-    /// As [`Client::ask`], and when the answer says something else.
+    /// As [`Client::ask`], and when the answer cannot be read.
     pub fn server(&mut self) -> Result<ServerInfo, AskError> {
         let answer = self.ask(&Call::ServerMetadata)?;
         Ok(kserve::server_info(self.protocol, &answer)?)
     }
 
-    /// What a model is; without a version the one that the server chooses. A server that has no configurations to tell, which
-    /// are an extension of Triton's, is taken at its metadata's word.
+    /// Asks for the configuration of a model; without a version, of the one that the server chooses. If the server has no configurations,
+    /// which are an extension of Triton, the model's metadata are used.
     ///
     /// # Errors
     /// As [`Client::server`].
@@ -128,7 +128,7 @@ impl Client {
         }
     }
 
-    /// What the server has counted, of one model or of all.
+    /// Asks for the server's counters of one model or of all.
     ///
     /// # Errors
     /// As [`Client::server`].

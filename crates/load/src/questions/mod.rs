@@ -1,4 +1,4 @@
-//! Questions to a server beside the load, which are in no figure.
+//! Questions to a server outside the load, which are in no figure.
 
 mod acknowledgements;
 mod diagnosis;

@@ -1,4 +1,4 @@
-//! Questions asked before load, in no figure: which models there are, and whether a request is answered at all.
+//! Questions before the load, which are in no figure: which models the server has, and whether it answers a request.
 
 use super::waiter::Waiter;
 use crate::connection::{Acks, BodyStep, Connection, Piece};
@@ -35,7 +35,7 @@ pub enum ProbeError {
     Failed(Failure),
 }
 
-/// What a probe waits for, to be shown while it waits.
+/// The state of a waiting probe, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// How long it has waited.
@@ -44,12 +44,12 @@ pub struct Waiting {
     pub connected: bool,
 }
 
-/// What became of a probe.
+/// The result of a probe.
 #[derive(Debug)]
 pub struct Probed {
     /// The request, as any of the load's; cut off where somebody asked for the end.
     pub finished: Finished,
-    /// Where the server says that the endpoint is (`Location`), if it answered by a redirect.
+    /// The address of the endpoint according to the server (`Location`), if it answered with a redirect.
     pub location: Option<String>,
 }
 
@@ -58,14 +58,14 @@ const SHOWN_AFTER: [Nanos; 3] = [Nanos::from_millis(3_000), Nanos::from_millis(1
 /// From then on.
 const SHOWN_EVERY: Nanos = Nanos::from_millis(60_000);
 
-/// Sends the job's first request. It waits for the first output of a stream, and for the whole answer where the endpoint does
-/// not stream, or where a server of Triton's kind counts requests, which must be over before its counters are read. Of several
-/// servers the first is asked: one answer tells what there is to know of an endpoint, and the load shows who does not answer.
-/// `on_wait` is called while nothing has come; the end of `control` cuts the probe off. The answer is acknowledged late, as ordinary
-/// clients do on kept connections, for [`crate::delayed_acks`].
+/// Sends the job's first request. It waits for the first output of a stream. It waits for the complete answer if the endpoint does not
+/// stream, or if a Triton server counts requests, because the request must be over before its counters are read. Only the first of several
+/// servers is asked: one answer shows how an endpoint behaves, and the load shows which servers do not answer. `on_wait` is called while
+/// nothing has arrived; the end of `control` cuts the probe off. The answer is acknowledged late, as ordinary clients do on kept
+/// connections, for [`crate::delayed_acks`].
 ///
 /// # Errors
-/// When this machine cannot even try. What the server did with the request is in the record.
+/// When this machine cannot send a request at all. The outcome of the request is in the record.
 pub fn probe(job: Arc<Job>, control: &Control, mut on_wait: impl FnMut(Waiting)) -> Result<Probed, ProbeError> {
     Ok(Waiter::new()?.wait(async {
         let clock = job.clock;

@@ -1,4 +1,4 @@
-//! The runtime of questions beside the load. The calling thread waits for the answers.
+//! The runtime of questions outside the load. The calling thread waits for the answers.
 
 use crate::failure;
 use std::io;

@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 const REST: Nanos = Nanos::from_millis(5_000);
 /// An address that has said nothing for so long is no longer waited for alone (RFC 8305, section 5: 250 ms).
 const HEAD_START: Duration = Duration::from_millis(250);
-/// What stands in the place of a time for an address that is well.
+/// The value instead of a time for an address that works.
 const WELL: i64 = i64::MIN;
 
-/// All addresses of a server. Copies share what is known of them.
+/// All addresses of a server. Copies share their state.
 #[derive(Clone)]
 pub(crate) struct Addresses(Arc<Shared>);
 
@@ -66,9 +66,9 @@ impl Addresses {
         self.0.all[index].rest(now);
     }
 
-    /// A connection to the next address in turn, and that address's index. One that refuses is followed by the next at once; one that says nothing is
-    /// raced by the next. Those that stand back are tried last, and whether they are back is found out beside the load, so that
-    /// no request pays for it. Says nothing of the whole time; the caller bounds it.
+    /// Connects to the next address in turn, and returns the connection with the address's index. If an address refuses, the next is tried
+    /// at once; if it does not respond, the next races it. Addresses that failed recently are tried last, and whether they work again is
+    /// found out in the background, so that no request pays for it. There is no total time limit; the caller sets one.
     ///
     /// # Errors
     /// The system's, for the address that failed last.
@@ -108,7 +108,7 @@ impl Addresses {
         let (mut order, mut resting): (Vec<usize>, Vec<usize>) =
             (0..self.0.all.len()).partition(|index| self.0.all[*index].is_well());
         for list in [&mut order, &mut resting] {
-            // Of the list's length, which may be nothing.
+            // Modulo the length of the list, which may be 0.
             let first = turn.checked_rem(list.len()).unwrap_or(0);
             list.rotate_left(first);
         }
@@ -157,7 +157,7 @@ impl Address {
     }
 }
 
-/// The first of `tries` to end, which is taken out; none when `patience` is over before.
+/// Waits for the first of `tries` to end and removes it, or returns `None` when `patience` is over.
 async fn first_to_end<F: Future>(tries: &mut Vec<Try<F>>, patience: Option<Duration>) -> Option<(usize, F::Output)> {
     let mut silence = pin!(tokio::time::sleep(patience.unwrap_or_default()));
     poll_fn(|cx| {
@@ -202,7 +202,7 @@ mod tests {
         (socket, at)
     }
 
-    /// Where the next connections go, by the addresses' indices.
+    /// The addresses of the next connections, as indices.
     async fn next<const N: usize>(addresses: &Addresses, clock: SystemClock) -> [usize; N] {
         let mut went = [0; N];
         for place in &mut went {

@@ -19,7 +19,7 @@ use streamgauge_net::StampedStream;
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
 
-/// The ways to all servers of an endpoint, found out before load. Copies share what is known of the addresses.
+/// The routes to all servers of an endpoint, prepared before the load. Copies share the state of the addresses.
 #[derive(Clone)]
 pub struct Routes {
     servers: Arc<[Route]>,
@@ -33,11 +33,11 @@ pub(crate) struct Route {
     addresses: Addresses,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     stamps: Stamps,
-    /// Where gRPC is spoken.
+    /// The settings of gRPC, if it is used.
     grpc: Option<Rule>,
 }
 
-/// There is no way to a server.
+/// There is no route to a server.
 #[derive(Debug, Error)]
 #[error("{target}: {failure}")]
 pub struct NoRoute {
@@ -45,11 +45,11 @@ pub struct NoRoute {
     pub target: Target,
     /// Why: at the stage of DNS or TLS.
     pub failure: Failure,
-    /// What is wrong with the certificates, if that is why.
+    /// What is wrong with the certificates, if they are the reason.
     pub certificates: Option<Box<TlsError>>,
 }
 
-/// What stands in the way to a server.
+/// The reason why there is no route to a server.
 struct Obstacle {
     failure: Failure,
     certificates: Option<Box<TlsError>>,
@@ -144,7 +144,7 @@ impl Route {
         self.open_as(self.grpc, clock).await
     }
 
-    /// A connection beside the load, for one call after another.
+    /// Opens a connection outside the load, for calls one after another.
     ///
     /// # Errors
     /// As [`Route::open`].
@@ -161,7 +161,7 @@ impl Route {
         })
     }
 
-    /// A connection for the slot at `seat` of a load thread to this server, whose number is `target`. Whether it is a new one:
+    /// Returns a connection to this server, whose number is `target`, for the slot at `seat` of a load thread, and whether it is new:
     /// channels may be shared.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub enum TlsError {
     /// A file of the client's identity is of no use.
     #[error("{what} {path}: {reason}; give {wanted}")]
     Identity {
-        /// What should be in it.
+        /// What it should contain.
         what: &'static str,
         /// The file.
         path: String,
@@ -160,19 +160,20 @@ fn no_authority(path: &Path, reason: String) -> TlsError {
     TlsError::CaFile { path: path.display().to_string(), reason }
 }
 
-/// Checks less of a certificate than rustls does by itself. The handshake must be signed by the key of the certificate all the same.
+/// A verifier that checks less of a certificate than rustls does by default. The handshake must still be signed by the key of the
+/// certificate.
 #[derive(Debug)]
 struct LenientVerifier {
     provider: Arc<CryptoProvider>,
     check: Check,
 }
 
-/// What of a certificate is checked.
+/// The parts of a certificate that are checked.
 #[derive(Debug)]
 enum Check {
-    /// Everything, by the authorities of a file; but the certificates in that file are accepted themselves. A certificate that signed itself
-    /// is its own authority, and as the certificate of an authority (which most tools make of it) it cannot be a server's by the rules of
-    /// chains (RFC 5280, section 4.2.1.9). Its name and its time are checked all the same.
+    /// Everything, against the authorities of a file; certificates in that file are accepted as server certificates too. A self-signed
+    /// certificate is its own authority, and if it is marked as an authority (which most tools do), it cannot be a server's by the rules
+    /// of chains (RFC 5280, section 4.2.1.9). Its name and its validity are still checked.
     ChainOrListed { chain: Arc<WebPkiServerVerifier>, listed: Vec<CertificateDer<'static>> },
     /// Everything but the name.
     ChainOnly(Arc<WebPkiServerVerifier>),

@@ -1,5 +1,5 @@
-//! Connections whose answers were complete before their bodies ended. They are read to the end of the body beside the load, and can then be
-//! used again.
+//! Connections whose answers were complete before their bodies ended. The bodies are read to their end in the background, after which the
+//! connections can be used again.
 
 use crate::connection::{BodyStep, Connection, State};
 use crate::preflight::descriptors::{Budget, Taken};
@@ -14,7 +14,8 @@ use streamgauge_core::record::{Failure, FailureClass, Stage};
 /// is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections of one load thread that are read beside the load at once. Each takes descriptors that no slot uses, if there are any.
+/// The maximum number of connections per load thread that are read in the background. Each uses descriptors that no slot uses, if there
+/// are any.
 const MOST_AT_ONCE: usize = 256;
 
 /// How many bytes behind a complete answer are read at most. What servers send there is far shorter.
@@ -24,7 +25,7 @@ const MOST_BYTES: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct Drains {
     at_work: Cell<usize>,
-    /// Where their descriptors come from.
+    /// The budget of their descriptors.
     budget: Arc<Budget>,
     /// The connections whose bodies have ended.
     spare: RefCell<Vec<Spare>>,
@@ -40,7 +41,7 @@ struct Spare {
 }
 
 impl Drains {
-    /// No connections yet; each will take a stream of `budget`.
+    /// Returns an empty set; each connection takes a stream of `budget`.
     pub fn new(budget: Arc<Budget>) -> Drains {
         Drains { budget, ..Drains::default() }
     }

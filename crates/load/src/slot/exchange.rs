@@ -38,7 +38,7 @@ impl Slot {
             self.tally.drains.take(target, connection, serves_again);
             return Ok(request.transcript.verdict()?);
         }
-        // Bytes that a stream brought behind a failed answer would be taken for the next answer.
+        // Bytes after a failed answer on the same stream would be mistaken for the next answer.
         let transcript = &request.transcript;
         let is_clean = transcript.is_whole() && (!transcript.has_failed() || !connection.goes_on());
         if is_clean && !request.ends_connection {

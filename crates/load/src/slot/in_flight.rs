@@ -1,4 +1,4 @@
-//! A request in flight: its transcript, and what it holds until its answer has come far enough.
+//! A request in flight: its transcript, and the permits that it holds until its answer has come far enough.
 
 use crate::job::{Finished, Job};
 use crate::pacing::Ticket;
@@ -11,15 +11,15 @@ use streamgauge_core::record::{Outcome, Phase, Record};
 use streamgauge_wire::{Keep, Tag, Transcript};
 use tokio::sync::SemaphorePermit;
 
-/// The output events of a request for which memory is reserved when it asks for no output length.
+/// The number of output events for which memory is reserved if a request asks for no output length.
 const USUAL_EVENTS: usize = 16;
 
 /// The output events for which memory is reserved at most.
 const MOST_EVENTS: u32 = 4096;
 
-/// A request from the moment at which a slot takes it up to its end.
+/// A request from the moment at which a slot takes it until its end.
 pub(super) struct InFlight<'a> {
-    /// What only this sending of its input says.
+    /// The part of the content that only this request has.
     pub tag: Tag,
     /// How long after it was written the request is cancelled, if the plan wants that.
     pub cancel: Option<Nanos>,
@@ -31,9 +31,9 @@ pub(super) struct InFlight<'a> {
     pub ends_connection: bool,
     /// About a round trip on its connection.
     pub round_trip: Nanos,
-    /// What has been read so far.
+    /// The part of the answer that has been read.
     pub transcript: Transcript,
-    /// What a file shows as its input.
+    /// The input as files show it.
     listed: Option<Arc<str>>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> InFlight<'a> {
         usize::from(self.transcript.record().target)
     }
 
-    /// Whether nothing of an answer has come, and the request has not been sent a second time.
+    /// Whether nothing of an answer has arrived, and the request has not been sent a second time.
     pub fn is_unanswered(&self) -> bool {
         let record = self.transcript.record();
         record.first_byte.is_none() && record.retries == 0

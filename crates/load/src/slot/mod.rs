@@ -1,4 +1,4 @@
-//! One request, from the moment a slot takes it up until it is done, failed, given up or cut off.
+//! One request, from the moment at which a slot takes it until it is successful, failed, cancelled or cut off.
 
 mod drains;
 mod exchange;
@@ -23,7 +23,7 @@ use streamgauge_core::record::{Failure, Outcome, Phase, Waited};
 use watchdog::{Limit, Watchdog};
 
 impl Tally {
-    /// Nothing counted yet; connections that are read beside the load take streams of `budget`.
+    /// Returns counters at 0; connections that are read in the background take streams of `budget`.
     pub fn new(budget: &Arc<Budget>) -> Tally {
         Tally { drains: Rc::new(Drains::new(budget.clone())), ..Tally::default() }
     }
@@ -34,8 +34,9 @@ impl Tally {
     }
 }
 
-/// About what the first request of a slot allocates besides the buffers of its connection. The memory is allocated before load and freed when
-/// the slot begins. Otherwise the first events of many streams, which arrive together, would have to wait for the heap to grow.
+/// The approximate memory that the first request of a slot allocates besides the buffers of its connection. It is allocated before the
+/// load and freed when the slot begins. Otherwise the first events of many streams, which arrive together, would wait for the heap to
+/// grow.
 const FIRST_REQUEST: usize = 4 * 1024;
 
 /// A connection to each server, and at most one request on one of them.
@@ -43,7 +44,7 @@ pub(crate) struct Slot {
     job: Arc<Job>,
     thread: u16,
     number: u32,
-    /// By the server's index.
+    /// The connections, by the server's index.
     connections: Vec<Option<Connection>>,
     previous_end: Option<Nanos>,
     /// See [`FIRST_REQUEST`].
@@ -56,11 +57,11 @@ pub(crate) struct Slot {
     acks: Acks,
     /// End as soon as the server has shown that it answers; for the probe.
     first_output_is_enough: bool,
-    /// Where the last answer leads, if it was a redirect; for the probe.
+    /// The target of the last answer, if it was a redirect; for the probe.
     location: Option<String>,
 }
 
-/// What the slots of one load thread count together.
+/// The counters that the slots of one load thread share.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub opened: Cell<u64>,
@@ -69,11 +70,11 @@ pub(crate) struct Tally {
     pub unstamped: Cell<bool>,
     /// Measured requests that waited for their prompts.
     pub prompt_waits: Cell<Waited>,
-    /// Where connections go whose answers were complete before their bodies ended.
+    /// Connections whose answers were complete before their bodies ended go here.
     pub drains: Rc<Drains>,
 }
 
-/// The record of a request that was due and that no slot had taken up when the run ended. It has only a due time.
+/// The record of a request that was due and that no slot had taken when the run ended. Its only time is the due time.
 pub(crate) fn never_sent(job: &Job, thread: u16, ticket: &Ticket<'_>, phase: Phase) -> Finished {
     let mut request = InFlight::new(job, ticket, phase);
     request.record().thread = thread;
@@ -123,7 +124,7 @@ impl Slot {
         self.acks = acks;
     }
 
-    /// Where the last answer leads, if it was a redirect.
+    /// The target of the last answer, if it was a redirect.
     pub fn take_location(&mut self) -> Option<String> {
         self.location.take()
     }
@@ -169,7 +170,7 @@ impl Slot {
             cancel.filter(|cancel| cancel.picks(job.plan.prompts.seed, ticket.seq)).map(|cancel| cancel.delay);
         let attempted = match ticket.input(&job.supply).1 {
             Some(input) => self.attempts(input, &mut request).await,
-            // Whoever asks for a request waits until it is prepared.
+            // The caller waits until the request is prepared.
             None => Outcome::CutOff,
         };
         let outcome = match attempted {
@@ -182,7 +183,7 @@ impl Slot {
             outcome => outcome,
         };
         let record = request.record();
-        // In an open loop the time between two requests of a slot is the schedule's.
+        // In an open loop the schedule decides the time between two requests of a slot.
         let previous_end = self.previous_end.filter(|_| record.connect.is_none() && record.due.is_none());
         // A wait for a permit is a pause of the plan, which ends when the request is issued.
         let previous_end = previous_end.map(|end| if ticket.waited { end.max(record.issued) } else { end });

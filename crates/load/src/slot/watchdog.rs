@@ -1,4 +1,4 @@
-//! What ends a request before its answer does: limits on its waits, the end of the run or the phase, a plan to give it up.
+//! Ends a request before its answer does: at time limits, at the end of the run or the phase, and at planned cancellations.
 
 use crate::connection::Written;
 use crate::control::LocalEnd;
@@ -19,7 +19,7 @@ pub(crate) enum Limit {
     Connect,
     FirstByte,
     Idle,
-    /// Of the wait for the end of a body whose answer is complete; see [`LAST_PIECE`].
+    /// The limit of the wait for the end of a body whose answer is complete; see [`LAST_PIECE`].
     BodyEnd,
 }
 
@@ -27,8 +27,8 @@ pub(crate) enum Limit {
 /// own: tens of microseconds later, on a busy machine some more. The next request of a closed loop waits as long at most.
 const LAST_PIECE: Nanos = Nanos::from_millis(2);
 
-/// Ends a wait that takes too long, or when what is in flight is cut off or given up. One timer for the slot's whole life: it is moved only when
-/// it fires early or a nearer limit begins, so that a request costs no timer of its own.
+/// Ends a wait that takes too long, or when requests in flight are cut off or cancelled. It uses one timer for the slot's whole life: the
+/// timer is moved only when it fires early or a nearer limit begins, so that a request needs no timer of its own.
 pub(crate) struct Watchdog {
     clock: SystemClock,
     timeouts: Timeouts,
@@ -39,7 +39,7 @@ pub(crate) struct Watchdog {
     armed: Nanos,
     total: Nanos,
     running: (Limit, Nanos),
-    /// Give the request up so long after all of it was written.
+    /// Cancel the request this long after all of it was written.
     cancel: Option<(Nanos, Written)>,
     /// The timer was asked since it was set, and so wakes the slot's task. A slot lives in one task.
     asked: bool,
@@ -84,7 +84,7 @@ impl Watchdog {
         if self.end.is_cut(self.phase) {
             return Err(Ended::CutOff);
         }
-        // Before a request is sent the connection still says when the one before was written.
+        // Until a request is sent, the connection still reports the write of the previous one.
         if limit == Limit::Idle && self.given_up().is_some_and(|at| at <= now) {
             return Err(Ended::Cancelled);
         }
@@ -134,14 +134,14 @@ impl Watchdog {
         if until < self.armed {
             self.arm(until);
         }
-        // A look at the clock is cheaper than asking the timer again.
+        // Reading the clock is cheaper than asking the timer again.
         if self.asked && now < self.armed {
             return Poll::Pending;
         }
         // Asked however much the task has done: a timer that was not asked wakes nobody.
         while Pin::new(&mut unconstrained(self.sleep.as_mut())).poll(cx).is_ready() {
             if self.clock.now() >= until {
-                // The next look at the clock says what is over.
+                // The next reading of the clock says what is over.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -151,7 +151,7 @@ impl Watchdog {
         Poll::Pending
     }
 
-    /// When the request is given up: known once the kernel has all of it.
+    /// When the request is cancelled. It is known once the kernel has the whole request.
     fn given_up(&self) -> Option<Nanos> {
         let (delay, written) = self.cancel.as_ref()?;
         Some(written.at()? + *delay)
