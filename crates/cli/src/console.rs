@@ -1,4 +1,4 @@
-//! What the terminal shows of a run while it is prepared and executed.
+//! Shows a run on the terminal while it is prepared and executed.
 
 use crate::plan_words;
 use crate::printer::Printer;
@@ -14,9 +14,9 @@ use streamgauge_run::Listener;
 
 /// Prints notes, with settings as a face calls them, and nothing else.
 pub struct Notes {
-    /// Where they are printed.
+    /// The printer of the notes.
     pub printer: Printer,
-    /// What the face calls settings.
+    /// The face's names of settings.
     pub wording: Wording,
 }
 
@@ -48,7 +48,7 @@ impl Console {
         }
     }
 
-    /// The same for an engine that shares it between threads, in the program's own words.
+    /// The same console for an engine that shares it between threads, in the program's own words.
     pub fn listener(settings: &Settings, printer: &Printer) -> Arc<dyn Listener> {
         Arc::new(Console::new(settings, native, printer))
     }

@@ -28,7 +28,7 @@ impl Bar {
         Bar { bar, rule }
     }
 
-    /// Shows how far the run has come.
+    /// Shows the progress of the run.
     pub fn show(&self, progress: Progress, now: Nanos) {
         let Some(started) = progress.started else {
             self.bar.set_message("opening connections, warming up");
@@ -40,7 +40,7 @@ impl Bar {
         self.bar.set_message(words(&self.rule, progress, elapsed));
     }
 
-    /// Takes the bar off the screen.
+    /// Removes the bar from the screen.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
@@ -54,7 +54,7 @@ fn words(rule: &StopRule, progress: Progress, elapsed: Nanos) -> String {
     let by_requests = rule.requests.filter(|_| rate > 0.0);
     let by_requests = by_requests.map(|requests| requests.saturating_sub(progress.completed) as f64 / rate);
     let by_time = rule.duration.map(|duration| (duration - elapsed).max(Nanos::ZERO).as_secs_f64());
-    // Whatever comes first ends the run.
+    // The end that comes first.
     let left = match by_requests.into_iter().chain(by_time).reduce(f64::min) {
         Some(left) => format!("{} left", duration(left)),
         None => format!("{} so far", duration(seconds)),

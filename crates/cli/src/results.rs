@@ -1,4 +1,4 @@
-//! What is shown of every run that is over, whether it has just ended or is read back: the table, and what must be said beside it.
+//! Shows the results of a finished run, whether it has just ended or is read back: the table and the notes that belong to it.
 
 use crate::printer::Printer;
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! The results of several runs together: what is shown between them and after the last, and the two files that hold all of them.
+//! The results of several runs together: the tables between them and after the last, and the two files with all results.
 
 use crate::printer::Printer;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub struct Ended<'a> {
 }
 
 impl Series {
-    /// A series of so many runs of each plan, or of at most so many if the second value says so. Its files are in `artifacts`.
+    /// A series of `repeat` runs of each plan, or of at most that many if `may_be_fewer`. Its files are in `artifacts`.
     pub fn new(plans: Vec<RunPlan>, (repeat, may_be_fewer): (u32, bool), artifacts: PathBuf) -> Series {
         let results = levels::Series {
             streaming: plans.first().is_some_and(|plan| plan.endpoint.streaming),

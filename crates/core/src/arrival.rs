@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Bounds of a gamma distribution's shape. At the lower one the gaps vary 32 times as much as their mean, at the upper one by
-/// a thousandth of it; beyond them it is a handful of heaps, or constant.
+/// The bounds of the shape of a gamma distribution. At the lower bound the gaps vary 32 times as much as their mean, at the upper bound by
+/// a thousandth of it. Beyond these bounds arrivals are a few heaps, or constant.
 const SHAPES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 
 /// Why a number cannot describe arrivals.
@@ -26,7 +26,7 @@ pub enum ArrivalError {
 pub struct Rate(f64);
 
 impl Rate {
-    /// A rate of so many requests per second.
+    /// A rate in requests per second.
     ///
     /// # Errors
     /// When it is not above 0.

@@ -1,5 +1,5 @@
-//! Which requests the client cancels on purpose. This follows from the seed and the number of a request alone, so that the number of
-//! threads does not change it.
+//! Chooses the requests that the client cancels on purpose. The choice follows from the seed and the number of a request alone, so it does
+//! not depend on the number of threads.
 
 use crate::plan::Cancel;
 use crate::seed::Seed;

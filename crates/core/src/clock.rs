@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Nanos(pub i64);
 
 impl Nanos {
-    /// No time at all, and the anchor itself.
+    /// The zero duration, and the anchor of the clock.
     pub const ZERO: Nanos = Nanos(0);
 
     /// `ms` milliseconds.
@@ -96,16 +96,16 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Where on the run's clock the wall-clock stamp `stamp` lies. It is never after this reading: a stamp that claims
-    /// to be (the wall clock was set back in between) counts as just now.
+    /// Converts the wall-clock stamp `stamp` to the run's clock. The result is never after this reading: a stamp that is (because the wall
+    /// clock was set back in between) counts as just now.
     pub fn place(self, stamp: i64) -> Nanos {
         self.run - Nanos(self.wall.saturating_sub(stamp).max(0))
     }
 
-    /// [`Reading::place`] for bytes that were read just before this reading and had not come at `before`: both clocks when
-    /// they came. A wall clock that was stepped between the two readings may have stamped them on either side of the step;
-    /// the side is told by the bytes' having come between the readings. Where either could be, the later is taken: it is wrong
-    /// by no more than the step, and never further off than the time of the read. None when neither can be.
+    /// [`Reading::place`] for bytes that were read just before this reading and had not arrived at `before`, which is both clocks at that
+    /// time. If the wall clock was stepped between the two readings, the bytes may have been stamped on either side of the step; since
+    /// they arrived between the readings, usually only one side is possible. If both are, the later time is used: its error is at most the
+    /// step, and never larger than that of the time of the read. Returns `None` if neither is possible.
     pub fn place_after(self, before: Reading, stamp: i64) -> Option<Reading> {
         let step = self.ahead().saturating_sub(before.ahead());
         if step.saturating_abs() <= STEP {
@@ -115,7 +115,7 @@ impl Reading {
         sides.into_iter().flatten().max_by_key(|placed| placed.run)
     }
 
-    /// Where the bytes came if the wall clock was ahead by as much as at `side`, unless they cannot have come there.
+    /// The time of the bytes if the wall clock was ahead by as much as at `side`, or `None` if they cannot have arrived then.
     #[cold]
     fn place_beside_step(self, before: Reading, side: Reading, stamp: i64) -> Option<Reading> {
         let at = Nanos(stamp.saturating_sub(side.ahead()));
@@ -134,11 +134,11 @@ impl Reading {
     }
 }
 
-/// By less than this, in nanoseconds, the distance of the two clocks changes from reading to reading without a step: ten
-/// times the time within which both are read.
+/// Without a step, the difference of the two clocks changes by less than this between readings, in nanoseconds: ten times the time within
+/// which both are read.
 const STEP: i64 = 10 * READ_WIDTH.0;
 
-/// Where stamps come from. The real one is [`SystemClock`]; tests set a [`ManualClock`].
+/// The source of times. The real one is [`SystemClock`]; tests set a [`ManualClock`].
 pub trait Clock: Clone + Send + Sync + 'static {
     /// Now, on the run's clock.
     fn now(&self) -> Nanos;
@@ -154,7 +154,7 @@ pub trait Clock: Clone + Send + Sync + 'static {
 
 /// Two clocks count as read at one moment within this time; two readings in a row take a tenth of it.
 const READ_WIDTH: Nanos = Nanos(2_000);
-/// How often that is tried on a machine that keeps interrupting.
+/// The number of attempts on a machine that keeps interrupting.
 const READ_ATTEMPTS: u32 = 4;
 
 /// The machine's clocks, anchored when it was made. Copies share the anchor.
@@ -162,7 +162,7 @@ const READ_ATTEMPTS: u32 = 4;
 pub struct SystemClock {
     anchor: Instant,
     anchor_wall: i64,
-    /// What a test has done to the wall clock; nothing but a test has any.
+    /// The steps that a test made the wall clock take; only tests make any.
     steps: Option<WallSteps>,
 }
 
@@ -175,11 +175,11 @@ impl WallSteps {
     /// Steps the wall clock.
     pub fn step(self, by: Nanos) {
         let mut steps = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: whoever reads a later time waits for it and sees the step.
+        // Read under the lock: a thread that reads a later time waits for the lock and sees the step.
         steps.push((wall_now(), by));
     }
 
-    /// What the stepped wall clock showed when the machine's showed `wall`.
+    /// The time on the stepped wall clock when the machine's clock shows `wall`.
     fn shown(self, wall: i64) -> i64 {
         let steps = self.0.read().unwrap_or_else(PoisonError::into_inner);
         steps.iter().filter(|(at, _)| *at <= wall).fold(wall, |wall, (_, by)| wall.saturating_add(by.0))
@@ -248,7 +248,7 @@ fn wall_now() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A clock that stands still until it is told otherwise.
+/// A clock that stands still until a test advances it.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {
     run: Arc<AtomicI64>,
@@ -304,8 +304,8 @@ mod tests {
         assert_eq!(clock.read().place(stamp), Nanos::from_millis(100));
     }
 
-    /// What a reader of stamped bytes sees when the wall clock is stepped by `step` before every third read: where its
-    /// stamps land on the run's clock. Bytes arrive every 10 ms and are read 1 ms later.
+    /// The stamps of a reader of stamped bytes, on the run's clock, if the wall clock is stepped by `step` before every third read. Bytes
+    /// arrive every 10 ms and are read 1 ms later.
     fn placed(step: Nanos) -> Vec<Nanos> {
         let clock = ManualClock::default();
         let arrival = |number| {
@@ -386,7 +386,7 @@ mod tests {
         let stamp = clock.read().wall;
         clock.step_wall(Nanos::from_millis(-50_000));
         assert_eq!(clock.read().place_after(last, stamp), None);
-        // Without a step seen, what is known of the bytes is no reason to doubt a stamp.
+        // If no step was seen, the known times of the bytes give no reason to doubt a stamp.
         let still = clock.read();
         let placed = clock.read().place_after(still, still.wall - 5_000_000).unwrap();
         assert_eq!(placed, still.moved_to(Nanos::from_millis(5)));

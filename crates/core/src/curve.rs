@@ -10,7 +10,7 @@ use crate::arrival::Rate;
 use crate::clock::Nanos;
 use crate::load::{Ramp, RampShape, RatePoint};
 
-/// Where an exponential growth begins, as a share of where it ends, unless the time is too short for that.
+/// The beginning of an exponential growth as a share of its end, unless the time is too short for that.
 const LOWEST: f64 = 1e-3;
 
 /// A rate over a phase's time.
@@ -23,7 +23,7 @@ pub struct Curve {
 /// A part of a curve.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
-    /// Where it begins, in seconds.
+    /// The beginning of the piece, in seconds.
     at: f64,
     /// Requests before it.
     count: f64,
@@ -35,9 +35,9 @@ struct Piece {
 /// How the rate goes on from where a piece begins.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    /// By so many requests per second in each second; 0 keeps it.
+    /// The rate grows by this number of requests per second in each second; 0 keeps it constant.
     Linear(f64),
-    /// By the factor e in each of so many parts of a second.
+    /// The rate grows by the factor e in each of this many parts of a second.
     Exponential(f64),
 }
 
@@ -90,8 +90,9 @@ impl Curve {
         piece.map_or(0.0, |piece| piece.count + piece.brings(at - piece.at))
     }
 
-    /// When the number of requests that belong before passes `count`, which is at least 0; none if it never does. `from` is a
-    /// piece to look from on, 0 at first, and is moved to the one found: pass it again with a count that is not lower.
+    /// The time at which the number of requests before it exceeds `count`, which is at least 0. Returns `None` if it never does. `from` is
+    /// the piece at which the search starts, 0 at first, and is set to the piece that was found: pass it again with a count that is not
+    /// lower.
     pub fn passes(&self, count: f64, from: &mut usize) -> Option<Nanos> {
         while self.pieces.get(*from + 1).is_some_and(|next| next.count <= count) {
             *from += 1;
@@ -119,7 +120,7 @@ impl Piece {
         }
     }
 
-    /// Seconds until it has brought `count` requests; none if it never does.
+    /// The seconds until the piece has brought `count` requests, or `None` if it never does.
     fn time_of(&self, count: f64) -> Option<f64> {
         match self.change {
             _ if count <= 0.0 => (self.rate > 0.0 || !matches!(self.change, Change::Linear(0.0))).then_some(0.0),

@@ -47,13 +47,13 @@ pub struct OverBudget {
     pub allowed: f64,
 }
 
-/// What figure ended a run, by its plan.
+/// The figure that ended a run according to its plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum Satisfied {
     /// The run's windows came to a verdict.
     Windows {
-        /// What they came to.
+        /// The result of the windows.
         verdict: WindowVerdict,
         /// How many windows there were.
         windows: usize,
@@ -75,7 +75,7 @@ pub enum Satisfied {
     Stored(String),
 }
 
-/// What a row of windows came to.
+/// The result of a run of windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowVerdict {
     /// The last windows agree.

@@ -1,13 +1,13 @@
-//! What a codec may report about the bytes of an answer, whatever the protocol was.
+//! The events that a codec may report about the bytes of an answer, whatever the protocol.
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that a server's answer said. Text is borrowed from the decoder: it lives as long as the call.
+/// One event of a server's answer. Text is borrowed from the decoder and lives as long as the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The model produced something. The text is empty only for output that is not text.
     Output {
-        /// What kind of output it is.
+        /// The kind of output.
         kind: OutputKind,
         /// Which of the answers asked for (`n`, or the texts of a batch).
         choice: u32,
@@ -27,8 +27,7 @@ pub enum Event<'a> {
     Usage {
         /// The counts.
         usage: Usage,
-        /// Whether it stood alone after the output (an event without choices, or a whole answer), rather than being a
-        /// running count beside a delta.
+        /// Whether it stood alone after the output (an event without choices, or a whole answer), and is not a running count in a delta.
         alone: bool,
     },
     /// The stream said that it is complete.
@@ -40,19 +39,19 @@ pub enum Event<'a> {
     },
     /// A part of the answer that could not be read and was passed over. What came before it and comes after it is read.
     Unreadable {
-        /// What was wrong, and the beginning of the bytes.
+        /// The reason, and the beginning of the bytes.
         message: &'a str,
         /// Whether output may have been in it, which the figures then lack.
         may_be_output: bool,
     },
     /// Bytes that are not what the protocol promises; nothing after them is read.
     Malformed {
-        /// What was wrong, and the beginning of the bytes.
+        /// The reason, and the beginning of the bytes.
         message: &'a str,
     },
 }
 
-/// What kind of output a model produced.
+/// A kind of output of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
@@ -75,10 +74,10 @@ pub struct Usage {
     /// Tokens produced, reasoning included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_tokens: Option<u64>,
-    /// Those of the produced tokens that were reasoning.
+    /// The number of produced tokens that were reasoning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
-    /// Those of the prompt's tokens that came from a cache.
+    /// The number of prompt tokens that came from a cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
 }

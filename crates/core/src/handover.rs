@@ -25,8 +25,8 @@ impl RunPlan {
         !self.endpoint.kind.is_kserve() && self.load.warmup.as_ref().is_some_and(follows)
     }
 
-    /// Requests that a closed loop sends at once as its measured part begins: the first of each slot that did not go over from a
-    /// warm-up. None where slots begin one after another, or where there is one of them.
+    /// The number of requests that a closed loop sends together as its measured phase begins: the first request of each slot that did not
+    /// go over from a warm-up. It is 0 if slots begin one after another, or if there is only one.
     pub fn opening_burst(&self) -> u32 {
         let Load::Concurrency(Places { most, ramp: None }) = self.load.mode else { return 0 };
         let before = self.load.warmup.as_ref().filter(|_| self.hands_over()).and_then(|warmup| warmup.load.most());

@@ -1,8 +1,8 @@
-//! What stands in place of a secret, and URLs without theirs.
+//! The placeholder of secrets, and URLs without their secrets.
 
 use std::borrow::Cow;
 
-/// What stands in the place of a secret.
+/// The placeholder of a secret.
 pub const HIDDEN: &str = "<hidden>";
 
 /// A path, or a URL, with the values of its query hidden, and what stands before the `@` of its host.
@@ -44,7 +44,7 @@ pub fn shown_url(url: &str) -> Cow<'_, str> {
 fn hide_member(member: &str) -> String {
     match member.split_once('=') {
         Some((name, _)) => format!("{name}={HIDDEN}"),
-        // One without a name may be a key by itself.
+        // A parameter without a name may be a key.
         None if member.is_empty() => String::new(),
         None => HIDDEN.to_owned(),
     }

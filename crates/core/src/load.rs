@@ -24,11 +24,12 @@ pub enum Load {
     Open {
         /// When requests are due.
         arrivals: Arrivals,
-        /// Most requests in flight at once. One that is due while so many are waits, and that is part of its time from due.
+        /// The maximum number of requests in flight. A request that is due while there are that many waits, and the wait is part of its
+        /// time from due.
         cap: Option<Places>,
     },
-    /// Users who each send a request at fixed times of their own, all equally far apart, and never two at once: one that is
-    /// due before the user's last was answered leaves when it is, and that is part of its time from due.
+    /// Users who each send requests at fixed times of their own, with equal gaps, and never two at the same time: a request that is due
+    /// before the user's previous one is answered is sent after that answer, and the delay is part of its time from due.
     Users {
         /// The number of users.
         users: u32,
@@ -65,7 +66,7 @@ impl Places {
     }
 }
 
-/// Requests that are each sent once, in batches: the next batch when every request of the latest has had so many responses.
+/// Requests that are each sent once, in batches: the next batch is sent when every request of the latest one has had enough responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
     /// Requests of the first batch, at least 1.
@@ -74,7 +75,8 @@ pub struct Growth {
     pub end: u32,
     /// Requests of each later batch, at least 1; the last is smaller where they do not come out even.
     pub step: u32,
-    /// Responses with outputs that a request must have had, at least 1. One that ends with fewer counts as if it had had them.
+    /// The number of responses with outputs that a request must have had, at least 1. A request that ends with fewer counts as if it had
+    /// had them.
     pub responses: u32,
 }
 
@@ -104,9 +106,9 @@ pub struct Ramp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RampShape {
-    /// By equal factors in equal times.
+    /// Equal factors in equal times.
     Exponential,
-    /// By equal steps in equal times.
+    /// Equal steps in equal times.
     Linear,
 }
 
@@ -336,7 +338,7 @@ mod tests {
         assert_eq!(batches(growth(2, 6, 2)), [0, 0, 1, 1, 2, 2]);
         assert_eq!(opens(growth(1, 8, 3)), [0, 1, 1, 1, 4, 4, 4, 7]);
         assert_eq!(opens(growth(3, 3, 1)), [0, 0, 0]);
-        // Nothing that stands in a file divides by nothing.
+        // A plan from a file must not cause a division by zero.
         assert_eq!((opens(growth(1, 3, 0)), batches(growth(1, 3, 0))), (vec![0, 1, 2], vec![0, 1, 2]));
         let load = Load::Growing(growth(2, 6, 2));
         assert_eq!((load.most(), load.slots(), load.peak_rate()), (Some(6), 6, 0.0));

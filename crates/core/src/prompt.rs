@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// What one request sends to a model.
+/// The content of one request to a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
     /// The words of the request.
@@ -36,7 +36,7 @@ pub enum Content {
 pub struct Message {
     /// Who speaks: `system`, `user`, `assistant`, `tool` or another role that the server knows.
     pub role: String,
-    /// What the message consists of.
+    /// The parts of the message.
     pub parts: Vec<Part>,
     /// Further members of the message, such as `name` or `tool_call_id`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -68,13 +68,13 @@ pub enum Payload {
     Tensors {
         /// The inputs.
         inputs: Vec<Tensor>,
-        /// What the outputs must be, byte for byte. An output that is not named may be anything.
+        /// The required outputs, byte for byte. An output that is not named may be anything.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         expected: Vec<Tensor>,
     },
 }
 
-/// What stands before the words of a turn of a conversation.
+/// The messages before the words of a turn of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The turn that it goes on from.
@@ -181,7 +181,7 @@ impl Payload {
         }
     }
 
-    /// What the outputs must be, where the payload says it.
+    /// The required outputs, if the payload names them.
     pub fn expected(&self) -> &[Tensor] {
         match self {
             Payload::Tensors { expected, .. } => expected,

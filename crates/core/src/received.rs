@@ -1,11 +1,11 @@
-//! What a client received for one request, beside the record: the texts of the answer and, where they are kept, its bytes. It lives until the
-//! record is stored.
+//! The data that a client received for one request, besides the record: the texts of the answer and, if they are kept, its bytes. It lives
+//! until the record is stored.
 
 use crate::event::OutputKind;
 use crate::record::RawPiece;
 use crate::secrets::Secrets;
 
-/// The content of one answer. It is empty where a record is read from a file, which keeps no contents.
+/// The content of one answer. It is empty if the record is read from a file, which keeps no contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Received {
     /// One text for each choice and kind of output, in the order in which they began.
@@ -41,7 +41,7 @@ pub struct TextParts {
 }
 
 impl TextParts {
-    /// Adds the next event, which continues the text of that index by so many bytes.
+    /// Adds the next event, which continues the text with that index by this number of bytes.
     pub fn push(&mut self, text: u32, bytes: u32) {
         let is_other = text != self.last;
         push_number(&mut self.encoded, u64::from(bytes) << 1 | u64::from(is_other));

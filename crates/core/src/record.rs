@@ -15,7 +15,7 @@ use std::fmt;
 /// The version of the record's serialized form; it grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
-/// What one request left behind. Serialized it has the keys of `records.jsonl`, in which the chunks stand in a form of their own.
+/// The record of one request. It is serialized with the keys of `records.jsonl`, in which the chunks have a compact form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Number of the request in its phase, in the order of issue, from 0.
@@ -24,8 +24,8 @@ pub struct Record {
     pub phase: Phase,
     /// The load thread that drove it.
     pub thread: u16,
-    /// The slot that took it up, counted over all threads: a slot has one request at a time. 0 for one that was due and that
-    /// no slot had taken up when the run ended.
+    /// The slot that sent the request, counted over all threads. A slot has one request at a time. It is 0 for a request that was due and
+    /// that no slot had taken when the run ended.
     pub slot: u32,
     /// Index of the prompt in `inputs.json`.
     pub prompt: u32,
@@ -82,7 +82,7 @@ pub struct Record {
     pub text_tokens: Option<u32>,
     /// Body bytes received.
     pub bytes: u64,
-    /// What of the answer could not be read and was passed over.
+    /// The parts of the answer that could not be read and were skipped.
     #[serde(default, skip_serializing_if = "Unreadable::is_none")]
     pub unreadable: Unreadable,
     /// How the answer's body went on after the answer had said that it was complete, where it did not end then.
@@ -108,7 +108,7 @@ pub struct ConversationTurn {
     pub turn: u32,
     /// How many turns the conversation has when each is answered.
     pub turns: u32,
-    /// What stands before its own words. Absent where that is everything that was said before it.
+    /// The messages before its own words. Absent if these are all messages that were exchanged before it.
     #[serde(default, skip_serializing_if = "History::is_everything")]
     pub history: History,
     /// Tokens of the prompts and answers before it, which are part of its prompt, by our tokenizer. Absent until they are counted.
@@ -132,7 +132,7 @@ impl Record {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Unreadable {
-    /// Those in which output may have been: chunks, or the members of chunks that bring output.
+    /// The parts that may have contained output: chunks, or the members of chunks that carry output.
     pub output: u32,
     /// Any others: counts of tokens, indices, characters that are none, data that are no object.
     pub other: u32,
@@ -160,7 +160,7 @@ pub struct Chunk {
     pub lag: Option<Nanos>,
     /// Whether it came in the same read as the chunk before it, and so shares its stamp.
     pub shared: bool,
-    /// What it brought.
+    /// The kind of output.
     pub kind: OutputKind,
 }
 
@@ -173,7 +173,7 @@ pub struct RawPiece {
     pub bytes: Vec<u8>,
 }
 
-/// Which part of the run a request belongs to.
+/// The part of the run to which a request belongs.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -255,18 +255,18 @@ impl Record {
     }
 }
 
-/// A failure: where it happened and what it was.
+/// A failure: its stage and its class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// How far the request had come.
+    /// The stage that the request had reached.
     pub stage: Stage,
-    /// What happened.
+    /// The class of the failure.
     pub class: FailureClass,
     /// The server's message or the system's, for people.
     pub message: String,
 }
 
-/// How far a request had come.
+/// A stage of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -284,7 +284,7 @@ pub enum Stage {
     Body,
 }
 
-/// What kind of failure it was.
+/// A class of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
@@ -296,7 +296,7 @@ pub enum FailureClass {
     Exhausted,
     /// The certificate or the handshake was bad.
     Tls,
-    /// Nothing came for too long.
+    /// Nothing arrived for too long.
     Timeout,
     /// The connection was reset.
     Reset,
@@ -352,8 +352,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the run as a whole left behind: the part of the evidence that belongs to no single request. A fact that an older
-/// file does not have is as in a run that left none.
+/// The facts of a run that belong to no single request. A fact that is missing in an older file has its default value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunFacts {
@@ -369,15 +368,15 @@ pub struct RunFacts {
     pub interrupted: bool,
     /// Why the run ended before its plan, when it did.
     pub ended_early: Option<EarlyEnd>,
-    /// What ended the run by its plan, where that was a figure: windows that agree, or a figure known well enough.
+    /// The figure that ended the run according to its plan, if one did: windows that agree, or a figure that is precise enough.
     pub satisfied: Option<Satisfied>,
-    /// Where the run was a row of windows: the time that its figures are of.
+    /// The windows that the figures cover, if the run was divided into windows.
     pub window: Option<WindowFacts>,
     /// Each load thread's use of its processor over the measured part.
     pub threads: Vec<ThreadFacts>,
     /// Connections opened, warm-up included.
     pub connections_opened: u64,
-    /// Kept connections that the server had closed while they were idle and that were replaced before a request was written.
+    /// Kept connections that the server had closed while they were idle, and that were replaced before a request was written.
     pub connections_replaced: u64,
     /// Connections that were closed because the body of a complete answer did not end, warm-up included.
     #[serde(skip_serializing_if = "is_none")]
@@ -389,12 +388,12 @@ pub struct RunFacts {
     /// this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_waits: Option<Waited>,
-    /// What the server counted itself, where it was asked.
+    /// The server's own counters, if it was asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFacts>,
 }
 
-/// How often and how long something was waited for.
+/// How often and for how long something was waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waited {
     /// How many waits there were.
@@ -424,13 +423,13 @@ impl Waited {
 /// Times from the head of an answer to its first event, as requests before load found them: medians.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DelayedAcks {
-    /// Where the client's kernel waited before it acknowledged the head.
+    /// The time if the client's kernel delayed the acknowledgement of the head.
     pub late: Nanos,
-    /// Where it acknowledged at once.
+    /// The time if the head was acknowledged at once.
     pub at_once: Nanos,
 }
 
-/// What a server counted while the run went on.
+/// The counters of a server during the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerFacts {
@@ -438,13 +437,13 @@ pub struct ServerFacts {
     pub watched: Watched,
     /// Its counters, in the order of their times: at the measured part's start and end, and at each window's.
     pub snapshots: Vec<Snapshot>,
-    /// What its metrics page said of its GPUs, as often as it was asked.
+    /// The samples of the server's metrics page.
     pub gpus: Vec<GpuSample>,
 }
 
 impl ServerFacts {
-    /// The counters that were taken nearest to the two ends of a time, the later ones after the others; none where there are no
-    /// two. A time that is shorter than it takes to ask has those around it.
+    /// The samples of the counters that are nearest to the two ends of a time span. Returns `None` if there are not two. A span that is
+    /// shorter than one reading gets the samples around it.
     pub fn around(&self, from: Nanos, to: Nanos) -> Option<(&Snapshot, &Snapshot)> {
         let (_, all_but_last) = self.snapshots.split_last()?;
         let nearest = |moment: Nanos| move |snapshot: &&Snapshot| snapshot.at.0.abs_diff(moment.0);
@@ -470,7 +469,7 @@ pub struct Snapshot {
     pub models: Vec<ModelStatistics>,
 }
 
-/// What a metrics page said of one GPU.
+/// One GPU in a sample of a metrics page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GpuSample {
     /// When it was asked for, on the run's clock.
@@ -487,12 +486,12 @@ pub struct GpuSample {
     pub memory_total: Option<f64>,
 }
 
-/// The last windows of a run that was a row of them, on the run's clock.
+/// The last windows of a run that was divided into windows, on the run's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowFacts {
-    /// Where they begin.
+    /// The beginning of the first of them.
     pub from: Nanos,
-    /// Where they end.
+    /// The end of the last of them.
     pub to: Nanos,
     /// Windows that there were in all.
     pub windows: u32,

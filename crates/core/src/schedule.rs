@@ -1,5 +1,5 @@
-//! When requests are due: arithmetic from one seed, without a clock. The same plan has the same schedule on every run, and a
-//! thread's part of it is the same requests at the same times as if one thread had them all.
+//! When requests are due: arithmetic from one seed, without a clock. The same plan has the same schedule in every run, and the part of a
+//! thread consists of the same requests at the same times as if one thread had all of them.
 
 use crate::arrival::{Arrival, Rate};
 use crate::clock::Nanos;
@@ -33,7 +33,7 @@ pub struct Schedule {
     times: Times,
 }
 
-/// What the due times follow from.
+/// The parameters of the due times.
 #[derive(Clone, Debug)]
 enum Times {
     /// One rate. The first request is due at once, each later one a gap after the one before it.
@@ -42,7 +42,7 @@ enum Times {
     Other(Other),
 }
 
-/// What due times without a constant rate follow from.
+/// The parameters of due times without a constant rate.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one a thread and a phase")]
 enum Other {
@@ -91,8 +91,8 @@ impl Schedule {
         Schedule { seq: 0, times: Times::Other(other) }
     }
 
-    /// The due times of requests whose number modulo `parts` is `part`: the union over all parts is the whole schedule. Each part draws
-    /// the whole schedule and keeps its own, which costs tens of nanoseconds a request and makes the parts exact.
+    /// The due times of requests whose number modulo `parts` is `part`. The union over all parts is the whole schedule. Each part computes
+    /// the whole schedule and keeps its own requests, which costs tens of nanoseconds per request and makes the parts exact.
     pub fn slice(self, part: usize, parts: usize) -> Slice {
         self.skip(part).step_by(parts.max(1))
     }

@@ -1,4 +1,4 @@
-//! What must not be shown: the values of headers and of queries, wherever a server repeats them.
+//! Hides secrets: the values of headers and of queries, wherever a server repeats them.
 
 pub use crate::hidden::shown_url;
 
@@ -10,15 +10,14 @@ use crate::text::percent_encoded;
 /// ordinary words.
 const SHORTEST_NAMED: usize = 4;
 
-/// Shortest value of another name that is looked for, and shortest of all in the bytes of answers, where a false find would destroy
-/// what was measured: `true` and `chat` are values of headers too.
+/// The minimum length of a value that is searched for, and of any value in the bytes of answers, where a wrong match would destroy the
+/// measured data: `true` and `chat` are values of headers too.
 const SHORTEST: usize = 8;
 
 /// Shortest beginning of a value that is hidden at a text's end, in bytes.
 const SHORTEST_BEGINNING: usize = 4;
 
-/// Headers whose values say nothing that a person or a server must keep secret. The value of every other header is hidden: names of
-/// secret ones cannot be known.
+/// Headers whose values are never secret. The value of every other header is hidden, because the names of secret ones cannot be known.
 const HARMLESS: [&str; 25] = [
     "accept",
     "accept-charset",
@@ -65,7 +64,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Those in the headers and in the path's query.
+    /// The secrets in the headers and in the query of the path.
     pub fn of(endpoint: &Endpoint) -> Secrets {
         let mut values = Vec::new();
         let mut add = |name: &str, value: &str| {
@@ -75,7 +74,7 @@ impl Secrets {
         };
         for Header { name, value } in &endpoint.headers {
             let HeaderValue::Secret(value) = value else { continue };
-            // What follows the scheme (`Bearer`, `Basic`) is the secret.
+            // The part after the scheme (`Bearer`, `Basic`) is the secret.
             let rest = value.split_once(' ').map(|(_, rest)| rest.trim());
             let has_scheme = rest.is_some() && name.to_ascii_lowercase().ends_with("authorization");
             if !has_scheme {

@@ -21,9 +21,9 @@ impl Seed {
         rng
     }
 
-    /// The seed of a series' run, counted from 0. The first has the series' own, so that it is the run that would be made
-    /// alone; the others have one drawn from it, which makes the same run again when it is given by itself. Of 53 bits,
-    /// which every reader of JSON takes whole.
+    /// The seed of run number `run` of a series, counted from 0. The first run has the series' own seed, so it is the run that would be
+    /// made alone. Each other run has a seed drawn from it, with which the same run can be repeated. Seeds have 53 bits, which every
+    /// reader of JSON keeps exactly.
     pub fn of_run(self, run: u64) -> Seed {
         if run == 0 { self } else { Seed(self.stream(&format!("run {run}")).next_u64() >> 11) }
     }

@@ -14,7 +14,7 @@ pub use list::Setting;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// What a front end calls a setting; `None` where it does not have it.
+/// The name of a setting in a front end, or `None` if the front end does not have it.
 pub type Wording = fn(Setting) -> Option<&'static str>;
 
 /// One part of a [`Message`].
@@ -24,7 +24,7 @@ pub enum Part {
     Text(String),
     /// A setting, for the front end to word.
     Setting(Setting),
-    /// What only helps where the front end has this setting.
+    /// A part that helps only if the front end has this setting.
     Where(Setting, Message),
 }
 
@@ -41,7 +41,7 @@ impl From<String> for Part {
 }
 
 impl Part {
-    /// What only helps where the front end has `setting`.
+    /// A part that helps only if the front end has `setting`.
     pub fn only_where(setting: Setting, part: impl Into<Message>) -> Part {
         Part::Where(setting, part.into())
     }
@@ -139,7 +139,7 @@ impl std::error::Error for Message {}
 
 /// An error whose text refers to settings. Displayed, it is in the published form.
 pub trait Explain {
-    /// What is wrong and what to change, for a front end to word.
+    /// What is wrong and what to change, in a form that a front end words.
     fn message(&self) -> Message;
 }
 

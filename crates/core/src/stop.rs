@@ -1,5 +1,5 @@
-//! When a run ends. Values only: counts and times are kept by the load threads, what depends on figures by whoever folds the
-//! records.
+//! The rules by which a run ends. These are values only: the load threads check counts and times, and the fold over records checks rules
+//! about figures.
 
 use crate::clock::Nanos;
 use crate::ending::OverBudget;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// When a run ends: whichever comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StopRule {
-    /// After so many requests.
+    /// The run ends after this number of requests.
     pub requests: Option<u64>,
     /// After so long.
     pub duration: Option<Nanos>,
@@ -24,7 +24,7 @@ pub struct StopRule {
 }
 
 impl StopRule {
-    /// After so many requests, and no grace.
+    /// A rule that ends after this number of requests, without a grace period.
     pub fn after(requests: u64) -> StopRule {
         StopRule {
             requests: Some(requests),
@@ -47,17 +47,17 @@ impl StopRule {
 /// Finished requests from which on their failed share is judged: one of a handful says nothing yet.
 pub const BUDGET_FROM: u64 = 20;
 
-/// Perf Analyzer's rule: a run is a row of windows, and ends when the last three of them agree. Its figures are of those
-/// three: the requests whose last output lies in them.
+/// Perf Analyzer's rule: a run is divided into windows and ends when the last three agree. Its figures cover those three: the requests
+/// whose last output lies in them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StabilityRule {
     /// How long a window is.
     pub window: Window,
-    /// By which share of the lowest the highest of three throughputs, and of three latencies, may be above it.
+    /// The share by which the highest of three throughputs, and of three latencies, may exceed the lowest.
     pub within: f64,
-    /// The latency percentile that must be stable, from 1 to 99; none takes the mean.
+    /// The latency percentile that must be stable, from 1 to 99; `None` means the mean.
     pub percentile: Option<u8>,
-    /// Most windows; when they are used up, the run ends unstable.
+    /// The maximum number of windows. After that the run ends as unstable.
     pub most: u32,
 }
 
@@ -65,9 +65,9 @@ pub struct StabilityRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
-    /// Until so many requests have ended in it.
+    /// The window ends after this number of requests.
     Requests(u64),
-    /// So long.
+    /// The window ends after this time.
     Time(Nanos),
 }
 
@@ -76,9 +76,9 @@ pub enum Window {
 pub struct ConfidenceRule {
     /// The metric's key.
     pub metric: String,
-    /// The percentile, from 1 to 99; none takes the mean, or the one figure of a metric of the whole run.
+    /// The percentile, from 1 to 99; `None` means the mean, or the single figure of a metric of the whole run.
     pub percentile: Option<u8>,
-    /// How far the interval's farther end may be from the figure, as a share of it, over 0 and under 1.
+    /// The maximum distance of the interval's farther end from the figure, as a share of the figure, above 0 and below 1.
     pub within: f64,
 }
 

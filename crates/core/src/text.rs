@@ -1,16 +1,16 @@
-//! Text that somebody else wrote, on its way to people: to a terminal, a file name or a cell of a table.
+//! Prepares text from other parties for people: for a terminal, a file name or a cell of a table.
 //!
-//! What a server says (messages, header values, names of models) must neither steer the terminal nor look like text that this program
-//! wrote. Every place that shows such text uses these functions.
+//! Text from a server (messages, header values, names of models) must neither control the terminal nor look like text that this program
+//! wrote. All code that shows such text uses these functions.
 
 use std::borrow::Cow;
 
-/// Longest message of somebody else's that is kept and shown, in characters: a record is kept for every failure.
+/// The maximum length in characters of a message from another party that is kept and shown: a record is kept for every failure.
 pub const LONGEST_MESSAGE: usize = 300;
 
-/// Whether `c` does something else on a screen than showing itself: it is a control character, steers the direction of the text
-/// (the bidirectional controls of Unicode's UAX #9), ends a line, or is invisible (the property Default_Ignorable_Code_Point of
-/// Unicode 16, UAX #44).
+/// Whether a terminal does anything with `c` other than showing it: it is a control character, changes the direction of text (the
+/// bidirectional controls of Unicode's UAX #9), ends a line, or is invisible (the property Default_Ignorable_Code_Point of Unicode 16, UAX
+/// #44).
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(u32::from(c),

@@ -1,5 +1,5 @@
-//! How the times of a schedule stand in a stored plan: whole numbers of the greatest unit that all of them are multiples of, so that a trace
-//! in milliseconds takes few characters a request.
+//! The form of a schedule's times in a stored plan: integers in the largest unit of which all of them are multiples, so that a trace in
+//! milliseconds takes few characters per request.
 
 use crate::clock::Nanos;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -14,7 +14,7 @@ struct Stored {
     times: Vec<i64>,
 }
 
-/// Spans of time, each by itself. For `#[serde(with)]`.
+/// Time spans that are serialized individually. For `#[serde(with)]`.
 pub(crate) mod spans {
     use super::*;
 

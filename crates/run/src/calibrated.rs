@@ -15,7 +15,7 @@ pub enum Stored {
     Nothing,
     /// There is a file that cannot be used, for the reason that is given.
     Unreadable(String),
-    /// It was made on another machine, which differs in what is given.
+    /// It was made on another machine, which differs in the given way.
     OfAnother(String),
     /// It was made on this machine.
     Here(Box<Calibration>),
@@ -27,13 +27,13 @@ pub fn path(env: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if let Some(file) = given(VARIABLE) {
         return Some(file);
     }
-    // A relative path there is to be ignored, says the specification of base directories.
+    // The specification of base directories says that a relative path is ignored.
     let data = given("XDG_DATA_HOME").filter(|dir| dir.is_absolute());
     let data = data.or_else(|| Some(given("HOME")?.join(".local/share")))?;
     Some(data.join("streamgauge").join("calibration.json"))
 }
 
-/// Reads what is stored. A file that the variable names and that does not exist cannot be used.
+/// Reads the stored calibration. A file that the variable names and that does not exist is an error.
 pub fn stored(env: &impl Fn(&str) -> Option<OsString>) -> Stored {
     let Some(path) = path(env) else { return Stored::Nothing };
     let named = env(VARIABLE).is_some_and(|value| !value.is_empty());
@@ -47,7 +47,7 @@ pub fn stored(env: &impl Fn(&str) -> Option<OsString>) -> Stored {
     }
 }
 
-/// What distinguishes this machine from others.
+/// The properties that distinguish this machine from others.
 pub fn this_machine() -> Machine {
     let line = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -9,7 +9,7 @@ use streamgauge_report::ArtifactError;
 use streamgauge_stats::{ConfidenceError, GoodputError};
 use streamgauge_wire::EncodeError;
 
-/// What was asked for cannot be done as it was asked, such as a tokenizer that does not exist.
+/// The request cannot be carried out as given, for example because a tokenizer does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
 pub struct Usage(pub Error);
@@ -19,7 +19,7 @@ pub struct Usage(pub Error);
 #[error("interrupted while the test request was waited for: nothing was measured")]
 pub struct Interrupted;
 
-/// Marks `error` as a mistake in what was asked for.
+/// Marks `error` as a mistake in the request.
 pub fn usage(error: impl Into<Error>) -> Error {
     Usage(error.into()).into()
 }

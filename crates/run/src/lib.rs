@@ -1,7 +1,7 @@
-//! The engine around the load: it prepares a run, executes it, observes the server beside it and stores what was measured.
+//! The engine around the load: it prepares a run, executes it, observes the server during the load and stores the results.
 //!
-//! A front end, such as the command line, says what to measure ([`RunSpec`]) and passes a [`Listener`], which hears what happens
-//! meanwhile. Nothing here knows a command-line flag's syntax, prints, or ends the process.
+//! A front end, such as the command line, says what to measure ([`RunSpec`]) and passes a [`Listener`], which is informed of events.
+//! Nothing here knows the syntax of a command-line flag, prints, or ends the process.
 
 pub mod calibrated;
 pub mod campaign;

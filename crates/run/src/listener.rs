@@ -1,4 +1,4 @@
-//! What a run says while it is prepared and executed. The front end decides what of it is shown, and how.
+//! Events of a run while it is prepared and executed. The front end decides which of them are shown, and how.
 
 use streamgauge_core::Message;
 use streamgauge_core::clock::Nanos;
@@ -17,7 +17,7 @@ pub trait Listener: Send + Sync {
     /// The load of `plan` begins; everything in it is settled now.
     fn started(&self, _plan: &RunPlan) {}
 
-    /// How far the load has come at the time `now` of the run's clock.
+    /// The progress of the load at the time `now` of the run's clock.
     fn progress(&self, _progress: Progress, _now: Nanos) {}
 
     /// The load has ended.

@@ -199,7 +199,7 @@ impl Source {
         }
     }
 
-    /// Refuses a directory in which the results would stand beside another run's records.
+    /// Refuses a directory in which the results would be next to another run's records.
     fn check(&self, directory: &Path) -> Result<()> {
         let there = directory.join(RECORDS);
         let is_same = || Some(there.canonicalize().ok()? == self.records.canonicalize().ok()?);

@@ -1,4 +1,4 @@
-//! What is to be measured, as a front end asks for it.
+//! The description of a run as a front end gives it.
 
 use std::path::PathBuf;
 use streamgauge_core::clock::Nanos;
@@ -31,15 +31,15 @@ pub struct RunSpec {
     pub source: SourceOptions,
     /// Which part of the trace is replayed, where the plan replays one.
     pub trace_part: TracePart,
-    /// What the server is asked about itself beside the load.
+    /// The information that the server is asked for during the load.
     pub observe: Observe,
     /// The tokenizer that was asked for.
     pub tokenizer: Option<String>,
     /// Whether files that are not in the hub's cache may be downloaded into it.
     pub may_download: bool,
-    /// What ends a row of windows beyond the plan's rule.
+    /// Perf Analyzer's exceptions to the plan's rule about windows.
     pub lenience: Lenience,
-    /// What the user should know before load.
+    /// Notes for the user before the load.
     pub notes: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub struct RunSpec {
 pub struct Subdirectory {
     /// Its name; without one, that which follows from the run's plan.
     pub name: Option<String>,
-    /// What is added to the name.
+    /// The text that is added to the name.
     pub suffix: String,
     /// The number of the run, from 1, where the same plan is run several times: each run then has a directory of its own in that one.
     pub run: Option<u32>,
@@ -73,7 +73,7 @@ pub struct Position {
     pub run: u32,
 }
 
-/// What one level of a series has otherwise than the others.
+/// The settings in which one level of a series differs from the others.
 #[derive(Clone, Debug)]
 pub struct Level {
     /// How load is offered.
@@ -108,7 +108,7 @@ pub struct TracePart {
     pub from_first: bool,
 }
 
-/// What a server is asked about itself beside the load.
+/// The information that a server is asked for during the load.
 #[derive(Clone, Debug, Default)]
 pub struct Observe {
     /// Its counters.

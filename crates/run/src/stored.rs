@@ -1,4 +1,4 @@
-//! A run that is over: what it was to do, what it measured, and its files.
+//! A finished run: its plan, its results and its files.
 
 use anyhow::{Context, Error, Result};
 use std::fs::File;
@@ -20,17 +20,17 @@ pub struct StoredRun {
     pub plan: Arc<RunPlan>,
     /// The directory of its files.
     pub directory: PathBuf,
-    /// What is known of the prompts that were prepared. Of a run that is read back that is nothing.
+    /// Information about the prepared prompts. It is empty for a run that is read back.
     pub prompts: PromptsSent,
-    /// What belongs to no single request.
+    /// The facts of the run that belong to no single request.
     pub facts: RunFacts,
     /// Every figure. If the records could not be read again for the figures of a part of the run, these are of the whole run.
     pub summary: Summary,
-    /// The requests of the whole run, whatever part of it the figures are of.
+    /// The request counts of the whole run, even if the figures cover a part of it.
     pub counts: Counts,
     /// The files whose format could not hold all bytes of the answers, each with the number of bytes that were left out.
     pub left_out: Vec<(String, u64)>,
-    /// What has become of the files.
+    /// The state of the files.
     pub files: Files,
 }
 
@@ -62,7 +62,7 @@ impl PromptsSent {
 pub struct Recorded {
     /// Every figure.
     pub summary: Summary,
-    /// The whole run's requests, whatever part of it the figures are of.
+    /// The request counts of the whole run, even if the figures cover a part of it.
     pub counts: Counts,
     /// The first failure to write a file, after which nothing was written, or to read the records again for figures of a part of
     /// the run: where those are missing the summary is of the whole run.
@@ -71,7 +71,7 @@ pub struct Recorded {
     pub left_out: Vec<(String, u64)>,
 }
 
-/// What has become of a run's files.
+/// The state of a run's files.
 #[derive(Debug)]
 pub enum Files {
     /// They are complete and have their names.

@@ -78,7 +78,7 @@ impl Strategy for Points {
     }
 }
 
-/// What is done around each run of a calibration.
+/// The work around each run of a calibration.
 struct Calibrating<'a> {
     grid: &'a Grid,
     /// The number of the load that is being tried, from 0.
@@ -133,7 +133,7 @@ impl Stage for Calibrating<'_> {
     }
 }
 
-/// What is run for each load. The address of the server and the directory of the files are not known yet.
+/// The settings of the run for each load. The address of the server and the directory of the files are not known yet.
 fn settings(grid: &Grid) -> Result<Vec<Settings>> {
     let of_load = |(level, load): (usize, &Load)| {
         let mut settings = Settings::resolve(load.profile(grid.duration)?, Origins::default(), &|_| None)?;
@@ -154,7 +154,7 @@ fn check(grid: &Grid) -> Result<()> {
     Ok(())
 }
 
-/// The file for the result. Its plot stands beside it, so it must have another name.
+/// The file for the result. Its plot is next to it, so it must have another name.
 fn output(args: &CalibrateArgs) -> Result<PathBuf> {
     // A variable that is set to nothing is not set.
     let path = match args.output.as_ref().filter(|path| !path.as_os_str().is_empty()) {
@@ -182,16 +182,16 @@ fn store(calibration: &Calibration, output: &Path, printer: &Printer) -> Result<
     Ok(Exit::Done)
 }
 
-/// How far two readings of the wall clock may place one moment apart, with plenty to spare; what is asked before load ends longer
-/// before that.
+/// The maximum difference between two readings of the wall clock at the same moment, with a wide margin. Requests before the load end
+/// longer before it.
 const CLOCKS_APART: Nanos = Nanos(100_000);
 
 fn judge(load: Load, run: &mut StoredRun, served: &[LogLine]) -> Result<Point> {
     run.has_files()?;
     let seen = seen(run.records()?)?;
     let facts = &run.facts;
-    // What was asked before load, the probe and what may follow it, is in no figure. Its line need not be the first: it is written
-    // when the server has noticed that the client reads no further.
+    // Requests before the load, which are the probe and those that may follow it, are in no figure. Their line need not be the first: it
+    // is written when the server has noticed that the client stopped reading.
     let started = facts.anchor_wall + facts.started.0 - CLOCKS_APART.0;
     let served: Vec<Served<'_>> = served
         .iter()

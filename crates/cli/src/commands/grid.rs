@@ -1,4 +1,4 @@
-//! The loads of a calibration, and what is asked of the engine for each.
+//! The loads of a calibration, and the settings of the engine for each.
 
 use crate::args::levels::Levels;
 use crate::args::{CalibrateArgs, LoadArgs, OpenLoop, Pattern, ProfileArgs, Ui, profile_defaults};
@@ -29,12 +29,12 @@ const QUICK_DURATION: Nanos = Nanos::from_millis(1_000);
 const TTFT: Nanos = Nanos::from_millis(30);
 /// A reply takes about so long, so that a few seconds have several first tokens of each stream.
 const REPLY: Nanos = Nanos::from_millis(300);
-/// A reply has at least so many tokens, and at most so many.
+/// The minimum and the maximum number of tokens of a reply.
 const TOKENS: (i64, i64) = (8, 128);
-/// What an open loop asks for: replies of 35 ms, so that dozens are in flight at high rates.
+/// The requests of an open loop: replies of 35 ms, so that dozens are in flight at high rates.
 const SHORT: (Pace, i64) = (Pace { ttft: Nanos::from_millis(20), itl: Nanos::from_millis(5) }, 4);
 
-/// What is tried, and for how long each.
+/// The loads to try, and the duration of each.
 pub struct Grid {
     /// The loads, in order.
     pub loads: Vec<Load>,
@@ -45,17 +45,17 @@ pub struct Grid {
 /// One of the loads.
 #[derive(Clone, Copy)]
 pub struct Load {
-    /// What is offered.
+    /// The load.
     pub offered: Offered,
     /// Time between tokens; of an open loop too.
     itl: Nanos,
 }
 
 impl Grid {
-    /// As asked for; what was not is by default.
+    /// Takes the loads from the arguments, with defaults for those that are not given.
     ///
     /// # Errors
-    /// When rates are asked for and none too.
+    /// When rates are given together with `none`.
     pub fn of(args: &CalibrateArgs) -> Result<Grid> {
         if args.request_rate.len() > 1 && args.request_rate.contains(&OpenLoop::No) {
             bail!("--request-rate: `none` stands alone; give rates, or none");
@@ -115,7 +115,7 @@ impl Load {
         words
     }
 
-    /// What is asked of the engine, but for the address of the server.
+    /// The arguments of the engine, except the address of the server.
     ///
     /// # Errors
     /// As [`profile_defaults`].

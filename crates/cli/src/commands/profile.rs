@@ -80,14 +80,14 @@ fn check_directories(levels: &Levels, runner: &mut Runner<'_>, printer: &Printer
 }
 
 fn holds_artifacts(directory: &Path) -> bool {
-    // What begins with a dot is what a killed run left unfinished.
+    // Names that begin with a dot are unfinished files of a killed run.
     let is_artifact = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
     };
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_artifact))
 }
 
-/// What is done around each run.
+/// The work around each run.
 struct Profile<'a> {
     style: Style,
     require_fidelity: Option<Grade>,
@@ -143,7 +143,7 @@ impl Stage for Profile<'_> {
     }
 }
 
-/// Says what was likely the cause if no request was answered. A test request, if there had been one, would have said it before load.
+/// Names the likely cause if no request was answered. The test request, if there was one, would have reported it before the load.
 fn say_cause(endpoint: &Endpoint, run: &StoredRun, routes: &Routes, printer: &Printer) {
     let Some(group) = run.summary.failures.first().filter(|_| run.counts.ok == 0) else { return };
     let failure = Failure { stage: group.stage, class: group.class, message: group.sample.clone() };

@@ -14,7 +14,7 @@ use streamgauge_prompt::resolve;
 use streamgauge_run::Usage;
 use streamgauge_sim::{Lengths, LogPlan, Service, Sim, SimConfig};
 
-/// How often the wish to end is looked at.
+/// The interval at which the request to end is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the server; its address is the one line on stdout, said once it listens.

@@ -62,7 +62,7 @@ impl Strategy for Lengths {
     }
 }
 
-/// What is done around each run of a study.
+/// The work around each run of a study.
 struct Study<'a> {
     phase: Phase,
     /// The prompt lengths.
@@ -94,12 +94,12 @@ impl Stage for Study<'_> {
     }
 
     fn failed(&mut self, error: Error) -> Result<()> {
-        // What the lengths before it came to is reported.
+        // The results of the lengths before it are reported.
         if error.is::<Interrupted>() { Ok(()) } else { Err(error) }
     }
 }
 
-/// What is run for the prompt length number `at`, from 0.
+/// The settings of the run for prompt length number `at`, from 0.
 fn settings(args: &StudyArgs, origins: &Origins, at: usize) -> Result<Settings> {
     let isl = args.isl[at];
     let mut settings = Settings::resolve(args.profile(isl)?, origins.clone(), &|name| std::env::var(name).ok())?;
@@ -113,7 +113,7 @@ fn settings(args: &StudyArgs, origins: &Origins, at: usize) -> Result<Settings> 
     Ok(settings)
 }
 
-/// What the run with prompts of `isl` tokens came to.
+/// The result of the run with prompts of `isl` tokens.
 fn point(run: &mut StoredRun, phase: Phase, isl: u32, printer: &Printer) -> Result<StudyPoint> {
     run.has_files()?;
     let StoredRun { summary, facts, .. } = run;

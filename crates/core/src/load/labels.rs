@@ -1,5 +1,5 @@
-//! What loads are called in files and in the names of directories. GenAI-Perf and Perf Analyzer know a concurrency, a rate and a schedule
-//! from a file; what they have no word for is named in the same style.
+//! The names of loads in files and in the names of directories. GenAI-Perf and Perf Analyzer have names for a concurrency, a rate and a
+//! schedule from a file; other loads are named in the same style.
 
 use super::{Arrivals, Growth, Load};
 use crate::arrival::Rate;
@@ -40,8 +40,8 @@ impl Load {
         }
     }
 
-    /// The `stimulus` of GenAI-Perf's input configuration. What that tool has no key for stands in our own plan only. Gaps from a file have
-    /// no rate here.
+    /// The `stimulus` of GenAI-Perf's input configuration. Settings without a key in that tool appear only in Streamgauge's own plan. Gaps
+    /// from a file have no rate here.
     pub fn stimulus_json(&self) -> Value {
         match self {
             Load::Concurrency(places) => json!({"concurrency": places.most}),
@@ -68,7 +68,7 @@ impl Load {
         }
     }
 
-    /// Whether a time within the run can be measured by itself; the figures of a load that grows are of no time.
+    /// Whether a part of the run can be measured separately. The figures of a load that grows belong to no part.
     pub fn has_windows(&self) -> bool {
         !matches!(self, Load::Growing(_))
     }

@@ -3,10 +3,10 @@
 use crate::campaign::Strategy;
 use crate::spec::{Level, Position, RunSpec, Subdirectory};
 
-/// Runs each level the same number of times, whatever the runs come to.
+/// Runs each level the same number of times, whatever the results are.
 ///
-/// Each run has prompts of its own, since a server that keeps prefixes would answer the same ones faster when they come again. The first
-/// run has those that it would have alone.
+/// Each run has its own prompts, because a server with a prefix cache would answer the same ones faster the next time. The first run has
+/// the prompts that it would have alone.
 #[derive(Clone, Debug)]
 pub struct Levels {
     spec: RunSpec,
@@ -22,7 +22,7 @@ impl Levels {
         Levels { spec, levels, repeat, next: 0 }
     }
 
-    /// What is asked for at each level.
+    /// The settings of each level.
     pub fn specs(&self) -> impl Iterator<Item = RunSpec> {
         self.levels.iter().map(|level| level.of_spec(&self.spec))
     }

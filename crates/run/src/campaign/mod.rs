@@ -1,7 +1,7 @@
 //! Campaigns: several runs, one after another, in one loop.
 //!
-//! A [`Strategy`] chooses the next run by what is known of the ones before, a [`Runner`] makes it, and a [`Stage`], which belongs to the
-//! front end, shows it and judges it. One more way to choose runs is one more file here.
+//! A [`Strategy`] chooses the next run from the results of those before, a [`Runner`] makes it, and a [`Stage`], which belongs to the
+//! front end, shows it and judges it. A new way to choose runs is a new file here.
 
 mod levels;
 mod runner;
@@ -21,13 +21,13 @@ pub trait Strategy<V = StoredRun> {
     /// The next run, or `None` if there is no other. `last` is the run before it.
     fn next(&mut self, last: Option<&V>) -> Option<RunSpec>;
 
-    /// Whether all runs are against the server that was found for the first. Otherwise each run is prepared by itself.
+    /// Whether all runs use the server that was found for the first. Otherwise each run is prepared separately.
     fn shares_server(&self) -> bool {
         true
     }
 }
 
-/// What a front end does around the runs of a campaign.
+/// The front end's part around the runs of a campaign.
 pub trait Stage<V = StoredRun> {
     /// A run is about to be made. What is known only now, such as the address of a server that was started for it, may be filled in.
     /// `None` ends the campaign before this run.

@@ -33,7 +33,7 @@ impl<'a> Runner<'a> {
         Runner { listener, control: Box::new(control), shared: None, locked: Vec::new() }
     }
 
-    /// What all runs share. The first call finds it out, for the endpoint that `spec` asks for.
+    /// Prepares everything that all runs share. The first call does the work, for the endpoint of `spec`.
     ///
     /// # Errors
     /// When the server cannot be found or asked, or a file or a tokenizer cannot be read.
@@ -41,7 +41,7 @@ impl<'a> Runner<'a> {
         prepared(&mut self.shared, spec, &self.listener)
     }
 
-    /// The plan of the run that `spec` asks for.
+    /// The plan of the run that `spec` describes.
     ///
     /// # Errors
     /// As [`Runner::prepare`].
@@ -90,7 +90,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// What is in `slot`, which is prepared for `spec` if it is empty.
+/// The content of `slot`, which is prepared for `spec` if it is empty.
 fn prepared<'s>(
     slot: &'s mut Option<Preparation>,
     spec: &RunSpec,

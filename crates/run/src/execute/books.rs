@@ -1,5 +1,4 @@
-//! Takes in records, whether a run has just made them or they are read back: into the summary, and into the files that hold a line
-//! for each.
+//! Processes records, whether a run has just made them or they are read back: into the summary, and into the files with an entry for each.
 
 use crate::execute::refold;
 use crate::stored::Recorded;
@@ -25,9 +24,9 @@ pub struct Books<'a> {
     entered: u64,
     /// The file that they can be read from again.
     source: Option<PathBuf>,
-    /// What is overwritten in the contents of answers.
+    /// The secrets that are overwritten in the contents of answers.
     secrets: Secrets,
-    /// What writes the files, each with the name of its file; nothing after the first failure to write one.
+    /// The writers of the files, each with the name of its file. There are none after the first failure to write one.
     sinks: Vec<(String, OpenSink<'a>)>,
     write_error: Option<io::Error>,
 }
@@ -67,19 +66,19 @@ impl<'a> Books<'a> {
         self.write(|sink| sink.input(input));
     }
 
-    /// No input follows. What was written of them is handed to the system.
+    /// No input follows. The inputs written so far are passed to the operating system.
     pub fn end_of_inputs(&mut self) {
         self.write(|sink| sink.end_of_inputs().and_then(|()| sink.flush()));
     }
 
-    /// Takes out what writes the file of inputs, for a run whose inputs are prepared while it goes on.
+    /// Takes out the writer of the file of inputs, for a run whose inputs are prepared during the load.
     pub fn take_inputs(&mut self) -> Option<OpenSink<'a>> {
         let place = self.sinks.iter().position(|(file, _)| file == INPUTS)?;
         Some(self.sinks.remove(place).1)
     }
 
-    /// Enters a record, and the content of its answer, in which secrets are overwritten first. `input` is what was sent, where that was
-    /// prepared while the run went on.
+    /// Adds a record and the content of its answer, in which secrets are overwritten first. `input` is the content of the request, if it
+    /// was prepared during the load.
     pub fn enter(&mut self, record: &Record, mut received: Received, input: Option<&str>) {
         received.overwrite(&self.secrets);
         self.entered += 1;
@@ -90,7 +89,7 @@ impl<'a> Books<'a> {
         self.write(|sink| sink.record(record, &received, input));
     }
 
-    /// Hands what was written to the system, so that it outlives this process.
+    /// Passes the written data to the operating system, so that it outlives this process.
     pub fn flush(&mut self) {
         self.write(|sink| sink.flush());
     }

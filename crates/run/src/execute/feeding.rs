@@ -17,7 +17,7 @@ use streamgauge_report::perf_analyzer::export::request_inputs;
 use streamgauge_report::sinks::OpenSink;
 use streamgauge_wire::Codec;
 
-/// What all phases of a run feed from.
+/// The source from which all phases of a run are fed.
 pub struct Feeding<'a> {
     conversations: Conversations,
     completing: Completing<'a>,

@@ -102,9 +102,9 @@ pub fn execute(
     Ok(StoredRun::store(job.plan.clone(), sent, recorded, facts, artifacts, spec.keeps_files))
 }
 
-/// What the prompts of a run are, before they are encoded.
+/// The prompts of a run before they are encoded.
 enum Material {
-    /// Those that the user gave.
+    /// Prompts that the user gave.
     Given,
     /// All of these.
     Kept(Vec<Prompt>),

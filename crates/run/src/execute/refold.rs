@@ -40,7 +40,7 @@ pub fn windows(path: &Path, count: u64, rule: StabilityRule, started: Nanos) -> 
     let mut newest = Nanos(i64::MIN);
     read(path, count, |record| {
         windows.add(record);
-        // Records stand in the order in which they came in, so nothing is later than it was then.
+        // Records are in the order of their arrival, so none is later than it was during the run.
         newest = newest.max(record.end);
         windows.look(started, newest - LATE);
     })?;

@@ -38,15 +38,14 @@ impl Rules {
         self.windows.is_some() || self.confidence.is_some()
     }
 
-    /// Takes a record in.
+    /// Adds a record.
     pub fn add(&mut self, record: &Record) {
         if let Some(windows) = &mut self.windows {
             windows.add(record);
         }
     }
 
-    /// Checks whether the run is to end, and returns why. `known` is the last time at which every record until then had come in, and
-    /// `now` the time.
+    /// Checks whether the run should end, and returns the reason. All records up to `known` have arrived; `now` is the current time.
     pub fn look(&mut self, so_far: &mut Accumulator, started: Nanos, known: Nanos, now: Nanos) -> Option<Satisfied> {
         let until = self.duration.map_or(known - LATE, |duration| (known - LATE).min(started + duration));
         let agreed = self.windows.as_mut().and_then(|windows| {

@@ -1,4 +1,4 @@
-//! A thread that works beside the load until it is stopped.
+//! A thread that works in the background until it is stopped.
 
 use anyhow::{Result, anyhow};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,7 +11,7 @@ pub(super) struct Background<T> {
     thread: JoinHandle<T>,
 }
 
-/// What tells the work to end.
+/// The signal that ends the work.
 pub(super) struct Stopped(Receiver<()>);
 
 impl<T: Send + 'static> Background<T> {
@@ -25,7 +25,7 @@ impl<T: Send + 'static> Background<T> {
         Ok(Background { stop, thread })
     }
 
-    /// Tells the work to end, waits for it, and returns what it made.
+    /// Signals the work to end, waits for it, and returns its result.
     ///
     /// # Errors
     /// When the work panicked.

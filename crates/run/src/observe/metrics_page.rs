@@ -1,4 +1,4 @@
-//! The server's metrics page, read at a regular interval: what it says of its GPUs.
+//! Reads the GPUs from the server's metrics page at a regular interval.
 
 use super::background::{Background, Stopped};
 use super::{Context, Observer, server_facts};

@@ -1,8 +1,8 @@
-//! What is observed beside a run: things that change while the load goes on and that no request sees.
+//! Observes things that change during the load and that no request shows.
 //!
-//! An observer is a file in this folder and a line of [`OBSERVERS`]. It starts before the load, samples on a thread of its own
-//! ([`Background`]) and keeps each sample with its time on the run's clock; when the load is over, it adds its series to the
-//! run's facts. No observer touches a load thread.
+//! An observer is a file in this folder and a line of [`OBSERVERS`]. It starts before the load, samples on its own thread ([`Background`])
+//! and keeps each sample with its time on the run's clock; after the load it adds its series to the run's facts. No observer touches a
+//! load thread.
 
 mod background;
 mod metrics_page;
@@ -17,22 +17,22 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::{RunFacts, ServerFacts};
 use streamgauge_load::{Control, Routes};
 
-/// Something that is observed beside a run.
+/// An observation during a run.
 pub(crate) trait Observer {
-    /// Ends the observation and adds its series to `facts`. What the user should know of it goes to `listener`.
+    /// Ends the observation and adds its series to `facts`. Notes for the user go to `listener`.
     ///
     /// # Errors
     /// When the observer's thread panicked.
     fn finish(self: Box<Self>, facts: &mut RunFacts, listener: &dyn Listener) -> Result<()>;
 }
 
-/// What an observer can see of the run that it is started for.
+/// The parts of the run that an observer can see.
 pub(crate) struct Context<'a> {
     /// The plan that runs.
     pub plan: &'a RunPlan,
-    /// What the front end asked to observe.
+    /// The observations that the front end asked for.
     pub asked: &'a Observe,
-    /// What a Triton server said of its model, if the server is one.
+    /// The description of a Triton server's model, if the server is one.
     pub triton: Option<&'a Triton>,
     /// The addresses of the plan's servers.
     pub routes: &'a Routes,

@@ -18,7 +18,7 @@ use streamgauge_load::{Client, Control};
 const START_CHECK: Duration = Duration::from_millis(1);
 /// How often counters are read if a window ends with a request, since the request that ends it is known only afterwards.
 const WITHIN_WINDOWS: Nanos = Nanos::from_millis(100);
-/// The time between two polls that look whether the counters stand still. A server counts a request a little after its last
+/// The time between two polls that check whether the counters have stopped changing. A server counts a request slightly after its last
 /// response has left.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Give up after this many polls if other clients keep the counters moving.

@@ -13,7 +13,7 @@ pub struct Export {
     file: PathBuf,
     temporary: PathBuf,
     out: BufWriter<File>,
-    /// What follows the experiments; empty before the first one.
+    /// The text after the experiments; empty before the first one.
     closing: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! One level, once it was run: its figures, what is to be said of them, and whether the search goes on.
+//! One level after its run: its figures, its verdict, and whether the search continues.
 
 use super::settings::Task;
 use anyhow::{Context, Result};
@@ -10,16 +10,16 @@ use streamgauge_stats::perf_analyzer::{ClientFigures, FoldPlan, LevelFold};
 use streamgauge_stats::server::{GpuFigures, GpuFold, ServerFigures, StatisticsError};
 use streamgauge_stats::{Pass, Span};
 
-/// What windows came to while the level was run.
+/// The windows of the level.
 #[derive(Clone, Debug, Default)]
 pub struct Passes {
-    /// Those that are over.
+    /// The complete windows.
     pub passes: Vec<Pass>,
-    /// Whether they were taken for stable by their throughputs alone.
+    /// Whether they count as stable because of their throughputs alone.
     pub by_throughput: bool,
 }
 
-/// What became of a level.
+/// The outcome of a level.
 #[derive(Debug)]
 pub enum Outcome {
     /// It is one of the results.
@@ -35,12 +35,12 @@ pub enum Outcome {
     Nothing,
 }
 
-/// The time that a level's figures are of: its last windows, or all of it.
+/// The time span of a level's figures: its last windows, or all of it.
 pub fn span(facts: &RunFacts) -> Option<Span> {
     facts.window.map(|window| Span { from: window.from, to: window.to })
 }
 
-/// The client's figures, out of the records of `run`; none without an answer.
+/// Computes the client's figures from the records of `run`, or returns `None` without a successful request.
 ///
 /// # Errors
 /// When the records cannot be read.
@@ -59,7 +59,7 @@ pub fn client(run: &StoredRun, task: &Task) -> Result<Option<ClientFigures>> {
     Ok(fold.close(&facts.threads))
 }
 
-/// The server's figures over the same time; none where it told no counters.
+/// Computes the server's figures over the same time span, or returns `None` if the server reported no counters.
 ///
 /// # Errors
 /// When they show no request.
@@ -69,7 +69,7 @@ pub fn server(facts: &RunFacts) -> Result<Option<ServerFigures>, StatisticsError
     ServerFigures::over(server, from, to)
 }
 
-/// The figures of the server's GPUs over the same time; none where they were not asked for.
+/// The figures of the server's GPUs over the same time span, or `None` if they were not requested.
 pub fn gpus(facts: &RunFacts, collected: bool) -> Option<BTreeMap<String, GpuFigures>> {
     let server = facts.server.as_ref().filter(|_| collected)?;
     let span = span(facts).unwrap_or(Span { from: facts.started, to: facts.ended });

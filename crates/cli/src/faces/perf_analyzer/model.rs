@@ -73,11 +73,11 @@ fn ids(task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// What is sent, for `model` or for an OpenAI server. Whether answers of the latter are streams is in what is sent, and completes
+/// The input data for `model` or for an OpenAI server. For the latter the payloads decide whether answers are streams, and this completes
 /// `endpoint`.
 ///
 /// # Errors
-/// When it cannot be read, or does not fit the model.
+/// When the input data cannot be read, or do not fit the model.
 pub fn inputs(task: &Task, model: Option<&ModelInfo>, endpoint: &mut Endpoint) -> Result<InputData> {
     let read = match (task.service, model) {
         (ServiceKind::Triton, Some(model)) => task.inputs.read(model),

@@ -6,9 +6,9 @@
 
 use super::args::Range;
 
-/// What a range is made of.
+/// A number that ranges consist of.
 pub trait Load: Copy + PartialOrd + Default {
-    /// The `n`-th level from `start` by `step`; none where there is no such number.
+    /// The `n`-th level from `start` by `step`, or `None` if there is no such number.
     fn nth(start: Self, step: Self, n: u32) -> Option<Self>;
     /// Whether `level` is at most `end`, what arithmetic lost left aside.
     fn reaches(level: Self, end: Self) -> bool;
@@ -52,7 +52,7 @@ pub struct Search<T> {
     at: At<T>,
 }
 
-/// How far a search has come.
+/// The state of a search.
 #[derive(Clone, Copy, Debug)]
 enum At<T> {
     /// The n-th level is next.
@@ -65,7 +65,7 @@ enum At<T> {
     Ends,
     /// Between a load that passes and one that does not: one in the middle was last.
     Middle { low: T, high: T, middle: T },
-    /// Nothing is left.
+    /// No level is left.
     Over,
 }
 

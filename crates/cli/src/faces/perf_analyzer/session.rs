@@ -33,15 +33,15 @@ use streamgauge_stats::{Counts, Grade, Summary, Windows};
 use streamgauge_wire::endpoints::{TransportKind, spec};
 use streamgauge_wire::kserve::Call;
 
-/// What has come of the levels so far, and what is done around each.
+/// The levels so far, and the work around each.
 struct Session<'a> {
     task: &'a Task,
     shown: report::Settings,
     /// Whether the run that is being made is a warm-up.
     is_warm_up: bool,
-    /// What the warm-up sends, if it is a run of its own that has not been made yet.
+    /// The requests of the warm-up, if it is a separate run that has not been made yet.
     warmup: Option<GivenInputs>,
-    /// What the levels send, while the warm-up is run.
+    /// The requests of the levels, while the warm-up runs.
     set_aside: Option<(Option<GivenInputs>, Option<Regions>)>,
     /// The windows of the level that is being run.
     passes: Arc<Mutex<Passes>>,
@@ -150,7 +150,7 @@ pub fn run(mut task: Task, wording: Wording, printer: &Printer) -> Result<Exit> 
     session.finish()
 }
 
-/// What all levels ask for, as far as the server and the file of gaps are asked about it before the first.
+/// The settings that all levels share, as far as they are needed to ask the server and to read the file of gaps.
 fn prepared(task: &mut Task) -> RunSpec {
     let limit =
         task.measure.limit_ms.map(|millis| Nanos::from_millis(i64::try_from(millis).unwrap_or(i64::MAX / 1_000_000)));
@@ -175,7 +175,7 @@ fn trace(task: &Task, shared: &Preparation) -> Result<()> {
     Ok(())
 }
 
-/// What Perf Analyzer says of files that it has read.
+/// Perf Analyzer's message about files that it has read.
 fn read_line(data: &InputData) -> String {
     let streams = data.streams.len();
     match data.streams.as_slice() {
@@ -405,7 +405,7 @@ impl Stage<Ended> for Session<'_> {
         if self.levels.is_empty() {
             return Err(error);
         }
-        // What earlier levels came to is worth more than this one's failure.
+        // The results of earlier levels are kept although this one failed.
         self.fail(worded(&error, self.wording));
         Ok(())
     }
@@ -477,7 +477,7 @@ impl Session<'_> {
         })
     }
 
-    /// How a level ended whose export is all there is of it: nobody has figures of requests in ever changing company.
+    /// The outcome of a level that has only an export. Perf Analyzer has no figures of requests under a load that keeps growing.
     fn exported(&mut self, summary: &Summary, counts: &Counts, facts: &RunFacts) -> Result<Ended> {
         if let Some(why) = &facts.ended_early {
             bail!("{why}");
@@ -503,7 +503,7 @@ impl Session<'_> {
         }
     }
 
-    /// What Perf Analyzer says of a level whose windows do not agree.
+    /// Perf Analyzer's message about a level whose windows do not agree.
     fn unstable(&self, label: report::Label) -> String {
         use streamgauge_core::stop::Window;
         let rule = &self.task.measure.windows;

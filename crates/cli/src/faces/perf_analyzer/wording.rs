@@ -1,4 +1,4 @@
-//! What Perf Analyzer calls the settings that messages refer to.
+//! Perf Analyzer's names for the settings that messages refer to.
 
 use super::args::{PerfAnalyzerArgs, Protocol, ServiceKind};
 use clap::Arg;
@@ -33,7 +33,7 @@ pub fn over_grpc(setting: Setting) -> Option<&'static str> {
     }
 }
 
-/// What this face calls a setting whatever the protocol is. It has no users, no cap beside a rate and no latencies from due.
+/// This face's name of a setting, whatever the protocol. It has no users, no limit on concurrency with a rate and no latencies from due.
 fn over_any(setting: Setting) -> Option<&'static str> {
     match setting {
         Setting::BenchmarkDuration => Some("--measurement-interval"),

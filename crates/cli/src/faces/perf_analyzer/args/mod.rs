@@ -1,4 +1,4 @@
-//! What was typed: Perf Analyzer's flags in its spellings. What they mean together is settled in [`super::settings`].
+//! Perf Analyzer's flags as typed, in its spellings. [`super::settings`] interprets them together.
 
 mod load;
 mod refused;

@@ -12,7 +12,7 @@ pub const DYNAMIC: &str = "gRPC services of one's own (dynamic_grpc) are not sup
 /// CUDA shared memory.
 pub const CUDA: &str = "CUDA shared memory is not supported; accepted: none, system";
 
-/// Each flag, and what is not supported.
+/// Each refused flag, with the feature that is not supported.
 const REFUSED: &[(&str, &str)] = &[
     ("--enable-mpi", "MPI is not supported; start one process for each model"),
     ("--grpc-method", DYNAMIC),

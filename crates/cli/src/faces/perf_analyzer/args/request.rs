@@ -1,4 +1,4 @@
-//! Arguments of requests: what is sent, and in what form.
+//! Arguments about requests: their content and their form.
 
 use super::refused::CUDA;
 use crate::args::choice::{COMPRESSION, TENSOR_FORMAT, one_of};

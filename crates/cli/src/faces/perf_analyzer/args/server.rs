@@ -1,4 +1,4 @@
-//! Arguments of the server: how it is trusted, and what it is asked beside inference.
+//! Arguments about the server: how it is trusted, and what it is asked besides inference.
 
 use crate::args::values::{interval, limit, whole};
 use clap::{Args, ValueEnum};

@@ -11,7 +11,7 @@ use streamgauge_core::clock::Nanos;
 /// The longest time between two readings of the metrics page, as for `profile`.
 const LONGEST_METRICS_INTERVAL: Nanos = Nanos::from_millis(3_600_000);
 
-/// Puts what deprecated flags say in the place of those that they stand for, and tells of them.
+/// Replaces deprecated flags by those that they stand for, and notes it.
 pub fn deprecated(args: &mut PerfAnalyzerArgs) -> Vec<String> {
     let mut notes = Vec::new();
     let mut tell = |given: bool, flag: &str, instead: &str| {
@@ -59,7 +59,7 @@ pub fn refuse(args: &PerfAnalyzerArgs) -> Result<()> {
     }
 }
 
-/// What belongs to one protocol only.
+/// Refuses flags that belong to the other protocol.
 fn calls(args: &PerfAnalyzerArgs) -> Result<()> {
     let request = &args.request;
     let is_grpc = request.protocol == Protocol::Grpc;

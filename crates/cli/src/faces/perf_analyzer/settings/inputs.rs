@@ -7,16 +7,16 @@ use streamgauge_core::kserve::ModelInfo;
 use streamgauge_core::seed::Seed;
 use streamgauge_prompt::tensors::{InputData, InputError, InputOptions, Made};
 
-/// What is sent.
+/// The input data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
-    /// Where values come from.
+    /// The source of the values.
     pub data: Data,
-    /// What is asked of them beside.
+    /// Further requests about the values.
     pub options: InputOptions,
 }
 
-/// Where values come from.
+/// The source of values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// They are generated.

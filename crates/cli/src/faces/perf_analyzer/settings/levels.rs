@@ -211,7 +211,7 @@ impl Levels {
     }
 }
 
-/// What Perf Analyzer calls a level of that load.
+/// Perf Analyzer's name for a level of that load.
 pub fn label(load: &Load) -> Label {
     match load {
         Load::Concurrency(places) => Label::Concurrency(places.most),
@@ -230,7 +230,7 @@ impl Task {
         (calls == Calls::Sync).then_some(self.most)
     }
 
-    /// What is run at a level of that load, which ends after `requests` if they are counted.
+    /// The run of a level of that load, which ends after `requests` if they are counted.
     pub fn spec(&self, load: Load, requests: Option<u64>) -> RunSpec {
         let mut spec = self.settings.spec.clone();
         let grace = spec.plan.load.stop.grace;
@@ -244,7 +244,7 @@ impl Task {
             hands_over: false,
         });
         let stop = match requests {
-            // The grace is for an end from outside: what is in flight then is waited for.
+            // The grace period is for an end from outside: requests in flight are then awaited.
             Some(requests) => StopRule { grace, ..StopRule::after(requests) },
             None => StopRule { requests: None, stability: Some(self.measure.windows), ..spec.plan.load.stop.clone() },
         };

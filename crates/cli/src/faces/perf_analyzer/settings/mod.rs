@@ -1,4 +1,4 @@
-//! What was typed, made into what is meant. Nothing here asks the server.
+//! Interprets the arguments. Nothing here asks the server.
 
 mod checks;
 mod inputs;
@@ -25,14 +25,14 @@ const OUTPUT_BYTES: u64 = 102_400;
 const SEQUENCES: u32 = 4;
 /// Requests of a sequence.
 const SEQUENCE_LENGTH: u32 = 20;
-/// By which share that varies.
+/// The share by which that length varies.
 const VARIATION: f64 = 0.2;
 
-/// What a command line means.
+/// The meaning of a command line.
 pub struct Task {
-    /// What all levels have in common, for the one engine; the load and its end are each level's.
+    /// The settings that all levels share, for the engine. The load and its end belong to each level.
     pub settings: Settings,
-    /// What is asked.
+    /// The endpoint.
     pub service: ServiceKind,
     /// Which loads there are.
     pub mode: Mode,
@@ -40,13 +40,13 @@ pub struct Task {
     pub binary: bool,
     /// How a level is measured.
     pub measure: Measure,
-    /// What is sent.
+    /// The input data.
     pub inputs: Inputs,
     /// Whether requests were asked to wait for each other (--sync) or not to (--async, --streaming).
     pub calls: Option<Calls>,
     /// Requests in flight at most where calls wait for each other and a rate is kept.
     pub most: u32,
-    /// Most load threads.
+    /// The maximum number of load threads.
     pub threads: u16,
     /// How sequences are made, where the model wants some.
     pub sequences: Sequences,
@@ -56,9 +56,9 @@ pub struct Task {
     pub batch_given: bool,
     /// Whether the metrics of the server's GPUs are read.
     pub collects: bool,
-    /// What the server is to trace.
+    /// The trace settings of the server.
     pub trace: Vec<(String, Vec<String>)>,
-    /// What is written.
+    /// The files to write.
     pub output: Output,
     /// Show each window, and what the client itself took.
     pub verbose: bool,
@@ -76,9 +76,9 @@ pub enum Calls {
 /// How a level is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measure {
-    /// By so many requests, in place of windows.
+    /// The number of requests, instead of windows.
     pub requests: Option<u64>,
-    /// By windows that agree.
+    /// The rule about windows.
     pub windows: StabilityRule,
     /// Requests before, in no figure.
     pub warmup: u64,
@@ -86,7 +86,7 @@ pub struct Measure {
     pub limit_ms: Option<u64>,
 }
 
-/// What is written.
+/// The files to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// The file of levels.
@@ -95,12 +95,12 @@ pub struct Output {
     pub verbose_csv: bool,
     /// The file of all requests.
     pub export: Option<PathBuf>,
-    /// Where the levels' own files are kept.
+    /// The directory for the files of the levels.
     pub artifacts: Option<PathBuf>,
 }
 
 impl Task {
-    /// Settles what `args` mean, whose values came from where `origins` say.
+    /// Interprets `args`, whose values came from where `origins` say.
     ///
     /// # Errors
     /// A sentence that names the flag and what is accepted.
@@ -146,13 +146,13 @@ impl Task {
     }
 }
 
-/// What the engine is to do, all but for the load.
+/// The settings of the engine, except the load.
 fn settings(args: &PerfAnalyzerArgs, origins: Origins) -> Result<Settings> {
     let mut settings = Settings::resolve(profile::profile(args)?, origins, &|_| None)?;
     settings.verbose = args.verbose > 1;
     settings.spec.plan.transport.timeouts.idle = args.server.idle_timeout;
     settings.bar = Some(false);
-    // A response is what is counted.
+    // Perf Analyzer counts responses.
     settings.spec.plan.measure.token_count = TokenCount::Chunks;
     let output = &mut settings.spec.plan.output;
     if args.report.profile_export_file.is_some() {
@@ -179,7 +179,7 @@ fn triton(args: &PerfAnalyzerArgs, endpoint: &mut Endpoint) {
             let model = args.model.as_deref().unwrap_or_default();
             let [typed, meant] = [EndpointKind::Generate, EndpointKind::KserveHttp]
                 .map(|kind| spec(kind).default_path(model, version.as_deref(), false));
-            // What stands in front of it is the server's.
+            // The prefix of the path belongs to the server.
             let base = endpoint.path.strip_suffix(typed.as_str()).unwrap_or_default();
             endpoint.path = format!("{base}{meant}");
             EndpointKind::KserveHttp

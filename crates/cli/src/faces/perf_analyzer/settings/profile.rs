@@ -1,4 +1,4 @@
-//! What Perf Analyzer's flags ask of the engine, as far as `profile` has a flag for the same.
+//! Converts Perf Analyzer's flags to those of `profile`, where that has an equivalent.
 
 use crate::args::triton::TritonArgs;
 use crate::args::{ProfileArgs, Ui, profile_defaults};
@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_prompt::tokenizer::EMBEDDED;
 
-/// Where a server is looked for over HTTP, and Triton's gRPC.
+/// The default addresses of a server over HTTP and of Triton's gRPC.
 const HTTP: &str = "localhost:8000";
 const GRPC: &str = "localhost:8001";
 
-/// What is asked of the engine, but for the load and its end.
+/// The arguments of the engine, except the load and its end.
 ///
 /// # Errors
 /// As [`profile_defaults`].
