@@ -75,7 +75,7 @@ impl Explain for ArtifactError {
 pub struct Artifacts {
     sinks: Vec<(&'static SinkKind, Spool)>,
     documents: Vec<(&'static DocumentKind, Spool)>,
-    /// What an earlier run may have left that this one does not write.
+    /// Files that an earlier run may have left and that this run does not write.
     stale: Vec<PathBuf>,
     /// Keeps other runs out until the files have their names; absent when files are made again from records.
     directory: Option<RunDirectory>,
@@ -85,7 +85,7 @@ impl Artifacts {
     /// Opens every file that a run with such output writes in `directory`, under its temporary name.
     ///
     /// # Errors
-    /// When a file cannot be made, or a file name of `output` is not one that a file can have beside the others.
+    /// When a file cannot be created, or a file name of `output` is invalid or that of another file of the run.
     pub fn open(directory: RunDirectory, output: &Output) -> Result<Artifacts, ArtifactError> {
         check_names(output)?;
         let dir = directory.path();
@@ -96,9 +96,9 @@ impl Artifacts {
         Ok(Artifacts { sinks, documents, stale, directory: Some(directory) })
     }
 
-    /// Creates `dir` and opens in it what can be made again from the records of a run with such output; `has_inputs` says whether the
-    /// run's inputs are known too. The temporary names are this process's own: a run that still writes in `dir`, or what is left of
-    /// one, is not touched, and neither is another report.
+    /// Creates `dir` and opens in it the files that can be rebuilt from the records of a run with such output. `has_inputs` says whether
+    /// the run's inputs are known too. The temporary names belong to this process: a run that still writes in `dir`, the remains of one,
+    /// and other reports are not touched.
     ///
     /// # Errors
     /// As those of [`Artifacts::open`].
@@ -110,7 +110,7 @@ impl Artifacts {
         Ok(Artifacts { sinks, documents, stale: Vec::new(), directory: None })
     }
 
-    /// Where the records are until they have their final name; none where they are not written.
+    /// The path of the records until they have their final name, or `None` if they are not written.
     pub fn records(&self) -> Option<&Path> {
         let mut spools = self.sinks.iter().map(|(_, spool)| spool);
         spools.find(|spool| spool.path().ends_with(RECORDS)).map(Spool::temporary)
@@ -143,7 +143,7 @@ impl Artifacts {
         })
     }
 
-    /// Passes what was written so far to the operating system, so that it outlives this process.
+    /// Passes the written data to the operating system, so that it outlives this process.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -194,11 +194,11 @@ fn spools(
     Ok((sinks, documents))
 }
 
-/// Whether a directory could be made there, as far as can be told without making it: nothing above it or in its place is
+/// Checks whether a directory could be created at `dir`, as far as that is possible without creating it: neither it nor a parent is
 /// another kind of file.
 ///
 /// # Errors
-/// When something is.
+/// When one is.
 pub fn check_directory(dir: &Path) -> Result<(), ArtifactError> {
     match dir.ancestors().find(|path| path.exists()) {
         Some(path) if !path.is_dir() => {

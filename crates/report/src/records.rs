@@ -26,7 +26,7 @@ pub use writer::RecordWriter;
 /// The name of the file.
 pub const RECORDS: &str = "records.jsonl";
 
-/// What the stamps of output events are counted from.
+/// The time from which the stamps of output events are counted.
 fn origin(sent: Option<Nanos>, issued: Nanos) -> i64 {
     sent.unwrap_or(issued).0
 }

@@ -13,7 +13,7 @@ use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_net::Timer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The one engine of a server.
+/// The engine of a server.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) service: Service,
@@ -34,8 +34,8 @@ impl Engine {
         Engine { service, clock, timer, seats, max_batch, running: Rc::default(), waiting: Rc::default() }
     }
 
-    /// A place in the batch for so many sequences; more than fit in it take it whole. Returns when service begins: at
-    /// `received`, or when the place came free.
+    /// Takes a place in the batch for `sequences` sequences; if they exceed the batch, they take all of it. Returns when service begins:
+    /// at `received`, or when the place became free.
     pub(crate) async fn admit(&self, sequences: u32, received: Nanos) -> io::Result<(Seat, Nanos)> {
         let sequences = sequences.clamp(1, self.max_batch);
         if let Ok(permit) = self.seats.clone().try_acquire_many_owned(sequences) {

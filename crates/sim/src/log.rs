@@ -23,7 +23,7 @@ pub struct LogPlan {
     pub file: Option<PathBuf>,
 }
 
-/// What one request for output left behind. Times are on the server's clock.
+/// The log of one request for output. Times are on the server's clock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestLog {
     /// Number of the request, from 0, in the order in which they came.
@@ -73,7 +73,7 @@ pub(crate) fn answer_id(prefix: &str, number: u64) -> String {
     format!("{prefix}-{number:016x}")
 }
 
-/// Where the server's thread puts what it logs.
+/// The queue into which the server's thread puts log entries.
 #[derive(Debug)]
 pub(crate) struct Log {
     keep: usize,
@@ -86,7 +86,7 @@ pub(crate) struct Log {
 const BATCH: usize = 256;
 
 impl Log {
-    /// A log, and the thread that writes its file if there is to be one.
+    /// A log, and the thread that writes its file if there is one.
     pub(crate) fn open(plan: &LogPlan, clock: SystemClock) -> io::Result<(Log, Option<JoinHandle<io::Result<()>>>)> {
         let (file, thread) = match &plan.file {
             None => (None, None),
@@ -128,12 +128,12 @@ impl Log {
         }
     }
 
-    /// What is kept, in the order in which the answers ended.
+    /// The entries, in the order in which the answers ended.
     pub(crate) fn copy(&self) -> Vec<RequestLog> {
         self.kept.borrow().iter().cloned().collect()
     }
 
-    /// Ends the log and lets go of what it kept.
+    /// Ends the log and drops its entries.
     pub(crate) fn close(self) -> Vec<RequestLog> {
         self.hand_over();
         self.kept.into_inner().into()
@@ -165,10 +165,10 @@ pub struct LogLine {
     pub writes: Vec<(i64, u32)>,
 }
 
-/// Reads the file of a log, in the order in which the requests came.
+/// Reads a log file, in the order in which the requests arrived.
 ///
 /// # Errors
-/// When it cannot be read, or a line of it (named by its number) is none of a log's.
+/// When it cannot be read, or a line (named by its number) is not a log entry.
 pub fn read(file: &Path) -> io::Result<Vec<LogLine>> {
     let parse = |(index, line): (usize, io::Result<String>)| {
         serde_json::from_str::<LogLine>(&line?)

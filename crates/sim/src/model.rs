@@ -1,5 +1,5 @@
-//! The service model: how long a request takes and how much it gets, as arithmetic. No clock, no waiting, and chance
-//! comes in as an argument.
+//! The service model: how long a request takes and how many tokens it gets, as arithmetic. It has no clock and does not wait; random
+//! numbers are an argument.
 
 use crate::faults::Fault;
 use crate::log::LogPlan;
@@ -10,7 +10,7 @@ use streamgauge_core::plan::Stamps;
 use streamgauge_core::seed::Seed;
 use streamgauge_prompt::Tokenizer;
 
-/// What a simulated server is.
+/// The configuration of a simulated server.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
     /// Names of its models. A request without a model gets the first.
@@ -21,13 +21,13 @@ pub struct SimConfig {
     pub lengths: Lengths,
     /// Fake GPUs on the metrics page.
     pub gpus: u32,
-    /// What goes wrong.
+    /// The faults to inject.
     pub faults: Vec<Fault>,
-    /// What counts prompts, and whose tokens replies are made of.
+    /// The tokenizer that counts prompts and whose tokens replies consist of.
     pub tokenizer: Tokenizer,
-    /// Where receive stamps come from.
+    /// The source of receive stamps.
     pub stamps: Stamps,
-    /// What is kept of each request.
+    /// The data that is kept of each request.
     pub log: LogPlan,
     /// Lengths, jitter, words and faults are drawn from it.
     pub seed: Seed,
@@ -49,7 +49,7 @@ impl SimConfig {
         }
     }
 
-    /// Refuses what no server can be.
+    /// Refuses impossible configurations.
     ///
     /// # Errors
     /// The first thing that is wrong, and what is accepted.
@@ -102,16 +102,16 @@ pub enum ConfigError {
     Zero(&'static str),
 }
 
-/// How fast a server is.
+/// The speed of a server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Service {
     /// Time to the first token of an empty prompt, on a free server.
     pub ttft: Nanos,
-    /// Prompt tokens a second; infinite makes prompts cost nothing.
+    /// Prompt tokens per second; infinity makes prompts take no time.
     pub prefill_rate: f64,
     /// Time between the tokens of a sequence that is alone.
     pub itl: Nanos,
-    /// By which share of `itl` each further sequence slows every sequence down.
+    /// The share of `itl` by which each further sequence slows every sequence down.
     pub itl_growth: f64,
     /// Standard deviation of both times, as a share of them.
     pub jitter: f64,
@@ -136,7 +136,7 @@ impl Default for Service {
 }
 
 impl Service {
-    /// A server that takes no time at all: what it reaches is what its transport and its client can take.
+    /// A server that takes no time at all: its speed is that of its transport and its client.
     pub fn instant() -> Service {
         Service {
             ttft: Nanos::ZERO,
@@ -156,7 +156,7 @@ impl Service {
         self.jittered(span, chance)
     }
 
-    /// From a token to the next while `batch` sequences are served: `itl × (1 + growth × (batch − 1))`, with jitter.
+    /// The time from one token to the next while `batch` sequences are served: `itl × (1 + growth × (batch − 1))`, with jitter.
     pub fn step(&self, batch: u32, chance: &mut impl Rng) -> Nanos {
         let others = f64::from(batch.saturating_sub(1));
         self.jittered(scaled(self.itl, 1.0 + self.itl_growth * others), chance)
@@ -183,7 +183,7 @@ fn scaled(span: Nanos, factor: f64) -> Nanos {
 /// How long replies are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lengths {
-    /// Mean length, in tokens, of a reply that nobody limited: drawn evenly from half to one and a half of it.
+    /// The mean length, in tokens, of a reply without a requested length, which is drawn uniformly from half to one and a half of it.
     pub natural: u32,
     /// Share of limited replies that end before their limit, evenly anywhere, unless the request forbids it.
     pub early_stop: f64,
@@ -197,12 +197,12 @@ impl Default for Lengths {
     }
 }
 
-/// What a request says about the length of its reply.
+/// The part of a request that concerns the length of its reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LengthAsked {
-    /// At most so many tokens (`max_tokens`, `max_completion_tokens`).
+    /// The maximum number of tokens (`max_tokens`, `max_completion_tokens`).
     pub most: Option<u32>,
-    /// At least so many (`min_tokens`).
+    /// The minimum number of tokens (`min_tokens`).
     pub least: u32,
     /// The reply goes on to its limit (`ignore_eos`).
     pub ignore_end: bool,

@@ -30,15 +30,15 @@ impl SimProcess {
         Ok(process)
     }
 
-    /// Where it listens.
+    /// The server's address.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Ends it; its log is then whole.
+    /// Ends the server; its log is then complete.
     ///
     /// # Errors
-    /// When it cannot be told to end, or ends with an error.
+    /// When the server cannot be told to end, or ends with an error.
     pub fn stop(mut self) -> io::Result<()> {
         tell(&mut self.child)?;
         let status = self.child.wait()?;

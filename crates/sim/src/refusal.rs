@@ -1,6 +1,6 @@
-//! Why a request is refused, in the shape of an OpenAI server's errors.
+//! Refusals of requests, in the form of an OpenAI server's errors.
 
-/// Why a request is refused, as it is answered.
+/// The reason for refusing a request, in the form of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,

@@ -1,4 +1,4 @@
-//! What all connections of the server share on its one thread.
+//! The state that all connections of the server share on its one thread.
 
 use crate::engine::Engine;
 use crate::faults::{Fault, FaultKind};
@@ -16,7 +16,7 @@ use streamgauge_core::plan::{EndpointKind, Stamps};
 use streamgauge_core::seed::Seed;
 use streamgauge_net::Timer;
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) engine: Engine,
@@ -52,15 +52,15 @@ pub(crate) struct Arrival {
 
 /// A request for output that has a number, before it is read.
 pub(crate) struct Begun<R> {
-    /// Its entry in the log, without what its answer adds.
+    /// The request's log entry, without the parts that its answer adds.
     pub(crate) request: RequestLog,
-    /// What goes wrong with it.
+    /// The faults of the request.
     pub(crate) faults: Vec<FaultKind>,
     /// What else it draws from.
     pub(crate) chance: R,
 }
 
-/// What the metrics page counts.
+/// The counters of the metrics page.
 #[derive(Debug, Default)]
 struct Totals {
     requests: BTreeMap<u16, u64>,
@@ -89,7 +89,7 @@ impl Server {
         }
     }
 
-    /// Gives a request for output its number and draws what goes wrong with it.
+    /// Gives a request for output its number and draws its faults.
     pub(crate) fn begin(&self, arrival: Arrival) -> Begun<impl Rng + use<>> {
         let Arrival { connection, kind, id_prefix, received, kernel_stamp } = arrival;
         let number = taken(&self.next_request);
@@ -117,7 +117,7 @@ impl Server {
         taken(&self.next_connection)
     }
 
-    /// What goes wrong with connection `number`.
+    /// The faults of connection `number`.
     pub(crate) fn connection_faults(&self, number: u64) -> Vec<FaultKind> {
         self.hits(true, number, &mut Seed(self.connections.wrapping_add(number)).stream("connection"))
     }

@@ -1,4 +1,4 @@
-//! What the server says: words that are one token each, and replies made of them.
+//! The text of the server: words that are one token each, and replies made of them.
 
 use crate::model::{Finish, Length};
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ pub(crate) struct Word {
     json: String,
 }
 
-/// What the server has to say. Neither list is empty, since [`stable_words`] never is.
+/// The words of the server. Neither list is empty, because [`stable_words`] never is.
 #[derive(Debug)]
 pub(crate) struct Words {
     pub(crate) plain: Vec<Word>,
@@ -134,7 +134,7 @@ impl Reply {
         self.finish
     }
 
-    /// Says so many more tokens; whether anything could be seen of them.
+    /// Adds this many tokens; returns whether any of them is visible.
     pub(crate) fn say(&mut self, words: &[Word], tokens: u32, form: Form, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         let tokens = tokens.min(self.tokens - self.said);

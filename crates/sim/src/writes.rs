@@ -7,8 +7,8 @@ pub(crate) const WRITE: usize = 16 * 1024;
 /// Between the pieces of an event that is split on purpose: long enough for a reader to take them apart.
 pub(crate) const SPLIT_PAUSE: Nanos = Nanos(200_000);
 
-/// Where a frame is cut on purpose, as lengths of the pieces before the last: within its first line, inside a character
-/// if there is one of several bytes (else in the middle), and between the two ends of line that close it.
+/// The positions at which a frame is split on purpose, as lengths of the pieces before the last: within its first line, inside a character
+/// if there is one of several bytes (otherwise in the middle), and between the two line ends that close it.
 pub(crate) fn cuts(frame: &[u8]) -> Vec<usize> {
     let inside = frame.iter().position(|byte| (*byte & 0xc0) == 0x80).unwrap_or(frame.len() / 2);
     let mut places = [1, inside, frame.len().saturating_sub(1)];

@@ -6,13 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How often a directory that another process removes at the same moment is made again.
+/// The number of attempts to make a directory that another process removes at the same moment.
 const ATTEMPTS: u32 = 8;
 
 /// A directory in which no other process writes a run's files while this value or a clone of it lives.
 ///
-/// The lock is the operating system's, on the directory itself: it ends with the process, however that ends, and leaves no file
-/// behind. On a file system without locks, two runs in one directory are not detected.
+/// The lock is the operating system's, on the directory itself: it ends with the process, however that ends, and leaves no file behind. On
+/// a file system without locks, two runs in one directory are not detected.
 #[derive(Clone, Debug)]
 pub struct RunDirectory(Arc<Held>);
 
@@ -50,7 +50,7 @@ impl RunDirectory {
         Err(ArtifactError::InUse { path: path.display().to_string() })
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
@@ -65,7 +65,7 @@ impl Drop for Held {
     }
 }
 
-/// Whether the locked directory is still the one at `path`: whoever had it before may have removed it in between.
+/// Whether the locked directory is still the one at `path`. The previous owner may have removed it in between.
 #[cfg(unix)]
 fn is_at(lock: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

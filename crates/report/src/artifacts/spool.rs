@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Buffer of each file; large enough for a write a few times a second at full load.
+/// The buffer of each file. It is large enough for a write a few times per second at full load.
 const BUFFER: usize = 256 * 1024;
 
 /// How temporary names end.
@@ -27,11 +27,11 @@ fn hidden(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Creates a file beside `path` under a name that no other process has, and returns the name with it. The file is always new: a link
-/// in its place is never followed.
+/// Creates a file next to `path` under a name that no other process has, and returns the name with it. The file is always new: a link in
+/// its place is never followed.
 ///
 /// # Errors
-/// When no file can be made there.
+/// When no file can be created there.
 pub fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     let process = std::process::id();
     for attempt in 0..NAMES {
@@ -45,17 +45,17 @@ pub fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Writes a whole file under a temporary name and renames it, so that whoever reads it finds the old one or the new one.
+/// Writes a whole file under a temporary name and renames it, so that readers find either the old or the new file.
 ///
 /// # Errors
-/// When it cannot be made, written or renamed.
+/// When it cannot be created, written or renamed.
 pub fn write_whole(path: PathBuf, write: impl FnOnce(&mut Spool) -> io::Result<()>) -> Result<(), ArtifactError> {
     let mut spool = Spool::of_this_process(path)?;
     let written = write(&mut spool).map_err(|cause| failure(&spool.temporary, cause)).and_then(|()| spool.hand_over());
     match written {
         Ok(()) => spool.settle(),
         Err(error) => {
-            // Its content is in no other place, and half of it is of no use.
+            // The content exists nowhere else, and half of it is useless.
             let _ = spool.discard();
             Err(error)
         }
@@ -96,7 +96,7 @@ impl Spool {
         &self.path
     }
 
-    /// Where it is until then.
+    /// The path until the file is renamed.
     pub fn temporary(&self) -> &Path {
         &self.temporary
     }

@@ -60,7 +60,7 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "type": endpoint.kind.name(),
         "streaming": endpoint.streaming,
         "server_metrics_urls": [],
-        // That tool shows what was typed; a scheme is worth showing only where it is not the usual one.
+        // GenAI-Perf shows the URL as typed; the scheme is shown only if it is not the usual one.
         "url": if target.tls { target.to_string() } else { target.authority() },
         "grpc_method": "",
         "service_kind": spec.genai.service_kind,
@@ -131,7 +131,7 @@ fn sessions(prompts: &PromptPlan) -> Value {
     })
 }
 
-/// A mean of -1 is that tool's way to say that no length is asked for. It is empty where a request cannot ask for one.
+/// GenAI-Perf's way to say that no length is requested is a mean of -1. The value is empty if requests cannot ask for a length.
 fn output_tokens(endpoint: &Endpoint, prompts: &PromptPlan) -> Value {
     if spec(endpoint.kind).capabilities.output_length == OutputLength::Never {
         return json!({"mean": "", "deterministic": false, "stddev": 0});
@@ -155,7 +155,7 @@ fn or_empty(members: Map<String, Value>) -> Value {
 
 /// Whole numbers without a fraction, as they are typed.
 fn whole(value: f64) -> Value {
-    // Beyond 2^53 a float cannot tell neighbouring whole numbers apart, and no length comes near it.
+    // Above 2^53 a float cannot distinguish neighbouring integers, but no length is that large.
     if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 { json!(value as i64) } else { json!(value) }
 }
 

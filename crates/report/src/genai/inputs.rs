@@ -31,7 +31,7 @@ pub struct InputsWriter<W> {
     has_ended: bool,
 }
 
-/// What stands before the first input of a file, between two inputs, and after the last one.
+/// The text before the first input of a file, between two inputs, and after the last one.
 const FRAME: [&str; 3] = ["{\n  \"data\": [\n", ",\n", "\n  ]\n}"];
 
 impl<W: Write> InputsWriter<W> {

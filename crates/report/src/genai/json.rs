@@ -1,5 +1,5 @@
-//! `profile_export_genai_perf.json`: GenAI-Perf's summary with every key in its place, then what is ours, and the
-//! fidelity of it all last.
+//! `profile_export_genai_perf.json`: GenAI-Perf's summary with every key in its place, followed by Streamgauge's own members, with the
+//! fidelity last.
 
 use super::{input_config, server};
 use crate::text::indented;
@@ -171,7 +171,7 @@ fn targets(plan: &RunPlan, summary: &Summary) -> Value {
         .collect()
 }
 
-/// The time in which all slots were busy, from the run's start, and the figures of it as the document has them of the whole run.
+/// The steady state: its span, counted from the run's start, and the same figures as the document has for the whole run.
 fn steady_state(facts: &RunFacts, steady: &Summary) -> Value {
     let mut members = Map::new();
     if let Some(span) = steady.scope.span() {

@@ -1,4 +1,4 @@
-//! The files that GenAI-Perf writes, with every key, order, unit and number format of that tool; what is ours comes after.
+//! The files that GenAI-Perf writes, with that tool's keys, order, units and number formats, followed by Streamgauge's own members.
 
 pub mod csv;
 pub(crate) mod input_config;

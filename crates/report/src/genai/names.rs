@@ -1,4 +1,4 @@
-//! What GenAI-Perf calls the parts of a plan: in the names of its directories and in its files.
+//! GenAI-Perf's names for the parts of a plan, in the names of its directories and in its files.
 
 use std::path::Path;
 use streamgauge_core::kserve::Backend;
@@ -6,9 +6,9 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::text::file_name;
 use streamgauge_wire::endpoints::spec;
 
-/// The directory that GenAI-Perf would make for this run inside the artifact directory:
-/// `{model}[_multi]-openai-{kind}-{stimulus}`, or `{model}[_multi]-triton-{backend}-{stimulus}` where tensors are sent. The model may
-/// be one that a server named: its slashes, and characters that no name of a file should have, stand as `_`.
+/// The directory that GenAI-Perf would make for this run inside the artifact directory: `{model}[_multi]-openai-{kind}-{stimulus}`, or
+/// `{model}[_multi]-triton-{backend}-{stimulus}` if tensors are sent. A server may have named the model, so slashes and characters that
+/// are unsuitable for file names are replaced by `_`.
 pub fn directory_name(plan: &RunPlan) -> String {
     let stimulus: String =
         plan.load.mode.stimulus().into_iter().map(|(name, level)| name.to_owned() + &level).collect();

@@ -1,10 +1,10 @@
-//! The members of the JSON summary that hold what the server counted, and what its metrics said of its GPUs.
+//! The members of the JSON summary with the server's own counts and the figures of its GPUs.
 
 use serde_json::{Map, Value, json};
 use streamgauge_stats::Summary;
 use streamgauge_stats::server::ModelFigures;
 
-/// The members of the JSON summary, in their order; without what there is nothing to tell of.
+/// The members of the JSON summary, in order. Members without data are left out.
 pub(crate) fn members(summary: &Summary) -> Map<String, Value> {
     let mut members = Map::new();
     if let Some(server) = &summary.server {

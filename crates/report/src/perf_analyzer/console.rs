@@ -13,13 +13,13 @@ use streamgauge_stats::server::{GpuFigures, ModelFigures, ServerFigures};
 /// From this percentage of delayed requests on it is said that there were some.
 const DELAYED_FROM: f64 = 1.0;
 
-/// From this percentage of the client's own work on it is said that the client may be what was measured.
+/// From this percentage of the client's own work on, the report warns that the client may be what was measured.
 const OVERHEAD_FROM: f64 = 50.0;
 
 /// GPUs that are shown one by one; of more there is only a sentence.
 const MOST_GPUS: usize = 16;
 
-/// What is going to be done, with an empty line after it.
+/// Renders the settings, followed by an empty line.
 pub fn settings(settings: &Settings) -> String {
     let mut text = String::from("*** Measurement Settings ***\n");
     if let Some(batch) = settings.batch {
@@ -45,7 +45,7 @@ pub fn settings(settings: &Settings) -> String {
     let calls = if settings.asynchronous { "asynchronous" } else { "synchronous" };
     put(&mut text, format_args!("  Using {calls} calls for inference\n"));
     if settings.decoupled {
-        // What Perf Analyzer says; it measures to the last response, and so do we.
+        // Perf Analyzer prints this, but measures to the last response, as this program does.
         text.push_str("  Detected decoupled model, using the first response for measuring latency\n");
     }
     text.push('\n');
@@ -168,7 +168,7 @@ fn client(text: &mut String, client: &ClientFigures, settings: &Settings) {
     put(text, format_args!("    {}\n", parts(client, settings)));
 }
 
-/// What a request's time was spent on; nothing of decoupled models.
+/// Renders the parts of a request's time. Returns an empty text for decoupled models.
 fn parts(client: &ClientFigures, settings: &Settings) -> String {
     if settings.decoupled {
         return String::new();
@@ -219,7 +219,7 @@ fn model(text: &mut String, model: &ModelFigures, server: &ServerFigures, depth:
         (false, true) => steps.clone(),
         (false, false) => format!("compute {} usec", model.compute_us()),
     };
-    // Of an ensemble with a cache of its own that tool gives no parts.
+    // Perf Analyzer shows no parts for an ensemble with its own cache.
     if whole || !server.model.cached {
         put(text, format_args!(" (overhead {overhead} usec + queue {queue} usec + {work})"));
     }
@@ -264,7 +264,7 @@ fn gpus(text: &mut String, gpus: &BTreeMap<String, GpuFigures>) {
     block("Total GPU Memory", " bytes", &|gpu| gpu.memory_total.map(|bytes| bytes.to_string()));
 }
 
-/// All levels in short, a line each; nothing where there is no level.
+/// Renders all levels in short, one line each. Returns an empty text if there is no level.
 pub fn closing(levels: &[LevelReport], settings: &Settings) -> String {
     if levels.is_empty() {
         return String::new();

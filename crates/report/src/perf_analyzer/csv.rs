@@ -120,8 +120,8 @@ fn bare_cell(text: &str) -> String {
     cell(text).replace([',', ';', ':', '"'], "_")
 }
 
-/// The files of composing models beside the file `name`: each with its name, `{model}_v{version}.{name}`, and its text. Levels are in
-/// the order of the ensemble's throughput.
+/// The files of composing models next to the file `name`: each with its name, `{model}_v{version}.{name}`, and its text. Levels are in the
+/// order of the ensemble's throughput.
 pub fn composing(name: &str, levels: &[LevelReport], settings: &Settings) -> Vec<(String, String)> {
     let mut levels: Vec<(&LevelReport, &ServerFigures)> =
         levels.iter().filter_map(|level| Some((level, level.server.as_ref()?))).collect();

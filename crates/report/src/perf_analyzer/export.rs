@@ -22,10 +22,10 @@ use values::{push_outputs, push_responses};
 
 pub use values::request_inputs;
 
-/// What the file begins with, before its first experiment.
+/// The beginning of the file, before its first experiment.
 pub const OPENING: &[u8] = br#"{"experiments":["#;
 
-/// What follows the last experiment of the export of a run of `plan`.
+/// The text after the last experiment in the export of a run of `plan`.
 pub fn closing(plan: &RunPlan) -> Vec<u8> {
     // That tool knows the path of an OpenAI endpoint only.
     let spec = spec(plan.endpoint.kind);
@@ -55,7 +55,7 @@ pub struct ExportWriter<W> {
     /// Whether answers are event streams of chunks with choices.
     has_choices: bool,
     stamps: WallStamps,
-    /// What follows the experiment.
+    /// The text after the experiment.
     closing: Vec<u8>,
     line: Vec<u8>,
     /// The experiment has no windows.
@@ -120,9 +120,9 @@ impl<W: Write> ExportWriter<W> {
         self.out.write_all(br#"},"requests":["#)
     }
 
-    /// Adds a request, if it is a measured one and was sent. `inputs` is what it said ([`request_inputs`]), made once for each
-    /// prompt; `raw` are the pieces of the reply, used at the raw level only. There a stream's chunks without choices are left out,
-    /// which say the server's counts.
+    /// Adds a request if it is measured and was sent. `inputs` are its inputs ([`request_inputs`]), made once for each prompt; `raw` are
+    /// the pieces of the reply, which are used at the raw level only. There the chunks of a stream without choices, which contain only the
+    /// server's counts, are left out.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -141,7 +141,7 @@ impl<W: Write> ExportWriter<W> {
         self.out.write_all(&self.line)
     }
 
-    /// The same at the level of records, with the texts of the answer where `received` has one for each of the record's output events.
+    /// Adds a request at the level of records, with the texts of the answer if `received` has one for each of the record's output events.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -170,8 +170,8 @@ impl<W: Write> ExportWriter<W> {
                     line.extend_from_slice(b",\"response_outputs\":[");
                     form.push_each(line, texts, are_plain);
                 } else {
-                    // GenAI-Perf's parser takes the first, second and last stamp and counts the tokens of the whole text, so that
-                    // its figures stay what they are.
+                    // GenAI-Perf's parser takes the first, second and last stamp and counts the tokens of the whole text, so its figures
+                    // do not change.
                     let with_text =
                         record.chunks.iter().zip(received.event_texts()).filter(|(_, text)| !text.is_empty());
                     push_stamps(line, stamps, with_text.map(|(chunk, _)| chunk.at));
@@ -184,8 +184,8 @@ impl<W: Write> ExportWriter<W> {
         self.out.write_all(&self.line)
     }
 
-    /// The same for a request to a KServe v2 model: `replies` are used at the raw level only, and those without outputs not at all,
-    /// since that tool's readers look for the outputs in each.
+    /// Adds a request to a KServe v2 model. `replies` are used at the raw level only, without those that have no outputs, because readers
+    /// of that tool expect outputs in each.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -209,7 +209,7 @@ impl<W: Write> ExportWriter<W> {
         self.out.write_all(&self.line)
     }
 
-    /// Hands what was written to the system, so that it outlives this process.
+    /// Passes the written data to the operating system, so that it outlives this process.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -242,7 +242,7 @@ impl<W: Write> ExportWriter<W> {
         self.out.write_all(&self.line)
     }
 
-    /// Begins a request's line, up to the stamps of its responses, unless it is not in the file.
+    /// Begins a request's line, up to the stamps of its responses. Returns false if the request is not in the file.
     fn push_request(&mut self, record: &Record, inputs: &str) -> bool {
         let (Phase::Profiling, Some(sent)) = (record.phase, record.sent) else { return false };
         self.line.clear();

@@ -27,7 +27,7 @@ pub enum ReadError {
     Line {
         /// Its number, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The file cannot be read.
@@ -87,12 +87,12 @@ impl<R: BufRead> RecordReader<R> {
         Ok(RecordReader { input, header, line, number: 1, facts: None, torn: None, failed: false })
     }
 
-    /// What the first line says.
+    /// The content of the first line.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// What belongs to no single request; absent when the run was killed before its end.
+    /// The facts of the run that belong to no single request; absent if the run was killed before its end.
     pub fn facts(&self) -> Option<&RunFacts> {
         self.facts.as_ref()
     }
@@ -146,7 +146,7 @@ struct LastLine {
     run: RunFacts,
 }
 
-/// A line: the record's own members, and beside them what its output events have, as lists.
+/// A line: the record's own members, and the values of its output events as lists.
 #[derive(Deserialize)]
 struct Line {
     #[serde(flatten)]

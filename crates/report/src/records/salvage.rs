@@ -1,4 +1,4 @@
-//! What the records of a run without an end still tell of the run as a whole.
+//! Reconstructs the facts of a run from records without an end.
 
 use super::Header;
 use std::collections::HashSet;
@@ -24,10 +24,10 @@ impl Salvage {
         Salvage { anchor_wall, kernel_stamps: false, span: None, pairs: HashSet::new(), connections: 0 }
     }
 
-    /// Takes one record in.
+    /// Adds one record.
     pub fn add(&mut self, record: &Record) {
         self.kernel_stamps |= record.chunks.iter().any(|chunk| chunk.lag.is_some());
-        // A slot opens its first connection to a server ahead of the load; a later one is part of the request that needed it.
+        // A slot opens its first connection to a server before the load; a later connection is part of the request that needed it.
         if record.sent.is_some() && (self.pairs.insert((record.slot, record.target)) | record.connect.is_some()) {
             self.connections += 1;
         }

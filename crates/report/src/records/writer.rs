@@ -37,7 +37,7 @@ impl<W: Write> RecordWriter<W> {
         self.out.write_all(&self.line)
     }
 
-    /// Hands what was written to the system, so that it outlives this process.
+    /// Passes the written data to the operating system, so that it outlives this process.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -55,7 +55,7 @@ impl<W: Write> RecordWriter<W> {
     }
 }
 
-/// What a file of records says of itself before the first one.
+/// The first line of a file of records.
 pub(crate) fn header(plan: &RunPlan, anchor_wall: i64) -> io::Result<Value> {
     Ok(json!({
         "streamgauge": env!("CARGO_PKG_VERSION"),
@@ -102,7 +102,7 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     push_int(line, record.bytes);
     if !record.unreadable.is_none() {
         let Unreadable { output, other } = record.unreadable;
-        // Into memory, which takes all of it.
+        // Writing to memory cannot fail.
         let _ = write!(line, r#","unreadable":{{"output":{output},"other":{other}}}"#);
     }
     if let Some(end) = record.body_end {
@@ -112,11 +112,11 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
         });
     }
     if let Some(SequenceTag { id, start, end }) = record.sequence {
-        // Into memory, which takes all of it.
+        // Writing to memory cannot fail.
         let _ = write!(line, r#","sequence":{{"id":{id},"start":{start},"end":{end}}}"#);
     }
     if let Some(ConversationTurn { number, turn, turns, history, history_tokens }) = record.conversation {
-        // Into memory, which takes all of it.
+        // Writing to memory cannot fail.
         let _ = write!(line, r#","conversation":{{"number":{number},"turn":{turn},"turns":{turns}"#);
         if !history.is_everything() {
             let _ = write!(line, r#","history":{}"#, serde_json::json!(history));

@@ -18,7 +18,7 @@ use streamgauge_core::{Received, Record};
 /// first.
 pub static SINKS: [&SinkKind; 4] = [&records::SINK, &perf_analyzer::SINK, &parquet::SINK, &inputs::SINK];
 
-/// What is written to one file while a run goes on.
+/// The writer of one file that grows during a run.
 pub trait RecordSink {
     /// Adds the next input of the run: the body or the tensors of a prompt, as `inputs.json` shows them. Records refer to inputs by their
     /// order. Inputs that are all prepared before load come before the first record.
@@ -44,7 +44,7 @@ pub trait RecordSink {
     /// When the file cannot be written.
     fn record(&mut self, record: &Record, received: &Received, input: Option<&str>) -> io::Result<()>;
 
-    /// Passes what can be read by itself to the operating system, so that it outlives this process.
+    /// Passes everything that is readable on its own to the operating system, so that it outlives this process.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -57,13 +57,13 @@ pub trait RecordSink {
     fn finish(self: Box<Self>, facts: &RunFacts) -> io::Result<u64>;
 }
 
-/// Where a sink writes to.
+/// The output of a sink.
 pub type Out<'a> = &'a mut (dyn Write + Send);
 
 /// A sink that has written the beginning of its file.
 pub type OpenSink<'a> = Box<dyn RecordSink + Send + 'a>;
 
-/// What is known of a run before its first record.
+/// The facts of a run that are known before its first record.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     /// The plan, with every default resolved.
@@ -75,11 +75,11 @@ pub struct Start<'a> {
 /// A kind of file that is written while a run goes on.
 #[derive(Debug)]
 pub struct SinkKind {
-    /// The format of a file with an entry for each request, by which a plan asks for the file; none for a file that every run writes.
+    /// The format by which a plan asks for the file, for a file with an entry for each request; `None` for a file that every run writes.
     pub format: Option<Format>,
     /// The name of the file.
     pub file_name: fn(&Output) -> &str,
-    /// What the file can be made again from.
+    /// The source from which the file can be rebuilt.
     pub source: Source,
     /// Begins the file.
     pub open: for<'a> fn(Out<'a>, &Start<'_>) -> io::Result<OpenSink<'a>>,
@@ -99,7 +99,7 @@ pub fn formats() -> impl Iterator<Item = Format> {
     SINKS.into_iter().filter_map(|kind| kind.format)
 }
 
-/// What a file can be made again from, once its run is over.
+/// The source from which a file can be rebuilt after its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Nothing: other files are made from this one.

@@ -1,7 +1,7 @@
 //! `records.parquet`: a row for each request, for tools that read columns.
 //!
-//! The columns are the members of `records.jsonl` under the same names, with what is an object there spread over several columns. What
-//! an event has is an element of a list. The footer holds the file's header (`streamgauge`) and the facts of the run (`run`) as JSON.
+//! The columns are the members of `records.jsonl` under the same names; objects are spread over several columns, and the values of events
+//! are lists. The footer holds the file's header (`streamgauge`) and the facts of the run (`run`) as JSON.
 
 use super::{Format, OpenSink, SinkKind, Source};
 

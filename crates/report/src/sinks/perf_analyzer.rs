@@ -20,14 +20,14 @@ pub(super) static SINK: SinkKind = SinkKind {
 
 struct Export<'a> {
     writer: ExportWriter<Out<'a>>,
-    /// The inputs that came before load, as they stand in the file.
+    /// The inputs that were known before the load, as they appear in the file.
     inputs: Vec<Box<str>>,
     kind: EndpointKind,
     /// Whether the file has the bytes of the answers, and not their texts.
     is_raw: bool,
-    /// What the bytes of answers are read by, where they are tensors.
+    /// The endpoint that reads answers in bytes, if they are tensors.
     tensors: Option<Endpoint>,
-    /// What the windows end by, of a run that is divided into windows.
+    /// The rule by which windows end, if the run is divided into windows.
     window: Option<Window>,
 }
 
@@ -80,7 +80,7 @@ fn replies(endpoint: &Endpoint, raw: &[RawPiece]) -> Vec<Reply> {
         .collect()
 }
 
-/// Where the windows of a run began and ended. Of windows that are counted in requests, only those of the figures are known.
+/// The boundaries of a run's windows. If windows are counted in requests, only those of the figures are known.
 fn boundaries(facts: &RunFacts, window: Option<Window>) -> Vec<Nanos> {
     match (facts.window, window) {
         (Some(known), Some(Window::Time(length))) => {

@@ -92,7 +92,7 @@ impl Connection {
         Ok(end)
     }
 
-    /// The answer to anything that is not a request for output.
+    /// Answers everything that is not a request for output.
     fn page(&self, route: &Route, message: &Message, body: &[u8]) -> Vec<u8> {
         let close = message.close;
         let refused = |status, class, message: String| {
@@ -134,7 +134,7 @@ impl OutputRequest<'_> {
     }
 }
 
-/// Answers a request for output that has come on `io`.
+/// Answers a request for output that arrived on `io`.
 async fn answer(
     server: &Server,
     io: &mut StampedStream,

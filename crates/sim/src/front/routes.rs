@@ -1,9 +1,9 @@
-//! What is at each path of the server.
+//! The paths of the server.
 
 use crate::kserve::Target;
 use crate::openai::{self, Endpoint};
 
-/// What a path names.
+/// The resource of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Health,

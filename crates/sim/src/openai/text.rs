@@ -1,7 +1,6 @@
-//! Answers of generated text, in events and answers of the shape that vLLM gives them.
+//! Answers of generated text, in events and answers of the form that vLLM gives them.
 //!
-//! Events are put together from pieces that are serialized once a request: a saturated server must be bound by its
-//! sockets.
+//! Events are assembled from pieces that are serialized once per request, because a saturated server must be limited by its sockets.
 
 use super::ask::{Ask, UsageAsked};
 use super::endpoint::Spelling;
@@ -10,7 +9,7 @@ use crate::words::{Form, Reply, Word};
 use std::fmt::Write as _;
 use streamgauge_core::event::Usage;
 
-/// What stands where real servers name their build.
+/// The placeholder for the build that real servers name.
 const FINGERPRINT: &str = "streamgauge-sim";
 
 /// One answer being written.
@@ -22,7 +21,7 @@ pub(crate) struct Answer<'a> {
     replies: Vec<Reply>,
     tokens_per_event: u32,
     bad_usage: Option<Option<i64>>,
-    /// What every event begins with.
+    /// The beginning of every event.
     opening: String,
     /// What an event with text begins with, for each reply.
     leads: Vec<Vec<u8>>,
@@ -132,7 +131,7 @@ impl<'a> Answer<'a> {
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
 
-    /// The whole answer to a request that wanted no stream.
+    /// The whole answer to a request without streaming.
     pub(crate) fn whole(&mut self) -> Vec<u8> {
         let mut out = self.opening.clone().into_bytes();
         for index in 0..self.replies.len() {
@@ -154,7 +153,7 @@ impl<'a> Answer<'a> {
         out
     }
 
-    /// The counts so far, where they were asked for beside every event.
+    /// The counts so far, if the request asked for them in every event.
     fn running_usage(&self) -> String {
         match self.ask.usage {
             UsageAsked::Always => {

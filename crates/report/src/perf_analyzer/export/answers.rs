@@ -1,31 +1,31 @@
 //! Answers in the form in which GenAI-Perf's parser reads them: one response for each output event, with the event's text.
 //!
-//! The parser counts the tokens of all texts together, drops responses without a text together with their stamps, and takes first,
-//! second and last stamp of what is left. So texts and stamps must be parallel, and a text must be where that parser looks for it:
-//! reasoning and tool calls, which it would not see, stand as content.
+//! The parser counts the tokens of all texts together, drops responses without a text together with their stamps, and takes the first,
+//! second and last of the remaining stamps. Texts and stamps must therefore be parallel, and each text must be where the parser looks for
+//! it: reasoning and tool calls, which it would not see, are written as content.
 
 use crate::text::compact::push_escaped;
 use streamgauge_core::plan::Endpoint;
 use streamgauge_wire::endpoints::{ResponseForm, ResponseForms, spec};
 
-/// Most responses with a text of their own in one run's export, some 130 MB of a chat's. Writing them costs the client as much as half of its
-/// other work where streams are saturated, and a fifth more of a run up to this bound. Later answers stand whole in one
-/// response each, beside the stamps of all their events.
+/// The maximum number of responses with a text of their own in one run's export, about 130 MB for chats. Writing them costs the client up
+/// to half of its other work if streams are saturated, and a fifth for a run up to this bound. Later answers are written as one response
+/// each, with the stamps of all their events.
 pub(super) const MOST_RESPONSES: usize = 1 << 20;
 
-/// How a response with a text stands in the file.
+/// The form of a response with a text in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Form {
     before: String,
     after: String,
-    /// What stands between the texts of two responses.
+    /// The text between the texts of two responses.
     between: String,
     /// Whether the text is inside a document that is itself a text of the file.
     is_nested: bool,
 }
 
 impl Form {
-    /// The form of answers of that endpoint; none where it has no text.
+    /// The form of the endpoint's answers, or `None` if they have no text.
     pub fn new(endpoint: &Endpoint) -> Option<Form> {
         let spec = spec(endpoint.kind);
         let is_nested = !spec.capabilities.tensors;
@@ -65,7 +65,7 @@ impl Form {
         } else if self.is_nested {
             let mut inner = Vec::with_capacity(text.len() + 8);
             push_escaped(&mut inner, text);
-            // What was escaped byte by byte from UTF-8 is UTF-8.
+            // Escaping UTF-8 byte by byte yields UTF-8.
             push_escaped(line, &String::from_utf8_lossy(&inner));
         } else {
             push_escaped(line, text);
@@ -73,11 +73,11 @@ impl Form {
     }
 }
 
-/// `text` as it stands inside a JSON string.
+/// `text` as the inside of a JSON string.
 fn escaped(text: &str) -> String {
     let mut out = Vec::new();
     push_escaped(&mut out, text);
-    // What was escaped byte by byte from UTF-8 is UTF-8.
+    // Escaping UTF-8 byte by byte yields UTF-8.
     String::from_utf8_lossy(&out).into_owned()
 }
 

@@ -3,7 +3,7 @@
 use crate::text::compact::push_int;
 use streamgauge_core::Nanos;
 
-/// Nanoseconds in a second, and the digits of the part of a time that is below it.
+/// The nanoseconds in a second, and the number of digits below a second.
 const SECOND: i64 = 1_000_000_000;
 const BELOW: usize = 9;
 

@@ -10,7 +10,7 @@ use streamgauge_core::record::RawPiece;
 
 /// The pieces without events whose `choices` are an empty list; a piece that held nothing else is left out with its stamp.
 pub(super) fn without(raw: &[RawPiece]) -> Cow<'_, [RawPiece]> {
-    // Nearly every piece is left as it is: only an event with an empty list in it is looked at.
+    // Nearly every piece is unchanged: only an event that contains an empty list is examined.
     let whole: Vec<u8> = raw.iter().flat_map(|piece| piece.bytes.iter().copied()).collect();
     let ranges: Vec<Range<usize>> = events(&whole).filter(|range| is_usage_only(&whole[range.clone()])).collect();
     if ranges.is_empty() {

@@ -6,9 +6,9 @@ use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::record::RawPiece;
 use streamgauge_wire::endpoints::spec;
 
-/// The inputs of a request as the export has them: an object with a member for each input. `shown` is the request's entry in
-/// `inputs.json`. A body is one input, `payload`, as text. A tensor is the list of its elements; a single element is written without
-/// the list, and a tensor without elements as an empty text.
+/// The inputs of a request in the form of the export: an object with a member for each input. `shown` is the request's entry in
+/// `inputs.json`. A body is one input, `payload`, as text. A tensor is the list of its elements; a single element is written without the
+/// list, and a tensor without elements as an empty text.
 pub fn request_inputs(kind: EndpointKind, shown: &Value) -> String {
     let mut out = Vec::new();
     match shown {
@@ -23,7 +23,7 @@ pub fn request_inputs(kind: EndpointKind, shown: &Value) -> String {
             out.push(b'}');
         }
     }
-    // What is escaped byte by byte from UTF-8 is UTF-8; if it were not, no inputs are better than wrong ones.
+    // Escaping UTF-8 byte by byte yields UTF-8; otherwise no inputs would be better than wrong ones.
     String::from_utf8(out).unwrap_or_else(|_| "{}".into())
 }
 

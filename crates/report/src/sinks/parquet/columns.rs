@@ -96,13 +96,13 @@ fn failure(record: &Record) -> Option<&Failure> {
     }
 }
 
-/// A letter for each event, as in `records.jsonl`; none where all are text.
+/// A letter for each event, as in `records.jsonl`, or `None` if all are text.
 fn kinds(record: &Record) -> Option<String> {
     let has_others = record.chunks.iter().any(|chunk| chunk.kind != OutputKind::Text);
     has_others.then(|| record.chunks.iter().map(|chunk| char::from(letter(chunk.kind))).collect())
 }
 
-/// The word that stands for a value in `records.jsonl`.
+/// The word for a value in `records.jsonl`.
 fn word(value: impl Serialize) -> Option<String> {
     text(&serde_json::to_value(value).ok()?)
 }
@@ -126,7 +126,7 @@ enum Cells {
     Bools(fn(&Chunk) -> bool, Vec<bool>),
 }
 
-/// Where the nulls and the lists of a column are, as Parquet stores it.
+/// The positions of nulls and lists in a column, in the form in which Parquet stores them.
 #[derive(Default)]
 struct Levels {
     /// For each value, null or empty list, how many of the optional and repeated types around the value are there.

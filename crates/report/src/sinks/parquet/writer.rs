@@ -15,7 +15,7 @@ use streamgauge_core::plan::RunPlan;
 use streamgauge_core::record::RunFacts;
 use streamgauge_core::{Received, Record};
 
-/// A group of rows is written once it has so many events or rows: some 3 MB in memory.
+/// A group of rows is written once it has this many events or rows, which take about 3 MB of memory.
 const EVENTS: usize = 1 << 17;
 const ROWS: usize = 1 << 13;
 
