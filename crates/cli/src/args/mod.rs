@@ -1,6 +1,7 @@
 //! The arguments of the program's own commands, as typed. [`crate::settings`] interprets them; the command lines of
 //! other tools are in [`crate::faces`].
 
+pub mod agents;
 mod calibrate;
 pub mod choice;
 pub mod levels;

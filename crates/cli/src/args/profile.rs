@@ -1,5 +1,6 @@
 //! Arguments of `profile`, in all the spellings that GenAI-Perf's two generations and AIPerf have for them.
 
+use crate::args::agents::AgentArgs;
 use crate::args::choice::{BALANCE, EXPORT_LEVEL, GRADE, MODEL_SELECTION, STYLE, TOKEN_COUNT, one_of};
 use crate::args::load::LoadArgs;
 use crate::args::synthetic::SyntheticArgs;
@@ -134,6 +135,9 @@ pub struct ProfileArgs {
 
     #[command(flatten)]
     pub synthetic: SyntheticArgs,
+
+    #[command(flatten)]
+    pub agents: AgentArgs,
 
     #[command(flatten)]
     pub load: LoadArgs,

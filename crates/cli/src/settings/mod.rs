@@ -144,6 +144,7 @@ impl Settings {
             source: SourceOptions {
                 format: args.custom_dataset_type,
                 skip_bad_rows: args.skip_bad_rows,
+                agents: args.agents.rules()?,
                 ..SourceOptions::default()
             },
             trace_part: load::trace_part(&args.load),

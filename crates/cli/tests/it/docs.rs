@@ -53,6 +53,13 @@ fn every_command_about_what_is_sent_works_as_written() {
 }
 
 #[test]
+fn every_command_about_traces_works_as_written() {
+    let (commands, wrong) = run_blocks("traces.md");
+    assert!(commands >= 4, "only {commands} commands were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
 fn every_command_about_servers_works_as_written() {
     let (commands, wrong) = run_blocks("servers.md");
     assert!(commands >= 2, "only {commands} commands were found");

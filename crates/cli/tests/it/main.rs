@@ -41,6 +41,7 @@ mod study;
 mod synthetic;
 mod tap;
 mod tls;
+mod traces;
 mod untrusted;
 mod windows;
 mod wording;

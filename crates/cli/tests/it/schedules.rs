@@ -172,10 +172,23 @@ fn conversations_hold_the_answers_of_the_server() {
 }
 
 #[test]
-fn hashes_of_blocks_are_told_of() {
-    let line = r#"{"timestamp": 0, "input_length": 20, "hash_ids": [1, 2]}"#;
+fn moments_since_1970_are_counted_from_the_first_row() {
+    for unit in [1.0, 1e3, 1e6] {
+        let lines =
+            [0.0, 0.05].map(|at| format!("{{\"timestamp\": {}, \"input_length\": 5}}\n", (1_732e6 + at) * unit));
+        let context = with_file("trace.jsonl", &lines.concat());
+        let run = context.profile(&format!("{SMALL} --fixed-schedule --input-file trace.jsonl")).expect(0);
+        let dues: Vec<_> = run.dues().into_iter().map(|due| due / 1_000_000).collect();
+        assert!(dues == [0, 50] || dues == [0, 49], "{unit}: {dues:?}");
+        assert!(run.stderr.contains("its times are moments since 1970"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn hashes_beside_a_text_are_told_of() {
+    let line = r#"{"timestamp": 0, "text": "Hello there.", "hash_ids": [1, 2]}"#;
     let context = with_file("trace.jsonl", line);
-    let told = "note: --input-file trace.jsonl: hash_ids are not followed, so prompts share no beginnings";
+    let told = "note: --input-file trace.jsonl: hash_ids beside a text are not followed";
     let run = context.profile(&format!("{SMALL} --fixed-schedule --input-file trace.jsonl")).expect(0);
     assert!(run.stderr.contains(told), "{}", run.stderr);
     let context = with_file("trace.jsonl", TRACE);
@@ -191,11 +204,11 @@ fn files_that_make_no_schedule_are_refused_before_anything_is_sent() {
         ("", "--request-intervals file", "--request-intervals file: there is no gap in it"),
         ("1\nx\n", "--request-intervals file", "--request-intervals file: line 2: `x` is not a whole number"),
         ("", trace, "--input-file file: there is no request in it"),
-        ("{\"timestamp\": 0}\n{\"timestamp\": -3}", trace, "--input-file file: line 2: the timestamp -3 is not"),
-        ("{\"delay\": 2}", trace, "--input-file file: line 1: there is no timestamp"),
+        ("{\"timestamp\": 0}\n{\"timestamp\": -3}", trace, "--input-file file: line 2: the `timestamp` -3 is not"),
+        ("{\"delay\": 2}", trace, "--input-file file: line 1: there is no `timestamp`"),
         ("{\"timestamp\": 0, \"messages\": []}", trace, "--input-file file: line 1, column 18: `messages` is empty"),
         ("{\"prompt\": \"a\"}", trace, "--input-file file: line 1: there is no timestamp"),
-        ("{\"timestamp\": 1732000000000}", trace, "days after the start; its times look like milliseconds since 1970"),
+        ("{\"timestamp\": 90000000}", trace, "1.0 days after the start: give --fixed-schedule-auto-offset"),
         ("{\"timestamp\": 9}", &format!("{trace} --fixed-schedule-start-offset 10"), "between the offsets"),
         ("{\"timestamp\": 9}", &format!("{trace} --request-count 2"), "--request-count 2: the trace has 1 request"),
     ] {

@@ -309,10 +309,16 @@ settings! {
     TokenizerTrustRemoteCode "tokenizer-trust-remote-code",
     /// How many requests the server traces at most.
     TraceCount "trace-count",
+    /// The longest wait before a request of a recorded agent.
+    TraceIdleGapCapSeconds "trace-idle-gap-cap-seconds",
     /// What the server traces.
     TraceLevel "trace-level",
     /// Of how many requests the server traces one.
     TraceRate "trace-rate",
+    /// The latest point of its recorded time at which a session of an agent starts.
+    TrajectoryStartMaxRatio "trajectory-start-max-ratio",
+    /// The earliest point of its recorded time at which a session of an agent starts.
+    TrajectoryStartMinRatio "trajectory-start-min-ratio",
     /// The width of the confidence interval that ends the run.
     UntilCi "until-ci",
     /// The address of the server.

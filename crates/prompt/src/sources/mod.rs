@@ -4,9 +4,11 @@
 //! leaves open (a text of which only the length is known, the model, the requested output length) is completed by a
 //! [`Completer`](crate::Completer).
 
+mod agents;
 mod directory;
 mod elements;
 mod error;
+mod hash_id;
 mod input;
 mod inputs_json;
 mod jsonl;
@@ -21,10 +23,13 @@ mod sharegpt;
 mod skipping;
 mod synthetic;
 mod text;
+mod times;
 pub mod trace;
 mod trtllm_custom;
 mod turns;
+mod weka;
 
+pub use agents::AgentRules;
 pub use error::{Place, SourceError, Unit};
 pub use input::{Input, Sample};
 pub use lines::Lines;
@@ -37,9 +42,11 @@ use std::fmt;
 use std::path::Path;
 use streamgauge_core::Nanos;
 use streamgauge_core::prompt::{Content, History, Message};
+use streamgauge_core::setting::Setting;
 
 /// The formats of files, in the order in which they are asked whether a file is theirs. The last one takes whatever no other knows.
 pub const FORMATS: &[&Format] = &[
+    &weka::FORMAT,
     &directory::FORMAT,
     &inputs_json::FORMAT,
     &sharegpt::FORMAT,
@@ -81,6 +88,8 @@ pub struct SourceOptions {
     pub skip_bad_rows: bool,
     /// Which part of recorded chats is sent.
     pub chats: ChatRule,
+    /// How the recorded work of agents is replayed.
+    pub agents: AgentRules,
 }
 
 /// Which part of recorded chats is sent.
@@ -117,6 +126,11 @@ pub trait Source: Send {
 
     /// How many rows were read.
     fn rows(&self) -> usize;
+
+    /// Whether [`AgentRules`] apply to what it reads.
+    fn has_agents(&self) -> bool {
+        false
+    }
 }
 
 /// Requests that follow each other: each is sent when the one before it has been answered.
@@ -227,6 +241,14 @@ pub fn source(input: Input, options: &SourceOptions) -> Opened {
         true => directory::open(&input, SourceOptions { skip_bad_rows: false, ..options.clone() })?,
         false => (format.open)(input, options)?,
     };
+    if options.agents.is_chosen && !source.has_agents() {
+        return Err(SourceError::File(format!(
+            "{}, {} and {} are for recordings of agents, which this is not",
+            Setting::TraceIdleGapCapSeconds,
+            Setting::TrajectoryStartMinRatio,
+            Setting::TrajectoryStartMaxRatio
+        )));
+    }
     Ok(if options.skip_bad_rows { Skipping::new(source) } else { source })
 }
 

@@ -72,11 +72,17 @@ fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversat
     let conversations = match &spec.prompt_file {
         Some(file) => {
             let named = || conversations::named(file);
-            let Opened { conversations, counts, notes } = Conversations::open(file, &spec.source).about(named)?;
+            let mut options = spec.source.clone();
+            options.agents.seed = spec.plan.prompts.seed;
+            // In a closed loop each place holds a conversation from the start.
+            if let Load::Concurrency(places) = &spec.plan.load.mode {
+                options.agents.under_way = places.most.into();
+            }
+            let Opened { conversations, counts, notes } = Conversations::open(file, &options).about(named)?;
             let is_whole = !matches!(conversations, Conversations::File { .. });
             let rest = if is_whole { "" } else { " so far; the rest is read as the run goes on" };
             listener.detail(&message![named(), format!(": {counts}{rest}")]);
-            notes.iter().for_each(|note| listener.note(&message!["note: ", named(), ": ", note.clone()]));
+            notes.iter().for_each(|note| listener.note(&message!["note: ", named(), ": ", Message::parse(note)]));
             conversations
         }
         None if spec.plan.prompts.synthesis.conversations.is_some() => {
@@ -93,7 +99,7 @@ fn prompts(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversat
 /// Says what was read.
 fn say(contents: &Contents, named: &dyn Fn() -> Message, listener: &Arc<dyn Listener>) {
     listener.detail(&message![named(), format!(": {}", contents.counts)]);
-    contents.notes.iter().for_each(|note| listener.note(&message!["note: ", named(), ": ", note.clone()]));
+    contents.notes.iter().for_each(|note| listener.note(&message!["note: ", named(), ": ", Message::parse(note)]));
 }
 
 /// The conversations of a file that are held at its own times.
@@ -108,19 +114,22 @@ fn trace(
     let mut trace = Contents::read(file, options).about(named)?;
     say(&trace, named, listener);
     let first = trace.conversations.first().map(Conversation::begins);
-    let epoch = first.and_then(epoch);
-    let first = first.filter(|_| part.from_first);
+    let is_since_1970 = first.is_some_and(is_since_1970) && part.from.is_none();
+    if is_since_1970 && !part.from_first {
+        let said = "its times are moments since 1970, and are counted from the first request's";
+        listener.note(&message!["note: ", named(), ": ", said]);
+    }
+    let first = first.filter(|_| part.from_first || is_since_1970);
     trace.keep(first.or(part.from).unwrap_or_default(), part.to, speedup);
     if trace.conversations.is_empty() {
         bail!(message![named(), ": no request lies between the offsets"]);
     }
     let lead = trace.conversations[0].begins();
     if lead > LONGEST_LEAD {
-        let since = epoch.map(|unit| format!("; its times look like {unit} since 1970")).unwrap_or_default();
         bail!(message![
             named(),
             format!(
-                ": the first request would be sent {:.1} days after the start{since}: give ",
+                ": the first request would be sent {:.1} days after the start: give ",
                 lead.as_secs_f64() / 86_400.0
             ),
             Setting::FixedScheduleAutoOffset,
@@ -128,13 +137,7 @@ fn trace(
             Setting::FixedScheduleStartOffset,
         ]);
     }
-    if epoch == Some(SECONDS) {
-        listener.note(&message![
-            "note: ",
-            named(),
-            format!(": its times look like {SECONDS} since 1970, and are read as milliseconds, so the load is a thousand times as fast"),
-        ]);
-    } else if lead > LONG_LEAD {
+    if lead > LONG_LEAD {
         listener.note(&message![
             "note: ",
             named(),
@@ -150,17 +153,10 @@ fn trace(
 const LONGEST_LEAD: Nanos = Nanos::from_millis(24 * 60 * 60 * 1_000);
 /// A longer wait for the first request is reported, since nothing else shows it.
 const LONG_LEAD: Nanos = Nanos::from_millis(60_000);
-/// A unit of times since 1970.
-const SECONDS: &str = "seconds";
 
-/// The unit in which a time, read as milliseconds, would be one since 1970 that lies between 2001 and 2096.
-fn epoch(at: Nanos) -> Option<&'static str> {
-    const YEARS: std::ops::Range<f64> = 1e9..4e9;
-    let millis = at.as_millis_f64();
-    if YEARS.contains(&millis) {
-        return Some(SECONDS);
-    }
-    YEARS.contains(&(millis / 1e3)).then_some("milliseconds")
+/// Whether a time is a moment since 1970 that lies between 2001 and 2096.
+fn is_since_1970(at: Nanos) -> bool {
+    (1e9..4e9).contains(&at.as_secs_f64())
 }
 
 fn text(file: &Path) -> Result<String> {
@@ -188,9 +184,9 @@ mod tests {
 
     #[test]
     fn times_since_1970_are_known_by_their_size() {
-        assert_eq!(epoch(Nanos::from_millis(1_732_000_000_000)), Some("milliseconds"));
-        assert_eq!(epoch(Nanos::from_millis(1_732_000_000)), Some("seconds"));
-        assert_eq!(epoch(Nanos::from_millis(86_400_000)), None);
+        assert!(is_since_1970(Nanos::from_millis(1_732_000_000_000)));
+        assert!(!is_since_1970(Nanos::from_millis(1_732_000_000)));
+        assert!(!is_since_1970(Nanos::from_millis(86_400_000)));
     }
 
     #[test]
