@@ -55,7 +55,7 @@ fn every_command_about_what_is_sent_works_as_written() {
 #[test]
 fn every_command_about_traces_works_as_written() {
     let (commands, wrong) = run_blocks("traces.md");
-    assert!(commands >= 4, "only {commands} commands were found");
+    assert!(commands >= 9, "only {commands} commands were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 

@@ -126,7 +126,7 @@ fn lines_without_times_are_prompts_of_any_load() {
     let lengths: BTreeSet<u64> =
         run.records().all.iter().map(|record| record["input_tokens"].as_u64().unwrap()).collect();
     assert_eq!(lengths, BTreeSet::from([3, 12]), "a text has its own length");
-    for words in ["`priority` of its lines", "session_id and delay are not followed", "input_length beside a text"] {
+    for words in ["`priority` of its lines", "delay is not followed in the first row", "input_length beside a text"] {
         assert!(run.stderr.contains(words), "{}", run.stderr);
     }
 }
@@ -204,7 +204,11 @@ fn files_that_make_no_schedule_are_refused_before_anything_is_sent() {
         ("", "--request-intervals file", "--request-intervals file: there is no gap in it"),
         ("1\nx\n", "--request-intervals file", "--request-intervals file: line 2: `x` is not a whole number"),
         ("", trace, "--input-file file: there is no request in it"),
-        ("{\"timestamp\": 0}\n{\"timestamp\": -3}", trace, "--input-file file: line 2: the `timestamp` -3 is not"),
+        (
+            "{\"timestamp\": 0}\n{\"timestamp\": -3}",
+            trace,
+            "--input-file file: line 2, column 2: the `timestamp` -3 is not",
+        ),
         ("{\"delay\": 2}", trace, "--input-file file: line 1: there is no `timestamp`"),
         ("{\"timestamp\": 0, \"messages\": []}", trace, "--input-file file: line 1, column 18: `messages` is empty"),
         ("{\"prompt\": \"a\"}", trace, "--input-file file: line 1: there is no timestamp"),

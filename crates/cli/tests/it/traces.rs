@@ -135,3 +135,99 @@ fn sessions_start_where_they_are_under_way() {
         assert!(run.stderr.contains(words), "{args}: {}", run.stderr);
     }
 }
+
+#[test]
+fn every_format_of_traces_is_sent_as_it_says() {
+    let bailian = [
+        r#"{"chat_id": 159, "parent_chat_id": -1, "timestamp": 61.1, "input_length": 40, "output_length": 3, "type": "text", "turn": 1, "hash_ids": [11, 12, 13]}"#,
+        r#"{"chat_id": 160, "parent_chat_id": 159, "timestamp": 61.2, "input_length": 70, "output_length": 2, "type": "text", "turn": 2, "hash_ids": [11, 12, 14, 15, 16]}"#,
+    ]
+    .join("\n");
+    let timed = [
+        r#"{"timestamp": 0.0, "input_length": 40, "output_length": 3, "hash_ids": [1, 2, 3]}"#,
+        r#"{"timestamp": 0.1, "input_length": 70, "output_length": 2, "hash_ids": [1, 2, 4, 5, 6]}"#,
+    ]
+    .join("\n");
+    let azure =
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,40,3\n2023-11-16 18:17:04.0799600,70,2\n";
+    let burst = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,40,3,43,Conversation log\n5.1,GPT-4,70,2,72,API log\n";
+    for (name, text, format, shared) in [
+        ("bailian.jsonl", bailian.as_str(), "bailian_trace", 32),
+        ("timed.jsonl", timed.as_str(), "timed_trace", 32),
+        ("azure.csv", azure, "azure_trace", 0),
+        ("burst.csv", burst, "burst_gpt_trace", 0),
+    ] {
+        for args in [
+            "--concurrency 1 --request-count 2".to_owned(),
+            format!("--concurrency 1 --request-count 2 --custom-dataset-type {format}"),
+            "--fixed-schedule --fixed-schedule-auto-offset --concurrency 1".to_owned(),
+        ] {
+            // Turns of a conversation have no times of their own.
+            if name == "bailian.jsonl" && args.contains("--fixed-schedule") {
+                continue;
+            }
+            let Sent { bodies, run, _context } = sent(name, text, &args);
+            assert_eq!(bodies.iter().map(tokens).collect::<Vec<_>>(), [40, 70], "{name} {args}");
+            assert_eq!(bodies.iter().map(|body| body["max_tokens"].clone()).collect::<Vec<_>>(), [3, 2]);
+            let [one, other] = [0, 1].map(|index| messages(&bodies[index]));
+            assert_eq!([one.len(), other.len()], [1, 1], "each is a whole prompt");
+            let common = common(one[0].1, other[0].1);
+            assert!((shared..shared + 8).contains(&common), "{name}: {common}");
+            if args.contains("--fixed-schedule") {
+                let dues: Vec<_> = run.dues().into_iter().map(|due| due / 10_000_000).collect();
+                assert!(dues == [0, 10] || dues == [0, 9], "{name}: {dues:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn branches_hold_what_was_said_where_they_branch() {
+    let lines = concat!(
+        r#"{"session_id":"root","turns":[{"messages":[{"role":"user","content":"Plan."}],"max_tokens":4,"spawns":["critic"]},"#,
+        r#"{"messages":[{"role":"user","content":"Go on."}],"max_tokens":4,"forks":["more"],"delay":5}]}"#,
+        "\n",
+        r#"{"session_id":"critic","turns":[{"messages":[{"role":"user","content":"Is it good?"}],"max_tokens":2}]}"#,
+        "\n",
+        r#"{"session_id":"more","turns":[{"messages":[{"role":"user","content":"More."}],"max_tokens":2}]}"#,
+        "\n"
+    );
+    let Sent { bodies, run, _context } = sent("dag.jsonl", lines, "--concurrency 1 --request-count 4");
+    let said = |body: &Value| {
+        let roles = messages(body);
+        roles
+            .iter()
+            .map(|(role, text)| if *role == "user" { (*text).to_owned() } else { "..".to_owned() })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let expected = ["Plan.", "Is it good?", "Plan. .. Go on.", "Plan. .. Go on. .. More."];
+    assert_eq!(bodies.iter().map(said).collect::<Vec<_>>(), expected);
+    assert!(run.stderr.contains("2 branch(es) are sent one after another"), "{}", run.stderr);
+}
+
+#[test]
+fn spans_are_sent_with_their_recorded_messages() {
+    let span = |trace: &str, start: u64, messages: Value| {
+        json!({"traceId": trace, "startTimeUnixNano": (start * 1_000_000_000).to_string(), "endTimeUnixNano": (start * 1_000_000_000 + 5).to_string(),
+            "attributes": [
+                {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+                {"key": "gen_ai.request.temperature", "value": {"doubleValue": 0.5}},
+                {"key": "gen_ai.usage.output_tokens", "value": {"intValue": "3"}},
+                {"key": "gen_ai.input.messages", "value": {"stringValue": messages.to_string()}},
+            ]})
+        .to_string()
+    };
+    let text = |role: &str, text: &str| json!({"role": role, "parts": [{"type": "text", "content": text}]});
+    let lines = [
+        span("t", 1_732_000_001, json!([text("user", "One?"), text("assistant", "1."), text("user", "Two?")])),
+        span("t", 1_732_000_000, json!([text("user", "One?")])),
+    ]
+    .join("\n");
+    let args = "--concurrency 1 --request-count 2 --trace-idle-gap-cap-seconds 0.01";
+    let Sent { bodies, run, _context } = sent("spans.jsonl", &lines, args);
+    assert_eq!(messages(&bodies[0]), [("user", "One?")]);
+    assert_eq!(messages(&bodies[1]), [("user", "One?"), ("assistant", "1."), ("user", "Two?")]);
+    assert!(bodies.iter().all(|body| body["temperature"] == 0.5 && body["max_tokens"] == 3), "{bodies:?}");
+    assert!(run.stderr.contains("1 wait(s) before a request are cut to 0.01 s"), "{}", run.stderr);
+}

@@ -75,6 +75,11 @@ impl Source for Files {
         }
     }
 
+    /// Each file is asked when it is opened.
+    fn has_agents(&self) -> bool {
+        true
+    }
+
     fn rows(&self) -> usize {
         self.rows + self.current.as_ref().map_or(0, |(_, source)| source.rows())
     }

@@ -5,6 +5,11 @@
 //! [`Completer`](crate::Completer).
 
 mod agents;
+mod azure;
+mod bailian;
+mod burst_gpt;
+mod columns;
+mod dag;
 mod directory;
 mod elements;
 mod error;
@@ -12,17 +17,20 @@ mod hash_id;
 mod input;
 mod inputs_json;
 mod jsonl;
+mod lengths_table;
 mod lines;
 mod media;
 mod messages;
 mod multi_turn;
 mod object;
+mod otel;
 mod raw_payload;
 mod sessions;
 mod sharegpt;
 mod skipping;
 mod synthetic;
 mod text;
+mod timed_trace;
 mod times;
 pub mod trace;
 mod trtllm_custom;
@@ -47,6 +55,12 @@ use streamgauge_core::setting::Setting;
 /// The formats of files, in the order in which they are asked whether a file is theirs. The last one takes whatever no other knows.
 pub const FORMATS: &[&Format] = &[
     &weka::FORMAT,
+    &otel::FORMAT,
+    &azure::FORMAT,
+    &burst_gpt::FORMAT,
+    &bailian::FORMAT,
+    &timed_trace::FORMAT,
+    &dag::FORMAT,
     &directory::FORMAT,
     &inputs_json::FORMAT,
     &sharegpt::FORMAT,
@@ -360,13 +374,6 @@ fn tokens(name: &str, length: &Number) -> Result<u32, String> {
         Some(_) => Err(format!("{name} {length}: longer than any prompt or answer; give at most {LONGEST} tokens")),
         None => Err(format!("{name} {length}: not a whole number of tokens")),
     }
-}
-
-/// What JSON's reader says of a line, without its own "at line 1", which would stand beside the line's number in the file.
-fn json_fault(error: &serde_json::Error) -> String {
-    let (text, column) = (error.to_string(), error.column());
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-    format!("{text} (column {column})")
 }
 
 /// Reads `text` to its end; for tests.

@@ -28,6 +28,11 @@ pub(super) trait RowReader: Send {
         Timing::Untimed
     }
 
+    /// See [`Source::has_agents`].
+    fn has_agents(&self) -> bool {
+        false
+    }
+
     /// Takes note of a conversation that is complete, and mends it where the format asks for that.
     fn finish(&mut self, _: &mut Conversation) {}
 }
@@ -172,6 +177,10 @@ impl Source for Sessions {
 
     fn notes(&self) -> Vec<String> {
         self.reader.notes()
+    }
+
+    fn has_agents(&self) -> bool {
+        self.reader.has_agents()
     }
 }
 

@@ -65,6 +65,11 @@ impl Times {
         Times { timing, usual, unit: None, unfollowed: false }
     }
 
+    /// Whether times are followed.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
     /// The time of a row, which the row gives as `name`; `None` where times are not followed.
     ///
     /// # Errors

@@ -1,29 +1,39 @@
-//! Traces of requests: a line of JSON for each, with its lengths or its text, and with the time at which it was made where the trace is
-//! replayed at its times. This is the format of the Mooncake traces, which GenAI-Perf and AIPerf read too.
+//! Traces of requests: a line of JSON for each, with its lengths or its text, the blocks of its prompt, and the time at which it was made. This
+//! is the format of the Mooncake traces, which GenAI-Perf and AIPerf read too.
 
 use super::hash_id::hash_ids;
+use super::object::{Fault, Object};
+use super::sessions::{Row, RowReader, Sessions, has_idle_delay};
 use super::times::{Times, Unit};
-use super::{Blocks, Conversation, Format, Lines, Source, SourceError, Timing, Turn, json_fault, tokens};
-use serde::Deserialize;
-use serde_json::{Map, Number, Value};
+use super::turns::{delay, session};
+use super::{Blocks, Conversation, Format, Timing, Turn, tokens};
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-use streamgauge_core::prompt::Content;
+use streamgauge_core::prompt::{Content, Follows};
 
 /// The format. It takes whatever no other format knows, and says what it misses.
 pub const FORMAT: Format = Format {
     name: "trace",
-    aliases: &[],
+    aliases: &["mooncake_trace", "mooncake"],
     has_times: true,
     takes_directories: false,
     recognises: |_| true,
-    open: |input, options| Ok(Box::new(Trace::new(input.lines(), options.timing))),
+    open: |input, options| Ok(Sessions::new(input.objects()?, Trace::new(options.timing, MOONCAKE))),
 };
 
-/// Tokens of a block.
-const BLOCK: u32 = 512;
+/// How a trace of this form is read.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    /// Tokens of a block.
+    pub block: u32,
+    /// What times are in.
+    pub unit: Unit,
+}
 
-/// What a line may say of its request; anything else is added to its body.
-const KNOWN: &str = "timestamp (ms), input_length, output_length, text or text_input, hash_ids, session_id and delay; other members are added to the request's body";
+const MOONCAKE: Rules = Rules { block: 512, unit: Unit::Milliseconds };
+
+/// What a row may say of its request; anything else is added to its body.
+const KNOWN: &str = "known are timestamp (ms), input_length, output_length, hash_ids, text or text_input, session_id, delay (ms) and extra; other members are added to the request's body";
 
 /// Members by which other formats say what the prompt is. Added to a body they would be nonsense.
 const OF_OTHER_FORMATS: [&str; 14] = [
@@ -43,74 +53,118 @@ const OF_OTHER_FORMATS: [&str; 14] = [
     "videos",
 ];
 
-#[derive(Deserialize)]
-struct Line {
-    timestamp: Option<Value>,
-    input_length: Option<Number>,
-    output_length: Option<Number>,
-    #[serde(alias = "text_input")]
-    text: Option<String>,
-    hash_ids: Option<Value>,
-    session_id: Option<Value>,
-    delay: Option<Value>,
-    #[serde(flatten)]
-    members: Map<String, Value>,
-}
-
-/// A trace that is being read. Each row is a conversation of one turn.
-struct Trace {
-    lines: Lines,
+/// Reads the rows of a trace.
+pub(super) struct Trace {
+    rules: Rules,
     times: Times,
     seen: Seen,
-    rows: usize,
 }
 
 /// What the rows hold that people should know of.
 #[derive(Default)]
 struct Seen {
+    idle_delays: bool,
+    lengths_of_texts: bool,
     hashes_of_texts: bool,
     surplus_hashes: bool,
-    sessions: bool,
-    lengths_of_texts: bool,
+    whole_prompts: bool,
     members: BTreeSet<String>,
 }
 
 impl Trace {
-    fn new(lines: Lines, timing: Timing) -> Trace {
-        Trace { lines, times: Times::new(timing, Unit::Milliseconds), seen: Seen::default(), rows: 0 }
+    /// Reads rows by these rules.
+    pub fn new(timing: Timing, rules: Rules) -> Trace {
+        Trace { rules, times: Times::new(timing, rules.unit), seen: Seen::default() }
+    }
+
+    /// The blocks of a prompt of so many tokens.
+    fn blocks(&mut self, object: &Object, ids: &Value, input_tokens: Option<u32>) -> Result<Blocks, Fault> {
+        let mut ids = hash_ids(ids).map_err(|reason| object.fault("hash_ids", reason))?;
+        let size = self.rules.block;
+        if let Some(tokens) = input_tokens {
+            let needed = tokens.div_ceil(size) as usize;
+            self.seen.surplus_hashes |= ids.len() > needed;
+            ids.truncate(needed);
+        }
+        Ok(Blocks { size, ids, ..Blocks::default() })
     }
 }
 
-impl Source for Trace {
-    fn next_conversation(&mut self) -> Result<Option<Conversation>, SourceError> {
-        let Some((line, text)) = self.lines.next_line()? else { return Ok(None) };
-        let turn = turn(text, &mut self.times, &mut self.seen).map_err(|reason| SourceError::line(line, reason))?;
-        self.rows += 1;
-        Ok(Some(turn.into()))
+impl RowReader for Trace {
+    fn read(&mut self, object: &mut Object) -> Result<Row, Fault> {
+        if let Some(name) = OF_OTHER_FORMATS.iter().find(|name| object.has(name)) {
+            return Err(object.fault(name, format!("`{name}` belongs to another format; {KNOWN}")));
+        }
+        let session = session(object)?;
+        let delay = delay(object)?;
+        let timestamp = object.take("timestamp");
+        // A later turn of a session has a delay in the place of a time.
+        let at = match (&timestamp, &session) {
+            (None, Some(_)) => None,
+            _ => self.times.at("timestamp", timestamp.as_ref()).map_err(|reason| object.fault("timestamp", reason))?,
+        };
+        let mut length = |name: &'static str| match object.take(name) {
+            None => Ok(None),
+            Some(Value::Number(length)) => tokens(name, &length).map(Some).map_err(|reason| object.fault(name, reason)),
+            Some(other) => Err(object.fault(name, format!("{name} {other}: not a whole number of tokens"))),
+        };
+        let (input_length, requested_output_tokens) = (length("input_length")?, length("output_length")?);
+        let text = match object.take_one(&["text", "text_input"])? {
+            None => None,
+            Some((_, Value::String(text))) => Some(text),
+            Some((name, other)) => return Err(object.fault(name, format!("{name} {other}: not a text"))),
+        };
+        let ids = object.take("hash_ids");
+        // Beside a text they mean nothing.
+        self.seen.lengths_of_texts |= text.is_some() && input_length.is_some();
+        self.seen.hashes_of_texts |= text.is_some() && ids.is_some();
+        let input_tokens = input_length.filter(|_| text.is_none());
+        let blocks = ids.filter(|_| text.is_none()).map(|ids| self.blocks(object, &ids, input_tokens)).transpose()?;
+        let members = members(object)?;
+        self.seen.members.extend(members.keys().cloned());
+        let content = text.map(|text| Content::Texts(vec![text]));
+        let turn =
+            Turn { at, delay, content, input_tokens, blocks, requested_output_tokens, members, ..Turn::default() };
+        Ok(Row { session, id: None, turns: vec![turn] })
     }
 
-    fn rows(&self) -> usize {
-        self.rows
+    fn timing(&self) -> Timing {
+        self.times.timing()
+    }
+
+    /// Rows of a session whose blocks begin as those of the row before it hold the whole context.
+    fn finish(&mut self, conversation: &mut Conversation) {
+        self.seen.idle_delays |= has_idle_delay(conversation);
+        let first = |turn: &Turn| turn.blocks.as_ref().and_then(|blocks| blocks.ids.first().copied());
+        let firsts: Vec<_> = conversation.turns.iter().map(first).collect();
+        for (turn, pair) in conversation.turns.iter_mut().skip(1).zip(firsts.windows(2)) {
+            if pair[0].is_some() && pair[0] == pair[1] {
+                turn.history.follows = Follows::Nothing;
+                self.seen.whole_prompts = true;
+            }
+        }
     }
 
     fn notes(&self) -> Vec<String> {
-        let Seen { hashes_of_texts, surplus_hashes, sessions, lengths_of_texts, members } = &self.seen;
-        let mut notes = Vec::new();
-        let mut note = |is_so: bool, text: &str| {
-            if is_so {
-                notes.push(text.to_owned());
-            }
-        };
-        note(*hashes_of_texts, "hash_ids beside a text are not followed");
-        note(
-            *surplus_hashes,
-            "some rows have more hash_ids than blocks of 512 tokens in their input_length; those beyond it are not used",
-        );
-        note(
-            *sessions,
-            "session_id and delay are not followed: each request is sent by itself, without what came before it in its session",
-        );
-        note(*lengths_of_texts, "input_length beside a text is not followed: the text's own length counts");
+        let Seen { idle_delays, lengths_of_texts, hashes_of_texts, surplus_hashes, whole_prompts, members } =
+            &self.seen;
+        let mut notes: Vec<String> = [
+            (*idle_delays, "delay is not followed in the first row of a conversation, before which there is no answer"),
+            (*lengths_of_texts, "input_length beside a text is not followed: the text's own length counts"),
+            (*hashes_of_texts, "hash_ids beside a text are not followed"),
+            (
+                *surplus_hashes,
+                "some rows have more hash_ids than their input_length has blocks; those beyond it are not used",
+            ),
+            (
+                *whole_prompts,
+                "rows of a session whose hash_ids begin as those before them are whole prompts, so nothing is put before them",
+            ),
+        ]
+        .into_iter()
+        .filter(|(is_so, _)| *is_so)
+        .map(|(_, note)| note.to_owned())
+        .collect();
         notes.extend(self.times.note());
         if !members.is_empty() {
             let names: Vec<_> = members.iter().map(|name| format!("`{name}`")).collect();
@@ -120,32 +174,18 @@ impl Source for Trace {
     }
 }
 
-/// The request of one line.
-fn turn(line: &str, times: &mut Times, seen: &mut Seen) -> Result<Turn, String> {
-    let line: Line =
-        serde_json::from_str(line).map_err(|error| format!("{}; known are {KNOWN}", json_fault(&error)))?;
-    if let Some(name) = line.members.keys().find(|name| OF_OTHER_FORMATS.contains(&name.as_str())) {
-        return Err(format!("`{name}` belongs to another form of traces, which is not available; known are {KNOWN}"));
+/// The members that are added to the body.
+fn members(object: &mut Object) -> Result<Map<String, Value>, Fault> {
+    let extra = object.take("extra");
+    let mut members = object.take_rest();
+    match extra {
+        None => {}
+        Some(Value::Object(extra)) => members.extend(extra),
+        Some(other) => {
+            return Err(object.fault("extra", format!("extra {other}: not an object of members of the body")));
+        }
     }
-    let at = times.at("timestamp", line.timestamp.as_ref())?;
-    seen.lengths_of_texts |= line.text.is_some() && line.input_length.is_some();
-    // Beside a text the length means nothing.
-    let input_length = line.input_length.filter(|_| line.text.is_none());
-    let input_tokens = input_length.map(|length| tokens("input_length", &length)).transpose()?;
-    let requested_output_tokens = line.output_length.map(|length| tokens("output_length", &length)).transpose()?;
-    seen.hashes_of_texts |= line.text.is_some() && line.hash_ids.is_some();
-    let ids = line.hash_ids.filter(|_| line.text.is_none());
-    let mut ids = ids.map(|ids| hash_ids(&ids)).transpose()?;
-    if let (Some(ids), Some(tokens)) = (&mut ids, input_tokens) {
-        let needed = tokens.div_ceil(BLOCK) as usize;
-        seen.surplus_hashes |= ids.len() > needed;
-        ids.truncate(needed);
-    }
-    let blocks = ids.map(|ids| Blocks { size: BLOCK, ids, ..Blocks::default() });
-    seen.sessions |= line.session_id.is_some() || line.delay.is_some();
-    seen.members.extend(line.members.keys().cloned());
-    let content = line.text.map(|text| Content::Texts(vec![text]));
-    Ok(Turn { at, content, input_tokens, blocks, requested_output_tokens, members: line.members, ..Turn::default() })
+    Ok(members)
 }
 
 #[cfg(test)]
@@ -197,20 +237,32 @@ mod tests {
     fn what_is_no_trace_is_refused_by_its_line() {
         for (text, words) in [
             ("", "no request in it"),
-            ("\n{\"timestamp\": -1}", "line 2: the `timestamp` -1"),
-            (r#"{"timestamp": 0, "input_length": 10000001}"#, "line 1: input_length 10000001: longer than any"),
+            ("\n{\"timestamp\": -1}", "line 2, column 2: the `timestamp` -1"),
+            (
+                r#"{"timestamp": 0, "input_length": 10000001}"#,
+                "line 1, column 18: input_length 10000001: longer than any",
+            ),
             (
                 "{\"timestamp\": 0}\n{\"timestamp\": 1, \"output_length\": 5000000000}",
-                "line 2: output_length 5000000000: longer",
+                "line 2, column 18: output_length 5000000000: longer",
             ),
-            (r#"{"timestamp": 0, "input_length": 2.5}"#, "line 1: input_length 2.5: not a whole number of tokens"),
-            (r#"{"timestamp": 0, "output_length": -4}"#, "line 1: output_length -4: not a whole number of tokens"),
-            (r#"{"timestamp": 0, "input_length": 0}"#, "line 1: input_length 0: a length of 0"),
+            (
+                r#"{"timestamp": 0, "input_length": 2.5}"#,
+                "line 1, column 18: input_length 2.5: not a whole number of tokens",
+            ),
+            (
+                r#"{"timestamp": 0, "output_length": -4}"#,
+                "line 1, column 18: output_length -4: not a whole number of tokens",
+            ),
+            (r#"{"timestamp": 0, "input_length": 0}"#, "line 1, column 18: input_length 0: a length of 0"),
             (r#"{"timestamp": 0, "messages": []}"#, "line 1, column 18: `messages` is empty"),
-            (r#"{"timestamp": 0, "hash_ids": [0.5]}"#, "line 1: `hash_ids` is not a list of whole numbers"),
+            (r#"{"timestamp": 0, "hash_ids": [0.5]}"#, "line 1, column 18: `hash_ids` is not a list of whole numbers"),
             (r#"{"input_length": 5}"#, "line 1: there is no `timestamp`"),
-            (r#"{"timestamp": 0, "text": "a", "text_input": "b"}"#, "line 1: duplicate field `text`"),
-            ("{\"timestamp\": 0}\nnonsense", "line 2: expected ident (column 2); known are"),
+            (
+                r#"{"timestamp": 0, "text": "a", "text_input": "b"}"#,
+                "line 1, column 31: `text` and `text_input` are both given",
+            ),
+            ("{\"timestamp\": 0}\nnonsense", "line 2, column 2: this is not JSON; expected an object"),
         ] {
             let error = read_text(text, Timing::Timed).unwrap_err().to_string();
             assert!(error.contains(words) && !error.contains("at line"), "{text}: {error}");
@@ -229,7 +281,8 @@ mod tests {
         let lengths: Vec<_> = trace.turns().map(|turn| (turn.input_tokens, turn.content.clone())).collect();
         assert_eq!(lengths, [(None, content("First message!")), (Some(10), None)]);
         assert_eq!(Value::Object(trace.conversations[1].turns[0].members.clone()).to_string(), r#"{"priority":1}"#);
-        let beginnings = ["session_id and delay are not", "input_length beside a text", "`priority` of its lines"];
+        let beginnings =
+            ["delay is not followed in the first row", "input_length beside a text", "`priority` of its lines"];
         assert_eq!(trace.notes.len(), beginnings.len());
         for (note, beginning) in trace.notes.iter().zip(beginnings) {
             assert!(note.starts_with(beginning), "{note}");
@@ -237,10 +290,32 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_session_are_a_conversation() {
+        let text = [
+            r#"{"timestamp": 5, "input_length": 600, "session_id": "a", "hash_ids": [1, 2]}"#,
+            r#"{"timestamp": 6, "input_length": 9, "output_length": 2}"#,
+            r#"{"input_length": 20, "session_id": "a", "delay": 30, "extra": {"nvext": 1}}"#,
+            r#"{"input_length": 700, "session_id": "a", "delay": 30, "hash_ids": [1, 2]}"#,
+            r#"{"input_length": 800, "session_id": "a", "delay": 30, "hash_ids": [1, 3]}"#,
+        ];
+        let trace = read_text(&text.join("\n"), Timing::Timed).unwrap();
+        assert_eq!(trace.conversations.iter().map(|conversation| conversation.turns.len()).collect::<Vec<_>>(), [4, 1]);
+        let turns = &trace.conversations[0].turns;
+        // Only the last one says again what the row before it says.
+        let follows: Vec<_> = turns.iter().map(|turn| turn.history.follows).collect();
+        assert_eq!(follows, [Follows::Previous, Follows::Previous, Follows::Previous, Follows::Nothing]);
+        assert_eq!((turns[1].at, turns[1].delay), (None, Nanos::from_millis(30)));
+        assert_eq!(Value::Object(turns[1].members.clone()).to_string(), r#"{"nvext":1}"#);
+        assert!(trace.notes[0].starts_with("rows of a session whose hash_ids begin"), "{:?}", trace.notes);
+        let error = read_text(&text[2..].join("\n"), Timing::Timed).unwrap_err().to_string();
+        assert!(error.starts_with("line 1: there is no timestamp"), "{error}");
+    }
+
+    #[test]
     fn more_hashes_than_blocks_are_not_used() {
         let trace = read_text(r#"{"input_length": 655, "hash_ids": [7, 8, 9]}"#, Timing::Untimed).unwrap();
         assert_eq!(trace.turns().next().unwrap().blocks.as_ref().unwrap().ids, [7, 8]);
-        assert!(trace.notes[0].starts_with("some rows have more hash_ids than blocks"), "{:?}", trace.notes);
+        assert!(trace.notes[0].starts_with("some rows have more hash_ids than their"), "{:?}", trace.notes);
     }
 
     #[test]

@@ -258,7 +258,8 @@ pub(super) fn turn_of_body(body: Value) -> Option<Turn> {
     Some(Turn { model, requested_output_tokens, body: Some(body), ..Turn::default() })
 }
 
-fn delay(object: &mut Object) -> Result<Nanos, Fault> {
+/// How long a row waits after the answer before it.
+pub(super) fn delay(object: &mut Object) -> Result<Nanos, Fault> {
     match object.take("delay") {
         None => Ok(Nanos::ZERO),
         Some(delay) => match delay.as_f64() {

@@ -9,7 +9,8 @@ use super::agents::AgentRules;
 use super::hash_id::HashId;
 use super::lines::{LONGEST_LINE, Lines};
 use super::{
-    Blocks, Conversation, Format, Input, Opened, Place, Sample, Source, SourceError, SourceOptions, Timing, Turn, tokens,
+    Blocks, Conversation, Format, Input, Opened, Place, Sample, Source, SourceError, SourceOptions, Timing, Turn,
+    tokens,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -23,7 +24,8 @@ use streamgauge_core::prompt::{Follows, History};
 use streamgauge_core::setting::Setting;
 
 /// The format.
-pub const FORMAT: Format = Format { name: "weka_trace", aliases: &["weka"], has_times: true, takes_directories: true, recognises, open };
+pub const FORMAT: Format =
+    Format { name: "weka_trace", aliases: &["weka"], has_times: true, takes_directories: true, recognises, open };
 
 /// Tokens of a block where the session does not say it.
 const BLOCK: u32 = 64;
