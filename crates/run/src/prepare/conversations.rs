@@ -204,7 +204,13 @@ fn size(conversation: &Conversation) -> usize {
             Some(Content::Messages(messages)) => messages.iter().map(message).sum(),
         };
         let members: usize = turn.members.iter().map(|(name, value)| name.len() + json(value)).sum();
-        BYTES_OF_TURN + content + members + turn.body.as_ref().map_or(0, json) + turn.answer.as_ref().map_or(0, message)
+        let blocks = turn.blocks.as_ref().map_or(0, |blocks| blocks.ids.len() * size_of::<u64>());
+        BYTES_OF_TURN
+            + blocks
+            + content
+            + members
+            + turn.body.as_ref().map_or(0, json)
+            + turn.answer.as_ref().map_or(0, message)
     };
     conversation.turns.iter().map(turn).sum()
 }
