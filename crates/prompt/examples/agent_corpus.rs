@@ -1,6 +1,8 @@
 //! How long a corpus of recorded sessions of agents takes to be read and made into prompts, and how much memory that takes:
 //! `cargo run --release -p streamgauge-prompt --example agent_corpus -- 400 1000000 20`, for so many sessions of so many tokens and requests.
 
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own that measures and prints")]
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
