@@ -1,5 +1,5 @@
-//! Does the verdict know? Each case disturbs one thing about a run, holds the client's figures against what the server's
-//! log knows to be true, and fails where they are wrong, or not what they seem, and the fidelity block does not say so.
+//! Validates the fidelity verdict. Each case disturbs one thing about a run, compares the client's figures with the true values from
+//! the server's log, and fails if figures are wrong or misleading and the fidelity block does not say so.
 
 mod disturbance;
 
@@ -29,30 +29,30 @@ struct Args {
     server_cpu: u32,
 }
 
-/// What is done to a run, beside its arguments.
+/// The disturbance of a run, besides its arguments.
 #[derive(Clone, Copy)]
 enum Disturbance {
     /// Nothing.
     None,
-    /// So many busy loops on the client's processor, at the client's priority.
+    /// This number of busy loops on the client's processor, at the client's priority.
     Burners(usize),
-    /// A proxy that passes the answers on now and then, in writes of at most so many bytes.
+    /// A proxy that passes answers on at intervals, in writes of at most this many bytes.
     Proxy(usize),
 }
 
-/// What the fidelity block has to say.
+/// The expected result of the fidelity block.
 enum Duty {
-    /// All is well: the verdict is `good`, and the figures are right.
+    /// The verdict is `good`, and the figures are right.
     Good,
-    /// One of these rows is beyond good if the figures are wrong.
+    /// One of these rows is not good if the figures are wrong.
     IfWrong(&'static [&'static str]),
-    /// This row is beyond good, whatever the figures.
+    /// This row is not good, whatever the figures.
     Always(&'static str),
 }
 
 struct Case {
     name: &'static str,
-    /// What is done.
+    /// The disturbance.
     what: &'static str,
     disturbance: Disturbance,
     sim: &'static str,

@@ -10,7 +10,7 @@ use streamgauge_sim::LogLine;
 /// Client and server read the wall clock by anchors of their own.
 const CLOCKS_APART: i64 = 1_000_000;
 
-/// What both sides know of a request: tokens of the prompt as the server counts them, and output events.
+/// The properties of a request that both sides know: prompt tokens as counted by the server, and output events.
 type Likeness = (Option<u64>, u64);
 
 /// How many records have no request of their own in the log, or requests no record: a pair has the same number of prompt

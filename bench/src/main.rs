@@ -1,5 +1,5 @@
-//! Runs the release binary against its own simulated server, each pinned to a processor, and holds what the client
-//! reported against what the server's log knows to be true.
+//! Runs the release binary against its own simulated server, each pinned to a processor, and compares the client's
+//! report with the true values from the server's log.
 
 mod ledger;
 mod still;
@@ -33,7 +33,7 @@ struct Args {
     server_cpu: u32,
 }
 
-/// Name, the server's arguments, the client's, and how a run becomes a row.
+/// The name, the server's arguments, the client's arguments, and the function that makes a row from a run.
 struct Case {
     name: &'static str,
     columns: &'static str,
@@ -211,9 +211,9 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Plain inference calls, by the protocol that carries them: what one costs the client.
+/// Plain inference calls, by protocol: the client's cost of each.
 const UNARY: [(&str, &str); 2] = [("unary-http", "http"), ("unary-grpc", "grpc")];
-/// Calls of a round.
+/// The number of calls per round.
 const UNARY_CALLS: u32 = 100_000;
 
 fn main() -> Result<()> {
@@ -277,7 +277,7 @@ fn grpc_accuracy(ran: &Ran, truth: &Truth) -> Result<String> {
     Ok(format!("{} | {:.3}", accuracy(ran, truth)?, ran.reported("client_lag", 99)?))
 }
 
-/// A stream may not be lost, and what the client wrote down must be what the server did.
+/// No stream may be lost, and the client's records must match the server's log.
 fn ten_thousand(ran: &Ran, truth: &Truth) -> Result<String> {
     let unanswered = ran.asked()?.saturating_sub(ran.requests());
     let unlike = ledger::unlike(ran.records()?, &truth.requests)?;
@@ -303,7 +303,7 @@ fn start(ran: &Ran, truth: &Truth) -> Result<String> {
     Ok(format!("{:.3} | {:.3} | {:.0}", ran.start_up(truth), ran.wind_up(truth), ran.peak_mb))
 }
 
-/// What arrived at the server against the schedule that the client followed, which has the chance of its own few thousand gaps.
+/// Compares the arrivals at the server with the schedule that the client followed, whose few thousand gaps are random themselves.
 fn open(ran: &Ran, truth: &Truth) -> Result<String> {
     let Load::Open { arrivals, .. } = ran.load()? else { bail!("the client did not keep to a rate") };
     let schedule = Schedule::new(&arrivals, Seed(0), "arrivals").take(truth.measured.arrivals.len());
@@ -321,7 +321,7 @@ fn open(ran: &Ran, truth: &Truth) -> Result<String> {
     ))
 }
 
-/// How late requests leave beside the events of many streams, and how true those stay.
+/// How late requests are sent while many streams have events, and how accurate the figures of those streams are.
 fn open_streams(ran: &Ran, truth: &Truth) -> Result<String> {
     let late = |percentile| ran.reported("send_lateness", percentile);
     let (most, busy) = (ran.most("send_lateness")?, ran.fidelity_number("load_thread_cpu")?);

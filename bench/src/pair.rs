@@ -1,4 +1,4 @@
-//! A server and a client, each on its processor, and the kernel's account of the client.
+//! A server and a client, each on its processor, with the client's resource use according to the kernel.
 
 use crate::truth::Truth;
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ use streamgauge_sim::SimProcess;
 /// How client and server share the two processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Each has one to itself.
+    /// Each has a processor of its own.
     Apart,
     /// Both may use both.
     Together,
@@ -57,7 +57,7 @@ impl Pair {
         self.run_at(Place::Apart, sim, profile)
     }
 
-    /// The same, in that place.
+    /// Like [`Pair::run`], on these processors.
     ///
     /// # Errors
     /// As [`Pair::run`].
@@ -65,7 +65,7 @@ impl Pair {
         self.start(place, sim, profile, Ok)
     }
 
-    /// The same as [`Pair::run`], with the client sent to the URL that `route` makes of the server's.
+    /// Like [`Pair::run`], but the client uses the URL that `route` makes from the server's.
     ///
     /// # Errors
     /// As [`Pair::run`], and those of `route`.
@@ -147,7 +147,7 @@ impl Pair {
 }
 
 impl Ran {
-    /// Requests that the client's figures are made of.
+    /// The number of requests in the client's figures.
     pub fn requests(&self) -> u64 {
         self.summary["request_count"]["avg"].as_f64().unwrap_or_default() as u64
     }
@@ -187,12 +187,12 @@ impl Ran {
         self.summary[metric]["avg"].as_f64().with_context(|| format!("no {metric} in the client's summary"))
     }
 
-    /// The client's own word on how far its figures can be trusted, as in its summary.
+    /// The fidelity block of the client's summary.
     pub fn fidelity(&self) -> &Value {
         &self.summary["fidelity"]
     }
 
-    /// How load was offered, as the client noted it.
+    /// The load according to the client's plan.
     ///
     /// # Errors
     /// When it did not.

@@ -1,5 +1,5 @@
-//! What the machine itself does to a schedule: loops that do nothing but keep it, on the client's processor. No sender that
-//! uses its processor as such a loop does can be more even.
+//! Measures the machine's own effect on a schedule, with loops that do nothing but keep it, on the client's processor. No sender that
+//! uses its processor like such a loop can be more regular.
 
 use crate::Gaps;
 use anyhow::{Result, anyhow};
@@ -18,7 +18,7 @@ const EARLY: Nanos = Nanos(50_000);
 /// What a loop does between two dues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Between {
-    /// It looks at the clock, and its processor does nothing else.
+    /// It polls the clock, and its processor does nothing else.
     Looks,
     /// It sleeps until shortly before the next due.
     Sleeps,

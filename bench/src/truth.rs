@@ -1,11 +1,11 @@
-//! What truly happened, from the simulated server's log.
+//! The true values, from the simulated server's log.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use streamgauge_sim::{LogLine, log};
 use streamgauge_stats::calibration::truth::TruthSampler;
 
-/// What truly happened.
+/// The true values.
 pub struct Truth {
     /// Of the measured requests.
     pub measured: streamgauge_stats::calibration::truth::Truth,
