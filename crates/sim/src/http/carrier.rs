@@ -1,9 +1,8 @@
-//! The bytes of an HTTP/2 connection on their way between the kernel and the protocol library, with the instants at which they
-//! come and go.
+//! The bytes of an HTTP/2 connection between the kernel and the protocol library, with the times at which they arrive and leave.
 //!
-//! The library reads and writes when it likes, so times are taken here: the frames that go by are followed, and each stream's
-//! payload is counted. A message that is queued leaves a mark at the byte with which it ends, and is stamped by the write that carries
-//! that byte; a request's last byte is looked up among the reads.
+//! The library reads and writes when it likes, so times are taken here: the frames that pass are followed, and the payload of each stream
+//! is counted. A message that is queued leaves a mark at its last byte and is stamped by the write that carries that byte; the last byte
+//! of a request is looked up among the reads.
 
 use crate::log::{RequestLog, Write};
 use crate::state::Server;
@@ -18,7 +17,7 @@ use streamgauge_net::{Receipt, StampedStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-/// What a client of HTTP/2 begins with.
+/// The beginning of an HTTP/2 connection as clients send it.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection as the library sees it.
@@ -26,20 +25,20 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Carrier {
     /// There until the connection is reset.
     io: Option<StampedStream>,
-    /// What was read before it was known for HTTP/2, and when.
+    /// The data that was read before it was recognised as HTTP/2, and its time.
     early: Vec<u8>,
     receipt: Receipt,
     traffic: Rc<Traffic>,
 }
 
-/// What is known of the bytes of a connection.
+/// The state of the bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     clock: SystemClock,
     streams: RefCell<Streams>,
     /// Bytes were written.
     pub(crate) written: Notify,
-    /// The connection is to end.
+    /// The connection should end.
     pub(crate) over: Notify,
     reset: Cell<bool>,
     /// Answers that are written, and those it ends after.
@@ -59,7 +58,7 @@ struct Streams {
     sendings: HashMap<u32, Sending>,
 }
 
-/// What came on a stream.
+/// The received data of a stream.
 #[derive(Debug, Default)]
 struct Arrivals {
     total: u64,
@@ -67,7 +66,7 @@ struct Arrivals {
     reads: VecDeque<(u64, Nanos, bool)>,
 }
 
-/// What goes out on a stream.
+/// The data to send on a stream.
 #[derive(Debug, Default)]
 struct Sending {
     queued: u64,
@@ -78,14 +77,14 @@ struct Sending {
 /// The end of a message.
 #[derive(Debug)]
 struct Mark {
-    /// The total that it ends at; none is the end of the stream.
+    /// The total at which it ends; `None` is the end of the stream.
     end: Option<u64>,
     events: u32,
     last: bool,
     request: Rc<Logged>,
 }
 
-/// The log's entry for a request, in which several tasks write. It reaches the log however the request ends.
+/// The log entry of a request, to which several tasks write. It reaches the log however the request ends.
 #[derive(Debug)]
 pub(crate) struct Logged {
     server: Rc<Server>,
@@ -151,8 +150,8 @@ impl Traffic {
         arrivals.reads.front().map_or_else(|| (self.clock.now(), false), |(_, at, stamped)| (*at, *stamped))
     }
 
-    /// So many bytes more of a stream's payload are queued, and with them ends what `request` logs as a write of `events`; with
-    /// the `last`, the request is answered.
+    /// Queues this many more bytes of a stream's payload, which end what `request` logs as a write of `events`; with the `last`, the
+    /// request is answered.
     pub(crate) fn queue(&self, stream: u32, bytes: usize, events: u32, last: bool, request: &Rc<Logged>) {
         let mut streams = self.streams.borrow_mut();
         let sending = streams.sendings.entry(stream).or_default();
@@ -160,7 +159,7 @@ impl Traffic {
         sending.marks.push_back(Mark { end: Some(sending.queued), events, last, request: request.clone() });
     }
 
-    /// So many bytes more are queued that nobody logs.
+    /// Queues this many more bytes that are not logged.
     pub(crate) fn queue_unlogged(&self, stream: u32, bytes: usize) {
         self.streams.borrow_mut().sendings.entry(stream).or_default().queued += bytes as u64;
     }
@@ -315,9 +314,9 @@ struct Frames {
     header: [u8; 9],
     /// Bytes of the header that are known.
     known: usize,
-    /// Bytes of the payload that are to come.
+    /// The bytes of the payload that are still to come.
     left: usize,
-    /// Of them, those of padding; unknown until its length was read.
+    /// The padding among them; unknown until its length was read.
     padding: Option<usize>,
 }
 

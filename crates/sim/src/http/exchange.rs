@@ -10,16 +10,16 @@ use std::io::{self, Write as _};
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_net::StampedStream;
 
-/// Buffers that outlive a request.
+/// Buffers that are reused between requests.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     /// Events.
     pub(crate) payload: Vec<u8>,
-    /// What goes to the kernel.
+    /// The bytes for the kernel.
     pub(crate) frame: Vec<u8>,
 }
 
-/// The log's entry for a request. It reaches the log however the request ends.
+/// The log entry of a request. It reaches the log however the request ends.
 pub(crate) struct Entry<'a> {
     pub(crate) log: &'a Log,
     pub(crate) request: Option<RequestLog>,

@@ -1,5 +1,5 @@
-//! Requests of HTTP/1.1, as they arrive: as much of the protocol as a benchmark's client speaks. Written by hand over stamped streams, because
-//! this server must know when the last byte of a request arrived.
+//! Requests of HTTP/1.1, as far as a benchmark's client uses the protocol. The parser is hand-written over stamped streams, because this
+//! server must know when the last byte of a request arrived.
 
 use super::carrier::PREFACE;
 use crate::refusal::Refusal;
@@ -8,16 +8,16 @@ use std::ops::Range;
 use streamgauge_core::clock::Nanos;
 use streamgauge_net::{Receipt, StampedStream};
 
-/// Longest head of a request.
+/// The maximum length of a head.
 const MAX_HEAD: usize = 64 * 1024;
-/// Most header fields.
+/// The maximum number of header fields.
 const MAX_FIELDS: usize = 96;
-/// Longest body of a request.
+/// The maximum length of a body.
 const MAX_BODY: usize = 64 * 1024 * 1024;
-/// What a connection's buffer begins with, and goes back to after a long request.
+/// The initial size of a connection's buffer, to which it returns after a long request.
 const INBOX: usize = 16 * 1024;
 
-/// A request that has come whole.
+/// A complete request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     /// When its last byte came.
@@ -25,12 +25,12 @@ pub(crate) struct Message {
     pub(crate) kernel_stamp: bool,
     /// Whether the client wants the connection closed after the answer.
     pub(crate) close: bool,
-    /// Of the body, the bytes that are JSON, where others follow.
+    /// The number of bytes of the body that are JSON, if others follow.
     pub(crate) json: Option<usize>,
     pub(crate) method: Method,
     /// The path, without its query.
     pub(crate) path: Box<str>,
-    /// Where in the connection's buffer the body lies; it is followed by the next request.
+    /// The position of the body in the connection's buffer; the next request follows it.
     pub(crate) body: Range<usize>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Method {
     Post,
 }
 
-/// What a connection brought.
+/// The result of reading from a connection.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Closed,
@@ -53,7 +53,7 @@ pub(crate) enum Incoming {
 /// Bytes that have come and are not yet dealt with.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// The buffer: `filled` bytes of it have come, the rest is room.
+    /// The buffer: `filled` bytes have arrived, the rest is free.
     pub(crate) bytes: Vec<u8>,
     pub(crate) filled: usize,
     /// The newest read.
@@ -140,7 +140,7 @@ impl Inbox {
     }
 }
 
-/// What a head says, as far as it matters here.
+/// The parts of a head that matter here.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
     len: usize,

@@ -1,6 +1,6 @@
 //! Answers of HTTP/1.1 as bytes.
 
-/// What becomes of a connection after an answer.
+/// The state of a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Close,

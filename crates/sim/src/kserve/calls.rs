@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 /// Bytes that may be queued on a stream before its requests wait for the client.
 const QUEUE: u64 = 4 * WRITE as u64;
 
-/// A call that has come.
+/// A call that has arrived.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) server: Rc<Server>,
@@ -49,7 +49,7 @@ enum Onward {
     Reset,
 }
 
-/// Takes a call up. What goes wrong with the connection ends it.
+/// Takes a call. Faults of the connection end it.
 pub(crate) async fn serve_call(call: Call) {
     let Call { server, connection, traffic, request, respond } = call;
     let stream = u32::from(request.body().stream_id());
@@ -84,7 +84,7 @@ pub(crate) async fn serve_call(call: Call) {
     traffic.forget(stream, matches!(*desk.outlet.side.borrow(), Side::Ended));
 }
 
-/// What the requests of a call share.
+/// The state that the requests of a call share.
 #[derive(Debug)]
 struct Desk {
     server: Rc<Server>,
@@ -93,7 +93,7 @@ struct Desk {
     outlet: Outlet,
 }
 
-/// A message that has come whole.
+/// A complete message.
 #[derive(Debug)]
 struct Message {
     bytes: Vec<u8>,
@@ -192,7 +192,7 @@ impl Desk {
         self.traffic.queue_end(self.outlet.stream, request);
     }
 
-    /// The faults of a request, its entry in the log and what else it draws from.
+    /// The faults of a request, its log entry and its other random values.
     fn begin(&self, message: &Message) -> (Vec<FaultKind>, Rc<Logged>, impl Rng + use<>) {
         let server = &self.server;
         let Begun { request, faults, chance } = server.begin(Arrival {
@@ -244,7 +244,7 @@ struct Inbound {
 }
 
 impl Inbound {
-    /// The next message; none when the client has said all. May be dropped while it waits.
+    /// The next message, or `None` when the client has sent all. The future may be dropped while it waits.
     async fn next(&mut self) -> io::Result<Option<Result<Message, Problem>>> {
         loop {
             if let Some(message) = self.ready.pop_front() {
@@ -333,7 +333,7 @@ impl Outlet {
         self.push(bytes)
     }
 
-    /// Queues bytes of a request's answer, in pieces where they are to be split, and waits while the client is behind.
+    /// Queues bytes of a request's answer, in pieces if they are to be split, and waits while the client is behind.
     async fn send(&self, bytes: Vec<u8>, events: u32, last: bool, split: bool, request: &Rc<Logged>) -> io::Result<()> {
         let turn = self.turn.lock().await;
         let mut rest = bytes;

@@ -1,4 +1,4 @@
-//! What the LLM models answer: the words of the OpenAI front in tensors, a token or so a response.
+//! The answers of the LLM models: the words of the OpenAI front in tensors, about one token per response.
 
 use crate::faults::FaultKind;
 use crate::model::{LengthAsked, Lengths};
@@ -10,7 +10,7 @@ use rand::{Rng, RngExt};
 use serde_json::Value;
 use streamgauge_core::tensor::{Datatype, Tensor};
 
-/// What vLLM takes where a request sets no limit.
+/// vLLM's default if a request sets no limit.
 const VLLM_TOKENS: i64 = 16;
 
 /// The replies to the prompts of one request, while they are being said.
@@ -24,7 +24,7 @@ pub(super) struct Generation<'a> {
     pub(super) prompt_tokens: u32,
     /// Whether there is a response for each step; else one for all.
     pub(super) stream: bool,
-    /// After so many steps the engine fails, because the request says so.
+    /// The engine fails after this number of steps, because the request asks for it.
     pub(super) fail_after: Option<u32>,
 }
 
@@ -36,17 +36,17 @@ enum Shape {
     Vllm(VllmOutputs),
 }
 
-/// What a request to vLLM wants beside the text.
+/// The parts of a request to vLLM besides the text.
 #[derive(Debug, Default)]
 struct VllmOutputs {
-    /// The prompt, where it is to be repeated.
+    /// The prompt, if it is to be repeated.
     prefix: Vec<u8>,
     finish_reason: bool,
     input_tokens: bool,
     output_tokens: bool,
 }
 
-/// What one row of a request asks.
+/// The content of one row of a request.
 struct Row {
     tokens: u32,
     length: LengthAsked,
@@ -177,7 +177,7 @@ fn reply(row: &Row, ignored: bool, lengths: &Lengths, words: &[Word], chance: &m
     Reply::plan(words, start, length, &[], asked.least)
 }
 
-/// What TensorRT-LLM's signature says of lengths, for each row.
+/// The lengths in a request with TensorRT-LLM's signature, for each row.
 fn llm_lengths(model: &Model, ask: &Ask, rows: usize) -> Result<Vec<LengthAsked>, Problem> {
     let numbers = |name: &str| {
         let data = ask.inputs.iter().find(|input| input.name == name).map_or(&[][..], |input| &input.data);
@@ -198,7 +198,7 @@ fn llm_lengths(model: &Model, ask: &Ask, rows: usize) -> Result<Vec<LengthAsked>
     (0..rows).map(length).collect()
 }
 
-/// What `sampling_parameters` says.
+/// The content of `sampling_parameters`.
 struct Sampling {
     length: LengthAsked,
     fail_after: Option<u32>,
@@ -233,7 +233,7 @@ impl Sampling {
     }
 }
 
-/// The elements of a BYTES input; none where it is not there.
+/// The elements of a BYTES input, or an empty list if the request does not have it.
 fn strings<'a>(ask: &'a Ask, name: &str) -> Vec<&'a [u8]> {
     let input = ask.inputs.iter().find(|input| input.name == name);
     input.and_then(|input| Tensor::strings(&input.data)).unwrap_or_default()

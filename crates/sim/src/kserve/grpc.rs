@@ -15,7 +15,7 @@ use streamgauge_core::tensor::{Datatype, Tensor};
 use streamgauge_wire::proto;
 use streamgauge_wire::proto::infer_parameter::ParameterChoice;
 
-/// What paths of calls begin with.
+/// The beginning of the paths of calls.
 pub(super) const SERVICE: &str = "/inference.GRPCInferenceService/";
 
 /// A message that is none: a field of a kind that there is not.
@@ -140,7 +140,7 @@ pub(super) fn heading(message: &[u8]) -> Ask {
     Ask { model: message.model_name, id: message.id, ..Ask::default() }
 }
 
-/// Reads a request; inputs that lie in shared memory are fetched.
+/// Reads a request; inputs in shared memory are fetched.
 pub(super) fn ask(message: &[u8], memory: &Memory) -> Result<Ask, Problem> {
     let message: proto::ModelInferRequest = read(message)?;
     let mut raw = message.raw_input_contents.into_iter();
@@ -218,12 +218,12 @@ fn place(tensor: &str, parameters: &Parameters) -> Result<Option<MemoryPlace>, P
     Ok(Some(MemoryPlace { region: region.clone(), offset: number("shared_memory_offset")?.unwrap_or(0), bytes }))
 }
 
-/// Typed contents as raw ones; none for types that have no such contents.
+/// Converts typed contents to raw ones. Returns `None` for types that have no such contents.
 fn typed(datatype: Datatype, contents: proto::InferTensorContents) -> Option<Vec<u8>> {
     let c = contents;
     Some(match datatype {
         Datatype::Bool => c.bool_contents.into_iter().map(u8::from).collect(),
-        // As Triton does it, what does not fit is cut.
+        // Values that do not fit are truncated, as in Triton.
         Datatype::Int8 => c.int_contents.into_iter().map(|n| n as u8).collect(),
         Datatype::Int16 => c.int_contents.into_iter().flat_map(|n| (n as i16).to_le_bytes()).collect(),
         Datatype::Int32 => c.int_contents.into_iter().flat_map(i32::to_le_bytes).collect(),
@@ -255,7 +255,7 @@ pub(super) fn stream_response(response: &Response<'_>) -> Vec<u8> {
     proto::ModelStreamInferResponse { error_message: String::new(), infer_response: Some(message) }.encode_to_vec()
 }
 
-/// The response to a request with one.
+/// The response to a request with exactly one.
 pub(super) fn response(response: &Response<'_>) -> Vec<u8> {
     infer_response(response).encode_to_vec()
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use streamgauge_core::tensor::{Datatype, Tensor, TensorSpec};
 
-/// Reads a request for `model`; of `body`, the first `header` bytes are the JSON, and all where there is no such number.
+/// Reads a request for `model`. The first `header` bytes of `body` are the JSON, or all of it if there is no such number.
 pub(super) fn ask(
     model: &str,
     version: &str,
@@ -73,7 +73,7 @@ pub(super) fn ask(
     })
 }
 
-/// Reads a request of the generate extension: members are inputs by their names, those in `parameters` too.
+/// Reads a request of the generate extension: members are inputs by name, including those in `parameters`.
 pub(super) fn generate_ask(model: &Model, version: &str, body: &[u8]) -> Result<Ask, Problem> {
     let message = parsed(body)?;
     let mut inputs = Vec::new();
@@ -174,7 +174,7 @@ fn element(datatype: Datatype, value: &Value, data: &mut Vec<u8>) -> Result<(), 
     let signed = || value.as_i64().ok_or_else(|| wrong("signed-integer"));
     let unsigned = || value.as_u64().ok_or_else(|| wrong("unsigned-integer"));
     let float = || value.as_f64().ok_or_else(|| wrong("double"));
-    // As Triton does it, what does not fit is cut.
+    // Values that do not fit are truncated, as in Triton.
     match datatype {
         Datatype::Bool => data.push(value.as_bool().ok_or_else(|| wrong("boolean"))?.into()),
         Datatype::Int8 => data.push(signed()? as u8),
@@ -197,7 +197,7 @@ fn element(datatype: Datatype, value: &Value, data: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// The elements of an output as JSON; none for types that JSON has no numbers for.
+/// The elements of an output as JSON, or `None` for types that JSON has no numbers for.
 fn to_json(tensor: &Tensor) -> Option<Vec<Value>> {
     fn each<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> Value) -> Vec<Value> {
         data.as_chunks::<N>().0.iter().map(|bytes| value(*bytes)).collect()

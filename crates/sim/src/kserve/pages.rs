@@ -1,4 +1,4 @@
-//! KServe v2 over HTTP/1.1: what is at each path, and requests for output on their way through an exchange.
+//! KServe v2 over HTTP/1.1: the resources of its paths, and the way of requests for output through an exchange.
 
 use super::grpc::counted;
 use super::json;
@@ -18,7 +18,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::seed::Seed;
 
-/// What a path under `/v2` names.
+/// The resource of a path under `/v2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Infer(InferPath),
@@ -47,7 +47,7 @@ pub(crate) enum Page {
     Trace,
 }
 
-/// Where a request for output goes.
+/// The target of a request for output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InferPath {
     model: String,
@@ -119,7 +119,7 @@ impl Target {
 }
 
 impl Page {
-    /// The answer to a request that posts (`body` has what) or gets.
+    /// Answers a request that posts (`body` has the content) or gets.
     pub(crate) fn answer(&self, server: &Server, posted: Option<&[u8]>, close: bool) -> Vec<u8> {
         let refused = |problem: &Problem| document(problem.status, JSON, &problem.body(), close);
         let empty = |content_type| document(200, content_type, b"", close);

@@ -15,17 +15,17 @@ use std::io;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::tensor::{Datatype, Tensor};
 
-/// Where responses go.
+/// The receiver of responses.
 pub(super) trait Sink {
     /// The request was understood: tokens of its prompts, and of the replies that are planned.
     fn accept(&mut self, prompt_tokens: u32, output_tokens: u32);
-    /// Takes a response, to be sent with the next flush.
+    /// Takes a response, which is sent with the next flush.
     fn put(&mut self, response: &Response<'_>);
-    /// Takes something that is no response.
+    /// Takes something other than a response.
     fn put_malformed(&mut self);
     /// Bytes taken and not sent.
     fn held(&self) -> usize;
-    /// Sends what was taken; `last` says that nothing follows.
+    /// Sends everything that was taken; `last` says that nothing follows.
     async fn flush(&mut self, last: bool) -> io::Result<()>;
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Response<'a> {
     pub(super) version: &'a str,
     pub(super) id: &'a str,
     pub(super) outputs: &'a [Output],
-    /// Nothing follows, as it says.
+    /// Nothing follows, as the answer itself says.
     pub(super) is_final: bool,
     /// Ensembles say of every response to which sequence it belongs.
     pub(super) of_ensemble: bool,
@@ -62,7 +62,7 @@ pub(super) enum Over {
     Failed(Problem),
     /// The connection is to be reset.
     Reset,
-    /// The answer is to end here, as if it were whole.
+    /// The answer ends here, as if it were complete.
     Truncated,
 }
 
@@ -74,18 +74,18 @@ pub(super) struct Session<'a, R> {
     pub(super) received: Nanos,
     pub(super) faults: &'a [FaultKind],
     pub(super) chance: R,
-    /// What refuses a model that may answer any number of times, where one answer is all there is room for.
+    /// The refusal of a model that may answer any number of times, where only one answer is possible.
     pub(super) undivided: Option<&'static str>,
 }
 
-/// What there is to say.
+/// The work for a request.
 enum Work<'a> {
     Once(Vec<Tensor>),
     Text(Generation<'a>),
 }
 
 impl<'a, R: Rng> Session<'a, R> {
-    /// Takes the request through. The error is the socket's.
+    /// Takes the request through the engine. The error is the socket's.
     pub(super) async fn run(mut self, sink: &mut impl Sink) -> io::Result<Over> {
         let triton = &self.server.triton;
         let found = triton.repository.find(&self.ask.model, &self.ask.version);
@@ -271,7 +271,7 @@ impl<'a, R: Rng> Session<'a, R> {
     }
 }
 
-/// When what happened to a request.
+/// The times of a request.
 struct Times {
     batch: u64,
     place: Place,
@@ -316,7 +316,7 @@ impl Times {
     }
 }
 
-/// An output for a request that there is not.
+/// An output for a request that does not exist.
 fn stray(model: &Model) -> Output {
     let mut data = Vec::new();
     Tensor::push_string(&mut data, b" stray");

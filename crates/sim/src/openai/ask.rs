@@ -1,4 +1,4 @@
-//! Reading a request for output: what it asks for, or why it is refused.
+//! Reads a request for output: its content, or the reason for refusing it.
 
 use super::body::{Body, OneOrMore, explain};
 use super::endpoint::Endpoint;
@@ -58,7 +58,7 @@ impl Ask {
 /// When a stream tells its token counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum UsageAsked {
-    /// At its end and beside every event.
+    /// At its end and with every event.
     Always,
     /// At its end.
     AtEnd,

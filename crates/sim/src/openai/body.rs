@@ -103,7 +103,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 }
 
-/// Most prompts of one request.
+/// The maximum number of prompts in one request.
 const MAX_PROMPTS: usize = 1024;
 
 /// The tokens of each prompt, which may be given as token ids. `member` is the name of the member that holds them.
@@ -131,7 +131,7 @@ pub(super) fn prompt_tokens(
 
 type Fits = fn(&Value) -> bool;
 
-/// Members whose type can be wrong, and what it has to be.
+/// The members whose type can be wrong, and the required type.
 const TYPES: &[(&str, &str, Fits)] = &[
     ("model", "a string", Value::is_string),
     ("messages", "a list of messages", Value::is_array),

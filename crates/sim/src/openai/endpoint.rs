@@ -1,4 +1,4 @@
-//! What the server knows of one OpenAI endpoint.
+//! The server's definition of one OpenAI endpoint.
 
 use super::body::Body;
 use crate::model::Finish;
@@ -9,22 +9,22 @@ use streamgauge_core::plan::EndpointKind;
 /// Reads the tokens of each prompt from a body, which is given as it was read and as bytes.
 pub(super) type ReadPrompts = fn(&Tokens, &Body<'_>, &[u8]) -> Result<Vec<u32>, Refusal>;
 
-/// One endpoint: where it is, what it reads, and how it spells what it answers.
+/// One endpoint: its path, how it reads requests, and the form of its answers.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Its path.
     pub(crate) path: &'static str,
     /// Its kind in the log.
     pub(crate) kind: EndpointKind,
-    /// What the identifiers of its answers begin with.
+    /// The beginning of the identifiers of its answers.
     pub(crate) id_prefix: &'static str,
-    /// Reads the tokens of the prompts of a request. Each prompt is answered on its own.
+    /// Reads the tokens of a request's prompts. Each prompt is answered separately.
     pub(super) prompts: ReadPrompts,
-    /// What its answers are.
+    /// The kind of its answers.
     pub(super) answer: AnswerForm,
 }
 
-/// What an endpoint answers.
+/// The kind of an endpoint's answers.
 #[derive(Debug)]
 pub(super) enum AnswerForm {
     /// Text that is generated token by token, in a stream where one is asked for.
@@ -33,7 +33,7 @@ pub(super) enum AnswerForm {
     Document(fn(&DocumentParts<'_>) -> Result<Vec<u8>, Refusal>),
 }
 
-/// What a document is made from.
+/// The data from which a document is made.
 #[derive(Debug)]
 pub(super) struct DocumentParts<'a> {
     /// The body of the request.
@@ -64,17 +64,17 @@ pub(super) struct Spelling {
     pub(super) event: &'static str,
     /// The `object` of an answer that is not streamed.
     pub(super) whole: &'static str,
-    /// The event before any text, without its usage: what stands in the choice, and what stands behind the choices.
+    /// The event before any text, without its usage: the part in the choice, and the part after the choices.
     pub(super) first: Option<(&'static str, &'static str)>,
-    /// What stands before the text of an event.
+    /// The part of an event before its text.
     pub(super) before_delta: &'static str,
-    /// What stands behind the text of any event but the last.
+    /// The part of any event but the last after its text.
     pub(super) after_delta: &'static str,
-    /// What stands behind the text of the last event: for a finish reason, and a stop reason as JSON.
+    /// The part of the last event after its text: for a finish reason, and a stop reason as JSON.
     pub(super) after_last_delta: fn(Finish, &str) -> String,
-    /// What stands before the text of an answer that is not streamed.
+    /// The part of an answer without streaming before its text.
     pub(super) before_text: &'static str,
-    /// What stands behind that text: for a finish reason, and a stop reason as JSON.
+    /// The part of that answer after its text: for a finish reason, and a stop reason as JSON.
     pub(super) after_text: fn(Finish, &str) -> String,
     /// Further members of an answer that is not streamed.
     pub(super) members: &'static str,

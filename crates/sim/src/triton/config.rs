@@ -1,5 +1,4 @@
-//! What the server says of itself and its models: metadata and configurations, as JSON in the order of Triton's members and as
-//! messages.
+//! The metadata and configurations of the server and its models, as JSON in the order of Triton's members and as messages.
 
 use super::repository::{Kind, Model, PARTS, Repository};
 use super::statistics::Counted;
@@ -280,7 +279,7 @@ fn type_number(datatype: Datatype) -> i32 {
     proto::DataType::from_str_name(&config_type(datatype)).unwrap_or(proto::DataType::TypeInvalid).into()
 }
 
-/// What the server says of itself.
+/// The server's metadata.
 pub(crate) fn server_json() -> Value {
     json!({"name": SERVER.0, "version": SERVER.1, "extensions": EXTENSIONS})
 }

@@ -1,5 +1,5 @@
-//! System shared memory: regions that clients register, which are files of the system's shared memory directory. They are read and
-//! written as files; whoever has one mapped sees the same bytes.
+//! System shared memory: regions that clients register, which are files in the system's shared memory directory. They are read and written
+//! as files; a process that has one mapped sees the same bytes.
 
 use super::problem::Problem;
 use super::repository::MemoryPlace;
@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
-/// Where the system keeps shared memory.
+/// The directory in which the system keeps shared memory.
 const DIRECTORY: &str = "/dev/shm";
 
 /// The regions registered.

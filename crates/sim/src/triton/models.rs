@@ -1,4 +1,4 @@
-//! What the ordinary models answer: pure but for the sums that `sequence_sum` keeps between requests.
+//! The answers of ordinary models. These are pure functions, except for the sums that `sequence_sum` keeps between requests.
 
 use super::problem::Problem;
 use super::repository::{Ask, Kind, Model};

@@ -1,4 +1,4 @@
-//! The models that the server has, and which requests fit them. Signatures are those of the models they stand for; refusals are in
+//! The models of the server, and the checks of requests against them. Signatures are those of the models they represent; refusals use
 //! Triton's words.
 
 use super::problem::Problem;
@@ -22,7 +22,7 @@ pub(crate) struct Model {
     pub(crate) outputs: Vec<TensorSpec>,
 }
 
-/// What a model does.
+/// The behaviour of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Sum and difference.
@@ -60,13 +60,13 @@ pub(crate) struct Ask {
     /// An empty response tells the end where no other could.
     pub(crate) empty_final: bool,
     pub(crate) inputs: Vec<Tensor>,
-    /// The outputs asked for; none asks for all.
+    /// The requested outputs; an empty list requests all.
     pub(crate) outputs: Vec<Wanted>,
     /// HTTP: outputs are bytes unless they say otherwise.
     pub(crate) binary: bool,
 }
 
-/// What a request says of its sequence; ids that are text are told apart as text.
+/// The sequence of a request; ids that are text are distinguished as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SequenceAsk {
     pub(crate) id: String,
@@ -78,9 +78,9 @@ pub(crate) struct SequenceAsk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) name: String,
-    /// HTTP: as bytes behind the JSON; none leaves it to the request.
+    /// HTTP: as bytes after the JSON; `None` leaves it to the request.
     pub(crate) binary: Option<bool>,
-    /// Where it is to be written instead.
+    /// The shared memory to which it is written instead.
     pub(crate) place: Option<MemoryPlace>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct MemoryPlace {
     pub(crate) bytes: u64,
 }
 
-/// Which model a request goes to.
+/// The model of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Indices of model and version.
@@ -195,7 +195,7 @@ impl Repository {
         self.models.iter().enumerate().flat_map(versions)
     }
 
-    /// Where the first version of the model of that name is.
+    /// The position of the first version of the model with that name.
     pub(crate) fn place(&self, name: &str) -> Option<Place> {
         self.models.iter().position(|model| model.name == name).map(|model| Place { model, version: 0 })
     }
@@ -213,7 +213,7 @@ impl Model {
         batch.into_iter().chain(spec.shape.iter().copied()).collect()
     }
 
-    /// How many inferences a request is, if it fits the model at all.
+    /// The number of inferences of a request, if it fits the model.
     pub(crate) fn check(&self, ask: &Ask) -> Result<u64, Problem> {
         let name = &self.name;
         let known = |wanted: &&Wanted| !self.outputs.iter().any(|spec| spec.name == wanted.name);
@@ -268,7 +268,7 @@ impl Model {
             format!("number of inputs between {least} and {most}")
         };
         if (least..=most).contains(&given) {
-            // Then another is one too many, and that is what is said.
+            // Then another one is too many, and that is the message.
             let stranger = ask.inputs.iter().any(|input| !self.inputs.iter().any(|spec| spec.name == input.name));
             if stranger {
                 return Ok(());

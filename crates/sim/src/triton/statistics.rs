@@ -1,4 +1,4 @@
-//! What the server counts for each model, as its statistics and its metrics page show it.
+//! The counters of each model, as its statistics and its metrics page show them.
 
 use super::repository::{Place, Repository};
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ pub(crate) struct Counted {
     pending: u64,
 }
 
-/// Where the time of a request went.
+/// The parts of a request's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Passage {
     /// Inferences in it.
@@ -137,7 +137,7 @@ impl Statistics {
     }
 }
 
-/// Fake GPUs: what they show is fixed for each, so that a reader's arithmetic can be checked.
+/// Simulated GPUs. Their values are fixed, so that a reader's arithmetic can be checked.
 fn gpus(count: u32, page: &mut String) {
     if count == 0 {
         return;
@@ -170,7 +170,7 @@ enum Family {
     Success,
 }
 
-/// Name, type, help and what it counts, as Triton 2.51 has them.
+/// Name, type, help text and counter, as in Triton 2.51.
 #[rustfmt::skip]
 const FAMILIES: &[(&str, &str, &str, Family)] = &[
     ("nv_inference_request_success", "counter", "Number of successful inference requests, all batch sizes", Family::Success),
