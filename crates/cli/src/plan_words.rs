@@ -4,7 +4,7 @@ use crate::origins;
 use std::fmt::{self, Display};
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Places;
-use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, LoadPlan, RunPlan, Warmup};
+use streamgauge_core::plan::{Balance, Cancel, ConnectionPolicy, Endpoint, HistorySource, LoadPlan, RunPlan, Warmup};
 use streamgauge_core::setting::Wording;
 use streamgauge_core::stop::{ConfidenceRule, StabilityRule, StopRule, Window};
 use streamgauge_core::text::one_line;
@@ -12,7 +12,7 @@ use streamgauge_core::text::one_line;
 /// Describes what `plan` does: where requests go, at what load, when the run ends, and what was asked for, one line for each.
 pub fn describe(plan: &RunPlan, wording: Wording) -> String {
     let RunPlan { endpoint, load, transport, measure, .. } = plan;
-    let LoadPlan { mode, prefill, stop, warmup, cancel, sequences: _ } = load;
+    let LoadPlan { mode, prefill, stop, warmup, cancel, sequences: _, conversations } = load;
     let answers = if endpoint.streaming { "streams" } else { "whole answers" };
     let mut lines = vec![
         format!(
@@ -32,6 +32,15 @@ pub fn describe(plan: &RunPlan, wording: Wording) -> String {
     }
     if !endpoint.others.is_empty() {
         lines.push(format!("  servers: {}", servers(endpoint)));
+    }
+    if !endpoint.others.is_empty() && !conversations.sticky {
+        lines.push("  conversations: each turn goes to whichever server comes next".to_owned());
+    }
+    if let Some(header) = &conversations.header {
+        lines.push(format!("  conversations: named in the header {}", one_line(header)));
+    }
+    if conversations.history == HistorySource::Recorded {
+        lines.push("  conversations: later turns hold the recorded answers".to_owned());
     }
     match transport.connections {
         ConnectionPolicy::Reuse => {}

@@ -13,11 +13,13 @@ use crate::synthesis::Synthesis;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+mod conversations;
 mod endpoint;
 mod header;
 mod stored;
 mod transport;
 
+pub use conversations::{ConversationRules, HistorySource};
 pub use endpoint::{Balance, Endpoint, EndpointKind, Identity, LengthField, ModelSelection, Target, Trust};
 pub use header::{Header, HeaderValue};
 pub use transport::{Acknowledge, ConnectionPolicy, Stamps, Timeouts, Transport};
@@ -63,6 +65,9 @@ pub struct LoadPlan {
     /// How requests to a stateful KServe model belong to sequences. `None` if the model has no state.
     #[serde(skip)]
     pub sequences: Option<Sequences>,
+    /// How conversations of several turns are held.
+    #[serde(default, skip_serializing_if = "ConversationRules::are_usual")]
+    pub conversations: ConversationRules,
 }
 
 /// What the figures are made of.

@@ -388,12 +388,47 @@ pub struct RunFacts {
     /// this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_waits: Option<Waited>,
+    /// What became of the conversations of the measured phase, if conversations have several turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<ConversationFacts>,
     /// The server's own counters, if it was asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFacts>,
 }
 
-/// How often and for how long something was waited for.
+/// What became of the conversations of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConversationFacts {
+    /// Conversations whose first turn was sent.
+    pub begun: u64,
+    /// Those of them whose last turn was answered.
+    pub finished: u64,
+    /// Those that ended with a turn that failed.
+    pub failed: u64,
+    /// Turns that were not sent because of that.
+    pub unsent_turns: u64,
+    /// How long making the later turns took: joining the history and encoding it.
+    pub making: Waited,
+    /// Later turns that were sent late because making them took longer than the pause before them and a millisecond.
+    pub made_late: u64,
+}
+
+impl ConversationFacts {
+    /// The conversations of both.
+    pub fn merged(self, other: ConversationFacts) -> ConversationFacts {
+        ConversationFacts {
+            begun: self.begun.saturating_add(other.begun),
+            finished: self.finished.saturating_add(other.finished),
+            failed: self.failed.saturating_add(other.failed),
+            unsent_turns: self.unsent_turns.saturating_add(other.unsent_turns),
+            making: self.making.merged(other.making),
+            made_late: self.made_late.saturating_add(other.made_late),
+        }
+    }
+}
+
+/// How often and for how long something was waited for, or took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waited {
     /// How many waits there were.

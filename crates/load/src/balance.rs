@@ -71,6 +71,14 @@ impl Balancer {
         }
     }
 
+    /// Server `target`, which the request goes to whatever else is in flight.
+    pub fn seat_at(&self, target: usize) -> Seat<'_> {
+        let is_counted = self.rule == Balance::LeastInFlight && self.servers.len() > 1;
+        let counted = self.servers.get(target).filter(|_| is_counted).map(|server| &server.in_flight);
+        counted.inspect(|in_flight| _ = in_flight.fetch_add(1, Ordering::Relaxed));
+        Seat { target, counted }
+    }
+
     /// Notes that a measured request to server `target` failed.
     pub fn note_failure(&self, target: usize) {
         self.servers[target].failed.store(true, Ordering::Relaxed);
@@ -98,6 +106,15 @@ mod tests {
         let targets = [0, 1, 2, 3, 7, u64::MAX].map(|seq| balancer.seat(seq, |_| true).target);
         assert_eq!(targets, [0, 1, 2, 0, 1, 0]);
         assert_eq!(Balancer::new(Balance::RoundRobin, 1).seat(5, UP).target, 0);
+    }
+
+    #[test]
+    fn a_request_that_must_go_to_a_server_counts_there() {
+        let balancer = least(2);
+        let seat = balancer.seat_at(0);
+        assert_eq!((seat.target, balancer.seat(0, UP).target), (0, 1));
+        drop(seat);
+        assert_eq!(balancer.servers[0].in_flight.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -24,8 +24,10 @@ struct Said {
     history: History,
     /// The words of the turn.
     messages: Vec<Message>,
-    /// What the server answered.
+    /// The answer.
     answer: Message,
+    /// Tokens of the words and of the answer, if that is a recorded one.
+    tokens: Option<[u64; 2]>,
 }
 
 /// The next turn of a conversation, ready to be sent.
@@ -36,6 +38,10 @@ pub(crate) struct NextTurn {
     pub turn: ConversationTurn,
     /// How long after the end of the answer before it it is sent.
     pub delay: Nanos,
+    /// When it is sent at the earliest, from the schedule's zero.
+    pub at: Option<Nanos>,
+    /// The server that answered the turn before it, if it is to go there too.
+    pub target: Option<u16>,
     /// The index of its prompt.
     pub index: u32,
     /// What is sent.
@@ -62,26 +68,33 @@ impl Dialogue {
             return None;
         }
         let said = self.conversation.input(&job.supply, self.turn.turn)?.1.dialogue.as_deref()?;
+        let recorded = said.answer.as_ref();
         self.said.push(Said {
             history: self.turn.history,
             messages: said.prompt.messages().into_owned(),
-            answer: Message::text("assistant", answer(&finished.received)),
+            answer: match recorded {
+                Some((answer, _)) => answer.clone(),
+                None => Message::text("assistant", answer(&finished.received)),
+            },
+            tokens: recorded.map(|(_, tokens)| [said.prompt.tokens.into(), (*tokens).into()]),
         });
         self.turn.turn += 1;
         let (index, prepared) = self.conversation.input(&job.supply, self.turn.turn)?;
         let next = prepared.dialogue.as_deref()?;
         self.turn.history = next.history;
-        let mut messages = history(&self.said, next.history);
+        let (mut messages, tokens) = history(&self.said, next.history);
+        self.turn.history_tokens = tokens;
         messages.extend_from_slice(&next.prompt.messages());
         let prompt = Prompt { content: Content::Messages(messages), ..next.prompt.clone() };
         let input = Box::new(prepared.made_from(&prompt, &job.codec)?);
         let seq = self.conversation.first + u64::from(self.turn.turn);
-        Some(NextTurn { seq, turn: self.turn, delay: next.delay, index, input })
+        let target = job.plan.load.conversations.sticky.then_some(finished.record.target);
+        Some(NextTurn { seq, turn: self.turn, delay: next.delay, at: next.at, target, index, input })
     }
 }
 
-/// What stands before the words of the turn that comes after `said`.
-fn history(said: &[Said], history: History) -> Vec<Message> {
+/// What stands before the words of the turn that comes after `said`, and its tokens if all answers in it are recorded ones.
+fn history(said: &[Said], history: History) -> (Vec<Message>, Option<u64>) {
     // From the turn back to the first one, with whether the server's answer is left out.
     let mut turns = Vec::new();
     let (mut child, mut parent) = (history, history.parent(said.len() as u32));
@@ -90,11 +103,15 @@ fn history(said: &[Said], history: History) -> Vec<Message> {
         (child, parent) = (turn.history, turn.history.parent(number));
     }
     let mut messages = Vec::new();
+    let mut tokens = Some(0);
     for (turn, has_recorded_answer) in turns.into_iter().rev() {
         messages.extend_from_slice(&turn.messages);
         messages.extend((!has_recorded_answer).then(|| turn.answer.clone()));
+        tokens = tokens
+            .zip(turn.tokens)
+            .map(|(tokens, [words, answer])| tokens + words + if has_recorded_answer { 0 } else { answer });
     }
-    messages
+    (messages, tokens)
 }
 
 /// The text that goes into the history: that of the first answer, without its reasoning, as chat templates leave it out.

@@ -161,6 +161,10 @@ impl Run {
                     facts.connections_replaced += shard.replaced;
                     facts.bodies_abandoned += shard.bodies_abandoned;
                     facts.kernel_stamps &= shard.kernel_stamps;
+                    if shard.conversations.begun > 0 {
+                        let known = facts.conversations.unwrap_or_default();
+                        facts.conversations = Some(known.merged(shard.conversations));
+                    }
                     if let Some(waits) = &mut facts.prompt_waits {
                         *waits = waits.merged(shard.prompt_waits);
                     }

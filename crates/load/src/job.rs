@@ -3,18 +3,18 @@
 use crate::balance::{Balancer, Seat};
 use crate::failure::CLOSING_RACE;
 use crate::prepared::{Input, Prepared};
-use crate::request::{Head, HeaderError, Outgoing};
+use crate::request::{Head, HeaderError, Outgoing, header_name};
 use crate::routes::Routes;
 use crate::supply::{Conversations, Feeder, Kept, Supply, Window};
-use http::{Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgauge_core::clock::{Nanos, SystemClock};
+use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::kserve::SequenceTag;
 use streamgauge_core::message;
 use streamgauge_core::plan::{RunPlan, Target};
 use streamgauge_core::received::Received;
-use streamgauge_core::record::Record;
+use streamgauge_core::record::{Phase, Record};
 use streamgauge_core::secrets::Secrets;
 use streamgauge_core::setting::{Explain, Message, Setting};
 use streamgauge_core::text::{LONGEST_MESSAGE, clip};
@@ -50,6 +50,8 @@ pub struct Job {
     pub(crate) balancer: Balancer,
     /// Of the requests to each server, with where they go.
     heads: Vec<(Head, Uri)>,
+    /// The header that names the conversation of a request.
+    conversation_header: Option<HeaderName>,
     /// What no message may show.
     secrets: Secrets,
 }
@@ -149,7 +151,9 @@ impl Job {
         let heads = routes.iter().map(|route| head(&route.target)).collect::<Result<_, _>>()?;
         let balancer = Balancer::new(plan.endpoint.balance, routes.len());
         let secrets = Secrets::of(&plan.endpoint);
+        let conversation_header = plan.load.conversations.header.as_deref().map(header_name).transpose()?;
         Ok(Job {
+            conversation_header,
             plan,
             codec,
             supply,
@@ -228,11 +232,29 @@ impl Job {
     }
 
     /// The request with this input and tag to server number `target`.
-    pub(crate) fn outgoing(&self, target: usize, input: &Prepared, tag: &Tag) -> Outgoing<'_> {
+    pub(crate) fn outgoing(
+        &self,
+        target: usize,
+        input: &Prepared,
+        tag: &Tag,
+        named: Option<HeaderValue>,
+    ) -> Outgoing<'_> {
         let (head, uri) = &self.heads[target];
         let (body, json) = input.body(&self.codec, tag);
         let json = (!self.codec.spec().is_grpc() && json < body.len()).then_some(json);
-        Outgoing { head, method: Method::POST, uri, body, json }
+        let named = self.conversation_header.as_ref().zip(named);
+        Outgoing { head, method: Method::POST, uri, body, json, named }
+    }
+
+    /// What the header says that names conversation number `number` of a phase, if requests have such a header: the same for all turns, and
+    /// for no other conversation of any run.
+    pub(crate) fn conversation_name(&self, phase: Phase, number: u64) -> Option<HeaderValue> {
+        self.conversation_header.as_ref()?;
+        let phase = match phase {
+            Phase::Warmup => "w",
+            Phase::Profiling => "p",
+        };
+        HeaderValue::from_str(&format!("{:x}-{phase}{number}", self.clock.anchor_wall())).ok()
     }
 
     /// A server for request number `seq`, which is issued now.

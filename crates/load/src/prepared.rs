@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use streamgauge_core::Prompt;
 use streamgauge_core::clock::Nanos;
-use streamgauge_core::prompt::History;
+use streamgauge_core::prompt::{History, Message};
 use streamgauge_core::tensor::Tensor;
 use streamgauge_wire::{Codec, Encoded, Tag, TaggedRequest};
 
@@ -34,6 +34,10 @@ pub struct DialogueTurn {
     pub history: History,
     /// How long after the answer before it the turn is sent.
     pub delay: Nanos,
+    /// When it is sent at the earliest, from the schedule's zero. `None` if it has no time of its own.
+    pub at: Option<Nanos>,
+    /// The recorded answer that stands before later turns in the place of the server's, and its tokens.
+    pub answer: Option<(Message, u32)>,
 }
 
 /// One request, ready for its sendings.

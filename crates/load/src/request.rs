@@ -32,6 +32,8 @@ pub(crate) struct Outgoing<'a> {
     pub body: Bytes,
     /// `Inference-Header-Content-Length`, if the body contains more than its JSON.
     pub json: Option<usize>,
+    /// The header that names its conversation, where it has one.
+    pub named: Option<(&'a HeaderName, HeaderValue)>,
 }
 
 impl Outgoing<'_> {
@@ -40,6 +42,9 @@ impl Outgoing<'_> {
         let mut request = self.head.request(self.method, self.uri.clone()).map(|()| Full::new(self.body));
         if let Some(json) = self.json {
             request.headers_mut().insert("inference-header-content-length", json.into());
+        }
+        if let Some((header, name)) = self.named {
+            request.headers_mut().insert(header.clone(), name);
         }
         request
     }
@@ -77,7 +82,7 @@ impl Head {
         let mut given = HeaderMap::new();
         for header in &endpoint.headers {
             let refuse = |reason: String| HeaderError { name: header.name.clone(), reason };
-            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| refuse(error.to_string()))?;
+            let name = header_name(&header.name)?;
             if grpc && NOT_IN_HTTP2.contains(&name.as_str()) {
                 return Err(refuse("HTTP/2 has no such header".to_owned()));
             }
@@ -119,6 +124,15 @@ impl Head {
         *request.headers_mut() = self.headers.clone();
         request
     }
+}
+
+/// The header of that name.
+///
+/// # Errors
+/// When HTTP does not allow the name.
+pub(crate) fn header_name(name: &str) -> Result<HeaderName, HeaderError> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|error| HeaderError { name: name.to_owned(), reason: error.to_string() })
 }
 
 fn value(name: &str, text: &str) -> Result<HeaderValue, HeaderError> {

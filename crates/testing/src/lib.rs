@@ -14,8 +14,8 @@ use streamgauge_core::Nanos;
 use streamgauge_core::load::Load;
 use streamgauge_core::origin::Origins;
 use streamgauge_core::plan::{
-    Acknowledge, Balance, ConnectionPolicy, Endpoint, EndpointKind, ExportLevel, Length, LoadPlan, Measure,
-    ModelSelection, Output, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Transport, Trust,
+    Acknowledge, Balance, ConnectionPolicy, ConversationRules, Endpoint, EndpointKind, ExportLevel, Length, LoadPlan,
+    Measure, ModelSelection, Output, PromptPlan, RunPlan, Stamps, Target, Timeouts, TokenCount, Transport, Trust,
     record_formats,
 };
 use streamgauge_core::record::{Outcome, Record};
@@ -40,6 +40,7 @@ pub fn plan() -> RunPlan {
             warmup: None,
             cancel: None,
             sequences: None,
+            conversations: ConversationRules::default(),
         },
         transport: Transport {
             connections: ConnectionPolicy::Reuse,

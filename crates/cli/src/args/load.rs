@@ -16,8 +16,9 @@ use streamgauge_core::plan::Stamps;
 #[derive(Args, Debug)]
 pub struct LoadArgs {
     /// Number of requests in flight [default: 1]; with a schedule, the maximum number [default: no limit]. A list (1,4,8)
-    /// or a range START:END:STEP (6:8, 1:64:*2) is run level by level
-    #[arg(long, value_name = "N", help_heading = "Load")]
+    /// or a range START:END:STEP (6:8, 1:64:*2) is run level by level. It is also the number of conversations at once, since each
+    /// has one request in flight
+    #[arg(long, visible_alias = "session-concurrency", value_name = "N", help_heading = "Load")]
     pub concurrency: Option<Levels<u32>>,
     /// Increase the concurrency to its full value over this time; a bare number is in seconds
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "Load")]

@@ -10,6 +10,7 @@ mod profile;
 pub mod refused;
 pub mod repeats;
 mod report;
+mod sessions;
 mod shell;
 mod sim;
 pub mod stop;

@@ -3,6 +3,7 @@
 use crate::args::agents::AgentArgs;
 use crate::args::choice::{BALANCE, EXPORT_LEVEL, GRADE, MODEL_SELECTION, STYLE, TOKEN_COUNT, one_of};
 use crate::args::load::LoadArgs;
+use crate::args::sessions::SessionArgs;
 use crate::args::synthetic::SyntheticArgs;
 use crate::args::triton::TritonArgs;
 use crate::args::values::{at_least_one, at_least_zero, limit, whole};
@@ -42,6 +43,8 @@ pub struct ProfileArgs {
     /// URL of the server, or of several servers with the same path that requests are spread over [default: http://localhost:8000; with Triton's gRPC port 8001]
     #[arg(short, long, value_name = "URL", num_args = 1.., help_heading = "Endpoint", conflicts_with = "sim")]
     pub url: Vec<String>,
+    #[command(flatten)]
+    pub sessions: SessionArgs,
     /// How a request gets its server when there are several [default: round_robin]
     #[arg(long, value_parser = one_of(BALANCE), help_heading = "Endpoint")]
     pub url_strategy: Option<Balance>,

@@ -2,7 +2,6 @@
 
 const DYNAMIC: &str = "dynamic gRPC is not supported";
 const MEDIA: &str = "media inputs (images, audio, video) are not supported";
-const SESSIONS: &str = "sessions are held by as many slots as --concurrency says; give that";
 const FILES: &str = "data sets of other formats are not supported here; --input-file takes prompts from files";
 const PLOTS: &str = "plots are not supported";
 const SWEEPS: &str = "sweeps and searches are not supported; give --concurrency or --request-rate a list or a range";
@@ -44,7 +43,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--server-metrics", METRICS),
     ("--server-metrics-url", METRICS),
     ("--server-metrics-urls", METRICS),
-    ("--session-concurrency", SESSIONS),
     ("--sweep-list", SWEEPS),
     ("--sweep-range", SWEEPS),
     ("--sweep-type", SWEEPS),

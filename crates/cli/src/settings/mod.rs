@@ -105,10 +105,19 @@ impl Settings {
         checks::levels(&args, &levels, prefill)?;
         // A flag's levels are at least one.
         let Level { load, stop, warmup, threads } = levels[0].clone();
+        let conversations = args.sessions.rules(&endpoint, args.input_file.is_some())?;
         let plan = RunPlan {
             prompts: prompts(&args, &endpoint, &mut notes)?,
             endpoint,
-            load: LoadPlan { mode: load, prefill, stop, warmup, cancel: load::cancel(&args.load), sequences: None },
+            load: LoadPlan {
+                mode: load,
+                prefill,
+                stop,
+                warmup,
+                cancel: load::cancel(&args.load),
+                sequences: None,
+                conversations,
+            },
             transport: Transport {
                 connections: args.connections,
                 timeouts: Timeouts {

@@ -35,6 +35,7 @@ mod schedules;
 mod scripted;
 mod server;
 mod servers;
+mod sessions;
 mod shell;
 mod stages;
 mod study;

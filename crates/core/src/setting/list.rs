@@ -127,6 +127,8 @@ settings! {
     GrpcKeepaliveTimeout "grpc-keepalive-timeout",
     /// An additional header of each request.
     Header "header",
+    /// Whose answers stand before the later turns of a conversation.
+    History "history",
     /// How long the time between two pieces of an answer may be.
     IdleTimeout "idle-timeout",
     /// The file or directory of input tensors.
@@ -261,6 +263,10 @@ settings! {
     SerialSequences "serial-sequences",
     /// The kind of service that is measured.
     ServiceKind "service-kind",
+    /// The header that names the conversation of a request.
+    SessionHeader "session-header",
+    /// Whether the turns of a conversation go to one server.
+    SessionSticky "session-sticky",
     /// The shape of an input tensor.
     Shape "shape",
     /// Whether tensors are passed in shared memory.

@@ -23,6 +23,10 @@ pub(crate) struct Ticket<'a> {
     pub turn: Option<Turn>,
     /// Its place in a conversation, where that has several turns.
     pub conversation: Option<ConversationTurn>,
+    /// The number of its conversation, which may be the request itself.
+    pub conversation_number: u64,
+    /// The server that it goes to, where the turn before it decided that.
+    pub target: Option<u16>,
     /// The content of the request, if it is not among those that are kept for the whole run.
     own: Own,
     /// Whether its slot stood still for a place. In a closed loop that is the plan's pause and not the client's.
@@ -53,8 +57,23 @@ impl<'a> Ticket<'a> {
     /// A request that holds no place.
     pub fn free(seq: u64, due: Option<Nanos>, issued: Nanos) -> Ticket<'a> {
         let (prefill, growth) = (Cell::new(None), Cell::new(None));
-        let (turn, conversation, own) = (None, None, Own::Nothing);
-        Ticket { seq, due, issued, turn, conversation, own, waited: false, _cap: None, prefill, growth, _gate: None }
+        let (turn, conversation, own, target) = (None, None, Own::Nothing, None);
+        let conversation_number = seq;
+        Ticket {
+            seq,
+            due,
+            issued,
+            turn,
+            conversation,
+            conversation_number,
+            target,
+            own,
+            waited: false,
+            _cap: None,
+            prefill,
+            growth,
+            _gate: None,
+        }
     }
 
     /// A request of a closed loop: nothing but the slot itself was waited for.
@@ -106,7 +125,9 @@ impl<'a> Ticket<'a> {
     pub fn follow_up(next: NextTurn, due: Option<Nanos>, issued: Nanos, paused: bool, held: Permits<'a>) -> Ticket<'a> {
         let ticket = Ticket::free(next.seq, due, issued).with(held);
         let waited = ticket.waited || paused;
-        Ticket { conversation: Some(next.turn), own: Own::Made(next.index, next.input), waited, ..ticket }
+        let (conversation_number, target) = (next.turn.number, next.target);
+        let (conversation, own) = (Some(next.turn), Own::Made(next.index, next.input));
+        Ticket { conversation, conversation_number, target, own, waited, ..ticket }
     }
 
     /// Takes the permit for requests without a first output. It is released when it is dropped.

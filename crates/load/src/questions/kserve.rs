@@ -173,7 +173,7 @@ impl Client {
                     None => routes.to(0).open_for_questions(*clock).await?,
                 };
                 let body = Bytes::from(body.clone());
-                let outgoing = Outgoing { head, method: method.clone(), uri: &uri, body, json: None };
+                let outgoing = Outgoing { head, method: method.clone(), uri: &uri, body, json: None, named: None };
                 match exchange(*protocol, &mut connection, outgoing).await {
                     Ok((reply, last)) => {
                         connection.finish();

@@ -127,7 +127,8 @@ pub fn fetch(
     let uri = head.uri(path);
     let asked = async {
         let mut connection = routes.to(0).open(clock).await?;
-        let outgoing = Outgoing { head: &head, method: http::Method::GET, uri: &uri, body: Bytes::new(), json: None };
+        let outgoing =
+            Outgoing { head: &head, method: http::Method::GET, uri: &uri, body: Bytes::new(), json: None, named: None };
         let answer = connection.answer(outgoing).await?;
         let (status, location, unpacker) = (answer.status.as_u16(), answer.location(), answer.unpacker());
         Ok(Fetched { status, location, body: whole_body(&mut connection, unpacker).await? })

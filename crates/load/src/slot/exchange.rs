@@ -23,7 +23,7 @@ impl Slot {
             );
         };
         let job = self.job.clone();
-        let outgoing = job.outgoing(target, input, &request.tag);
+        let outgoing = job.outgoing(target, input, &request.tag, request.named.clone());
         self.watchdog.cancel(request.cancel.map(|delay| (delay, connection.written())));
         let read = self.read_answer(outgoing, &input.expected, &mut connection, request).await;
         self.watchdog.cancel(None);

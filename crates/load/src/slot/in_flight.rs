@@ -3,6 +3,7 @@
 use crate::job::{Finished, Job};
 use crate::pacing::Ticket;
 use crate::phase::GrowthPlace;
+use http::HeaderValue;
 use std::sync::Arc;
 use streamgauge_core::ReceiveStamp;
 use streamgauge_core::clock::Nanos;
@@ -21,6 +22,8 @@ const MOST_EVENTS: u32 = 4096;
 pub(super) struct InFlight<'a> {
     /// The part of the content that only this request has.
     pub tag: Tag,
+    /// What names its conversation, where a header does.
+    pub named: Option<HeaderValue>,
     /// How long after it was written the request is cancelled, if the plan wants that.
     pub cancel: Option<Nanos>,
     /// Its permit among requests that have no output yet, while it has none.
@@ -64,6 +67,7 @@ impl<'a> InFlight<'a> {
         };
         InFlight {
             tag: Tag { id: ticket.seq, sequence },
+            named: job.conversation_name(phase, ticket.conversation_number),
             cancel: None,
             prefill: ticket.take_prefill(),
             growth: ticket.take_growth(),

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::plan::Acknowledge;
-use streamgauge_core::record::{Failure, Outcome, Phase, Waited};
+use streamgauge_core::record::{ConversationFacts, Failure, Outcome, Phase, Waited};
 use watchdog::{Limit, Watchdog};
 
 impl Tally {
@@ -70,6 +70,8 @@ pub(crate) struct Tally {
     pub unstamped: Cell<bool>,
     /// Measured requests that waited for their prompts.
     pub prompt_waits: Cell<Waited>,
+    /// Measured conversations of several turns.
+    pub conversations: Cell<ConversationFacts>,
     /// Connections whose answers were complete before their bodies ended go here.
     pub drains: Rc<Drains>,
 }
@@ -163,7 +165,10 @@ impl Slot {
         let mut request = Box::new(InFlight::new(&job, ticket, phase));
         request.record().thread = self.thread;
         request.record().slot = self.number;
-        let seat = job.seat(ticket.seq);
+        let seat = match ticket.target {
+            Some(target) => job.balancer.seat_at(target.into()),
+            None => job.seat(ticket.seq),
+        };
         request.set_target(seat.target);
         let cancel = job.plan.load.cancel.filter(|_| phase == Phase::Profiling);
         request.cancel =

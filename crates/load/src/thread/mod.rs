@@ -7,6 +7,7 @@ mod source;
 
 use crate::connection::Channels;
 use crate::control::{Control, End, LocalEnd};
+use crate::dialogue::{Dialogue, NextTurn};
 use crate::job::{Batch, Finished, Job};
 use crate::pacing::{Pacer, Ticket, Waits};
 use crate::phase::{PhaseState, Sequences, SharedPlaces};
@@ -28,7 +29,7 @@ use std::time::Duration;
 use streamgauge_core::clock::{Clock, Nanos};
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::PhasePlan;
-use streamgauge_core::record::{FailureClass, Outcome, Phase, Stage, ThreadFacts, Waited};
+use streamgauge_core::record::{ConversationFacts, FailureClass, Outcome, Phase, Stage, ThreadFacts, Waited};
 use streamgauge_core::schedule::{Due, Schedule};
 use streamgauge_net::Timer;
 use tokio::sync::Barrier;
@@ -36,6 +37,9 @@ use tokio::task::LocalSet;
 
 /// How long a slot waits after it could not connect, so that a dead server does not fill the records with refusals.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// How long making the next turn of a conversation may take, beyond the pause before it, until the turn counts as late: the lateness from
+/// which a request that was sent after it was due counts as late.
+const MADE_IN_TIME: Nanos = Nanos::from_millis(1);
 
 /// What everyone outside may see of a thread while it runs.
 #[derive(Debug, Default)]
@@ -72,6 +76,8 @@ pub(crate) struct ShardFacts {
     pub kernel_stamps: bool,
     /// Measured requests that waited for their prompts.
     pub prompt_waits: Waited,
+    /// Measured conversations of several turns.
+    pub conversations: ConversationFacts,
 }
 
 /// Runs the slots `slots` as thread number `thread`, until all phases are over or the run is aborted.
@@ -284,7 +290,7 @@ impl Shard {
                     tasks::first(|| drop(ticket));
                     let pause = could_not_connect(&finished, &self.common.job);
                     let end = finished.record.end;
-                    let answered = dialogue.as_mut().and_then(|open| open.answered(&self.common.job, &finished));
+                    let answered = dialogue.as_mut().and_then(|open| self.next_turn(open, &finished));
                     self.hand_over(finished);
                     if let Some(turn) = answered {
                         next = self.follow_up(&waits, turn, end, is_scheduled).await;
@@ -302,6 +308,29 @@ impl Shard {
                 self.open_phase(index + 1);
             }
         }
+    }
+
+    /// Makes the turn of a conversation that follows on the request that has ended, if there is one, and counts what it took.
+    fn next_turn(&self, dialogue: &mut Dialogue, finished: &Finished) -> Option<NextTurn> {
+        let begun = self.waits.clock.now();
+        let next = dialogue.answered(&self.common.job, finished);
+        if let (Phase::Profiling, Some(turn)) = (finished.record.phase, finished.record.conversation) {
+            let took = self.waits.clock.now() - begun;
+            self.tally.conversations.update(|facts| {
+                let is_failed = matches!(finished.record.outcome, Outcome::Failed(_));
+                let later = u64::from(turn.turns.saturating_sub(turn.turn + 1));
+                ConversationFacts {
+                    begun: facts.begun + u64::from(turn.turn == 0),
+                    finished: facts.finished + u64::from(later == 0 && finished.record.is_ok()),
+                    failed: facts.failed + u64::from(is_failed),
+                    unsent_turns: facts.unsent_turns + if is_failed { later } else { 0 },
+                    making: if next.is_some() { facts.making.and(took) } else { facts.making },
+                    made_late: facts.made_late
+                        + u64::from(next.as_ref().is_some_and(|next| took > next.delay + MADE_IN_TIME)),
+                }
+            });
+        }
+        next
     }
 
     /// The result of a wait. If the timer of this thread has failed, the run is aborted.
@@ -406,6 +435,7 @@ impl Shard {
             bodies_abandoned: self.tally.drains.abandoned(),
             kernel_stamps: !self.tally.unstamped.get(),
             prompt_waits: self.tally.prompt_waits.get(),
+            conversations: self.tally.conversations.get(),
         }
     }
 }

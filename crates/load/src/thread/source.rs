@@ -190,7 +190,9 @@ impl Shard {
         is_scheduled: bool,
     ) -> Option<Ticket<'_>> {
         let part = &self.common.phases[waits.phase];
-        let (due, paused) = (answered + next.delay, next.delay > Nanos::ZERO);
+        let scheduled = next.at.zip(part.tickets.started()).map(|(at, start)| start + at);
+        let due = (answered + next.delay).max(scheduled.unwrap_or(answered));
+        let paused = due > answered;
         if waits.is_over() || !part.has_follow_up(next.seq, due.max(waits.clock.now())) {
             return None;
         }

@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use streamgauge_core::arrival::Arrival;
 use streamgauge_core::clock::Nanos;
+use streamgauge_core::load::Arrivals;
 use streamgauge_core::plan::EndpointKind;
 use streamgauge_core::prompt::{Content, Follows, History, Message, Prompt};
 use streamgauge_core::record::Outcome;
+use streamgauge_load::Finished;
 
 /// The bodies of requests in the order in which they came.
 pub type Bodies = Arc<Mutex<Vec<Value>>>;
@@ -164,6 +166,98 @@ fn a_turn_that_fails_ends_its_conversation() {
     assert_eq!(places(&ended), [(0, 0, 0), (2, 1, 0), (3, 1, 1)]);
     assert!(matches!(ended.finished[0].record.outcome, Outcome::Failed(_)));
     assert!(ended.finished[1..].iter().all(|finished| finished.record.is_ok()));
+}
+
+#[test]
+fn failed_conversations_and_the_turns_that_they_lack_are_counted() {
+    let server = serve(|peer| {
+        while let Some(request) = peer.request() {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            let fails = said(&body).first().is_some_and(|(_, text)| text == "a");
+            let answer = if fails { document(400, "text/plain", "no") } else { stream(&["yes"]) };
+            peer.send(&answer);
+        }
+    });
+    let trial = Trial::at(server.addr()).prompts(turns(&["a", "b", "c", "d", "e"])).requests(5);
+    let facts = trial.run_in_conversations(&[3, 2], Nanos::ZERO).facts.conversations.unwrap();
+    assert_eq!((facts.begun, facts.finished, facts.failed, facts.unsent_turns), (2, 1, 1, 2));
+    assert_eq!(facts.making.count, 1);
+    assert!(facts.making.longest > Nanos::ZERO);
+}
+
+#[test]
+fn in_a_schedule_a_turn_waits_for_its_own_time_and_for_its_delay() {
+    let (server, _bodies) = server();
+    let at = Nanos::from_millis;
+    let dues: Arc<[Nanos]> = [Nanos::ZERO, at(20)].into();
+    let arrivals = Arrivals::Trace { file: "t".into(), speedup: 1.0, dues };
+    let trial = Trial::at(server.addr()).prompts(turns(&["a", "b", "c", "d"])).arrivals(arrivals).requests(4);
+    let mut times = [(None, 0), (Some(at(120)), 0), (None, 0), (Some(at(21)), 90)].into_iter();
+    let ended = trial.run_in_turns(&[2, 2], |turn| {
+        let (at, delay) = times.next().unwrap();
+        (turn.at, turn.delay) = (at, Nanos::from_millis(delay));
+    });
+    ended.all_ok(4);
+    let zero = ended.finished[0].record.due.unwrap();
+    let due = |seq: usize| ended.finished[seq].record.due.unwrap();
+    assert_eq!([due(1) - zero, due(2) - zero], [at(120), at(20)], "the answer came long before");
+    assert_eq!(due(3), ended.finished[2].record.end + at(90), "its own time was over by then");
+}
+
+#[test]
+fn turns_stay_with_the_server_that_answered_the_first_one_unless_they_may_not() {
+    for sticky in [true, false] {
+        let (first, _) = server();
+        let (second, _) = server();
+        let trial = Trial::at(first.addr()).and_at(&[second.addr()]).prompts(turns(&["a", "b", "c"])).requests(12);
+        let trial = trial.conversations(|rules| rules.sticky = sticky);
+        let ended = trial.run_in_conversations(&[3], Nanos::ZERO);
+        ended.all_ok(12);
+        let targets = |conversation: &[Finished]| -> Vec<u16> {
+            conversation.iter().map(|finished| finished.record.target).collect()
+        };
+        let conversations: Vec<_> = ended.finished.chunks(3).map(targets).collect();
+        assert!(
+            conversations.iter().any(|targets| targets[0] == 0) && conversations.iter().any(|targets| targets[0] == 1)
+        );
+        let stays = conversations.iter().all(|targets| targets.iter().all(|target| *target == targets[0]));
+        assert_eq!(stays, sticky, "{conversations:?}");
+    }
+}
+
+#[test]
+fn a_header_names_the_conversation_of_each_request() {
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let seen = names.clone();
+    let server = serve(move |peer| {
+        while let Some(request) = peer.request() {
+            let name = request.head.lines().find_map(|line| line.strip_prefix("x-session: ")).unwrap();
+            seen.lock().unwrap().push(name.to_owned());
+            peer.send(&stream(&["yes"]));
+        }
+    });
+    let trial = Trial::at(server.addr()).prompts(turns(&["a", "b", "c"])).requests(6).warmup(1);
+    let trial = trial.conversations(|rules| rules.header = Some("X-Session".into()));
+    trial.run_in_conversations(&[2, 1], Nanos::ZERO).all_ok(6);
+    let names = names.lock().unwrap();
+    let [warmup, a, b, c, d, e, f] = &names[..] else { panic!("{names:?}") };
+    assert!(a == b && d == e, "{names:?}");
+    let different: std::collections::BTreeSet<_> = [warmup, a, c, d, f].into();
+    assert_eq!(different.len(), 5, "a conversation that comes again is another one: {names:?}");
+}
+
+#[test]
+fn recorded_answers_stand_in_the_history_and_their_tokens_are_known() {
+    let (server, bodies) = server();
+    let trial = Trial::at(server.addr()).prompts(turns(&["a", "b", "c"])).requests(3);
+    let mut answers = [Some("x"), Some("y"), None].into_iter();
+    let ended = trial.run_in_turns(&[3], |turn| {
+        turn.answer = answers.next().flatten().map(|text| (Message::text("assistant", text), 7));
+    });
+    ended.all_ok(3);
+    assert_eq!(said(&bodies.lock().unwrap()[2]), messages(&["a", "x", "b", "y", "c"]));
+    let tokens = ended.finished.iter().map(|finished| finished.record.conversation.unwrap().history_tokens);
+    assert_eq!(tokens.collect::<Vec<_>>(), [None, Some(10), Some(20)], "of prompts with 3 tokens each");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use streamgauge_core::arrival::{Arrival, Rate};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::load::{Arrivals, Load, Places};
 use streamgauge_core::plan::{
-    Balance, Cancel, ConnectionPolicy, EndpointKind, ExportLevel, RunPlan, Target, Timeouts, Trust, Warmup,
+    Balance, Cancel, ConnectionPolicy, ConversationRules, EndpointKind, ExportLevel, RunPlan, Target, Timeouts, Trust,
+    Warmup,
 };
 use streamgauge_core::prompt::{History, Payload, Prompt};
 use streamgauge_core::record::{FailureClass, Outcome, Phase, Record, RunFacts, Stage};
@@ -166,6 +167,12 @@ impl Trial {
         self
     }
 
+    /// How conversations are held.
+    pub fn conversations(mut self, change: impl FnOnce(&mut ConversationRules)) -> Trial {
+        change(&mut self.plan.load.conversations);
+        self
+    }
+
     pub fn balance(mut self, balance: Balance) -> Trial {
         self.plan.endpoint.balance = balance;
         self
@@ -230,9 +237,22 @@ impl Trial {
 
     /// Like [`Trial::run_in_conversations`], with what stands before each prompt.
     pub fn run_in_branches(self, turns: &[u32], histories: &[History], delay: Nanos) -> Ended {
+        let mut histories = histories.iter();
+        self.run_in_turns(turns, |turn| {
+            turn.delay = delay;
+            turn.history = histories.next().copied().unwrap_or_default();
+        })
+    }
+
+    /// Like [`Trial::run_in_conversations`], with turns that `change` has changed.
+    pub fn run_in_turns(self, turns: &[u32], mut change: impl FnMut(&mut DialogueTurn)) -> Ended {
         let codec = Codec::new(&self.plan.endpoint, false);
-        let inputs: Vec<Input> =
-            self.prompts.iter().zip(histories).map(|(prompt, history)| said(&codec, prompt, *history, delay)).collect();
+        let input = |prompt: &Prompt| {
+            let mut input = said(&codec, prompt, History::default(), Nanos::ZERO);
+            input.dialogue.iter_mut().for_each(&mut change);
+            input
+        };
+        let inputs: Vec<Input> = self.prompts.iter().map(input).collect();
         let job = Job::new(Arc::new(self.plan.clone()), codec, inputs, self.routes().unwrap(), self.clock);
         run_into(job.unwrap().in_conversations(turns), self.control, 4, || {})
     }
@@ -299,7 +319,7 @@ fn said(codec: &Codec, prompt: &Prompt, history: History, delay: Nanos) -> Input
         expected: Vec::new(),
         tokens: prompt.tokens,
         requested_output_tokens: prompt.requested_output_tokens,
-        dialogue: Some(DialogueTurn { prompt: prompt.clone(), history, delay }),
+        dialogue: Some(DialogueTurn { prompt: prompt.clone(), history, delay, at: None, answer: None }),
         listed: None,
     }
 }

@@ -202,7 +202,7 @@ impl RowReader for Turns {
         let notes = [
             (
                 *answers,
-                "answers of the assistant in `messages` are not sent: the server's own answers stand in their place",
+                "answers of the assistant in `messages` are sent only where recorded answers are asked for: else the server's own stand in their place",
             ),
             (
                 *idle_delays,

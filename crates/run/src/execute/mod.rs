@@ -23,12 +23,11 @@ use anyhow::{Result, anyhow};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
-use streamgauge_core::EarlyEnd;
 use streamgauge_core::clock::{Clock, SystemClock};
 use streamgauge_core::plan::RunPlan;
 use streamgauge_core::prompt::Prompt;
 use streamgauge_core::record::RunFacts;
-use streamgauge_core::{Setting, message};
+use streamgauge_core::{EarlyEnd, Setting, message};
 use streamgauge_load::{Control, Feeder, Job};
 use streamgauge_prompt::synthesize;
 use streamgauge_report::artifacts::{ArtifactError, Artifacts, RunDirectory};
@@ -95,6 +94,9 @@ pub fn execute(
     listener.started(&job.plan);
     let feeds = feeding.as_ref().map(|feeding| (feeding, feeders));
     let (mut recorded, facts) = load(spec, job.clone(), control, books, shared, feeds, listener)?;
+    // The part that was read before load had its own notes.
+    let notes = feeding.iter().flat_map(Feeding::notes).filter(|note| !shared.conversations.notes().contains(note));
+    notes.for_each(|note| listener.note(&message!["note: ", Setting::InputFile, ": ", note]));
     if let Some((prompts, error)) = feeding.map(|feeding| feeding.finish(&facts)) {
         sent = prompts;
         recorded.write_error = recorded.write_error.or(error.map(Into::into));

@@ -61,7 +61,8 @@ impl Histories {
         let parent = conversation.history.parent(conversation.turn).and_then(|parent| turns.get(parent as usize));
         let answer = |turn: &TurnTokens| if conversation.history.recorded_answer { 0 } else { turn.answer };
         let history = parent.map_or(0, |turn| turn.prompt.saturating_add(answer(turn)));
-        conversation.history_tokens = Some(history);
+        // Of recorded answers the load knows the tokens.
+        let history = *conversation.history_tokens.get_or_insert(history);
         let prompt = u64::from(record.input_tokens) + history;
         record.input_tokens = u32::try_from(prompt).unwrap_or(u32::MAX);
         if conversation.turn + 1 < conversation.turns && record.outcome == Outcome::Ok {

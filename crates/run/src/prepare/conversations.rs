@@ -3,6 +3,7 @@
 use crate::error::{About, about};
 use anyhow::{Result, anyhow};
 use serde_json::Value;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use streamgauge_core::plan::PromptPlan;
@@ -16,6 +17,9 @@ const KEPT: usize = 32 << 20;
 
 /// About how many bytes of text a token is, where the text is still to be made.
 const BYTES_OF_TOKEN: usize = 6;
+
+/// Why the prompts of a long pipe are refused.
+const TOO_LONG_FOR_A_PIPE: &str = "its prompts take over 32 MB, so it would be read again as the run goes on, and a pipe cannot be; write it into a file first";
 
 /// What a turn takes beside its texts.
 const BYTES_OF_TURN: usize = 256;
@@ -36,6 +40,8 @@ pub enum Conversations {
         options: SourceOptions,
         /// The last one that was read before load.
         last: Arc<Conversation>,
+        /// What of the part that was read before load is not followed.
+        notes: Vec<String>,
     },
 }
 
@@ -77,7 +83,11 @@ impl Conversations {
         let conversations = match read.pop() {
             None => return Err(SourceError::Empty),
             Some(last) if bytes > KEPT => {
-                Conversations::File { path: path.to_owned(), options: options.clone(), last: Arc::new(last) }
+                if !path.is_file() && !path.is_dir() {
+                    return Err(io::Error::other(TOO_LONG_FOR_A_PIPE).into());
+                }
+                let notes = source.notes();
+                Conversations::File { path: path.to_owned(), options: options.clone(), last: Arc::new(last), notes }
             }
             Some(last) => {
                 read.push(last);
@@ -97,6 +107,14 @@ impl Conversations {
         let Conversations::Read(read) = self else { return Ok(0) };
         let turns = read.iter().map(|conversation| conversation.turns.len()).sum::<usize>();
         u32::try_from(turns).map_err(|_| anyhow!("the file has too many requests"))
+    }
+
+    /// The requests of a schedule that begins so many conversations; `None` where it has no end.
+    pub fn requests(&self, begun: Option<u64>) -> Option<u64> {
+        match self.kept() {
+            [] => begun,
+            kept => begun.map(|_| kept.iter().map(|conversation| conversation.turns.len() as u64).sum()),
+        }
     }
 
     /// Whether all texts are made, so that each run has prompts of its own.
@@ -151,6 +169,14 @@ impl Conversations {
         }
     }
 
+    /// What of the part that was read before load is not followed, if there is another part.
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Conversations::Made | Conversations::Read(_) => &[],
+            Conversations::File { notes, .. } => notes,
+        }
+    }
+
     /// All of them from the first on.
     ///
     /// # Errors
@@ -175,6 +201,14 @@ impl Conversations {
 }
 
 impl Reading {
+    /// What was read and is not followed: sentences for people.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Reading::Kept(..) => Vec::new(),
+            Reading::Open(source) => source.notes(),
+        }
+    }
+
     /// The next conversation; `None` after the last one.
     ///
     /// # Errors

@@ -3,15 +3,16 @@
 use crate::error::usage;
 use crate::prepare::shared::Preparation;
 use crate::prepare::triton::Triton;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde_json::Value;
 use std::borrow::Borrow;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
-use streamgauge_core::plan::RunPlan;
+use streamgauge_core::plan::{ConversationRules, HistorySource, RunPlan};
 use streamgauge_core::prompt::{Payload, Prompt};
+use streamgauge_core::{Setting, message};
 use streamgauge_load::{DialogueTurn, Input, Job};
-use streamgauge_prompt::{Completer, Conversation, Tokenizer, Turn};
+use streamgauge_prompt::{Completer, Conversation, Tokenizer};
 use streamgauge_report::genai::inputs;
 use streamgauge_wire::{Codec, EncodeError, SharedPlace};
 
@@ -28,9 +29,11 @@ pub fn job<P: Borrow<Prompt>>(
     mut listed: impl FnMut(&Prompt, Value),
 ) -> Result<Arc<Job>> {
     let codec = Codec::new(&plan.endpoint, plan.prompts.output_exact);
+    let rules = plan.load.conversations.clone();
+    let several = |conversation: &&Conversation| conversation.turns.len() > 1;
     let mut turns = shared.conversations.kept().iter().flat_map(|conversation| {
-        let has_several = conversation.turns.len() > 1;
-        conversation.turns.iter().map(move |turn| (turn, has_several))
+        let of = Some(conversation).filter(several);
+        (0..conversation.turns.len()).map(move |turn| of.map(|conversation| (conversation, turn)))
     });
     let mut inputs = Vec::new();
     for (index, prompt) in prompts.into_iter().enumerate() {
@@ -38,8 +41,8 @@ pub fn job<P: Borrow<Prompt>>(
         listed(prompt, listed_input(&codec, prompt));
         let place = shared.memory.as_ref().and_then(|memory| memory.place(index));
         let mut input = input(&codec, prompt, place).map_err(usage)?;
-        if let Some((turn, true)) = turns.next() {
-            input.dialogue = Some(dialogue(prompt.clone(), turn));
+        if let Some(Some((conversation, turn))) = turns.next() {
+            input.dialogue = Some(dialogue(prompt.clone(), conversation, turn, &rules, &shared.tokenizer)?);
         }
         inputs.push(input);
     }
@@ -57,18 +60,55 @@ pub fn job<P: Borrow<Prompt>>(
 ///
 /// # Errors
 /// When a prompt cannot be sent to such an endpoint.
-pub fn turns(codec: &Codec, conversation: &Conversation, prompts: Vec<Prompt>) -> Result<Vec<Input>, EncodeError> {
+pub fn turns(
+    codec: &Codec,
+    conversation: &Conversation,
+    prompts: Vec<Prompt>,
+    completing: Completing<'_>,
+) -> Result<Vec<Input>> {
     let has_several = prompts.len() > 1;
-    let turn = |(prompt, turn): (Prompt, &Turn)| {
-        let input = input(codec, &prompt, None)?;
-        Ok(Input { dialogue: has_several.then(|| dialogue(prompt, turn)), ..input })
+    let (rules, tokenizer) = (&completing.plan.load.conversations, completing.tokenizer);
+    let turn = |(turn, prompt): (usize, Prompt)| {
+        let input = input(codec, &prompt, None).map_err(usage)?;
+        let dialogue = has_several.then(|| dialogue(prompt, conversation, turn, rules, tokenizer)).transpose()?;
+        Ok(Input { dialogue, ..input })
     };
-    prompts.into_iter().zip(&conversation.turns).map(turn).collect()
+    prompts.into_iter().enumerate().map(turn).collect()
 }
 
-/// What later turns of a conversation need to know of a turn with that prompt.
-fn dialogue(prompt: Prompt, turn: &Turn) -> DialogueTurn {
-    DialogueTurn { prompt, history: turn.history, delay: turn.delay }
+/// What later turns of a conversation need to know of turn number `turn`, which has that prompt.
+///
+/// # Errors
+/// When recorded answers are to stand before later turns, and there is none to this one.
+fn dialogue(
+    prompt: Prompt,
+    conversation: &Conversation,
+    turn: usize,
+    rules: &ConversationRules,
+    tokenizer: &Tokenizer,
+) -> Result<DialogueTurn> {
+    let is_last = turn + 1 >= conversation.turns.len();
+    let turn = &conversation.turns[turn];
+    let answer = match (rules.history, &turn.answer) {
+        (HistorySource::Server, _) => None,
+        (HistorySource::Recorded, Some(answer)) => {
+            let tokens = answer.texts().map(|text| tokenizer.count(text)).fold(0, u32::saturating_add);
+            Some((answer.clone(), tokens))
+        }
+        (HistorySource::Recorded, None) if is_last => None,
+        (HistorySource::Recorded, None) => {
+            let name = conversation.id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
+            return Err(usage(anyhow!(message![
+                Setting::History,
+                format!(" recorded: conversation{name} of "),
+                Setting::InputFile,
+                " has a turn without a recorded answer; give ",
+                Setting::History,
+                " server, which takes the server's own"
+            ])));
+        }
+    };
+    Ok(DialogueTurn { prompt, history: turn.history, delay: turn.delay, at: turn.at, answer })
 }
 
 /// What files show of a prompt.

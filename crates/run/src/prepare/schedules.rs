@@ -39,7 +39,8 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversa
             rows
         }
     };
-    let there = arrivals.count();
+    // A conversation begins at the time of its first turn, and its later turns follow.
+    let there = Some(rows.iter().map(|conversation| conversation.turns.len() as u64).sum());
     match (spec.plan.load.stop.requests, there) {
         (Some(asked), Some(there)) if asked > there => {
             bail!(message![
@@ -52,7 +53,12 @@ pub fn read(spec: &mut RunSpec, listener: &Arc<dyn Listener>) -> Result<Conversa
     end_with(&mut spec.plan.load.stop, there);
     // What is not sent needs no prompt, and a prompt takes longer than a request.
     if let Some(sent) = spec.plan.load.stop.requests {
-        rows.truncate(usize::try_from(sent).unwrap_or(usize::MAX));
+        let mut turns = 0;
+        rows.retain(|conversation| {
+            let begins = turns;
+            turns += conversation.turns.len() as u64;
+            begins < sent
+        });
     }
     let conversations = Conversations::Read(rows.into());
     spec.plan.prompts.count = conversations.count().about(|| Setting::InputFile.into())?;

@@ -66,7 +66,7 @@ impl Preparation {
         ) = (&self.arrivals, &mut plan.load.mode)
         {
             arrivals.clone_from(read);
-            end_with(&mut plan.load.stop, read.count());
+            end_with(&mut plan.load.stop, self.conversations.requests(read.count()));
         }
         // Where nothing else ends the run, each conversation is held once.
         if plan.prompts.synthesis.conversations.is_some() {

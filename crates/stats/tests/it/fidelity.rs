@@ -2,7 +2,7 @@
 
 use crate::support::{config, facts, failure, row, stream, summary, summary_of};
 use streamgauge_core::plan::{Stamps, TokenCount};
-use streamgauge_core::record::{RunFacts, ThreadFacts, Unreadable, Waited};
+use streamgauge_core::record::{ConversationFacts, RunFacts, ThreadFacts, Unreadable, Waited};
 use streamgauge_core::{Chunk, EarlyEnd, FailureClass, Nanos, Outcome, Record, Stage};
 use streamgauge_stats::{AccumulatorConfig, Grade, Summary};
 
@@ -75,6 +75,16 @@ fn each_doubt_arises_alone_and_none_when_all_is_well() {
         ("prompt_waits", |_, facts| {
             let (longest, total) = (Nanos::from_millis(2), Nanos::from_millis(9));
             facts.prompt_waits = Some(Waited { count: 9, longest, total });
+        }),
+        ("follow_ups", |_, facts| {
+            let making = Waited { count: 300, longest: Nanos::from_millis(3), total: Nanos::from_millis(60) };
+            facts.conversations =
+                Some(ConversationFacts { begun: 100, finished: 100, making, made_late: 9, ..Default::default() });
+        }),
+        ("failed_conversations", |_, facts| {
+            let (failed, unsent_turns) = (9, 20);
+            facts.conversations =
+                Some(ConversationFacts { begun: 100, finished: 91, failed, unsent_turns, ..Default::default() });
         }),
         ("load_thread_cpu", |_, facts| facts.threads[0].cpu = Nanos(90)),
         ("failed_requests", |records, _| {

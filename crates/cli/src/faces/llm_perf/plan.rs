@@ -10,8 +10,9 @@ use streamgauge_core::kserve::{Backend, Channels, Kserve};
 use streamgauge_core::load::Load;
 use streamgauge_core::origin::Origins;
 use streamgauge_core::plan::{
-    Acknowledge, Balance, ConnectionPolicy, Endpoint, ExportLevel, Length, LengthField, LoadPlan, Measure,
-    ModelSelection, Output, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Transport, Trust, record_formats,
+    Acknowledge, Balance, ConnectionPolicy, ConversationRules, Endpoint, ExportLevel, Length, LengthField, LoadPlan,
+    Measure, ModelSelection, Output, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Transport, Trust,
+    record_formats,
 };
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
@@ -67,6 +68,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
             warmup: None,
             cancel: None,
             sequences: None,
+            conversations: ConversationRules::default(),
         },
         transport: Transport {
             connections: ConnectionPolicy::Reuse,
