@@ -127,6 +127,8 @@ pub(crate) fn empty_summary() -> Summary {
         duration: Nanos::from_millis(262),
         scope: Scope::Run,
         targets: Vec::new(),
+        conversations: None,
+        repeats: None,
         steady_state: None,
         server: None,
         gpus: Default::default(),

@@ -4,6 +4,7 @@ use crate::answer::tokens::{TokenSources, TokensPerEvent};
 use crate::answer::{Answer, Lateness, lateness};
 use crate::awaited::Wanted;
 use crate::config::AccumulatorConfig;
+use crate::conversations::ConversationSums;
 use crate::counts::{Counts, LengthAsked, TargetCounts};
 use crate::failures::{FailureKinds, Unfinished, WithFailures};
 use crate::fidelity::body_ends::BodyEnds;
@@ -17,6 +18,7 @@ use crate::fidelity::unreadable::UnreadableParts;
 use crate::fidelity::{Evidence, Fidelity};
 use crate::intervals::{Estimate, Interval};
 use crate::metrics::{Collected, Kind, Metric, Seen};
+use crate::repeats::PromptCounts;
 use crate::scope::{Scope, SlotTimes, Span};
 use crate::server::{GpuFold, ServerFigures};
 use crate::summary::Summary;
@@ -63,6 +65,8 @@ pub struct Accumulator {
     slot_times: Option<SlotTimes>,
     opening: Option<Opening>,
     timeline: TimelineSums,
+    conversations: ConversationSums,
+    prompts: PromptCounts,
 }
 
 impl Accumulator {
@@ -101,6 +105,8 @@ impl Accumulator {
             slot_times,
             opening,
             timeline: TimelineSums::new(),
+            conversations: ConversationSums::default(),
+            prompts: PromptCounts::default(),
         }
     }
 
@@ -150,6 +156,8 @@ impl Accumulator {
         self.add_target(record.target, answer.is_some(), failed);
         self.collected.add(&Seen { record, answer: answer.as_ref(), failed });
         self.timeline.add(record, answer.as_ref(), failed);
+        self.conversations.add(record, answer.as_ref(), failed);
+        self.prompts.add(record);
     }
 
     fn add_target(&mut self, target: u16, ok: bool, failed: bool) {
@@ -250,6 +258,8 @@ impl Accumulator {
             slot_times,
             opening,
             timeline,
+            conversations,
+            prompts,
         } = other;
         if self.config != config || self.scope != scope {
             return Err(MergeError);
@@ -264,6 +274,8 @@ impl Accumulator {
         self.unfinished.iter_mut().zip(unfinished).for_each(|(ours, theirs)| ours.merge(theirs));
         self.bins.merge(&bins);
         self.timeline.merge(&timeline);
+        self.conversations.merge(conversations);
+        self.prompts.merge(prompts);
         self.failures.merge(failures);
         self.sharing.merge(&sharing);
         self.tokens_per_event += tokens_per_event;
@@ -355,6 +367,8 @@ impl Accumulator {
             scope: self.scope,
             targets: self.targets,
             timeline: self.timeline.close(&self.bins),
+            conversations: self.conversations.close().map(Box::new),
+            repeats: self.prompts.close(),
             steady_state: None,
             server: over
                 .and_then(|(server, from, to)| ServerFigures::over(server, from, to).ok().flatten())

@@ -1,12 +1,14 @@
 //! The summary of a run's records.
 
 use crate::answer::tokens::TokenSources;
+use crate::conversations::ConversationFigures;
 use crate::counts::{Counts, TargetCounts};
 use crate::distribution::Distribution;
 use crate::failures::{FailureGroup, WithFailures};
 use crate::fidelity::Fidelity;
 use crate::intervals::Interval;
 use crate::metrics::Metric;
+use crate::repeats::Repeats;
 use crate::scope::Scope;
 use crate::server::{GpuFigures, ServerFigures};
 use crate::timeline::Timeline;
@@ -42,6 +44,12 @@ pub struct Summary {
     pub targets: Vec<TargetCounts>,
     /// The events of the run over time.
     pub timeline: Timeline,
+    /// The figures of conversations, if requests were turns of conversations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<Box<ConversationFigures>>,
+    /// How often each prompt was sent, unless there were too many to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
     /// The summary of the steady state, if the plan asks for it and there was one.
     pub steady_state: Option<Box<Summary>>,
     /// The server's own counts over that part, if it was asked for them and had any.

@@ -5,6 +5,7 @@
 //! for scripts that read them.
 
 mod below;
+mod conversations;
 
 use super::server;
 use crate::text::numbers::{NOT_AVAILABLE, grouped, grouped_count};
@@ -132,6 +133,7 @@ fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
     if !plan.endpoint.others.is_empty() {
         below::targets(&mut text, plan, &summary.targets);
     }
+    conversations::repeats(&mut text, summary.repeats.as_ref());
     below::token_sources(
         &mut text,
         plan.measure.token_count,
@@ -141,6 +143,9 @@ fn native(plan: &RunPlan, summary: &Summary, width: usize) -> String {
     below::failures(&mut text, &summary.failures);
     let waits: Vec<_> = summary.with_failures.iter().filter(|(metric, _)| shown(*metric)).collect();
     below::with_failures(&mut text, &waits);
+    if let Some(figures) = &summary.conversations {
+        conversations::conversations(&mut text, figures, plan.endpoint.streaming);
+    }
     if plan.measure.steady_state {
         below::steady_state(&mut text, &rows, summary.steady_state.as_deref(), width);
     }

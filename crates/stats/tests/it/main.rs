@@ -6,6 +6,7 @@
 mod across;
 mod calibration;
 mod confidence;
+mod conversations;
 mod coverage;
 mod fidelity;
 mod genai_perf;
