@@ -20,6 +20,7 @@ pub mod plan;
 pub mod prompt;
 pub mod received;
 pub mod record;
+pub mod sampling;
 pub mod schedule;
 pub mod secrets;
 pub mod seed;

@@ -7,6 +7,7 @@ use crate::kserve::Sequences;
 use crate::load::{Load, Places};
 use crate::origin::Origins;
 use crate::record::Phase;
+use crate::sampling::Sampling;
 use crate::seed::Seed;
 use crate::stop::StopRule;
 use crate::synthesis::Synthesis;
@@ -218,6 +219,9 @@ pub struct PromptPlan {
     /// How prompts are made beyond these lengths.
     #[serde(default, skip_serializing_if = "Synthesis::is_plain")]
     pub synthesis: Synthesis,
+    /// The order in which they are taken.
+    #[serde(default, skip_serializing_if = "Sampling::is_sequential")]
+    pub sampling: Sampling,
 }
 
 /// A normal distribution of lengths in tokens.

@@ -112,7 +112,7 @@ impl Job {
         if inputs.is_empty() {
             return Err(JobError::NoInput);
         }
-        let kept = Kept { inputs, streams: None, conversations: None };
+        let kept = Kept { inputs, order: None, streams: None, conversations: None };
         Job::with(plan, codec, Supply::Kept(kept), routes, clock)
     }
 
@@ -172,6 +172,16 @@ impl Job {
     pub fn in_streams(mut self, streams: Vec<u32>) -> Job {
         if let Supply::Kept(kept) = &mut self.supply {
             kept.streams = Conversations::new(&streams);
+        }
+        self
+    }
+
+    /// The inputs are sent in this order of their indices, again and again, and not in their own. Conversations then stand in this order too.
+    /// Of a job that keeps its inputs. An index of no input is left out.
+    pub fn in_order(mut self, order: Vec<u32>) -> Job {
+        if let Supply::Kept(kept) = &mut self.supply {
+            let known = |index: &u32| (*index as usize) < kept.inputs.len();
+            kept.order = Some(order.into_iter().filter(known).collect::<Vec<_>>()).filter(|order| !order.is_empty());
         }
         self
     }

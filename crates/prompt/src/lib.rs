@@ -10,6 +10,7 @@ pub mod hub;
 mod lexicon;
 mod limits;
 pub mod resolve;
+pub mod sampling;
 pub mod sources;
 pub mod synthetic;
 pub mod tensors;

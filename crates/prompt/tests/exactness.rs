@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::path::Path;
 use std::sync::LazyLock;
 use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
+use streamgauge_core::sampling::Sampling;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::synthesis::Synthesis;
 use streamgauge_prompt::{Tokenizer, synthesize};
@@ -41,6 +42,7 @@ fn plan(seed: u64, mean: f64, stddev: f64) -> PromptPlan {
         tokenizer: String::new(),
         tokenizer_revision: String::new(),
         synthesis: Synthesis::default(),
+        sampling: Sampling::default(),
     }
 }
 

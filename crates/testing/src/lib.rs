@@ -19,6 +19,7 @@ use streamgauge_core::plan::{
     record_formats,
 };
 use streamgauge_core::record::{Outcome, Record};
+use streamgauge_core::sampling::Sampling;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_core::synthesis::Synthesis;
@@ -98,6 +99,7 @@ pub fn prompts() -> PromptPlan {
         tokenizer: "cl100k_base".into(),
         tokenizer_revision: "main".into(),
         synthesis: Synthesis::default(),
+        sampling: Sampling::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use streamgauge_core::kserve::{Compression, TensorFormat};
 use streamgauge_core::load::RampShape;
 use streamgauge_core::plan::{Balance, ExportLevel, ModelSelection, Stamps, TokenCount};
+use streamgauge_core::sampling::Sampling;
 use streamgauge_report::Style;
 use streamgauge_report::native::study::Phase;
 use streamgauge_stats::Grade;
@@ -26,6 +27,13 @@ where
 /// How a prompt gets its model.
 pub const MODEL_SELECTION: &[Choice<ModelSelection>] =
     &[("round_robin", "In turn", ModelSelection::RoundRobin), ("random", "At random", ModelSelection::Random)];
+
+/// The order in which prompts are taken.
+pub const SAMPLING: &[Choice<Sampling>] = &[
+    ("sequential", "In their own order, and again from the first", Sampling::Sequential),
+    ("shuffle", "Each once in a random order, then each once in another", Sampling::Shuffle),
+    ("random", "One at random each time", Sampling::Random),
+];
 
 /// How a request gets its server.
 pub const BALANCE: &[Choice<Balance>] = &[

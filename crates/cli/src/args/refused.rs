@@ -23,7 +23,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--batch-size-image", MEDIA),
     ("--checkpoint-dir", CHECKPOINTS),
     ("--config", CONFIG),
-    ("--dataset-sampling-strategy", FILES),
     ("--enable-checkpointing", CHECKPOINTS),
     ("--generate-plots", PLOTS),
     ("--gpu-telemetry", METRICS),

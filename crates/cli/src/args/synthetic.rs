@@ -1,9 +1,11 @@
 //! Arguments that shape synthetic prompts beyond their mean lengths.
 
+use crate::args::choice::{SAMPLING, one_of};
 use crate::args::values::{at_least_one, at_least_zero, factor, millis, whole};
 use clap::Args;
 use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::Length;
+use streamgauge_core::sampling::Sampling;
 use streamgauge_core::synthesis::{LengthPair, LengthRange};
 
 /// The most tokens of a text.
@@ -35,6 +37,10 @@ pub struct SyntheticArgs {
     /// Send prompts as the ids of their tokens instead of text; completions and embeddings only
     #[arg(long, visible_aliases = ["tokenize-on-client", "prompt-token-ids"], help_heading = "Input")]
     pub prompt_as_token_ids: bool,
+
+    /// Order in which prompts, or the rows of --input-file, are taken; drawn from --random-seed
+    #[arg(long, visible_alias = "dataset-sampling-strategy", value_parser = one_of(SAMPLING), default_value = "sequential", conflicts_with = "fixed_schedule", help_heading = "Input")]
+    pub sampling: Sampling,
 
     /// Make so many conversations; unless another end is given, the run ends when each has been held once [default: as many as --num-dataset-entries]
     #[arg(long, visible_aliases = ["num-conversations", "num-sessions"], value_name = "N", value_parser = whole::<u32>(1, 10_000_000), conflicts_with_all = ["input_file", "num_dataset_entries"], help_heading = "Conversations")]

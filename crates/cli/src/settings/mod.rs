@@ -199,6 +199,7 @@ fn prompts(args: &ProfileArgs, endpoint: &Endpoint, notes: &mut Vec<String>) -> 
         tokenizer: String::new(),
         tokenizer_revision: args.tokenizer_revision.clone(),
         synthesis,
+        sampling: args.synthetic.sampling,
     })
 }
 

@@ -67,6 +67,8 @@ fn every_spelling_is_taken_and_means_what_it_says() {
         ("--osl 4 --output-tokens-stddev 1", "/prompts/output/stddev", json!(1.0)),
         ("--osl 4 --prompt-output-tokens-stddev 1", "/prompts/output/stddev", json!(1.0)),
         ("--osl 4 --output-tokens-mean-deterministic", "/prompts/output_exact", json!(true)),
+        ("--sampling shuffle", "/prompts/sampling", json!("shuffle")),
+        ("--dataset-sampling-strategy random", "/prompts/sampling", json!("random")),
         ("--isl-range 2,4", "/prompts/synthesis/input_range", json!({"least": 2, "most": 4})),
         ("--osl-range 2,4", "/prompts/synthesis/output_range/most", json!(4)),
         ("--isl 10 --random-range-ratio 0.5", "/prompts/synthesis/input_range", json!({"least": 5, "most": 15})),

@@ -117,6 +117,46 @@ fn the_records_of_conversations_say_which_turn_they_are() {
     assert_eq!(turns.iter().sum::<u64>(), 2, "{turns:?}");
 }
 
+/// What a run over a file of four prompts and a conversation of two turns sends, and what it prints.
+fn sampled(args: &str) -> (Vec<String>, String) {
+    let server = Scripted::serve(|request: &Request| (request.method == "POST").then(chat_answer));
+    let context = TestContext::new();
+    let rows = r#"{"text": "a"}
+{"text": "b"}
+{"text": "c"}
+{"session_id": "s", "text": "d"}
+{"session_id": "s", "text": "e"}
+"#;
+    std::fs::write(context.path().join("rows.jsonl"), rows).unwrap();
+    let args = format!("-m m --tokenizer cl100k_base --no-probe --concurrency 1 --input-file rows.jsonl {args}");
+    let run = context.run(context.command_to(&server.url(), &args)).expect(0);
+    let last = |request: &Request| request.json()["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+    (server.seen().iter().map(|request| last(request).as_str().unwrap().to_owned()).collect(), run.stdout)
+}
+
+#[test]
+fn rows_are_sampled_in_the_order_that_is_asked_for() {
+    let (sent, report) = sampled("--request-count 15");
+    assert_eq!(sent.concat(), "abcdeabcdeabcde");
+    assert!(report.contains("Prompts: 5 different prompts, each sent 3 times"), "{report}");
+    let (sent, report) = sampled("--request-count 15 --sampling shuffle");
+    let rounds: Vec<String> = sent.chunks(5).map(<[_]>::concat).collect();
+    for round in &rounds {
+        let mut letters: Vec<char> = round.chars().collect();
+        letters.sort_unstable();
+        assert_eq!((String::from_iter(letters), round.contains("de")), ("abcde".to_owned(), true), "{rounds:?}");
+    }
+    assert!(rounds[0] != rounds[1] || rounds[1] != rounds[2], "{rounds:?}");
+    assert!(report.contains("each sent 3 times"), "{report}");
+    assert_eq!(sampled("--request-count 15 --dataset-sampling-strategy shuffle").0, sent, "the seed decides");
+    assert_ne!(sampled("--request-count 15 --sampling shuffle --random-seed 7").0, sent);
+    let (sent, report) = sampled("--request-count 60 --sampling random");
+    let count = |letter: &str| sent.iter().filter(|sent| *sent == letter).count();
+    assert!(["a", "b", "c", "d"].iter().all(|letter| (4..30).contains(&count(letter))), "{sent:?}");
+    assert!(count("d") - count("e") <= 1, "conversations stay whole");
+    assert!(report.contains("Prompts: 5 different prompts, each sent ") && report.contains(" to "), "{report}");
+}
+
 #[test]
 fn what_does_not_go_together_is_refused() {
     let context = TestContext::new();
@@ -136,6 +176,8 @@ fn what_does_not_go_together_is_refused() {
         ),
         ("--conversation-turn-delay-ratio 2", &["--conversation-turn-delay-ratio", "--conversation-turn-delay-mean"]),
         ("--conversation-num 2 --input-file x", &["--conversation-num", "--input-file"]),
+        ("--sampling best", &["--sampling", "sequential", "shuffle", "random"]),
+        ("--sampling random --fixed-schedule --input-file x", &["--sampling", "--fixed-schedule"]),
         ("--conversation-turn-mean 0", &["--conversation-turn-mean", "from 1 to 10000"]),
     ] {
         let run = context.profile(args).expect(2);

@@ -23,8 +23,10 @@ pub(crate) enum Supply {
 /// Requests that are all in memory.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// The requests, at least one; the run goes round them in order.
+    /// The requests, at least one; the run goes round them.
     pub inputs: Vec<Prepared>,
+    /// The indices of the inputs in the order in which they are sent, again and again. `None` where that is their own order.
+    pub order: Option<Vec<u32>>,
     /// The streams of inputs that sequences of KServe models take their inputs from, where there are any.
     pub streams: Option<Conversations>,
     /// The conversations whose turns are released by the answers before them, where there are any.
@@ -49,8 +51,11 @@ impl Kept {
     pub fn input(&self, seq: u64, turn: Option<Turn>) -> (u32, &Prepared) {
         // The request that closes a sequence early has the input that would have come.
         let of_stream = turn.zip(self.streams.as_ref()).map(|(turn, streams)| streams.input(turn.sequence, turn.step));
-        // The remainder is smaller than the number of inputs, which is a u32.
-        let index = (of_stream.unwrap_or(seq) % self.inputs.len() as u64) as u32;
+        let index = match (of_stream, &self.order) {
+            (None, Some(order)) => order[(seq % order.len() as u64) as usize],
+            // The remainder is smaller than the number of inputs, which is a u32.
+            (of_stream, _) => (of_stream.unwrap_or(seq) % self.inputs.len() as u64) as u32,
+        };
         (index, &self.inputs[index as usize])
     }
 

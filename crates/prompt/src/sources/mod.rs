@@ -27,6 +27,7 @@ mod otel;
 mod raw_payload;
 mod sessions;
 mod sharegpt;
+mod size;
 mod skipping;
 mod synthetic;
 mod text;

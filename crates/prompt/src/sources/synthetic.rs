@@ -86,6 +86,7 @@ impl Contents {
 mod tests {
     use super::*;
     use streamgauge_core::plan::Length;
+    use streamgauge_core::sampling::Sampling;
     use streamgauge_core::seed::Seed;
     use streamgauge_core::synthesis::Synthesis;
 
@@ -102,6 +103,7 @@ mod tests {
             tokenizer: String::new(),
             tokenizer_revision: String::new(),
             synthesis: Synthesis { conversations, ..Synthesis::default() },
+            sampling: Sampling::default(),
         }
     }
 

@@ -79,6 +79,7 @@ mod tests {
     use std::collections::HashSet;
     use streamgauge_core::plan::Length;
     use streamgauge_core::prompt::{Content, Message, Payload};
+    use streamgauge_core::sampling::Sampling;
     use streamgauge_core::seed::Seed;
     use streamgauge_core::synthesis::{LengthPair, LengthRange};
 
@@ -95,6 +96,7 @@ mod tests {
             tokenizer: String::new(),
             tokenizer_revision: String::new(),
             synthesis: Synthesis::default(),
+            sampling: Sampling::default(),
         }
     }
 

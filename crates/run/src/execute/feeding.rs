@@ -54,7 +54,7 @@ impl<'a> Feeding<'a> {
     pub fn feed(&self, feeder: &Feeder) -> Result<()> {
         loop {
             feeder.rewind();
-            let mut reading = self.conversations.begin()?;
+            let mut reading = self.conversations.begin(&self.completing.plan.prompts)?;
             let read = self.feed_round(feeder, &mut reading);
             self.listing().notes = reading.notes();
             if !read? {

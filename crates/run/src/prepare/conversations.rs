@@ -2,13 +2,12 @@
 
 use crate::error::{About, about};
 use anyhow::{Result, anyhow};
-use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use streamgauge_core::plan::PromptPlan;
-use streamgauge_core::prompt::{Content, Message, Part};
 use streamgauge_core::setting::{self, Setting};
+use streamgauge_prompt::sampling::{self, Sampled};
 use streamgauge_prompt::sources::{self, Source};
 use streamgauge_prompt::{Conversation, Counts, SourceError, SourceOptions, Turn};
 
@@ -20,9 +19,6 @@ const BYTES_OF_TOKEN: usize = 6;
 
 /// Why the prompts of a long pipe are refused.
 const TOO_LONG_FOR_A_PIPE: &str = "its prompts take over 32 MB, so it would be read again as the run goes on, and a pipe cannot be; write it into a file first";
-
-/// What a turn takes beside its texts.
-const BYTES_OF_TURN: usize = 256;
 
 /// The conversations that the requests of a run are made from.
 #[derive(Clone, Debug, Default)]
@@ -47,8 +43,8 @@ pub enum Conversations {
 
 /// Conversations that come one after another.
 pub enum Reading {
-    /// These, from this index on.
-    Kept(Arc<[Conversation]>, usize),
+    /// These, from this place on, and their order if it is not their own.
+    Kept(Arc<[Conversation]>, Option<Vec<u32>>, usize),
     /// Those of an open file.
     Open(Box<dyn Source>),
 }
@@ -73,7 +69,7 @@ impl Conversations {
         let (mut read, mut counts, mut bytes) = (Vec::new(), Counts::default(), 0);
         while let Some(conversation) = source.next_conversation()? {
             counts.add(&conversation);
-            bytes += size(&conversation);
+            bytes += conversation.size();
             read.push(conversation);
             if bytes > KEPT {
                 break;
@@ -145,7 +141,7 @@ impl Conversations {
                     }
                 };
                 let bytes = |conversation: &Conversation| {
-                    conversation.turns.iter().map(made).fold(size(conversation), usize::saturating_add)
+                    conversation.turns.iter().map(made).fold(conversation.size(), usize::saturating_add)
                 };
                 read.iter().map(bytes).fold(0, usize::saturating_add) > KEPT
             }
@@ -177,16 +173,21 @@ impl Conversations {
         }
     }
 
-    /// All of them from the first on.
+    /// All of them from the first on, in the order that `plan` samples them in, which is the same each time.
     ///
     /// # Errors
     /// When a file cannot be opened.
-    pub fn begin(&self) -> Result<Reading> {
+    pub fn begin(&self, plan: &PromptPlan) -> Result<Reading> {
+        let PromptPlan { sampling, seed, .. } = *plan;
         Ok(match self {
-            Conversations::Made => Reading::Kept(Arc::default(), 0),
-            Conversations::Read(read) => Reading::Kept(read.clone(), 0),
+            Conversations::Made => Reading::Kept(Arc::default(), None, 0),
+            Conversations::Read(read) => {
+                let count = u32::try_from(read.len()).unwrap_or(u32::MAX);
+                Reading::Kept(read.clone(), sampling::order(sampling, seed, count, 0), 0)
+            }
             Conversations::File { path, options, .. } => {
-                Reading::Open(sources::open(path, options).about(|| named(path))?)
+                let source = sources::open(path, options).about(|| named(path))?;
+                Reading::Open(Sampled::over(source, sampling, seed))
             }
         })
     }
@@ -215,9 +216,11 @@ impl Reading {
     /// When a row of the file is not of its format.
     pub fn next_conversation(&mut self) -> Result<Option<Conversation>, SourceError> {
         match self {
-            Reading::Kept(read, next) => {
+            Reading::Kept(read, order, next) => {
+                let place = *next;
                 *next += 1;
-                Ok(read.get(*next - 1).cloned())
+                let index = order.as_ref().map_or(Some(place), |order| order.get(place).map(|index| *index as usize));
+                Ok(index.and_then(|index| read.get(index)).cloned())
             }
             Reading::Open(source) => source.next_conversation(),
         }
@@ -227,45 +230,6 @@ impl Reading {
 /// A file of prompts, as messages name it.
 pub fn named(path: &Path) -> setting::Message {
     streamgauge_core::message![Setting::InputFile, format!(" {}", path.display())]
-}
-
-/// About how many bytes a conversation takes, its texts that are still to be made aside.
-fn size(conversation: &Conversation) -> usize {
-    let turn = |turn: &Turn| {
-        let content = match &turn.content {
-            None => 0,
-            Some(Content::Texts(texts)) => texts.iter().map(String::len).sum(),
-            Some(Content::Messages(messages)) => messages.iter().map(message).sum(),
-        };
-        let members: usize = turn.members.iter().map(|(name, value)| name.len() + json(value)).sum();
-        let blocks = turn.blocks.as_ref().map_or(0, |blocks| blocks.ids.len() * size_of::<u64>());
-        BYTES_OF_TURN
-            + blocks
-            + content
-            + members
-            + turn.body.as_ref().map_or(0, json)
-            + turn.answer.as_ref().map_or(0, message)
-    };
-    conversation.turns.iter().map(turn).sum()
-}
-
-fn message(message: &Message) -> usize {
-    let part = |part: &Part| match part {
-        Part::Text(text) => text.len(),
-        Part::Other(members) => members.iter().map(|(name, value)| name.len() + json(value)).sum(),
-    };
-    let members: usize = message.members.iter().map(|(name, value)| name.len() + json(value)).sum();
-    message.role.len() + members + message.parts.iter().map(part).sum::<usize>()
-}
-
-/// About as many bytes as the JSON of `value` has.
-fn json(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
-        Value::String(text) => text.len() + 2,
-        Value::Array(values) => values.iter().map(json).sum::<usize>() + 2,
-        Value::Object(members) => members.iter().map(|(name, value)| name.len() + json(value) + 4).sum::<usize>() + 2,
-    }
 }
 
 #[cfg(test)]
@@ -292,7 +256,7 @@ mod tests {
         assert!(opened.counts.conversations < 40, "reading stops when it is clear that it is too long");
         assert!(opened.conversations.are_streamed(&streamgauge_testing::prompts()));
         assert!(!opened.conversations.makes_texts() && opened.conversations.last().is_some());
-        let mut reading = opened.conversations.begin().unwrap();
+        let mut reading = opened.conversations.begin(&streamgauge_testing::prompts()).unwrap();
         assert_eq!(std::iter::from_fn(|| reading.next_conversation().unwrap()).count(), 40);
     }
 

@@ -8,11 +8,11 @@ use serde_json::Value;
 use std::borrow::Borrow;
 use std::sync::Arc;
 use streamgauge_core::clock::SystemClock;
-use streamgauge_core::plan::{ConversationRules, HistorySource, RunPlan};
+use streamgauge_core::plan::{ConversationRules, HistorySource, PromptPlan, RunPlan};
 use streamgauge_core::prompt::{Payload, Prompt};
 use streamgauge_core::{Setting, message};
 use streamgauge_load::{DialogueTurn, Input, Job};
-use streamgauge_prompt::{Completer, Conversation, Tokenizer};
+use streamgauge_prompt::{Completer, Conversation, Tokenizer, sampling};
 use streamgauge_report::genai::inputs;
 use streamgauge_wire::{Codec, EncodeError, SharedPlace};
 
@@ -52,8 +52,26 @@ pub fn job<P: Borrow<Prompt>>(
         None => shared.conversations.kept().iter().map(length).collect(),
     };
     let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
-    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?;
-    Ok(Arc::new(job.in_streams(streams).in_conversations(&lengths)))
+    let order = order(&plan, if lengths.is_empty() { inputs.len() } else { lengths.len() });
+    let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams);
+    Ok(Arc::new(match order {
+        None => job.in_conversations(&lengths),
+        Some(order) if lengths.is_empty() => job.in_order(order),
+        Some(order) => {
+            let firsts: Vec<u32> =
+                lengths.iter().scan(0, |next, length| Some(std::mem::replace(next, *next + length))).collect();
+            let turns = |index: &u32| firsts[*index as usize]..firsts[*index as usize] + lengths[*index as usize];
+            let lengths: Vec<u32> = order.iter().map(|index| lengths[*index as usize]).collect();
+            job.in_order(order.iter().flat_map(turns).collect()).in_conversations(&lengths)
+        }
+    }))
+}
+
+/// The order in which a run of `plan` holds `count` conversations that are in memory, if it is not their own.
+fn order(plan: &RunPlan, count: usize) -> Option<Vec<u32>> {
+    let wanted = plan.phases().iter().filter_map(|phase| phase.requests).max().unwrap_or(0);
+    let PromptPlan { sampling, seed, .. } = plan.prompts;
+    sampling::order(sampling, seed, u32::try_from(count).ok()?, wanted)
 }
 
 /// The requests of a conversation, whose prompts are those, for a run that prepares them while it goes on.

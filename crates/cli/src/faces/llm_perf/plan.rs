@@ -14,6 +14,7 @@ use streamgauge_core::plan::{
     Measure, ModelSelection, Output, PromptPlan, RunPlan, Stamps, Timeouts, TokenCount, Transport, Trust,
     record_formats,
 };
+use streamgauge_core::sampling::Sampling;
 use streamgauge_core::seed::Seed;
 use streamgauge_core::stop::StopRule;
 use streamgauge_core::synthesis::Synthesis;
@@ -59,6 +60,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
             tokenizer: String::new(),
             tokenizer_revision: "main".to_owned(),
             synthesis: Synthesis::default(),
+            sampling: Sampling::default(),
         },
         load: LoadPlan {
             mode: Load::concurrency(1),
