@@ -83,10 +83,10 @@ impl<'a> Runner<'a> {
     /// When its prompts or its files cannot be made, or its test request is not answered.
     pub fn run(&mut self, spec: &RunSpec) -> Result<StoredRun> {
         let shared = prepared(&mut self.shared, spec, &self.listener)?;
-        let plan = shared.plan(spec);
-        let locked = self.locked.iter().find(|locked| locked.path() == plan.output.artifacts).cloned();
-        let directory = locked.map_or_else(|| RunDirectory::lock(&plan.output.artifacts), Ok)?;
-        execute(plan, directory, spec, shared, &self.control, &self.listener)
+        let path = shared.plan(spec).output.artifacts;
+        let locked = self.locked.iter().find(|locked| locked.path() == path).cloned();
+        let directory = locked.map_or_else(|| RunDirectory::lock(&path), Ok)?;
+        execute(spec, directory, shared, &self.control, &self.listener)
     }
 }
 

@@ -15,7 +15,6 @@ use crate::listener::Listener;
 use crate::observe::{self, Observers};
 use crate::prepare::job::{Completing, job};
 use crate::prepare::probe;
-use crate::prepare::settled::Settled;
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
 use crate::stored::{PromptsSent, Recorded, StoredRun};
@@ -37,39 +36,39 @@ use streamgauge_wire::Codec;
 /// report shows it, instead of filling the memory.
 const BATCHES: usize = 32;
 
-/// Runs `plan`, from its prompts to its files, which are in `directory`. `control` is called just before the test request for the
-/// handle on the run's end.
+/// Makes the run that `spec` asks for, from its prompts to its files, which are in `directory`. `control` is called just before the test
+/// request for the handle on the run's end. The plan that is run and stored is made when the test request has shown what it lacked.
 ///
 /// # Errors
 /// When the prompts or the files cannot be made, or the probe is not answered.
 pub fn execute(
-    mut plan: RunPlan,
-    directory: RunDirectory,
     spec: &RunSpec,
+    directory: RunDirectory,
     shared: &mut Preparation,
     control: impl FnOnce(&RunPlan) -> Result<Control>,
     listener: &Arc<dyn Listener>,
 ) -> Result<StoredRun> {
     let clock = SystemClock::start();
-    if let Some(settled) = &shared.probed {
-        settled.apply(&mut plan.endpoint);
-    }
-    let material = Material::of(&plan, shared)?;
-    let mut artifacts = Artifacts::open(directory, &plan.output).map_err(|error| match error {
+    let asked = shared.plan(spec);
+    let material = Material::of(&asked, shared)?;
+    let mut artifacts = Artifacts::open(directory, &asked.output).map_err(|error| match error {
         ArtifactError::Name(_) => usage(message![Setting::ProfileExportFile, format!(": {error}")]),
         _ => error.into(),
     })?;
-    let control = control(&plan)?;
-    if plan.probe
-        && shared.probed.is_none()
+    let control = control(&asked)?;
+    if asked.probe
+        && shared.settled.is_none()
         && let Some(last) = material.last(shared).cloned()
-        && let Err(error) = probe::settle(&mut plan, &last, shared, &control, clock, listener)
     {
-        artifacts.commit(0)?;
-        return Err(error);
+        match probe::settle(&asked, &last, shared, &control, clock, listener) {
+            Ok(settled) => shared.settled = Some(settled),
+            Err(error) => {
+                artifacts.commit(0)?;
+                return Err(error);
+            }
+        }
     }
-    shared.probed = Some(Settled::of(&plan.endpoint));
-    let (plan, shared) = (Arc::new(plan), &*shared);
+    let (plan, shared) = (Arc::new(shared.plan(spec)), &*shared);
     let mut books = Books::open(&plan, clock.anchor_wall(), &mut artifacts)?;
     let mut sent = PromptsSent::default();
     let mut list = |prompt: &Prompt, input: Value| {

@@ -65,7 +65,7 @@ pub fn prepare(spec: &RunSpec, listener: &Arc<dyn Listener>) -> Result<Preparati
         triton,
         given: None,
         memory: None,
-        probed: None,
+        settled: None,
         delayed_acks: None,
         _sim: sim,
     })

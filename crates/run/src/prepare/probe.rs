@@ -6,7 +6,7 @@ use crate::listener::Listener;
 use crate::prepare::hints::{self, Mishap};
 use crate::prepare::job::job;
 use crate::prepare::redirect;
-use crate::prepare::settled::Wording;
+use crate::prepare::settled::{Settled, Wording};
 use crate::prepare::shared::Preparation;
 use anyhow::{Result, bail};
 use std::collections::VecDeque;
@@ -33,19 +33,21 @@ struct Free {
     length: bool,
 }
 
-/// Sends the probe, again where the server leads elsewhere or refuses a member of the body, and completes the plan with what it
-/// settles.
+/// Sends the probe of a run as `plan` wants it, again where the server leads elsewhere or refuses a member of the body. Returns how the
+/// server wants to be asked.
 ///
 /// # Errors
 /// When the server does not answer it well, which ends the run here, and when somebody asked for the end meanwhile.
 pub fn settle(
-    plan: &mut RunPlan,
+    plan: &RunPlan,
     last: &Prompt,
     shared: &mut Preparation,
     control: &Control,
     clock: SystemClock,
     listener: &Arc<dyn Listener>,
-) -> Result<()> {
+) -> Result<Settled> {
+    // Each sending may be of another plan.
+    let plan = &mut plan.clone();
     let free = Free::of(plan, last);
     let asked = Wording::of(&plan.endpoint);
     let mut refusal: Option<Refusal> = None;
@@ -91,7 +93,7 @@ pub fn settle(
             Some(wording) => wording.apply(&mut plan.endpoint),
             None => {
                 asked.apply(&mut plan.endpoint);
-                let Some(refusal) = refusal else { return Ok(()) };
+                let Some(refusal) = refusal else { return Ok(Settled::of(&plan.endpoint)) };
                 return Err(failed(plan, &refusal, shared));
             }
         }
@@ -102,7 +104,7 @@ pub fn settle(
     if let Some(refusal) = refusal {
         tell(asked, Wording::of(&plan.endpoint), &hints::words(&refusal.failure), listener);
     }
-    Ok(())
+    Ok(Settled::of(&plan.endpoint))
 }
 
 impl Free {

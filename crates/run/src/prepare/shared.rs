@@ -35,7 +35,7 @@ pub struct Preparation {
     /// The places of tensors in memory that the server shares.
     pub memory: Option<Regions>,
     /// How the server wants to be asked, once the test request of a run has shown it.
-    pub(crate) probed: Option<Settled>,
+    pub(crate) settled: Option<Settled>,
     /// How much later first events come to clients that acknowledge late, if the probe has measured that.
     pub delayed_acks: Option<DelayedAcks>,
     /// The simulated server of this process, which ends with this.
@@ -48,11 +48,15 @@ impl Preparation {
         self.conversations.makes_texts()
     }
 
-    /// The plan of a run, which lacks nothing but what the test request of the first run settles. `spec` asks for the endpoint and for
-    /// the file of requests that this was prepared for; all else may differ.
+    /// The plan of a run, made of what was asked for, of what the server and the files say, and of what the test request has settled.
+    /// Before the first run has sent that, the plan asks as the user wants it. `spec` asks for the endpoint and for the file of requests
+    /// that this was prepared for; all else may differ.
     pub fn plan(&self, spec: &RunSpec) -> RunPlan {
         let mut plan = spec.plan.clone();
         plan.endpoint.clone_from(&self.endpoint);
+        if let Some(settled) = &self.settled {
+            settled.apply(&mut plan.endpoint);
+        }
         let PromptPlan { count, output, tokenizer, .. } = &self.prompts;
         plan.prompts = PromptPlan {
             count: *count,
