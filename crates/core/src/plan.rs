@@ -45,6 +45,8 @@ pub struct RunPlan {
     pub output: Output,
     /// Whether one request is sent before the load to learn how the server answers. It is in no figure.
     pub probe: bool,
+    /// Whether the server is told to empty its prefix cache before the load.
+    pub reset_prefix_cache: bool,
     /// What was asked for, setting by setting, and where each value came from.
     pub asked: Origins,
 }

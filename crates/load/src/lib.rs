@@ -32,7 +32,7 @@ pub use job::{Batch, Finished, Job, JobError};
 pub use preflight::{Limits, Refusal, forecast};
 pub use prepared::{DialogueTurn, Input};
 pub use questions::{
-    AskError, Client, Fetched, ProbeError, Probed, Spoken, Waiting, delayed_acks, fetch, probe, spoken,
+    AskError, Client, Fetched, ProbeError, Probed, Spoken, Waiting, delayed_acks, fetch, post, probe, spoken,
 };
 pub use request::HeaderError;
 pub use routes::{NoRoute, Routes, TlsError};

@@ -19,6 +19,7 @@ mod testing;
 pub use campaign::{Levels, Runner, Stage, Strategy, drive};
 pub use error::{Interrupted, Usage, usage, worded, worded_first};
 pub use listener::Listener;
+pub use prepare::earlier;
 pub use prepare::hints;
 pub use prepare::shared::{GivenInputs, Preparation};
 pub use prepare::shared_memory::Regions;

@@ -66,6 +66,7 @@ struct Totals {
     requests: BTreeMap<u16, u64>,
     prompt_tokens: u64,
     output_tokens: u64,
+    prefix_cache_resets: u64,
 }
 
 impl Server {
@@ -141,6 +142,11 @@ impl Server {
         totals.output_tokens += u64::from(request.output_tokens);
     }
 
+    /// Notes that a client had the prefix cache emptied. This server keeps no prefixes, so there is nothing else to do.
+    pub(crate) fn reset_prefix_cache(&self) {
+        self.totals.borrow_mut().prefix_cache_resets += 1;
+    }
+
     /// The metrics page, in vLLM's names where it has them, and in Triton's.
     pub(crate) fn metrics(&self) -> Vec<u8> {
         let totals = self.totals.borrow();
@@ -160,6 +166,12 @@ impl Server {
         let requests: Vec<_> =
             totals.requests.iter().map(|(status, count)| (format!("{{status=\"{status}\"}}"), *count)).collect();
         family("sim:requests_total", "counter", "Answered requests for output, by HTTP status.", &requests);
+        family(
+            "sim:prefix_cache_resets_total",
+            "counter",
+            "Requests to empty the prefix cache.",
+            &plain(totals.prefix_cache_resets),
+        );
         self.triton.metrics(&mut page);
         page.into_bytes()
     }

@@ -199,7 +199,9 @@ impl Accumulator {
         if let (Some((output, _)), Some(shown)) = (answer.output, answer.shown) {
             self.hidden.add(output, shown);
         }
-        if let Some(cached) = answer.cached_tokens() {
+        // A later turn of a conversation begins with what the server has seen, which is meant.
+        let is_first_turn = record.conversation.is_none_or(|turn| turn.turn == 0);
+        if let Some(cached) = answer.cached_tokens().filter(|_| is_first_turn) {
             let prompt = answer.prompt_tokens().unwrap_or_else(|| u64::from(record.input_tokens));
             self.cached.add(cached, prompt);
         }

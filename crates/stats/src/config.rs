@@ -25,6 +25,8 @@ pub struct AccumulatorConfig {
     pub seed: Seed,
     /// Whether prompts share prefixes by design, so that a server's cache should contain them.
     pub shared_prefixes: bool,
+    /// The number of distinct prompts, which requests cycle through; 0 if it is not known.
+    pub prompts: u32,
     /// The rule by which a run of windows ends, if it has one.
     pub stability: Option<StabilityRule>,
     /// The figure that the run waits for, with its precision, if it has one.
@@ -50,6 +52,7 @@ impl AccumulatorConfig {
             acknowledge: plan.transport.acknowledge,
             seed: plan.prompts.seed,
             shared_prefixes: plan.prompts.prefixes > 0,
+            prompts: plan.prompts.count,
             stability: plan.load.stop.stability,
             confidence: plan.load.stop.confidence.clone(),
             handed_over: plan.load.mode.most().filter(|_| plan.hands_over()),

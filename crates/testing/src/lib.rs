@@ -59,6 +59,7 @@ pub fn plan() -> RunPlan {
             record_formats: record_formats(),
         },
         probe: false,
+        reset_prefix_cache: false,
         asked: Origins::default(),
     }
 }

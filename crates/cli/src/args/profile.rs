@@ -90,6 +90,9 @@ pub struct ProfileArgs {
     /// Skip the test request that is sent before the load
     #[arg(long, help_heading = "Endpoint")]
     pub no_probe: bool,
+    /// Have the server empty its prefix cache before each run's load, by its own hook: vLLM's /reset_prefix_cache or SGLang's /flush_cache
+    #[arg(long, help_heading = "Endpoint")]
+    pub reset_prefix_cache: bool,
 
     /// Number of distinct prompts; requests cycle through them [default: 100, or one for each request of a trace]
     #[arg(long, visible_alias = "num-prompts", value_name = "N", value_parser = whole::<u32>(1, 10_000_000), help_heading = "Input")]

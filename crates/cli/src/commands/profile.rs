@@ -19,6 +19,7 @@ use streamgauge_core::record::{Failure, RunFacts};
 use streamgauge_load::{Routes, spoken};
 use streamgauge_report::Style;
 use streamgauge_report::artifacts::check_directory;
+use streamgauge_run::earlier;
 use streamgauge_run::hints::{self, Mishap};
 use streamgauge_run::{Levels, Position, Preparation, PromptsSent, RunSpec, Runner, Stage, StoredRun, drive, worded};
 use streamgauge_stats::Grade;
@@ -37,6 +38,11 @@ pub fn run(settings: Settings, printer: &Printer) -> Result<Exit> {
     runner.prepare(spec)?;
     let plans = levels.specs().map(|spec| runner.plan(&spec)).collect::<Result<Vec<RunPlan>>>()?;
     check_directories(&levels, &mut runner, printer)?;
+    if runner.prepare(spec)?.makes_texts()
+        && let Some(note) = earlier::note(&spec.plan.output.artifacts, &plans)
+    {
+        printer.note(&note.worded(native));
+    }
     for (spec, plan) in levels.specs().zip(&plans) {
         runner.check_limits(&spec)?;
         advice::say(&plan.load.mode, *verbose, printer);

@@ -38,6 +38,9 @@ pub fn endpoint(
         bail!("--streaming: {} answers in one piece; leave it out", kind.name());
     }
     let streaming = capabilities.streams && (args.streaming || args.sim);
+    if args.reset_prefix_cache && capabilities.describes_models {
+        bail!("--reset-prefix-cache: a Triton server has no hook for it; leave it out");
+    }
     if args.model.iter().any(|name| name.trim().is_empty()) {
         bail!("--model: a name is empty; give names that the server knows, or leave it out");
     }

@@ -139,6 +139,7 @@ impl Settings {
                 record_formats: args.record_formats,
             },
             probe: !args.no_probe,
+            reset_prefix_cache: args.reset_prefix_cache,
             asked: origins,
         };
         Confidence::of(&plan)?;

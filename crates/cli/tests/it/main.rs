@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod arithmetic;
+mod asked;
 mod asking;
 mod calibrate;
 mod console;
@@ -28,6 +29,7 @@ mod parquet;
 mod parts;
 mod perf_analyzer;
 mod perf_analyzer_flags;
+mod prefix_cache;
 mod recompute;
 mod report;
 mod requests;

@@ -2,6 +2,7 @@
 
 use crate::context::TestContext;
 use crate::perf_analyzer::run;
+use crate::tap::Tap;
 use std::fs;
 
 /// A command that is refused before any server is asked, with its exit code and what it says.
@@ -62,6 +63,8 @@ fn what_does_not_go_together_is_refused() {
         ("-m m --async --sync", "--async and --sync"),
         ("-m m -i grpc --streaming --sync", "leave out --sync"),
         ("-m m --streaming", "--streaming needs gRPC"),
+        ("-m m --collect-metrics --metrics-interval 3600001", "--metrics-interval: give at most 3600000 (an hour)"),
+        ("-m m --collect-metrics --metrics-interval 2h", "--metrics-interval: give at most 3600000 (an hour)"),
         ("-m m --grpc-compression-algorithm gzip", "--grpc-compression-algorithm needs gRPC"),
         ("-m m --request-parameter a:1:int", "--request-parameter needs gRPC"),
         ("-m m -i grpc --request-parameter a:1", "give name:value:type"),
@@ -149,5 +152,22 @@ fn what_has_no_effect_is_said() {
     ] {
         let run = run(&context, &format!("-m add_sub --request-count 2 {args}")).expect(0);
         assert!(run.stderr.contains(words), "{args}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn the_key_in_this_programs_variable_reaches_the_server_unless_a_header_has_one() {
+    let context = TestContext::new();
+    for (args, expected) in
+        [("", "authorization: bearer sk-1\r\n"), (" -H Authorization:Other", "authorization: other\r\n")]
+    {
+        let tap = Tap::before(context.addr());
+        let address = tap.url().replace("http://", "");
+        let args = format!("perf-analyzer -u {address} -m add_sub --request-count 2{args}");
+        let mut command = context.bare(&args);
+        command.env("STREAMGAUGE_API_KEY", "sk-1").env("OPENAI_API_KEY", "sk-2");
+        context.run(command).expect(0);
+        let heads: Vec<String> = tap.exchanges().iter().map(|exchange| exchange.head.to_lowercase()).collect();
+        assert!(!heads.is_empty() && heads.iter().all(|head| head.contains(expected)), "{heads:?}");
     }
 }

@@ -88,8 +88,10 @@ fn a_server_that_hangs_draws_no_more_than_the_others_have() {
     let run = profile(&context, &[&context.url(), &stuck_url], args).expect(0);
     let records = run.records();
     assert_eq!(records.header["plan"]["endpoint"]["balance"], "least_in_flight");
-    let told =
-        format!("\n  servers: {}, {stuck_url}, each request to the one with the fewest in flight\n", context.url());
+    let told = format!(
+        "\n  servers: {}, {stuck_url}, each request goes to the one with the fewest in flight\n",
+        context.url()
+    );
     assert!(run.stderr.contains(&told), "{}", run.stderr);
     // While one request hangs there, the other slot's go to the server that answers.
     let hung: Vec<(i64, i64)> = records

@@ -22,6 +22,8 @@ pub(super) struct StoredPlan {
     #[serde(flatten)]
     output: Output,
     probe: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reset_prefix_cache: bool,
     #[serde(default, skip_serializing_if = "Origins::is_empty")]
     asked: Origins,
 }
@@ -55,17 +57,18 @@ struct StoredKserve {
 
 impl From<RunPlan> for StoredPlan {
     fn from(plan: RunPlan) -> StoredPlan {
-        let RunPlan { mut endpoint, prompts, load, transport, measure, output, probe, asked } = plan;
+        let RunPlan { mut endpoint, prompts, load, transport, measure, output, probe, reset_prefix_cache, asked } =
+            plan;
         let settings = std::mem::take(&mut endpoint.kserve);
         let kserve = endpoint.kind.is_kserve().then(|| StoredKserve::new(settings, transport.channels, load.sequences));
         let endpoint = StoredEndpoint { endpoint, kserve };
-        StoredPlan { endpoint, prompts, load, transport, measure, output, probe, asked }
+        StoredPlan { endpoint, prompts, load, transport, measure, output, probe, reset_prefix_cache, asked }
     }
 }
 
 impl From<StoredPlan> for RunPlan {
     fn from(plan: StoredPlan) -> RunPlan {
-        let StoredPlan { endpoint, prompts, load, transport, measure, output, probe, asked } = plan;
+        let StoredPlan { endpoint, prompts, load, transport, measure, output, probe, reset_prefix_cache, asked } = plan;
         let StoredEndpoint { endpoint, kserve } = endpoint;
         let (kserve, channels, sequences) = kserve.map(StoredKserve::into_parts).unwrap_or_default();
         RunPlan {
@@ -76,6 +79,7 @@ impl From<StoredPlan> for RunPlan {
             measure,
             output,
             probe,
+            reset_prefix_cache,
             asked,
         }
     }

@@ -251,6 +251,8 @@ settings! {
     RequestRateSeries "request-rate-series",
     /// How long a whole request may take.
     RequestTimeout "request-timeout",
+    /// Whether the server empties its prefix cache before the load.
+    ResetPrefixCache "reset-prefix-cache",
     /// The joint distribution of the lengths of prompts and outputs.
     SeqDist "seq-dist",
     /// The ids of sequences.

@@ -9,4 +9,4 @@ mod waiter;
 pub use acknowledgements::delayed_acks;
 pub use diagnosis::{Spoken, spoken};
 pub use kserve::{AskError, Client};
-pub use probe::{Fetched, ProbeError, Probed, Waiting, fetch, probe};
+pub use probe::{Fetched, ProbeError, Probed, Waiting, fetch, post, probe};

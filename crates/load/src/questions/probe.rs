@@ -123,12 +123,39 @@ pub fn fetch(
     path: &str,
     limit: Nanos,
 ) -> Result<Fetched, ProbeError> {
-    let head = Head::new(endpoint, &endpoint.target, "application/json")?;
+    ask(endpoint, routes, clock, 0, http::Method::GET, path, limit)
+}
+
+/// POSTs nothing to `path` on server number `server` of the endpoint's, from 0, which must be one of them.
+///
+/// # Errors
+/// When there is no whole answer within `limit`.
+pub fn post(
+    endpoint: &Endpoint,
+    routes: &Routes,
+    clock: SystemClock,
+    server: usize,
+    path: &str,
+    limit: Nanos,
+) -> Result<Fetched, ProbeError> {
+    ask(endpoint, routes, clock, server, http::Method::POST, path, limit)
+}
+
+fn ask(
+    endpoint: &Endpoint,
+    routes: &Routes,
+    clock: SystemClock,
+    server: usize,
+    method: http::Method,
+    path: &str,
+    limit: Nanos,
+) -> Result<Fetched, ProbeError> {
+    let target = endpoint.targets().nth(server).unwrap_or(&endpoint.target);
+    let head = Head::new(endpoint, target, "application/json")?;
     let uri = head.uri(path);
     let asked = async {
-        let mut connection = routes.to(0).open(clock).await?;
-        let outgoing =
-            Outgoing { head: &head, method: http::Method::GET, uri: &uri, body: Bytes::new(), json: None, named: None };
+        let mut connection = routes.to(server).open(clock).await?;
+        let outgoing = Outgoing { head: &head, method, uri: &uri, body: Bytes::new(), json: None, named: None };
         let answer = connection.answer(outgoing).await?;
         let (status, location, unpacker) = (answer.status.as_u16(), answer.location(), answer.unpacker());
         Ok(Fetched { status, location, body: whole_body(&mut connection, unpacker).await? })

@@ -14,6 +14,7 @@ use crate::execute::rules::Rules;
 use crate::listener::Listener;
 use crate::observe::{self, Observers};
 use crate::prepare::job::{Completing, job};
+use crate::prepare::prefix_cache;
 use crate::prepare::probe;
 use crate::prepare::shared::Preparation;
 use crate::spec::RunSpec;
@@ -69,6 +70,12 @@ pub fn execute(
         }
     }
     let (plan, shared) = (Arc::new(shared.plan(spec)), &*shared);
+    if plan.reset_prefix_cache
+        && let Err(error) = prefix_cache::reset(&plan, &shared.routes, listener)
+    {
+        artifacts.commit(0)?;
+        return Err(error);
+    }
     let mut books = Books::open(&plan, clock.anchor_wall(), &mut artifacts)?;
     let mut sent = PromptsSent::default();
     let mut list = |prompt: &Prompt, input: Value| {

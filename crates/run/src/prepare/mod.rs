@@ -2,8 +2,10 @@
 //! files that schedules come from.
 
 pub mod conversations;
+pub mod earlier;
 pub mod hints;
 pub mod job;
+pub mod prefix_cache;
 pub mod probe;
 mod redirect;
 mod schedules;

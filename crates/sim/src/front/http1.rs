@@ -106,8 +106,14 @@ impl Connection {
             (Route::Health, Method::Get) => document(200, JSON, b"", close),
             (Route::Metrics, Method::Get) => document(200, "text/plain; version=0.0.4", &self.server.metrics(), close),
             (Route::Models, Method::Get) => document(200, JSON, &self.server.models(), close),
+            (Route::ResetPrefixCache, Method::Post) => {
+                self.server.reset_prefix_cache();
+                document(200, JSON, b"", close)
+            }
             (Route::Unknown, _) => refused(404, "NotFoundError", "there is nothing at this path".to_owned()),
-            (Route::Output(_), _) => refused(405, "MethodNotAllowed", "this path takes POST only".to_owned()),
+            (Route::Output(_) | Route::ResetPrefixCache, _) => {
+                refused(405, "MethodNotAllowed", "this path takes POST only".to_owned())
+            }
             (Route::Health | Route::Metrics | Route::Models, _) => {
                 refused(405, "MethodNotAllowed", "this path takes GET only".to_owned())
             }

@@ -12,6 +12,8 @@ pub(super) enum Route {
     Models,
     /// An OpenAI endpoint.
     Output(&'static Endpoint),
+    /// vLLM's hook that empties the prefix cache.
+    ResetPrefixCache,
     Unknown,
 }
 
@@ -21,6 +23,7 @@ impl Route {
         match path {
             "/health" => Route::Health,
             "/metrics" => Route::Metrics,
+            "/reset_prefix_cache" => Route::ResetPrefixCache,
             "/v1/models" => Route::Models,
             path if path == "/v2" || path.starts_with("/v2/") => Route::Kserve(Target::of(path)),
             path => openai::endpoint(path).map_or(Route::Unknown, Route::Output),

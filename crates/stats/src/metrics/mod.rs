@@ -92,6 +92,8 @@ metrics! {
     TemplateTokens = tokens::TEMPLATE_TOKENS,
     /// Tokens of the prompt that the server had in its cache, as it reports them.
     CachedPromptTokens = tokens::CACHED_PROMPT_TOKENS,
+    /// The share of the prompt's tokens that the server had in its cache, as it reports them.
+    CachedPromptShare = tokens::CACHED_PROMPT_SHARE,
     /// How much later than the kernel received it this client read an output event, pooled over requests.
     ClientLag = client::CLIENT_LAG,
     /// From the end of a slot's previous answer to t0 in a closed loop: the time that the client itself took.
@@ -121,7 +123,7 @@ impl Metric {
         self.entry().title
     }
 
-    /// The unit in files: `ms`, `tokens`, `tokens/sec`, `tokens/sec/user`, `requests/sec` or `count`.
+    /// The unit in files: `ms`, `tokens`, `tokens/sec`, `tokens/sec/user`, `requests/sec`, `%` or `count`.
     pub const fn unit(self) -> &'static str {
         self.entry().unit
     }

@@ -50,6 +50,20 @@ pub(super) const TEMPLATE_TOKENS: Entry = Entry {
     uses: &[],
 };
 
+/// [`Metric::CachedPromptShare`](super::Metric::CachedPromptShare).
+pub(super) const CACHED_PROMPT_SHARE: Entry = Entry {
+    key: "cached_prompt_share",
+    title: "Cached Prompt Share",
+    unit: "%",
+    definition: "cached prompt tokens / prompt tokens by the server, in percent and at most 100 (Streamgauge)",
+    kind: Kind::PerRequest(|answer| {
+        Some((answer.cached_tokens()? as f64 * 100.0 / answer.prompt_tokens()? as f64).min(100.0))
+    }),
+    better: Better::Neither,
+    needs: &[Need::Usage],
+    uses: &[],
+};
+
 /// [`Metric::CachedPromptTokens`](super::Metric::CachedPromptTokens).
 pub(super) const CACHED_PROMPT_TOKENS: Entry = Entry {
     key: "cached_prompt_tokens",

@@ -4,7 +4,7 @@
 use crate::fidelity::{closed_loop, grade, streams};
 use crate::support::{config, facts, row, stream, summary, summary_of};
 use streamgauge_core::plan::{Acknowledge, TokenCount};
-use streamgauge_core::record::{BodyEnd, DelayedAcks, RunFacts};
+use streamgauge_core::record::{BodyEnd, ConversationTurn, DelayedAcks, RunFacts};
 use streamgauge_core::{Nanos, Record, Usage};
 use streamgauge_stats::{AccumulatorConfig, Grade, Metric};
 
@@ -130,6 +130,22 @@ fn prompts_from_a_cache_are_a_figure_and_a_caveat_with_the_seed() {
     assert_eq!(of(Some(0)).distribution(Metric::CachedPromptTokens).unwrap().max, 0.0);
     // More than there is, is all of it.
     assert_eq!(row(&of(Some(99)), "cached_prompts").unwrap().value, "100.00 % of 400 prompt tokens");
+    assert_eq!(warm.distribution(Metric::CachedPromptShare).unwrap().avg, 80.0);
+    assert!(remedy.contains("--reset-prefix-cache"), "{remedy}");
+    // Prompts that go round meet themselves.
+    let records: Vec<Record> = (0..10).map(with(Some(32))).collect();
+    let few = summary_of(AccumulatorConfig { prompts: 4, ..config() }, &facts(), &records);
+    let remedy = row(&few, "cached_prompts").unwrap().remedy.as_ref().unwrap().to_string();
+    assert!(remedy.contains("The 4 prompts went to 10 requests: give --num-prompts 10"), "{remedy}");
+    // What a conversation has said before is in the cache on purpose.
+    let later = |turn: u32| {
+        let turn = ConversationTurn { number: 0, turn, turns: 2, history: Default::default(), history_tokens: None };
+        let records: Vec<Record> =
+            (0..10).map(with(Some(32))).map(|record| Record { conversation: Some(turn), ..record }).collect();
+        summary_of(config(), &facts(), &records)
+    };
+    assert_eq!(grade(&later(0), "cached_prompts"), Grade::Degraded);
+    assert_eq!(row(&later(1), "cached_prompts"), None);
     // Prefixes are shared on purpose.
     let records: Vec<Record> = (0..10).map(with(Some(32))).collect();
     let wanted = AccumulatorConfig { shared_prefixes: true, ..config() };

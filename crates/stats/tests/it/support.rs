@@ -49,7 +49,8 @@ pub fn goodput(limits: &[(&str, f64)]) -> Goodput {
 
 /// A streaming run that uses the best count there is.
 pub fn config() -> AccumulatorConfig {
-    AccumulatorConfig::of(&streamgauge_testing::plan()).unwrap()
+    // Each request has a prompt of its own.
+    AccumulatorConfig { prompts: u32::MAX, ..AccumulatorConfig::of(&streamgauge_testing::plan()).unwrap() }
 }
 
 /// A run on one half-idle thread with kernel stamps.

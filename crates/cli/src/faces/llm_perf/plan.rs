@@ -94,6 +94,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
             record_formats: record_formats(),
         },
         probe: false,
+        reset_prefix_cache: false,
         asked: Origins::default(),
     };
     Ok(RunSpec {
@@ -124,10 +125,13 @@ pub fn level(spec: &RunSpec, number: usize, concurrency: u32) -> RunSpec {
 }
 
 fn endpoint(args: &LlmPerfArgs) -> Result<Endpoint> {
-    if args.url.contains("://") || args.url.contains('/') {
+    // Hints name servers with the scheme of the protocol, which says nothing that -i does not.
+    let scheme = format!("{}://", args.protocol.name());
+    let server = args.url.strip_prefix(&scheme).unwrap_or(&args.url);
+    if server.contains('/') {
         bail!("-u {}: TLS and paths are not available here; give HOST:PORT", args.url);
     }
-    let (target, _) = url::target("-u", &args.url)?;
+    let (target, _) = url::target("-u", server)?;
     Ok(Endpoint {
         kind: args.protocol.kind(),
         target,
