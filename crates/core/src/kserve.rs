@@ -14,7 +14,7 @@ pub struct Kserve {
     pub decoupled: bool,
     /// The output whose BYTES are the text that is counted in tokens. `None` if no output is text.
     pub text_output: Option<String>,
-    /// The inputs as an LLM backend wants them, where prompts are made for one.
+    /// The LLM backend for whose inputs prompts are made. `None` if inputs are not made from prompts.
     pub backend: Option<Backend>,
     /// The parameters of every request.
     pub parameters: Vec<RequestParameter>,
@@ -172,14 +172,14 @@ pub struct ModelInfo {
     pub sequence_batching: bool,
     /// Whether answers may come from the server's cache.
     pub response_cache: bool,
-    /// Inputs, their shapes without the batch.
+    /// The inputs; their shapes do not include the batch.
     pub inputs: Vec<TensorSpec>,
-    /// Outputs, likewise.
+    /// The outputs, in the same way.
     pub outputs: Vec<TensorSpec>,
     /// The models that an ensemble is composed of, each with its version; -1 leaves that to the server.
     pub composing: Vec<(String, i64)>,
-    /// The server tells no configuration (it is not Triton), so that all of this is its metadata's, and what only a
-    /// configuration says is taken to be the simplest.
+    /// Whether the server has no configuration for the model, because it is not Triton. All of this then comes from its metadata, and what
+    /// only a configuration says has its simplest value.
     pub without_config: bool,
 }
 
@@ -189,7 +189,7 @@ pub struct ModelInfo {
 pub struct Watched {
     /// Its name.
     pub name: String,
-    /// Its version; none takes the one that had requests.
+    /// Its version. `None` is the version that had requests.
     pub version: Option<String>,
     /// Whether its answers may come from the server's cache.
     pub cached: bool,
@@ -198,7 +198,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Whether the model of that name is it, or one that it is composed of.
+    /// Whether this is the model of that name, or is composed of it.
     pub fn has(&self, model: &str) -> bool {
         self.name == model || self.composing.iter().any(|part| part.has(model))
     }
@@ -222,9 +222,9 @@ pub struct ModelStatistics {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Inferences, each element of a batch counted.
+    /// The number of inferences; each element of a batch counts as one.
     pub inference_count: u64,
-    /// Executions, each of a batch.
+    /// The number of executions; an execution serves one batch.
     pub execution_count: u64,
     /// Requests that were answered.
     pub success: Spent,

@@ -82,7 +82,7 @@ impl<R: Rng> Sequencer<R> {
     fn draw(&mut self) -> u32 {
         let spread = self.rule.variation.clamp(0.0, 1.0);
         let by = if spread > 0.0 { self.chance.random_range(-spread..=spread) } else { 0.0 };
-        // At most twice a u32, which the cast keeps within it.
+        // The value is at most twice a u32; the cast saturates.
         (f64::from(self.rule.length) * (1.0 + by)).round().max(1.0) as u32
     }
 

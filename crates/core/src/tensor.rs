@@ -1,4 +1,4 @@
-//! Tensors as KServe v2 knows them: datatypes, what a model says of its inputs, and values ready for the wire.
+//! Tensors of KServe v2: datatypes, the description of a model's inputs and outputs, and values in the form in which they are sent.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Datatype {
-    /// Truth values of one byte.
+    /// Boolean values of one byte.
     Bool,
     /// Unsigned, 8 bits.
     Uint8,
@@ -31,14 +31,14 @@ pub enum Datatype {
     Fp32,
     /// IEEE 754, 64 bits.
     Fp64,
-    /// The upper half of 32 bits.
+    /// bfloat16: the upper half of an IEEE 754 number of 32 bits.
     Bf16,
     /// Bytes of any length.
     Bytes,
 }
 
 impl Datatype {
-    /// All of them.
+    /// All types.
     pub const ALL: [Datatype; 14] = [
         Datatype::Bool,
         Datatype::Uint8,
@@ -56,7 +56,7 @@ impl Datatype {
         Datatype::Bytes,
     ];
 
-    /// Its name on the wire.
+    /// Its name in the protocol.
     pub fn name(self) -> &'static str {
         match self {
             Datatype::Bool => "BOOL",
@@ -76,15 +76,15 @@ impl Datatype {
         }
     }
 
-    /// The type of that name, if there is one. Model configurations write `TYPE_FP32` and `TYPE_STRING` for what metadata call
-    /// `FP32` and `BYTES`; both are known.
+    /// The type of that name, if there is one. Metadata write `FP32` and `BYTES` where model configurations write `TYPE_FP32` and
+    /// `TYPE_STRING`; both forms are understood.
     pub fn of_name(name: &str) -> Option<Datatype> {
         let name = name.strip_prefix("TYPE_").unwrap_or(name);
         let name = if name == "STRING" { "BYTES" } else { name };
         Datatype::ALL.into_iter().find(|datatype| datatype.name() == name)
     }
 
-    /// Bytes of one element; none where each has a length of its own.
+    /// The number of bytes of one element. `None` if each element has a length of its own.
     pub fn size(self) -> Option<usize> {
         match self {
             Datatype::Bool | Datatype::Uint8 | Datatype::Int8 => Some(1),
@@ -102,41 +102,41 @@ impl fmt::Display for Datatype {
     }
 }
 
-/// What a model says of one of its inputs or outputs.
+/// The description of an input or output of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorSpec {
     /// Its name.
     pub name: String,
     /// Type of its elements.
     pub datatype: Datatype,
-    /// Its dimensions, without that of the batch; -1 is any length.
+    /// Its dimensions without the batch; -1 stands for any length.
     pub shape: Vec<i64>,
     /// Whether a request may leave it out.
     pub optional: bool,
-    /// Whether it gives the shape of another input, so that its values cannot be made up.
+    /// Whether its values are the shape of another input, so that they cannot be random.
     pub is_shape: bool,
 }
 
-/// A tensor with its values, as it goes over the wire.
+/// A tensor with its values, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tensor {
     /// Its name.
     pub name: String,
     /// Type of its elements.
     pub datatype: Datatype,
-    /// Its dimensions, that of the batch included where the model has one.
+    /// Its dimensions, with the batch if the model has one.
     pub shape: Vec<i64>,
-    /// The elements in row-major order, little-endian; each of BYTES behind its length in four bytes.
+    /// The elements in row-major order, little-endian. Each element of BYTES follows its length in four bytes.
     pub data: Vec<u8>,
 }
 
 impl Tensor {
-    /// How many elements a tensor of `shape` has; none where that is unknown, negative or too many to count.
+    /// The number of elements of a tensor of `shape`. `None` if a dimension is unknown or negative, or if the number is too large.
     pub fn elements(shape: &[i64]) -> Option<u64> {
         shape.iter().try_fold(1_u64, |product, dim| product.checked_mul(u64::try_from(*dim).ok()?))
     }
 
-    /// The elements of a BYTES tensor's `data`; none where it is not cut as its lengths say.
+    /// The elements in the `data` of a BYTES tensor. `None` if the lengths in the data do not fit the data.
     pub fn strings(mut data: &[u8]) -> Option<Vec<&[u8]>> {
         let mut strings = Vec::new();
         while !data.is_empty() {

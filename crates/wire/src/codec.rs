@@ -71,7 +71,7 @@ impl Codec {
             }
         };
         body.extend(self.extra.clone());
-        // What belongs to one request says more than what belongs to all.
+        // The members of one request take precedence over those of all requests.
         if let Payload::Members(members) = &prompt.payload {
             body.extend(members.clone());
         }
@@ -86,7 +86,7 @@ impl Codec {
         self.encode_at(prompt, None)
     }
 
-    /// The request for `prompt`, whose tensors lie in shared memory at `place`. Of endpoints without tensors, as
+    /// The request for `prompt`, whose tensors are in shared memory at `place`. For endpoints without tensors this is
     /// [`Codec::encode`].
     ///
     /// # Errors
@@ -129,11 +129,11 @@ impl Codec {
         }
     }
 
-    /// A decoder for one answer with this `Content-Type`: an event stream, or else a whole body; of gRPC the bytes of its
-    /// messages, for one request of a stream that has many.
+    /// A decoder for one answer with this `Content-Type`: an event stream or a whole body. For gRPC it reads the bytes of the messages that
+    /// answer one request of a stream.
     ///
-    /// Where a stream was asked for, or is promised by the `Content-Type`, the body's first bytes decide: servers send streams
-    /// under other types or none, and whole answers for streams.
+    /// If a stream was requested, or the `Content-Type` promises one, the first bytes of the body decide: some servers send streams under
+    /// other types or none, and whole answers instead of streams.
     pub fn decoder(&self, content_type: Option<&str>, answer: AnswerContext<'_>) -> Decoder {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let is_promised = media_type.eq_ignore_ascii_case("text/event-stream");

@@ -15,7 +15,7 @@ use streamgauge_core::Event;
 use streamgauge_core::kserve::Kserve;
 use streamgauge_core::tensor::Tensor;
 
-/// Why bytes after the last response are refused.
+/// The message about bytes after the last response.
 const AFTER_THE_LAST: &str = "a response after the last one";
 
 /// What a decoder needs to know about the request and about the head of its answer.
@@ -38,7 +38,7 @@ pub struct Decoder {
     reader: Reader,
 }
 
-/// What the bytes of a body are.
+/// The parser of a body's bytes.
 #[derive(Debug)]
 pub(crate) enum Body {
     /// The first bytes have not shown yet what the body is.
@@ -53,8 +53,8 @@ impl Decoder {
         Decoder { body, reader }
     }
 
-    /// Whether the answer says of itself when it is complete, so that one that ended without that was cut off. Any other is
-    /// complete when its framing is; so are the streams of Triton's generate extension.
+    /// Whether the answer itself says when it is complete, so that an answer that ended without that was cut off. Any other answer is
+    /// complete when its framing is, such as a stream of Triton's generate extension.
     pub fn says_when_complete(&self) -> bool {
         match &self.body {
             Body::Unknown(opening) => opening.is_promised() && self.reader.says_done,
@@ -76,7 +76,7 @@ impl Decoder {
         self.read(bytes, on);
     }
 
-    /// Reads the next bytes of a body that has shown what it is.
+    /// Reads the next bytes of a body whose kind is known.
     fn read(&mut self, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) {
         if self.reader.stopped {
             return;
@@ -89,7 +89,7 @@ impl Decoder {
                 let is_cut = fed.is_err() || !messages.is_between();
                 match fed {
                     _ if self.reader.stopped => {}
-                    // Whatever it is: what follows on a stream is for another decoder, and must not begin here.
+                    // Further bytes of a stream belong to another answer, which has a decoder of its own.
                     _ if self.reader.over && is_cut => self.reader.stop(AFTER_THE_LAST, on),
                     Err(why) => self.reader.stop(&why, on),
                     Ok(()) => {}
@@ -103,8 +103,8 @@ impl Decoder {
         }
     }
 
-    /// Ends the body. To be called only when it ended as its framing promised, and a gRPC call with status OK: of a body that was
-    /// cut off, the rest is not malformed but missing.
+    /// Ends the body. Call this only when the body ended as its framing promised, and a gRPC call with the status OK: the rest of a body
+    /// that was cut off is missing, not malformed.
     pub fn finish(&mut self, on: &mut impl FnMut(Event<'_>)) {
         if let Body::Unknown(opening) = &mut self.body {
             let (head, shape) = (opening.take(), opening.shape_at_end());
@@ -143,12 +143,12 @@ impl From<Shape> for Body {
     }
 }
 
-/// Reads the data of events, messages, and whole bodies.
+/// Reads the data of events, messages and whole bodies.
 #[derive(Debug)]
 pub(crate) struct Reader {
     spec: &'static EndpointSpec,
     streaming: bool,
-    /// A stream says that it is complete.
+    /// Whether a stream says that it is complete.
     says_done: bool,
     objects: Objects,
     outputs: OutputReader,
@@ -158,11 +158,11 @@ pub(crate) struct Reader {
     final_by_default: bool,
     /// The length of the JSON of an answer, in bytes, where binary tensors follow it.
     header: Option<usize>,
-    /// The last response has come.
+    /// Whether the last response has arrived.
     over: bool,
-    /// The body has ended, and what is read now ended with it and not as an event does.
+    /// Whether the body has ended, so that the data ended with it and not as an event does.
     ending: bool,
-    /// Nothing more is reported.
+    /// Whether nothing more is reported.
     stopped: bool,
 }
 
@@ -208,7 +208,7 @@ impl Reader {
                     is_done |= matches!(event, Event::Done);
                     on(event);
                 });
-                // What follows is not of the answer, wherever the network cuts it.
+                // Further bytes do not belong to the answer, wherever the network cuts them.
                 self.stopped |= is_done;
             }
             SseEvent::TooLong => self.stop(&format!("an event longer than {} MiB", MAX_EVENT >> 20), on),
@@ -257,7 +257,7 @@ impl Reader {
         }
     }
 
-    /// Reads a message of gRPC inference; whether to go on.
+    /// Reads a message of gRPC inference. Returns whether to go on.
     fn message(&mut self, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) -> bool {
         if self.over {
             self.stop(AFTER_THE_LAST, on);
@@ -276,7 +276,7 @@ impl Reader {
 
     fn response(&mut self, message: &StreamMessage<'_>, on: &mut impl FnMut(Event<'_>)) -> Result<(), String> {
         let id = message.response.as_ref().map(|response| response.id).unwrap_or_default();
-        // A failure that was found before the request could be read has none.
+        // A failure that was found before the request could be read has no id.
         let is_anonymous_failure = id.is_empty() && !message.error.is_empty();
         if id != self.id && !is_anonymous_failure {
             return Err(format!("a response to request `{id}`, and this is request `{}`", self.id));

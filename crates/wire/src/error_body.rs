@@ -1,16 +1,16 @@
-//! What a server says when it refuses: the message in an error answer, whatever shape it has.
+//! The message in an error answer, whatever its form.
 
 use serde_json::Value;
 
-/// The longest message that is handed on, in characters. It is more than anybody is shown: whoever shows it hides the secrets in it first
-/// and cuts it then, since half a secret would not be found.
+/// The greatest length of a message, in characters. It is longer than what is shown, since the code that shows it hides secrets before it
+/// cuts the text; half a secret would not be found.
 const LONGEST: usize = 4_096;
 
 /// The server's message in the body of an error answer; at most its first 4,096 characters.
 ///
 /// Understood are `{"error":{"message":..}}`, `{"error":".."}`, `{"detail":..}` with a text or a list of validation
-/// errors, and `{"message":..}`; any other text, HTML included, is its own message. None when there is nothing, or
-/// nothing that is text.
+/// errors, and `{"message":..}`; any other text, also HTML, is itself the message. Returns `None` if the body is empty or is not
+/// text.
 pub fn server_message(body: &[u8]) -> Option<String> {
     whole_message(body).map(|message| message.chars().take(LONGEST).collect())
 }
@@ -38,7 +38,7 @@ fn message_in(body: &Value) -> Option<String> {
         .find_map(prose)
 }
 
-/// A text, or the texts of a list, as one line.
+/// A text as one line, or the texts of a list joined into one line.
 fn prose(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),

@@ -1,4 +1,4 @@
-//! Codecs: request bodies out, events in.
+//! Codecs make request bodies from prompts, and events from the bytes of answers.
 //!
 //! A [`Codec`] makes the requests of one endpoint and a [`Decoder`] for each answer. The decoder is fed the bytes of the body in the pieces in
 //! which they arrive and reports [`streamgauge_core::Event`]s, from which a [`Transcript`] makes the record of the request. The endpoints are
@@ -7,7 +7,7 @@
 //! its messages ([`proto`]), their framing ([`grpc`]), the questions to a server ([`kserve`]) and the outputs of an answer as files
 //! show them ([`infer_responses`]).
 //!
-//! Nothing here waits, does input or output, or reads a clock, and no bytes whatever make it panic.
+//! This crate does not wait, does no input or output and reads no clock, and no bytes make it panic.
 
 mod body;
 mod codec;

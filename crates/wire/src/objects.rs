@@ -45,7 +45,7 @@ pub(crate) enum ObjectForm {
     WithoutText(fn(&mut serde_json::Deserializer<StrRead<'_>>) -> Result<Option<Reading>, serde_json::Error>),
 }
 
-/// What a whole answer without text says.
+/// The contents of a whole answer without text.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     /// The outputs: for each one, which of the texts of a batch it answers.
@@ -180,10 +180,10 @@ impl Objects {
         Ok(())
     }
 
-    /// Reads the first value of `text` and reports what it says; where it ends.
+    /// Reads the first value of `text` and reports its events. Returns where the value ends.
     ///
     /// # Errors
-    /// Why it cannot be read. Nothing has been reported then.
+    /// Why the value cannot be read. Nothing has been reported then.
     fn object(&mut self, text: &str, extent: Extent, on: &mut impl FnMut(Event<'_>)) -> Result<usize, String> {
         let mut json = serde_json::Deserializer::from_str(text);
         if let ObjectForm::WithoutText(read) = self.form {
@@ -197,10 +197,10 @@ impl Objects {
             return Ok(end);
         }
         let ObjectForm::Choices { texts_first } = self.form else {
-            let said = generate::read(&mut json, &self.text).map_err(|error| not_json(&error))?;
+            let generated = generate::read(&mut json, &self.text).map_err(|error| not_json(&error))?;
             let end = end(json, text, extent)?;
             let template = (extent == Extent::Chunk && end == text.len()).then_some(&mut self.template);
-            said.report(&text[..end], template, on);
+            generated.report(&text[..end], template, on);
             return Ok(end);
         };
         let answer = Member::<Answer<'_>>::deserialize(&mut json).map_err(|error| not_json(&error))?;
@@ -220,7 +220,7 @@ impl Objects {
         Ok(end)
     }
 
-    /// Says which members could not be read.
+    /// Reports the members that could not be read.
     fn report_odd(&self, odd: Odd, text: &str, on: &mut impl FnMut(Event<'_>)) {
         for (member, may_be_output) in [(odd.output, true), (odd.other, false)] {
             if let Some(member) = member {
@@ -246,14 +246,14 @@ fn is_done(word: &[u8]) -> bool {
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    // Checked as a whole: the JSON parser looks only at the strings that somebody wants.
+    // The whole text is checked, since the JSON parser looks only at the strings that are used.
     std::str::from_utf8(bytes).map_err(|_| "invalid UTF-8".to_owned())
 }
 
 /// Where the value that was read ends in `text`.
 ///
 /// # Errors
-/// When there is something behind it that may not be there.
+/// When something follows the value that must not be there.
 fn end<'a>(
     json: serde_json::Deserializer<serde_json::de::StrRead<'a>>,
     text: &'a str,
@@ -268,7 +268,7 @@ fn end<'a>(
     }
 }
 
-/// The beginning of some bytes, for people; escaped where they are not text.
+/// The beginning of some bytes for a message, escaped if they are not text.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     // A character has at most four bytes.
     let beginning = &bytes[..bytes.len().min(EXCERPT * 4)];

@@ -1,9 +1,9 @@
-//! What is the same in all bodies of a run.
+//! The options that all bodies of a run share.
 
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::plan::LengthField;
 
-/// What all bodies of a run ask for.
+/// The options that all bodies of a run share.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyOptions {
     pub(crate) streaming: bool,
@@ -12,15 +12,15 @@ pub(crate) struct BodyOptions {
     pub(crate) length_field: LengthField,
     /// A request that asks for an output length asks for exactly that.
     pub(crate) output_exact: bool,
-    /// The backend of the model, where one is known.
+    /// The backend of the model, if it is known.
     pub(crate) backend: Option<Backend>,
 }
 
-/// How the texts of a body stand in it.
+/// The form of the texts in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextForm {
     /// As GenAI-Perf's files show them: always a list.
     Listed,
-    /// As they are sent: one text as such, which every server takes.
+    /// As they are sent: a single text as a text, which every server takes.
     Sent,
 }

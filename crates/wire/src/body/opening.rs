@@ -1,4 +1,4 @@
-//! How a body begins, which shows whether it is an event stream, whatever its Content-Type says or leaves out.
+//! The beginning of a body, which shows whether it is an event stream, whatever its Content-Type is.
 
 use crate::body::sse::BYTE_ORDER_MARK;
 use memchr::memchr;
@@ -25,7 +25,7 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Of a body that was promised as an event stream, or of any other.
+    /// The beginning of a body; `is_promised` says whether the body was promised as an event stream.
     pub(crate) fn new(is_promised: bool) -> Opening {
         Opening { head: Vec::new(), blank: 0, is_promised }
     }
@@ -35,12 +35,12 @@ impl Opening {
         self.is_promised
     }
 
-    /// Bytes that are kept.
+    /// The number of bytes that are kept.
     pub(crate) fn len(&self) -> usize {
         self.head.len()
     }
 
-    /// What the body is, once `bytes` show it. Until then they are kept, and else not.
+    /// What the body is, once `bytes` show it. Until then the bytes are kept.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<Shape> {
         if self.head.is_empty()
             && let Some(shape) = self.shape(bytes, &mut 0)
@@ -63,12 +63,12 @@ impl Opening {
         std::mem::take(&mut self.head)
     }
 
-    /// What a body is that ended before it showed that.
+    /// What a body is that ended before it showed what it is.
     pub(crate) fn shape_at_end(&self) -> Shape {
         if self.is_promised { Shape::Events } else { Shape::Whole }
     }
 
-    /// What a body is that begins with `head`, of which so many bytes are blank.
+    /// What a body is that begins with `head`, whose first `blank` bytes are blank.
     fn shape(&self, head: &[u8], blank: &mut usize) -> Option<Shape> {
         if head.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(head) {
             return None;
@@ -78,7 +78,7 @@ impl Opening {
         let more = head[*blank..].iter().position(|byte| !byte.is_ascii_whitespace());
         *blank += more.unwrap_or(head.len() - *blank);
         let begun = &head[*blank..];
-        // An object is a whole answer under any name.
+        // An object is a whole answer, whatever its Content-Type is.
         if let [b'{' | b'[', ..] = begun {
             return Some(Shape::Whole);
         }

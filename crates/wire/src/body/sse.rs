@@ -14,7 +14,7 @@ pub const MAX_EVENT: usize = 16 << 20;
 /// What may stand before a text in UTF-8.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// One thing that an event stream said. The bytes live as long as the call that reports them.
+/// An item of an event stream. The bytes live as long as the call that reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SseEvent<'a> {
     /// A comment line, which servers send to keep a connection alive.
@@ -30,21 +30,21 @@ pub enum SseEvent<'a> {
     TooLong,
 }
 
-/// Takes an event stream apart, however the network cut it.
+/// Splits an event stream into events, wherever the network cut it.
 #[derive(Debug, Default)]
 pub struct SseParser {
-    /// Beginning of the line that the last slice cut.
+    /// The beginning of a line that continues in the next slice.
     line: Vec<u8>,
-    /// Data lines of the event at hand, as far as they had to be copied; meaningful when `has_data`.
+    /// The data lines of the current event, as far as they had to be copied; valid if `has_data`.
     data: Vec<u8>,
     has_data: bool,
-    /// Name of the event at hand.
+    /// The name of the current event.
     name: Vec<u8>,
     /// The last byte was a CR: a LF right after it belongs to the same line end.
     after_cr: bool,
     /// The first line, which may begin with a byte order mark, is over.
     begun: bool,
-    /// Nothing more is read.
+    /// Whether nothing more is read.
     over: bool,
 }
 
@@ -77,8 +77,8 @@ impl SseParser {
         self.keep(held);
     }
 
-    /// Ends the stream: what stands without a blank line after it is the last event. To be called only when the body
-    /// ended as its framing promised; an event that a broken connection cut does not count.
+    /// Ends the stream: lines without a blank line after them are the last event. Call this only when the body ended as its framing
+    /// promised; an event that a lost connection cut off does not count.
     pub fn finish(&mut self, on: &mut impl FnMut(SseEvent<'_>)) {
         if !self.over && !self.line.is_empty() {
             self.accept_joined(&[], on);
@@ -135,7 +135,7 @@ impl SseParser {
         }
     }
 
-    /// Copies a data line whose slice is about to go away.
+    /// Copies a data line whose slice is about to be released.
     fn keep(&mut self, value: Option<&[u8]>) {
         let Some(value) = value else { return };
         if mem::replace(&mut self.has_data, true) {
@@ -182,7 +182,7 @@ impl Line<'_> {
         }
         match line {
             [b':', ..] => Line::Comment,
-            // A field name alone is a field with an empty value.
+            // A line that is only a field name is a field with an empty value.
             b"data" => Line::Data(b""),
             b"event" => Line::Name(b""),
             _ => Line::Other,
@@ -217,7 +217,7 @@ mod tests {
         seen
     }
 
-    /// Whole, byte by byte, and cut in two at every place: all must say the same.
+    /// The events of the whole text, of single bytes, and of two parts cut at every place, which must all be the same.
     fn parse_all_ways(bytes: &[u8]) -> Vec<String> {
         let whole = parse([bytes]);
         assert_eq!(parse(bytes.chunks(1)), whole);

@@ -1,16 +1,16 @@
-//! Bodies that a server compressed, as `Content-Encoding` says: what their bytes hold is handed on as soon as they arrive, so that
-//! the events of a compressed stream keep their times.
+//! Bodies that a server compressed, as `Content-Encoding` says. The content is passed on as soon as its bytes arrive, so that the events
+//! of a compressed stream keep their times.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use streamgauge_core::Setting;
 
-/// The longest body that is unpacked, in bytes. A thousandth of it, sent, may unpack to it.
+/// The greatest length of an unpacked body, in bytes. A thousandth of it may unpack to it.
 pub const MAX_UNPACKED: u64 = 256 << 20;
 
-/// The longest gzip header that is read: the fixed part and a file name, and no more.
+/// The greatest length of a gzip header that is read: the fixed part and a file name.
 const MAX_HEADER: usize = 4 << 10;
 
-/// How much is unpacked before it is handed on.
+/// How many bytes are unpacked before they are passed on.
 const STEP: usize = 16 << 10;
 
 /// What is added to a message about a body that cannot be read.
@@ -23,9 +23,9 @@ fn ask_for_none() -> String {
 pub struct Unpacker {
     coding: Coding,
     state: State,
-    /// The beginning of a header or a trailer that is not whole yet.
+    /// The beginning of a header or a trailer that is not complete yet.
     kept: Vec<u8>,
-    /// Of the gzip member under way.
+    /// The checksum of the current gzip member.
     crc: Crc,
     room: Vec<u8>,
     unpacked: u64,
@@ -39,19 +39,19 @@ enum Coding {
 
 #[derive(Debug)]
 enum State {
-    /// Before a header; whether something has ended before it.
+    /// Before a header. The flag says whether a member has ended before it.
     Head {
         is_later: bool,
     },
     Data(Box<Decompress>),
-    /// Behind the data of a gzip member.
+    /// After the data of a gzip member.
     Tail,
-    /// What follows belongs to nothing.
+    /// After the end; further bytes are ignored.
     Over,
 }
 
 impl Unpacker {
-    /// For a body with these values of `Content-Encoding`; none where it is not compressed.
+    /// The unpacker for a body with these values of `Content-Encoding`. `None` if the body is not compressed.
     ///
     /// # Errors
     /// A sentence with the name of the encoding, if it is not supported.
@@ -86,7 +86,7 @@ impl Unpacker {
         }))
     }
 
-    /// Reads the next bytes, cut anywhere, and hands on all that they unpack to.
+    /// Reads the next bytes, cut anywhere, and passes on all that they unpack to.
     ///
     /// # Errors
     /// When they are not what the encoding promises, or unpack to more than [`MAX_UNPACKED`]. Nothing more is read then.
@@ -107,10 +107,10 @@ impl Unpacker {
         }
     }
 
-    /// All that a whole body unpacks to, as far as it can be unpacked.
+    /// The content of a whole body, as far as it can be unpacked.
     pub fn unpack(mut self, body: &[u8]) -> Vec<u8> {
         let mut unpacked = Vec::new();
-        // What was unpacked before an error is the beginning of what the server said.
+        // What was unpacked before an error is the beginning of the answer.
         let _ = self.feed(body, &mut |plain| unpacked.extend_from_slice(plain));
         unpacked
     }
@@ -127,7 +127,7 @@ impl Unpacker {
         while !rest.is_empty() {
             match &mut self.state {
                 State::Head { is_later } => {
-                    // Blocks of zeros, and whatever else some writers leave behind the last member.
+                    // Some writers leave blocks of zeros or other bytes after the last member.
                     if *is_later && rest[0] != 0x1f {
                         self.state = State::Over;
                         continue;
@@ -174,11 +174,11 @@ impl Unpacker {
         Ok(())
     }
 
-    /// The length of the header that `bytes` begin with, and what reads the data behind it; none while it is not whole.
+    /// The length of the header at the beginning of `bytes`, and the reader of the data after it. `None` while the header is not complete.
     fn header(&self, bytes: &[u8]) -> Result<Option<(usize, Decompress)>, String> {
         match self.coding {
             Coding::Gzip => Ok(gzip_header(bytes)?.map(|header| (header, Decompress::new(false)))),
-            // The name means zlib's format, and some servers take it for the bare data.
+            // The name stands for zlib's format, but some servers send raw deflate data under it.
             Coding::Deflate => Ok(match bytes {
                 [first, second, ..] => {
                     let is_zlib = first & 0x0f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31);
@@ -199,7 +199,7 @@ impl Coding {
     }
 }
 
-/// Unpacks `bytes` as far as they go or until the data end; how many were taken, and whether the data end there.
+/// Unpacks `bytes` until their end or the end of the data. Returns how many were used, and whether the data end there.
 ///
 /// # Errors
 /// What is wrong with the data.
@@ -231,7 +231,7 @@ fn inflate(
         if status == Status::StreamEnd {
             return Ok((taken, true));
         }
-        // With room left there is nothing more to come of these bytes.
+        // If there is room left, these bytes unpack to nothing more.
         if came < room.len() && taken == bytes.len() {
             return Ok((taken, false));
         }
@@ -241,7 +241,7 @@ fn inflate(
     }
 }
 
-/// The length of the gzip header that `bytes` begin with (RFC 1952, section 2.3); none while it is not whole.
+/// The length of the gzip header at the beginning of `bytes` (RFC 1952, section 2.3). `None` while it is not complete.
 fn gzip_header(bytes: &[u8]) -> Result<Option<usize>, String> {
     let wrong = || format!("the answer is not gzip, though its Content-Encoding says so; {}", ask_for_none());
     let magic = [0x1f, 0x8b, 8];

@@ -33,7 +33,7 @@ pub fn all() -> impl Iterator<Item = &'static EndpointSpec> {
     EndpointKind::ALL.into_iter().map(spec)
 }
 
-/// What there is to know of an endpoint.
+/// The properties of an endpoint.
 #[derive(Debug)]
 pub struct EndpointSpec {
     /// Its name in a plan.
@@ -42,7 +42,7 @@ pub struct EndpointSpec {
     pub summary: &'static str,
     /// Further names on the command line.
     pub aliases: &'static [&'static str],
-    /// Whether it can be chosen by its name. Another is chosen by a face that has its own words for it.
+    /// Whether users can choose it by its name. Otherwise only a face with its own flags chooses it.
     pub has_public_name: bool,
     /// Where servers offer it.
     pub path: PathRule,
@@ -67,7 +67,7 @@ impl EndpointSpec {
         self.transport == TransportKind::Grpc
     }
 
-    /// What stands behind the version of the API (`/v1`) in the path of an OpenAI endpoint.
+    /// The part of an OpenAI endpoint's path after the version of the API (`/v1`).
     pub fn path_behind_version(&self) -> Option<&'static str> {
         match self.path {
             PathRule::Fixed { whole, .. } => whole.strip_prefix("/v1"),
@@ -186,11 +186,11 @@ pub struct GenaiNames {
     pub service_kind: &'static str,
     /// The format of the answers. `None` is the name of the model's backend.
     pub output_format: Option<&'static str>,
-    /// The title of its table, behind the name of the tool.
+    /// The title of its table, after the name of the tool.
     pub title: &'static str,
     /// The member of the body whose texts its files hold as a list, also where one text is sent as such.
     pub listed_member: Option<&'static str>,
-    /// How an answer with a text stands in its export. `None` for answers that are not JSON bodies with a text.
+    /// The form of an answer with a text in its export. `None` for answers that are not JSON bodies with a text.
     pub response: Option<ResponseForms>,
 }
 
@@ -205,7 +205,7 @@ impl GenaiNames {
     };
 }
 
-/// The shortest answers that GenAI-Perf's parser finds a text in.
+/// The shortest answers in which GenAI-Perf's parser finds a text.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseForms {
     /// An event of a stream.
@@ -217,9 +217,9 @@ pub struct ResponseForms {
 /// An answer around its text, which stands inside a JSON string.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseForm {
-    /// What stands before the text.
+    /// The part before the text.
     pub before: &'static str,
-    /// What stands behind it.
+    /// The part after the text.
     pub after: &'static str,
 }
 

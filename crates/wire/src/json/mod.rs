@@ -13,17 +13,17 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The largest token count that is taken for one: no model's context is near a billion tokens, and sums of counts up to here
-/// stay exact.
+/// The largest number that is accepted as a token count: no model has a context near a billion tokens, and sums of counts up to this
+/// number stay exact.
 const MOST_TOKENS: u64 = 1_000_000_000;
 
-/// The longest finish reason that is kept, in characters: servers' words for it have about ten.
+/// The greatest length of a finish reason that is kept, in characters. Servers use words of about ten.
 const LONGEST_REASON: usize = 64;
 
 /// The value of an object's member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Member<T> {
-    /// The member is not there, or its value says nothing: `null`, `false`, or an empty list in the place of something else.
+    /// The member is missing, or its value is empty: `null`, `false`, or an empty list in place of something else.
     #[default]
     Absent,
     /// The value is of the wanted type.
@@ -33,7 +33,7 @@ pub(crate) enum Member<T> {
 }
 
 impl<T> Member<T> {
-    /// The value, where there is one.
+    /// The value, if there is one.
     pub(crate) fn get(&self) -> Option<&T> {
         match self {
             Member::Read(value) => Some(value),
@@ -87,7 +87,7 @@ pub(crate) trait FromJson<'de>: Sized {
     }
 }
 
-/// Passes over the rest of a list; how many values that were.
+/// Skips the rest of a list. Returns how many values it has.
 fn pass_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<usize, A::Error> {
     let mut values = 0;
     while list.next_element::<IgnoredAny>()?.is_some() {
@@ -194,7 +194,7 @@ impl<'de, T: FromJson<'de>> FromJson<'de> for Vec<Member<T>> {
     }
 }
 
-/// A string, borrowed where the JSON has it unescaped.
+/// A string, which is borrowed if the JSON holds it without escapes.
 #[derive(Debug)]
 pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
@@ -367,7 +367,7 @@ impl<'de> FromJson<'de> for TextOrObject<'de> {
     }
 }
 
-/// Why something could not be read as JSON, for people: without the parser's names of types, which mean nothing to them.
+/// Why something could not be read as JSON, in words for users: without the parser's names of types.
 pub(crate) fn not_json(error: &serde_json::Error) -> String {
     let place = match error.line() {
         0 | 1 => format!("column {}", error.column().max(1)),

@@ -1,5 +1,5 @@
-//! What some servers send for JSON, made JSON: numbers that JSON does not have become `null`, and what no text can hold
-//! becomes the replacement character.
+//! Repairs the JSON of some servers: numbers that JSON does not have become `null`, and bytes that no text can hold become the
+//! replacement character.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ pub(crate) struct Repaired {
     pub(crate) lost_characters: bool,
 }
 
-/// Repairs what can be repaired in one pass over `bytes`; what is broken otherwise stays broken.
+/// Repairs `bytes` in one pass. Other errors stay as they are.
 ///
 /// Outside strings `NaN`, `Infinity` and their like, and numbers beyond the largest float, become `null`. Inside strings an
 /// escaped half of a surrogate pair becomes U+FFFD, and control characters are escaped.
@@ -52,7 +52,7 @@ impl Repair<'_> {
         self.rest = rest;
     }
 
-    /// Copies one character and all after it that need no look.
+    /// Copies one character and the plain text after it.
     fn copy_up_to(&mut self, in_string: bool) {
         let needs_a_look = |c: char| match in_string {
             true => matches!(c, '"' | '\\' | '\0'..='\u{1f}'),
@@ -63,7 +63,7 @@ impl Repair<'_> {
         self.copy(end);
     }
 
-    /// A number, or a word outside strings.
+    /// Reads a number, or a word outside strings.
     fn word(&mut self) {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
         let end = self.rest.find(|c| !is_part(c)).unwrap_or(self.rest.len());
@@ -79,7 +79,7 @@ impl Repair<'_> {
         }
     }
 
-    /// A backslash inside a string, and what it escapes.
+    /// Reads a backslash inside a string, and what it escapes.
     fn escape(&mut self) {
         match unit(self.rest) {
             Some(0xD800..0xDC00) if self.rest.get(6..).and_then(unit).is_some_and(is_low) => self.copy(12),
@@ -99,7 +99,7 @@ impl Repair<'_> {
 /// The UTF-16 code unit that `text` begins with, written as `\uXXXX`.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    // Signs are no digits here.
+    // A sign is not a digit here.
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok()).flatten()
 }
 
@@ -151,7 +151,7 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(bytes in vec(prop_oneof![any::<u8>(), prop::sample::select(&b"\"\\ud8dc0NaIfinity-+e9.,:{}"[..])], 0..80)) {
-            // No byte becomes more than six.
+            // No byte becomes more than six bytes.
             prop_assert!(repair(&bytes).json.len() <= bytes.len() * 6);
         }
     }

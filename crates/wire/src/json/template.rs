@@ -24,7 +24,7 @@ pub(crate) struct Template {
 }
 
 impl Default for Template {
-    /// One that fits nothing.
+    /// A template that fits no event.
     fn default() -> Template {
         Template { before: Vec::new(), after: Vec::new(), kind: OutputKind::Text, choice: 0 }
     }
@@ -55,7 +55,7 @@ impl Template {
     }
 }
 
-/// What stands before and after `text` in `event`, found by where the two lie in memory.
+/// The bytes before and after `text` in `event`, found by their addresses in memory.
 fn around<'a>(event: &'a [u8], text: &str) -> Option<(&'a [u8], &'a [u8])> {
     let start = (text.as_ptr() as usize).checked_sub(event.as_ptr() as usize)?;
     let before = event.get(..start)?;
@@ -63,7 +63,7 @@ fn around<'a>(event: &'a [u8], text: &str) -> Option<(&'a [u8], &'a [u8])> {
     (before.ends_with(b"\"") && after.starts_with(b"\"")).then_some((before, after))
 }
 
-/// Whether a JSON string may hold these bytes as they are. Without a branch a byte, since most texts are short.
+/// Whether a JSON string may hold these bytes as they are. It has no branch for each byte, since most texts are short.
 fn is_plain(text: &[u8]) -> bool {
     text.iter().fold(true, |plain, &byte| plain & (byte >= 0x20) & (byte != b'"') & (byte != b'\\'))
 }

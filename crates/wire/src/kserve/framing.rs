@@ -1,4 +1,4 @@
-//! gRPC without its connection: messages behind prefixes, their compression, and what became of a call.
+//! gRPC without its connection: messages with their prefixes, their compression, and the status of a call.
 
 use crate::limits::MAX_BODY;
 use flate2::Compression as Level;
@@ -7,7 +7,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use std::io::{self, Read, Write};
 use streamgauge_core::kserve::Compression;
 
-/// Bytes before each message: whether it is compressed, and its length.
+/// The number of bytes before each message, which say whether it is compressed, and its length.
 pub const PREFIX: usize = 5;
 
 /// Puts the prefix of an uncompressed message before it. A message has less than 4 GiB.
@@ -18,7 +18,7 @@ pub fn framed(message: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// Appends the prefix of an uncompressed message of so many bytes.
+/// Appends the prefix of an uncompressed message of this length.
 pub(crate) fn push_prefix(body: &mut Vec<u8>, length: usize) {
     body.extend_from_slice(&prefix(false, length));
 }
@@ -37,7 +37,7 @@ pub fn compressed(message: &[u8], compression: Compression) -> Vec<u8> {
             encoder.write_all(message).and_then(|()| encoder.finish())
         }
     };
-    // Writing to memory does not fail; if it did, the message as it is would say the same.
+    // Writing to memory does not fail. If it did, the uncompressed message would be sent.
     let Ok(mut packed) = packed else { return framed(message) };
     let prefix = prefix(true, packed.len() - PREFIX);
     packed[..PREFIX].copy_from_slice(&prefix);
@@ -49,7 +49,7 @@ fn prefix(compressed: bool, length: usize) -> [u8; PREFIX] {
     [u8::from(compressed), a, b, c, d]
 }
 
-/// How a sender says that it compresses messages, in `grpc-encoding`; none where it does not.
+/// The value of `grpc-encoding` for a compression. `None` if messages are not compressed.
 pub fn encoding_name(compression: Compression) -> Option<&'static str> {
     match compression {
         Compression::None => None,
@@ -61,21 +61,21 @@ pub fn encoding_name(compression: Compression) -> Option<&'static str> {
 /// How compressed messages are to be read.
 #[derive(Debug)]
 enum Encoding {
-    /// None was promised.
+    /// Messages are not compressed.
     Identity,
     Gzip,
     Deflate,
-    /// One that is not known here.
+    /// The compression is not supported.
     Unknown(String),
-    /// Whatever the bytes look like.
+    /// The compression is recognised by the bytes.
     Any,
 }
 
-/// Takes a body apart into messages, however the network cut it.
+/// Splits a body into messages, wherever the network cut it.
 #[derive(Debug)]
 pub struct Messages {
     encoding: Encoding,
-    /// Beginning of the message that the last slice cut, its prefix included.
+    /// The beginning of a message that continues in the next slice, with its prefix.
     kept: Vec<u8>,
     over: bool,
 }
@@ -92,7 +92,7 @@ impl Messages {
         Messages { encoding, kept: Vec::new(), over: false }
     }
 
-    /// For messages whose compression is not known.
+    /// A parser of messages whose compression is not known.
     pub fn of_any_encoding() -> Messages {
         Messages { encoding: Encoding::Any, kept: Vec::new(), over: false }
     }
@@ -101,7 +101,7 @@ impl Messages {
     /// not compressed is not copied. `on` says whether to go on; where not, nothing more is read, now or later.
     ///
     /// # Errors
-    /// When these are no messages, or one is longer than [`MAX_BODY`]; nothing more is read then.
+    /// When these are not messages, or one is longer than [`MAX_BODY`]. Nothing more is read then.
     pub fn feed(&mut self, bytes: &[u8], on: &mut impl FnMut(&[u8]) -> bool) -> Result<(), String> {
         let mut rest = bytes;
         while !self.over && !rest.is_empty() {
@@ -111,7 +111,7 @@ impl Messages {
         Ok(())
     }
 
-    /// Whether the bytes so far are whole messages.
+    /// Whether the bytes so far are complete messages.
     pub fn is_between(&self) -> bool {
         self.kept.is_empty()
     }
@@ -182,7 +182,7 @@ impl Messages {
     }
 }
 
-/// A message's length, of those that are read.
+/// The length of a message, if such a message is read.
 fn length(prefix: &[u8; PREFIX]) -> Result<usize, String> {
     let [_, a, b, c, d] = *prefix;
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
@@ -193,14 +193,14 @@ fn too_long() -> String {
     format!("a message longer than {} MiB", MAX_BODY >> 20)
 }
 
-/// All bytes that come out of `decoder`, and no more than one over [`MAX_BODY`].
+/// All bytes of `decoder`, but at most one more than [`MAX_BODY`].
 fn unpack(decoder: impl Read) -> io::Result<Vec<u8>> {
     let mut unpacked = Vec::new();
     decoder.take(MAX_BODY as u64 + 1).read_to_end(&mut unpacked)?;
     Ok(unpacked)
 }
 
-/// What became of a call, by its trailers (or by its headers, where there was nothing else), which `header` looks up.
+/// The status of a call in its trailers, or in its headers if there was nothing else; `header` looks a field up.
 ///
 /// # Errors
 /// The status where it is not OK, and its message: `INVALID_ARGUMENT: ..`.

@@ -1,4 +1,4 @@
-//! Triton's generate extension: inputs as members of one object out, outputs as members of objects in.
+//! Triton's generate extension: inputs are members of the request's object, and outputs are members of the answer's objects.
 
 use crate::json::template::Template;
 use crate::json::{FromJson, Key, Member, Reason, Something, Text, pass};
@@ -12,11 +12,11 @@ use std::fmt;
 use streamgauge_core::kserve::Backend;
 use streamgauge_core::{Event, OutputKind, Prompt};
 
-/// The output that is the text where the plan names none.
+/// The output that is the text if the plan names none.
 pub(crate) const TEXT_OUTPUT: &str = "text_output";
 
-/// The request for `prompt`: GenAI-Perf's members in its order, one text as such and several as a list. Lengths are said as the
-/// backend wants them.
+/// The request for `prompt`: GenAI-Perf's members in its order, a single text as a text and several as a list. Lengths have the form that
+/// the backend takes.
 pub(crate) fn body(prompt: &Prompt, backend: Option<Backend>, streaming: bool, exact: bool) -> Map<String, Value> {
     let mut body = Map::new();
     let inputs = prompt.payload.inputs();
@@ -50,7 +50,7 @@ pub(crate) fn body(prompt: &Prompt, backend: Option<Backend>, streaming: bool, e
     body
 }
 
-/// One value as such, any other number of them as a list.
+/// A single value as it is, and any other number of values as a list.
 fn sole(mut values: Vec<Value>) -> Value {
     if values.len() == 1 { values.remove(0) } else { Value::Array(values) }
 }
@@ -66,13 +66,13 @@ pub(crate) fn read<'a>(
     Members(name).deserialize(json)
 }
 
-/// What an object says.
+/// The contents of an object.
 pub(crate) struct Generated<'a> {
     texts: Vec<Text<'a>>,
-    /// Why the answer ended, where the model says so.
+    /// Why the answer ended, if the model says so.
     finish: Member<Reason<'a>>,
     error: Member<Something>,
-    /// It has no members.
+    /// Whether it has no members.
     is_empty: bool,
 }
 
@@ -86,14 +86,14 @@ impl Generated<'_> {
         if self.is_empty {
             return on(Event::Empty);
         }
-        let mut said = 0_usize;
+        let mut events = 0_usize;
         for (choice, Text(text)) in (0_u32..).zip(&self.texts) {
             if !text.is_empty() {
-                said += 1;
+                events += 1;
                 on(Event::Output { kind: OutputKind::Text, choice, text });
             }
         }
-        if said == 0 {
+        if events == 0 {
             on(Event::Output { kind: OutputKind::Tensors, choice: 0, text: "" });
         }
         match (self.finish.get(), template, &self.texts[..]) {
@@ -126,20 +126,21 @@ impl<'de> Visitor<'de> for Members<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Generated<'de>, A::Error> {
         let mut texts = Member::<Texts<'de>>::Absent;
-        let mut said = Generated { texts: Vec::new(), finish: Member::Absent, error: Member::Absent, is_empty: true };
+        let mut generated =
+            Generated { texts: Vec::new(), finish: Member::Absent, error: Member::Absent, is_empty: true };
         while let Some(Key(name)) = map.next_key()? {
-            said.is_empty = false;
+            generated.is_empty = false;
             match &*name {
                 name if name == self.0 => texts = map.next_value()?,
-                "finish_reason" => said.finish = map.next_value()?,
-                "error" => said.error = map.next_value()?,
+                "finish_reason" => generated.finish = map.next_value()?,
+                "error" => generated.error = map.next_value()?,
                 _ => pass(&mut map)?,
             }
         }
         if let Member::Read(Texts(texts)) = texts {
-            said.texts = texts;
+            generated.texts = texts;
         }
-        Ok(said)
+        Ok(generated)
     }
 }
 

@@ -5,8 +5,7 @@ mod elements;
 pub mod framing;
 pub(crate) mod generate;
 pub(crate) mod infer;
-/// The messages of `proto/kserve_v2.proto`. They are generated; where they are no longer the file's, the test that says so shows
-/// what they should be.
+/// The messages of `proto/kserve_v2.proto`. They are generated. A test fails if they differ from that file, and shows what they should be.
 #[allow(missing_docs, clippy::all)]
 #[rustfmt::skip]
 pub mod proto;

@@ -25,9 +25,9 @@ impl Odd {
     }
 }
 
-/// Reports what one object says, a chunk of a stream or (without a template) a whole answer: outputs in the order of the
-/// choices, then finishes, usage, and a failure. A chunk that does nothing but bring one text is learnt. `json` is the object's
-/// text.
+/// Reports the events of one object, which is a chunk of a stream or (without a template) a whole answer: outputs in the order of the
+/// choices, then finishes, usage and a failure. The template learns a chunk that holds one text and nothing else. `json` is the text of
+/// the object.
 pub(crate) fn report(
     answer: &Answer<'_>,
     texts_first: bool,
@@ -79,7 +79,7 @@ pub(crate) fn report(
     odd
 }
 
-/// The server's message in an error that came inside an answer, whatever its shape.
+/// The server's message in an error inside an answer, whatever its form.
 pub(crate) fn failure_message(body: &[u8]) -> String {
     server_message(body).unwrap_or_else(|| "the server reported an error without a message".into())
 }
@@ -89,15 +89,15 @@ pub(crate) fn failure_message(body: &[u8]) -> String {
 pub(crate) struct Answer<'a> {
     choices: Member<Vec<Member<Choice<'a>>>>,
     usage: Member<UsageBody>,
-    /// Whatever it is: its message is read by the one function that knows the shapes.
+    /// An error in any form; [`server_message`] reads its message.
     error: Member<Something>,
     /// `error` in the answers of servers that put the message on the top level.
     object: Member<Text<'a>>,
-    /// What llama.cpp says beside its usage, and where it was asked for none.
+    /// What llama.cpp sends beside its usage, and also if no usage is requested.
     timings: Member<Timings>,
 }
 
-/// llama.cpp's account of a request, as far as figures need it.
+/// llama.cpp's figures of a request, as far as they are used.
 #[derive(Default)]
 struct Timings {
     /// Prompt tokens that came from its cache.
@@ -135,7 +135,7 @@ impl<'de> FromJson<'de> for Answer<'de> {
 }
 
 impl Answer<'_> {
-    /// The server's counts; of the prompt's tokens that came from its cache also where they stand beside the usage.
+    /// The server's counts. The number of prompt tokens from its cache may also stand beside the usage.
     fn counts(&self) -> Option<Usage> {
         let usage = self.usage.get().and_then(UsageBody::counts);
         let cached = self.timings.get().and_then(|timings| timings.cache_n.get()).map(|count| count.0);
@@ -203,8 +203,8 @@ impl<'de> FromJson<'de> for Choice<'de> {
 }
 
 impl Choice<'_> {
-    /// Hands over each piece of output, none of them empty. An endpoint's own members come first, and those of the other only
-    /// where they say nothing: some servers repeat an answer in both.
+    /// Passes on each piece of output, none of which is empty. The endpoint's own members come first; those of the other endpoint are read
+    /// only if they are empty, since some servers repeat an answer in both.
     fn outputs<'s>(&'s self, text_first: bool, put: &mut impl FnMut(Piece<'s>)) {
         let mut count = 0;
         let mut counted = |piece: Piece<'s>| {
@@ -283,7 +283,7 @@ impl<'de> FromJson<'de> for UsageBody {
     }
 }
 
-/// What a count is made of, as far as figures need it.
+/// The parts of a count, as far as they are used.
 #[derive(Default)]
 struct Details {
     reasoning_tokens: Member<Count>,
@@ -305,7 +305,7 @@ impl<'de> FromJson<'de> for Details {
 }
 
 impl UsageBody {
-    /// The counts; none when the object holds none of them.
+    /// The counts. `None` if the object holds none of them.
     pub(crate) fn counts(&self) -> Option<Usage> {
         let count = |member: &Member<Count>| member.get().map(|count| count.0);
         let usage = Usage {

@@ -1,4 +1,4 @@
-//! What a model said, in the members under which servers send it: the `delta` of a chunk, or the `message` of a whole answer.
+//! The output of a model in the members in which servers send it: the `delta` of a chunk, or the `message` of a whole answer.
 
 use crate::json::{FromJson, Key, Member, Text, TextOrObject, pass};
 use crate::openai::parts::{Content, Thought};
@@ -7,16 +7,16 @@ use serde::de::{MapAccess, SeqAccess};
 use std::borrow::Cow;
 use streamgauge_core::OutputKind;
 
-/// What the model said. Thinking goes under several names, and some servers send the same text under two of them.
+/// The output of the model. Thinking has several names, and some servers send the same text under two of them.
 ///
-/// On the heap, since what reads JSON moves each value several times.
+/// It is on the heap, since the JSON parser moves each value several times.
 pub(crate) struct Message<'a>(Box<Fields<'a>>);
 
 #[derive(Default)]
 struct Fields<'a> {
     /// The answer, as a text or as a list of parts; OpenAI and Mistral.
     content: Member<Content<'a>>,
-    /// The model's own words where it declines to answer; OpenAI.
+    /// The text with which the model declines to answer; OpenAI.
     refusal: Member<Text<'a>>,
     /// Thinking; DeepSeek, vLLM, SGLang and most others.
     reasoning_content: Member<Thought<'a>>,
@@ -29,9 +29,9 @@ struct Fields<'a> {
     /// Thinking as a list, most often beside the same as a text; OpenRouter (`reasoning_details`), LiteLLM (`thinking_blocks`).
     thinking_list: Member<Thought<'a>>,
     tool_calls: Member<ToolCalls<'a>>,
-    /// What tool calls were before they were a list.
+    /// The older form of a tool call, which is not a list.
     function_call: Member<Box<Function<'a>>>,
-    /// Speech, of which the text is output as any other; OpenAI.
+    /// Speech, whose text is output like any other; OpenAI.
     audio: Member<Box<Audio<'a>>>,
 }
 
@@ -58,7 +58,7 @@ impl<'de> FromJson<'de> for Message<'de> {
 }
 
 impl Message<'_> {
-    /// Hands over each piece of output, none of them empty: thinking, the answer, calls of tools.
+    /// Passes on each piece of output, none of which is empty: thinking, the answer, calls of tools.
     pub(crate) fn outputs<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
         self.0.outputs(put);
     }
@@ -91,7 +91,7 @@ impl Fields<'_> {
     }
 
     fn thoughts<'s>(&'s self, put: &mut impl FnMut(Piece<'s>)) {
-        // Most chunks bring no thinking at all.
+        // Most chunks have no thinking.
         if let (Member::Absent, Member::Absent, Member::Absent, Member::Absent, Member::Absent) =
             (&self.reasoning_content, &self.reasoning, &self.reasoning_text, &self.thinking, &self.thinking_list)
         {
@@ -101,7 +101,7 @@ impl Fields<'_> {
         let texts = named.map(|member| member.get().map_or("", |thought| &thought.text));
         let said = texts.iter().filter(|text| !text.is_empty()).count();
         if said == 0 {
-            // The list says the same again where there is a text as well.
+            // If there is a text as well, the list repeats it.
             if let Some(list) = self.thinking_list.get() {
                 put_text(OutputKind::Reasoning, &list.text, put);
             }
@@ -111,7 +111,7 @@ impl Fields<'_> {
             if text.is_empty() || texts[..index].contains(&text) {
                 continue;
             }
-            // The same twice is said once, which a change of one of the two would change.
+            // Two equal texts are one output. The template cannot know that, so the text is not in place.
             let in_place = said == 1 && matches!(member.get(), Some(Thought { text: Cow::Borrowed(_), .. }));
             put(Piece { kind: OutputKind::Reasoning, text: Cow::Borrowed(text), in_place });
         }

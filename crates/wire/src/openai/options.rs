@@ -1,4 +1,4 @@
-//! What the bodies of chat and of completions ask for beside the prompt.
+//! The members of chat and completion bodies beside the prompt.
 
 use crate::options::BodyOptions;
 use serde_json::{Map, Value, json};

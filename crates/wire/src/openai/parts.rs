@@ -1,11 +1,11 @@
-//! Text as a list of parts: what Mistral, Anthropic's models behind gateways, and whole messages of multimodal models send in
-//! the place of a text.
+//! Text as a list of parts, which Mistral, gateways to Anthropic's models, and whole messages of multimodal models send in place of a
+//! text.
 
 use crate::json::{FromJson, Key, Member, Text, pass};
 use serde::de::{MapAccess, SeqAccess};
 use std::borrow::Cow;
 
-/// What a model said to the user, as a text or in parts.
+/// The answer of a model, as a text or in parts.
 pub(crate) enum Content<'a> {
     /// A text.
     Text(Text<'a>),
@@ -16,9 +16,9 @@ pub(crate) enum Content<'a> {
 /// The texts of a list of parts, joined.
 #[derive(Default)]
 pub(crate) struct Parts<'a> {
-    /// What the user is to read.
+    /// The answer for the user.
     pub(crate) answer: Cow<'a, str>,
-    /// What the model thought before.
+    /// The thinking before the answer.
     pub(crate) thought: Cow<'a, str>,
     /// Some part could not be read, and its text may be missing.
     pub(crate) is_odd: bool,
@@ -66,7 +66,7 @@ fn append<'a>(text: &mut Cow<'a, str>, more: Cow<'a, str>) {
     }
 }
 
-/// A text of which it is known that it is thinking, whatever its parts are called.
+/// A text that is known to be thinking, whatever the types of its parts are.
 pub(crate) struct Thought<'a> {
     /// All of it.
     pub(crate) text: Cow<'a, str>,

@@ -1,11 +1,11 @@
-//! One piece of output, as a message or a choice hands it over.
+//! One piece of output of a message or a choice.
 
 use std::borrow::Cow;
 use streamgauge_core::OutputKind;
 
 /// One piece of output.
 pub(crate) struct Piece<'a> {
-    /// What it is.
+    /// Its kind.
     pub(crate) kind: OutputKind,
     /// Its text.
     pub(crate) text: Cow<'a, str>,

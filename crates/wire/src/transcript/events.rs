@@ -1,4 +1,4 @@
-//! What the events of an answer add up to.
+//! The state that the events of an answer lead to.
 
 use super::texts::Texts;
 use super::usage::UsageFold;
@@ -11,7 +11,7 @@ use streamgauge_core::stamp::ReceiveStamp;
 /// of gateways to other vendors' models.
 const ENDED_BY_THE_MODEL: [&str; 5] = ["stop", "eos_token", "eos", "end_turn", "stop_sequence"];
 
-/// What the events of an answer have said so far.
+/// The state after the events of an answer so far.
 #[derive(Debug)]
 pub(super) struct Events {
     /// The record, as far as it is known.
@@ -24,9 +24,9 @@ pub(super) struct Events {
     pub usage: UsageFold,
     /// The choices that have ended, if that is kept.
     pub ended: Option<BTreeSet<u32>>,
-    /// The answer has said that it is complete.
+    /// Whether the answer has said that it is complete.
     pub is_complete: bool,
-    /// The answer has said that nothing more belongs to it.
+    /// Whether the answer has said that nothing more belongs to it.
     pub is_done: bool,
     /// Why the request has failed.
     pub fault: Option<(FailureClass, String)>,
@@ -35,7 +35,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// No events yet. With `text_parts`, how the events divide the texts is kept.
+    /// The state before the first event. With `text_parts` it keeps how the events divide the texts.
     pub fn new(record: Record, text_parts: bool) -> Events {
         Events {
             record,
@@ -112,7 +112,7 @@ impl Events {
         format!("the answer holds no output{known}")
     }
 
-    /// The request has failed. The first reason is kept.
+    /// Notes that the request has failed. The first reason is kept.
     pub fn fail(&mut self, class: FailureClass, message: &str) {
         self.fault.get_or_insert_with(|| (class, message.to_owned()));
     }

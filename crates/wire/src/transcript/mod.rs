@@ -21,7 +21,7 @@ use texts::Texts;
 /// Bytes of an error answer that are kept for its message.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
-/// The memory that a kept piece of the body takes beside its bytes, about.
+/// The approximate memory of a kept piece of the body beside its bytes.
 const RAW_PIECE: u64 = 64;
 
 /// What of an answer is kept beside the record.
@@ -46,7 +46,7 @@ pub struct AnswerHead {
     pub advice: String,
 }
 
-/// The record of a request in the making: everything that its answer has said so far.
+/// The record of a request while its answer is read.
 #[derive(Debug)]
 pub struct Transcript {
     decoder: Option<Decoder>,
@@ -57,7 +57,7 @@ pub struct Transcript {
     advice: String,
     keep: Keep,
     raw: Vec<RawPiece>,
-    /// The body has ended as its framing promised.
+    /// Whether the body has ended as its framing promised.
     is_whole: bool,
     /// How many outputs the request asks for; 0 if that is not known.
     expected_outputs: u32,
@@ -92,7 +92,7 @@ impl Transcript {
         &self.events.record
     }
 
-    /// The record so far, for what whoever sends the request knows about it.
+    /// The record so far, in which the sender of the request enters what it knows.
     pub fn record_mut(&mut self) -> &mut Record {
         &mut self.events.record
     }
@@ -173,7 +173,7 @@ impl Transcript {
         }
     }
 
-    /// Fails an answer that is longer than any that a model gives. Its texts are dropped, because their tokens are not counted.
+    /// Fails an answer that is longer than any answer of a model. Its texts are dropped, because their tokens are not counted.
     fn give_up(&mut self) {
         (self.decoder, self.raw, self.events.texts) = (None, Vec::new(), Texts::default());
         let message = format!("the answer is longer than {} MiB", self.keep.longest_answer >> 20);
@@ -185,7 +185,7 @@ impl Transcript {
         self.is_whole = true;
         self.events.record.end = stamp.at;
         if let Some(decoder) = &mut self.decoder {
-            // A stream that says when it is complete does so in its events.
+            // The events of such a stream say whether it is complete.
             let is_cut = self.unpacker.as_ref().is_some_and(|unpacker| !unpacker.is_complete());
             if is_cut && !decoder.says_when_complete() {
                 return self.events.fail(FailureClass::Truncated, "the compressed answer ends in the middle");

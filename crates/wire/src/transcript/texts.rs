@@ -4,24 +4,24 @@ use std::collections::HashMap;
 use streamgauge_core::event::OutputKind;
 use streamgauge_core::received::{OutputText, TextParts};
 
-/// So many texts are looked through one by one; an answer with more has an index.
+/// The number of texts that are searched one by one. An answer with more texts has an index.
 const FEW: usize = 8;
 
 /// The texts of an answer, one for each choice and kind.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     outputs: Vec<OutputText>,
-    /// How the output events divide them, where that is kept.
+    /// How the output events divide them, if that is kept.
     parts: Option<TextParts>,
     /// Where a text is, once there are more than [`FEW`].
     places: HashMap<(u32, OutputKind), usize>,
-    /// How many texts were looked at.
+    /// The number of texts that were compared.
     #[cfg(test)]
     looks: usize,
 }
 
 impl Texts {
-    /// No text yet; how the events divide the texts will be kept.
+    /// An empty value that keeps how the events divide the texts.
     pub fn with_parts() -> Texts {
         Texts { parts: Some(TextParts::default()), ..Texts::default() }
     }
@@ -59,7 +59,7 @@ impl Texts {
             (self.looks += 1);
             return self.places.get(&(choice, kind)).copied();
         }
-        // Nearly always the newest: answers come one after another or few at a time.
+        // It is nearly always the newest, since a server sends one answer after another or few at a time.
         let place = self.outputs.iter().rposition(|output| output.choice == choice && output.kind == kind);
         #[cfg(test)]
         (self.looks += self.outputs.len() - place.unwrap_or(0));

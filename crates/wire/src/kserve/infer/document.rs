@@ -1,4 +1,4 @@
-//! Answers of HTTP inference: a JSON document, and tensors as bytes behind it.
+//! Answers of HTTP inference: a JSON document, and tensors as bytes after it.
 
 use crate::json::not_json;
 use crate::json::object::Object;
@@ -12,7 +12,7 @@ use streamgauge_core::tensor::{Datatype, Tensor};
 /// An answer to an inference request.
 #[derive(Debug)]
 pub(crate) struct Document<'a> {
-    /// It is the report of a failure.
+    /// Whether it reports a failure.
     pub(crate) is_error: bool,
     /// The JSON's bytes.
     pub(crate) json: &'a [u8],
@@ -43,7 +43,7 @@ struct Parameters {
 }
 
 impl<'a> Document<'a> {
-    /// Reads it. The first `header` bytes are the JSON; all are without it.
+    /// Reads an answer. The first `header` bytes are the JSON; without that number all bytes are.
     ///
     /// # Errors
     /// When it is something else.
@@ -79,7 +79,7 @@ impl<'a> Document<'a> {
         let mut values = serde_json::Deserializer::from_slice(body).into_iter::<serde::de::IgnoredAny>();
         let first = values.next().transpose().map_err(|error| not_json(&error))?;
         let end = values.byte_offset();
-        // Blanks after the JSON are no tensors, unless there are tensors.
+        // Blanks after the JSON are not tensors, unless the JSON describes tensors.
         let header = first.map(|_| end).filter(|end| !body[*end..].trim_ascii().is_empty());
         Document::read(body, header)
     }

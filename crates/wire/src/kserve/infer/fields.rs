@@ -1,4 +1,4 @@
-//! The fields of a protobuf message, where they lie.
+//! The fields of a protobuf message, without copies.
 
 use prost::encoding::decode_varint;
 
@@ -8,7 +8,7 @@ pub(crate) type Broken = &'static str;
 /// A known field does not have the type that the protocol gives it.
 pub(crate) const OTHER_TYPE: Broken = "a field is of another type";
 
-/// A field's value. Those of fixed width are of no message here.
+/// The value of a field. No message here has fields of fixed width.
 pub(crate) enum Field<'a> {
     Varint(u64),
     Fixed,

@@ -1,7 +1,7 @@
-//! Answers of gRPC inference, read where they lie and in one pass: a response of few outputs costs no allocation.
+//! Answers of gRPC inference, read in one pass without copies: a response with few outputs needs no allocation.
 //!
-//! It reads the same as the generated code, with two differences that no server's answer shows: a message that holds another one
-//! twice (which protobuf would merge) is refused, and texts that are not used need not be UTF-8.
+//! The result is the same as that of the generated code, with two differences that no server's answer shows: a message that holds another
+//! one twice (which protobuf would merge) is refused, and texts that are not used need not be UTF-8.
 
 use crate::kserve::infer::fields::{Broken, Field, Fields, OTHER_TYPE, utf8};
 use crate::kserve::infer::outputs::{Output, Response};
@@ -14,7 +14,7 @@ use streamgauge_core::tensor::{Datatype, Tensor};
 /// A `ModelStreamInferResponse`.
 #[derive(Debug, Default)]
 pub(crate) struct StreamMessage<'a> {
-    /// What went wrong; empty when nothing did.
+    /// The error; empty if there is none.
     pub(crate) error: &'a str,
     /// The response.
     pub(crate) response: Option<InferMessage<'a>>,
@@ -42,15 +42,15 @@ impl<'a> StreamMessage<'a> {
 /// A `ModelInferResponse`.
 #[derive(Debug, Default)]
 pub(crate) struct InferMessage<'a> {
-    /// The request that it answers.
+    /// The id of the request that it answers.
     pub(crate) id: &'a str,
-    /// Whether it is the request's last one, where it says so.
+    /// Whether it is the last one of the request, if it says that.
     pub(crate) is_final: Option<bool>,
     outputs: SmallVec<[OutputFields<'a>; FEW]>,
     raw: SmallVec<[&'a [u8]; FEW]>,
 }
 
-/// As many outputs as an LLM's response has.
+/// The usual number of outputs in the response of an LLM.
 const FEW: usize = 4;
 
 impl<'a> InferMessage<'a> {
@@ -76,7 +76,7 @@ impl<'a> InferMessage<'a> {
             }
         }
         let (outputs, raw) = (message.outputs.len(), message.raw.len());
-        // Without contents of their own, outputs are told apart by their place.
+        // The data of outputs without contents of their own are found by the outputs' places.
         if raw != 0 && raw != outputs && raw != message.outputs.iter().filter(|output| !output.elsewhere).count() {
             return Err(format!("{outputs} outputs and {raw} contents"));
         }
@@ -99,11 +99,11 @@ impl<'a> Response<'a> for InferMessage<'a> {
 #[derive(Debug, Default)]
 struct OutputFields<'a> {
     name: &'a str,
-    /// None is a type that is not known here.
+    /// `None` if the type is not known.
     datatype: Option<Datatype>,
-    /// The product of its dimensions, where that can be counted.
+    /// The product of its dimensions, if it is not too large.
     elements: Option<u64>,
-    /// Its data lie in shared memory.
+    /// Whether its data are in shared memory.
     elsewhere: bool,
     contents: Option<&'a [u8]>,
 }
@@ -142,14 +142,14 @@ impl<'a> OutputFields<'a> {
             _ if self.elsewhere => None,
             (Some(raw), _) => Some(Cow::Borrowed(raw)),
             (None, Some(contents)) => Some(Cow::Owned(raw_contents(self.datatype, contents)?)),
-            // No contents at all: none of no elements.
+            // No contents are valid for no elements.
             (None, None) => Some(Cow::Borrowed(&[][..])),
         };
         Ok(Output { name: Cow::Borrowed(self.name), datatype: self.datatype, elements: self.elements, data })
     }
 }
 
-/// Contents that came as numbers and strings, as bytes.
+/// Contents in typed fields, as bytes.
 fn raw_contents(datatype: Option<Datatype>, contents: &[u8]) -> Result<Vec<u8>, String> {
     let contents = InferTensorContents::decode(contents).map_err(|error| error.to_string())?;
     let mut data = Vec::new();
@@ -177,7 +177,7 @@ fn raw_contents(datatype: Option<Datatype>, contents: &[u8]) -> Result<Vec<u8>, 
     Ok(data)
 }
 
-/// What the entry of a response's parameters says of `triton_final_response`, if it is of that.
+/// The value of `triton_final_response`, if this entry of a response's parameters has it.
 fn final_flag(entry: &[u8]) -> Result<Option<bool>, Broken> {
     let (b"triton_final_response", value) = entry_of(entry)? else { return Ok(None) };
     let mut flag = None;
@@ -185,7 +185,7 @@ fn final_flag(entry: &[u8]) -> Result<Option<bool>, Broken> {
         match field? {
             (1, Field::Varint(value)) => flag = Some(value != 0),
             (1, _) => return Err(OTHER_TYPE),
-            // Of another kind, which says nothing here.
+            // A value of another type is ignored.
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Inference over KServe v2: tensors out, tensors in, over gRPC and over HTTP.
+//! Inference over KServe v2: requests and answers with tensors, over gRPC and over HTTP.
 
 pub(crate) mod document;
 mod fields;

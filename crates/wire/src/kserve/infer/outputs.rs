@@ -1,4 +1,4 @@
-//! The outputs of a response, whichever protocol brought it: as events, and compared with what is expected.
+//! The outputs of a response of either protocol: turns them into events and compares them with what is expected.
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -11,9 +11,9 @@ use crate::kserve::elements;
 #[derive(Debug)]
 pub(crate) struct Output<'a> {
     pub(crate) name: Cow<'a, str>,
-    /// `None` for a type that is not known here.
+    /// `None` if the type is not known.
     pub(crate) datatype: Option<Datatype>,
-    /// How many elements its shape has, where that can be counted.
+    /// The number of elements of its shape, if it is not too large.
     pub(crate) elements: Option<u64>,
     /// As in [`Tensor::data`]. `None` for outputs in shared memory.
     pub(crate) data: Option<Cow<'a, [u8]>>,
@@ -21,11 +21,11 @@ pub(crate) struct Output<'a> {
 
 /// A response that has been read.
 pub(crate) trait Response<'a> {
-    /// Its outputs, in its order.
+    /// Its outputs, in the order of the response.
     fn outputs(&self) -> impl Iterator<Item = Result<Output<'a>, String>>;
 }
 
-/// Why `data` do not hold that number of elements of that type; `None` if they do.
+/// Why `data` do not hold that number of elements of that type. Returns `None` if they do.
 pub(crate) fn misfit(datatype: Datatype, elements: Option<u64>, data: &[u8]) -> Option<String> {
     let Some(elements) = elements else {
         return Some("its shape has a negative dimension, or too many elements".into());
@@ -48,15 +48,15 @@ pub(crate) struct OutputReader {
     pub(crate) text: Option<String>,
     /// What outputs must be, byte for byte.
     pub(crate) expected: Vec<Tensor>,
-    /// Outputs were asked for in shared memory, which servers do not repeat: those without data lie there.
+    /// Whether outputs were requested in shared memory. Servers do not repeat that, so outputs without data are there.
     pub(crate) shared: bool,
 }
 
 impl OutputReader {
-    /// Reports the outputs of a response: its text, element by element, or else that there are tensors. Whether there were outputs.
+    /// Reports the outputs of a response: the elements of its text, or that there are tensors. Returns whether there were outputs.
     ///
     /// # Errors
-    /// When an output's data are not what its shape says. What stood before it has been reported.
+    /// When the data of an output do not fit its shape. The outputs before it have been reported.
     pub(crate) fn report<'a>(
         &self,
         response: &impl Response<'a>,
@@ -87,7 +87,7 @@ impl OutputReader {
         Ok(count > 0)
     }
 
-    /// Reports the first output that is not what it must be.
+    /// Reports the first output that differs from what is expected.
     fn compare<'a>(&self, response: &impl Response<'a>, on: &mut impl FnMut(Event<'_>)) -> Result<(), String> {
         for expected in &self.expected {
             let found = response.outputs().find(|output| output.as_ref().is_ok_and(|o| o.name == expected.name));
@@ -105,7 +105,7 @@ impl OutputReader {
     }
 }
 
-/// Where an output's data differ from what they must be.
+/// Where the data of an output differ from what is expected.
 fn difference(expected: &Tensor, data: &[u8]) -> String {
     let at = expected.data.iter().zip(data).take_while(|(a, b)| a == b).count();
     let lengths = match data.len() == expected.data.len() {

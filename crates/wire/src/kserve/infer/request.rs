@@ -1,4 +1,4 @@
-//! Requests for inference: tensors as a message, or as JSON with bytes behind it.
+//! Requests for inference: tensors as a message, or as JSON with bytes after it.
 
 use crate::encoded::{EncodeError, Encoded, SharedPlace, Tag, TaggedRequest};
 use crate::kserve::elements;
@@ -17,10 +17,10 @@ use streamgauge_core::kserve::{Compression, Kserve, ParameterValue, SequenceTag,
 use streamgauge_core::prompt::Payload;
 use streamgauge_core::tensor::{Datatype, Tensor};
 
-/// The longest message, in bytes: what protobuf bounds, less room for what a sending adds.
+/// The greatest length of a message, in bytes: the limit of protobuf, less room for the tag.
 const LONGEST: usize = i32::MAX as usize - 4096;
 
-/// What a stream's requests ask for: a last response for each, though it may have nothing to say.
+/// The parameter by which the requests of a stream ask for a last response to each, which may be empty.
 const FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 
 /// The inputs of `prompt` as GenAI-Perf's files have them: a list of elements by name, with the shape where more than one dimension
@@ -119,7 +119,7 @@ pub(crate) fn message(
 /// Region, offset and size.
 type Room<'a> = (&'a str, u64, u64);
 
-/// The outputs asked for, each with its room in shared memory where there is one.
+/// The requested outputs, each with its room in shared memory if it has one.
 fn shared_outputs<'a>(
     prompt: &Prompt,
     kserve: &'a Kserve,
@@ -152,7 +152,7 @@ fn parameter_of(value: &ParameterValue) -> InferParameter {
     })
 }
 
-/// Sizes in memory are far below what the protocol's signed numbers hold.
+/// Sizes in memory are far below the limit of the protocol's signed numbers.
 fn shared_parameters(region: &str, offset: u64, size: u64) -> BTreeMap<String, InferParameter> {
     BTreeMap::from([
         ("shared_memory_region".to_owned(), choice(ParameterChoice::StringParam(region.to_owned()))),
@@ -171,7 +171,7 @@ pub(crate) fn tagged_message(message: &[u8], compression: Compression, tag: &Tag
             ("sequence_end".to_owned(), choice(ParameterChoice::BoolParam(sequence.end))),
         ])
     });
-    // Messages one behind the other are one: its fields may come in any order, and those of a map add up.
+    // Two encoded messages in sequence are one message: its fields may have any order, and the entries of a map add up.
     let rest = ModelInferRequest { id: tag.id.to_string(), parameters, ..ModelInferRequest::default() };
     let body = match compression {
         Compression::None => {
@@ -266,7 +266,7 @@ fn json_elements(tensor: &Tensor) -> Result<Vec<Value>, EncodeError> {
 pub(crate) fn tagged_document(encoded: &Encoded, sequence: SequenceTag) -> TaggedRequest {
     let SequenceTag { id, start, end } = sequence;
     let tag = format!(r#""sequence_id":{id},"sequence_start":{start},"sequence_end":{end}"#);
-    // There is never an empty object of parameters.
+    // The object of parameters is never empty.
     let (opening, rest) = match encoded.body.strip_prefix(PARAMETERS) {
         Some(rest) => (format!(r#"{{"parameters":{{{tag},"#), rest),
         None => (format!(r#"{{"parameters":{{{tag}}},"#), encoded.body.get(1..).unwrap_or_default()),
@@ -275,5 +275,5 @@ pub(crate) fn tagged_document(encoded: &Encoded, sequence: SequenceTag) -> Tagge
     TaggedRequest { body: [opening.as_bytes(), rest].concat(), json }
 }
 
-/// How a document with parameters begins.
+/// The beginning of a document with parameters.
 const PARAMETERS: &[u8] = br#"{"parameters":{"#;

@@ -23,38 +23,38 @@ pub enum Protocol {
 /// A question to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call<'a> {
-    /// Whether it lives.
+    /// Whether it is live.
     ServerLive,
-    /// Whether it serves.
+    /// Whether it is ready.
     ServerReady,
     /// What it is.
     ServerMetadata,
-    /// Whether a model is served.
+    /// Whether a model is ready.
     ModelReady {
         /// The model.
         model: &'a str,
-        /// Its version; none leaves it to the server.
+        /// Its version. `None` leaves the choice to the server.
         version: Option<&'a str>,
     },
     /// A model's inputs and outputs.
     ModelMetadata {
         /// The model.
         model: &'a str,
-        /// Its version; none leaves it to the server.
+        /// Its version. `None` leaves the choice to the server.
         version: Option<&'a str>,
     },
     /// A model's configuration.
     ModelConfig {
         /// The model.
         model: &'a str,
-        /// Its version; none leaves it to the server.
+        /// Its version. `None` leaves the choice to the server.
         version: Option<&'a str>,
     },
     /// What the server has counted.
     ModelStatistics {
-        /// The model; none asks for all.
+        /// The model. `None` asks for all models.
         model: Option<&'a str>,
-        /// Its version; none asks for all.
+        /// Its version. `None` asks for all versions.
         version: Option<&'a str>,
     },
     /// Names a part of a POSIX shared memory object as a region.
@@ -70,19 +70,19 @@ pub enum Call<'a> {
     },
     /// Forgets a region.
     UnregisterSystemMemory {
-        /// Its name; none forgets all.
+        /// Its name. `None` forgets all regions.
         region: Option<&'a str>,
     },
     /// Changes what is traced.
     TraceSettings {
-        /// Of this model; none is of all.
+        /// The model. `None` changes the setting for all models.
         model: Option<&'a str>,
         /// Names and values; without a value a setting goes back to its default.
         settings: &'a [(String, Vec<String>)],
     },
     /// Changes what is logged.
     LogSettings {
-        /// Names and values, which are sent as truth values and numbers where they look like it.
+        /// Names and values. Values that look like Booleans or numbers are sent as such.
         settings: &'a [(String, String)],
     },
 }

@@ -13,10 +13,10 @@ use streamgauge_core::kserve::{ModelInfo, ModelStatistics, ServerInfo, Spent};
 use streamgauge_core::tensor::{Datatype, TensorSpec};
 use thiserror::Error;
 
-/// Why an answer says nothing.
+/// Why an answer cannot be used.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum KserveError {
-    /// It is not of the promised shape.
+    /// It does not have the expected form.
     #[error("not {what}: {reason}")]
     Malformed {
         /// What it should be.
@@ -24,7 +24,7 @@ pub enum KserveError {
         /// Why it is not.
         reason: String,
     },
-    /// A type of elements that the protocol does not have.
+    /// A datatype that the protocol does not have.
     #[error("{tensor} of model {model} has the datatype `{datatype}`, which KServe v2 does not have")]
     Datatype {
         /// The model.
@@ -34,7 +34,7 @@ pub enum KserveError {
         /// The type.
         datatype: String,
     },
-    /// A model whose tensors should have a dimension for the batch, and one has none.
+    /// A tensor without a dimension for the batch, of a model whose tensors must have one.
     #[error("{tensor} of model {model} has no dimension for the batch, though max_batch_size is {max_batch_size}")]
     NoBatch {
         /// The model.
@@ -46,7 +46,7 @@ pub enum KserveError {
     },
 }
 
-/// What the server says of itself, from the answer to [`Call::ServerMetadata`].
+/// What the server says about itself, from the answer to [`Call::ServerMetadata`].
 ///
 /// # Errors
 /// When it is anything else.
@@ -66,7 +66,7 @@ pub fn server_info(protocol: Protocol, answer: &[u8]) -> Result<ServerInfo, Kser
     }
 }
 
-/// What the server says of a model, from the answers to [`Call::ModelMetadata`] and [`Call::ModelConfig`].
+/// What the server says about a model, from the answers to [`Call::ModelMetadata`] and [`Call::ModelConfig`].
 ///
 /// # Errors
 /// When they are anything else, name a datatype that the protocol does not have, or contradict each other.
@@ -89,9 +89,9 @@ pub fn model_info(protocol: Protocol, metadata: &[u8], config: &[u8]) -> Result<
     assemble(metadata, config)
 }
 
-/// What the server says of a model, from the answer to [`Call::ModelMetadata`] alone: a server without Triton's extensions tells
-/// no configuration. Shapes are then those of a request, the batch's dimension included, and the model is taken for one that
-/// answers each request once.
+/// What the server says about a model, from the answer to [`Call::ModelMetadata`] alone: a server without Triton's extensions has no
+/// configurations. Shapes are then those of a request, with the dimension of a batch, and the model is assumed to answer each request
+/// once.
 ///
 /// # Errors
 /// As [`model_info`].
@@ -126,7 +126,7 @@ pub fn statistics(protocol: Protocol, answer: &[u8]) -> Result<Vec<ModelStatisti
     }
 }
 
-/// Whether the server lives, serves, or serves a model, from the answer to [`Call::ServerLive`], [`Call::ServerReady`] or
+/// Whether the server is live or ready, or a model is ready, from the answer to [`Call::ServerLive`], [`Call::ServerReady`] or
 /// [`Call::ModelReady`]. `status` is that of HTTP: a server says no by a status of 4xx, or by 503.
 ///
 /// # Errors
@@ -160,7 +160,7 @@ fn body<B: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<B, Kser
     }
 }
 
-/// Metadata and configuration as one.
+/// Combines metadata and configuration.
 fn assemble(metadata: MetadataBody, config: ConfigBody) -> Result<ModelInfo, KserveError> {
     // A negative size does not count as a size.
     let max_batch_size = u32::try_from(config.max_batch_size).unwrap_or(0);
@@ -228,7 +228,7 @@ struct MetadataBody {
     versions: Vec<String>,
     #[serde(default)]
     platform: String,
-    /// Servers of models that take anything name none.
+    /// Servers whose models take any inputs name none.
     #[serde(default)]
     inputs: Vec<Object<TensorBody>>,
     #[serde(default)]
@@ -255,7 +255,7 @@ impl From<proto::ModelMetadataResponse> for MetadataBody {
     }
 }
 
-/// A configuration, of which servers may leave out what has its default value.
+/// A configuration. Servers may leave out members that have their default value.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ConfigBody {
