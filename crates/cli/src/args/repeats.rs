@@ -76,7 +76,7 @@ fn figure(text: &str, plan: &RunPlan) -> Result<Figure> {
     if let Err(error) = Confidence::of(&waiting) {
         bail!("--repeat-ci-metric {text}: it takes the figures that a run can wait for: {error}");
     }
-    let Some(metric) = Metric::from_key(key) else { bail!("--repeat-ci-metric {text}: this is no metric") };
+    let Some(metric) = Metric::from_key(key) else { bail!("--repeat-ci-metric {text}: this is not a metric") };
     Ok(Figure { metric, statistic: percentile.map_or(Statistic::Avg, Statistic::Percentile) })
 }
 

@@ -28,10 +28,10 @@ pub struct SyntheticArgs {
     /// Draw the input and output lengths together: pairs of ISL,OSL with their shares in percent, such as `256,128:40;512,256:60`; a length may have a standard deviation, `256|10`
     #[arg(long, visible_alias = "sequence-distribution", value_name = "PAIRS", value_parser = pairs, conflicts_with_all = ["isl", "isl_stddev", "osl", "osl_stddev", "isl_range", "osl_range", "random_range_ratio"], help_heading = "Input")]
     pub seq_dist: Option<SequenceDistribution>,
-    /// Begin every conversation with the same system prompt of so many tokens, in addition to the input length
+    /// Begin every conversation with the same system prompt of this many tokens, in addition to the input length
     #[arg(long, value_name = "TOKENS", value_parser = whole::<u32>(1, LONGEST), help_heading = "Input")]
     pub shared_system_prompt_length: Option<u32>,
-    /// Begin every conversation with a message of the user of so many tokens, another in each, in addition to the input length
+    /// Begin every conversation with a user message of this many tokens, a different one in each, in addition to the input length
     #[arg(long, value_name = "TOKENS", value_parser = whole::<u32>(1, LONGEST), help_heading = "Input")]
     pub user_context_prompt_length: Option<u32>,
     /// Send prompts as the ids of their tokens instead of text; completions and embeddings only
@@ -42,7 +42,7 @@ pub struct SyntheticArgs {
     #[arg(long, visible_alias = "dataset-sampling-strategy", value_parser = one_of(SAMPLING), default_value = "sequential", conflicts_with = "fixed_schedule", help_heading = "Input")]
     pub sampling: Sampling,
 
-    /// Make so many conversations; unless another end is given, the run ends when each has been held once [default: as many as --num-dataset-entries]
+    /// Make this many conversations; without another stop rule, the run ends after each has been held once [default: as many as --num-dataset-entries]
     #[arg(long, visible_aliases = ["num-conversations", "num-sessions"], value_name = "N", value_parser = whole::<u32>(1, 10_000_000), conflicts_with_all = ["input_file", "num_dataset_entries"], help_heading = "Conversations")]
     pub conversation_num: Option<u32>,
     /// Mean number of turns of a conversation; later turns are sent with the server's answers before them

@@ -204,7 +204,7 @@ fn headers(
         };
         let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
         if let Err(error) = http::HeaderName::from_bytes(name.as_bytes()) {
-            bail!("--header {name}: this is no header's name ({error}); give `Name: value`");
+            bail!("--header {name}: this is not a valid header name ({error}); give `Name: value`");
         }
         if FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
             bail!("--header {name}: each body brings its own; leave it out");

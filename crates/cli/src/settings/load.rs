@@ -149,7 +149,7 @@ fn ramp(flags: &LoadArgs, time: Option<Nanos>) -> Option<Ramp> {
 pub fn prefill(flags: &LoadArgs, streaming: bool) -> Result<Option<Places>> {
     let Some(most) = flags.prefill_concurrency else { return Ok(None) };
     if !streaming {
-        bail!("--prefill-concurrency {most}: an answer that is no stream shows no first token; give --streaming too");
+        bail!("--prefill-concurrency {most} needs streamed answers, which show the first token; add --streaming");
     }
     Ok(Some(Places { most, ramp: ramp(flags, flags.prefill_concurrency_ramp_duration) }))
 }
@@ -199,7 +199,7 @@ pub fn warmup(flags: &LoadArgs, load: &Load, prefill: Option<Places>, streaming:
     let own = flags.warmup_prefill_concurrency;
     let prefill = match own {
         Some(most) if !streaming => {
-            bail!("--warmup-prefill-concurrency {most}: an answer that is no stream shows no first token")
+            bail!("--warmup-prefill-concurrency {most} needs streamed answers, which show the first token")
         }
         Some(most) => Some(places(most, flags.warmup_prefill_concurrency_ramp_duration)),
         None => prefill.map(|places| Places::all(places.most)),

@@ -229,9 +229,9 @@ fn goodput(limits: &[String], streaming: bool) -> Result<Vec<(String, f64)>> {
     let mut parsed = Vec::new();
     for limit in limits {
         match limit.split_once(':').map(|(key, value)| (key, value.parse::<f64>())) {
-            Some((key, Ok(_))) if !streaming && OF_STREAMS.contains(&key) => bail!(
-                "--goodput {limit}: an answer that is no stream comes in one piece, so {key} is not known; give --streaming, or limit request_latency"
-            ),
+            Some((key, Ok(_))) if !streaming && OF_STREAMS.contains(&key) => {
+                bail!("--goodput {limit}: {key} needs streamed answers; give --streaming, or limit request_latency")
+            }
             Some((key, Ok(value))) => parsed.push((key.to_owned(), value)),
             _ => bail!("--goodput {limit}: give `metric:value`, such as time_to_first_token:200"),
         }

@@ -311,5 +311,5 @@ fn random_inputs_of_a_decoupled_model_are_told_of() {
     let run = context.run(context.bare(&args));
     assert_ne!(run.code, Some(0));
     assert!(run.stderr.contains("model ensemble is decoupled and its inputs are random"), "{}", run.stderr);
-    assert!(run.stderr.contains("give --input-data"), "{}", run.stderr);
+    assert!(run.stderr.contains("use --input-data"), "{}", run.stderr);
 }

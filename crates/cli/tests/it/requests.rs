@@ -186,7 +186,11 @@ fn a_tokenizer_comes_as_a_file_or_a_directory() {
     let empty = context.path().join("empty");
     fs::create_dir(&empty).unwrap();
     let refused = context.profile(&format!("--tokenizer {}", empty.display())).expect(2);
-    assert!(refused.stderr.contains("there is no tokenizer.json in"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("there is no tokenizer.json, tekken.json, tokenizer.model or *.tiktoken in"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
