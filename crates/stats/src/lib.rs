@@ -33,7 +33,7 @@ pub mod windows;
 
 pub use accumulator::{Accumulator, MergeError};
 pub use answer::token_source::TokenSource;
-pub use answer::tokens::{TokenSources, output_tokens};
+pub use answer::tokens::{TokenSources, is_counted_without_text, output_tokens};
 pub use awaited::ConfidenceError;
 pub use confidence::Confidence;
 pub use config::AccumulatorConfig;

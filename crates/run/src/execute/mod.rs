@@ -1,6 +1,7 @@
 //! One run: its prompts, the test request, the load, and the files and figures that its records go into.
 
 pub mod books;
+mod counting;
 mod feeding;
 mod recorder;
 pub mod refold;
@@ -8,6 +9,7 @@ mod rules;
 
 use crate::error::usage;
 use crate::execute::books::Books;
+use crate::execute::counting::Counting;
 use crate::execute::feeding::Feeding;
 use crate::execute::recorder::{Histories, Recorder};
 use crate::execute::rules::Rules;
@@ -171,10 +173,10 @@ fn load(
     listener: &Arc<dyn Listener>,
 ) -> Result<(Recorded, RunFacts)> {
     let rules = Rules::of(&job.plan, spec.lenience, listener.clone())?;
-    let tokenizer = shared.tokenizer.clone();
+    let counting = Counting::new(shared.tokenizer.clone(), job.plan.measure.token_count);
     let recorder = Recorder {
         books,
-        tokenizer,
+        counting,
         clock: job.clock,
         rules,
         control: control.clone(),

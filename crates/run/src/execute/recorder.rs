@@ -2,6 +2,7 @@
 //! files, all on a thread of its own.
 
 use crate::execute::books::Books;
+use crate::execute::counting::Counting;
 use crate::execute::rules::Rules;
 use crate::stored::Recorded;
 use std::collections::HashMap;
@@ -9,7 +10,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use streamgauge_core::clock::{Clock, Nanos, SystemClock};
 use streamgauge_core::record::{Outcome, Phase, Record, RunFacts};
 use streamgauge_load::{Batch, Control, Finished};
-use streamgauge_prompt::Tokenizer;
 
 /// Finished records are on disk after no longer than this, so that a kill loses no more.
 const FLUSH: Nanos = Nanos::from_millis(500);
@@ -22,12 +22,15 @@ const LOOK: Nanos = Nanos::from_millis(100);
 /// channel is bounded, and holds the load up long before it holds so much.
 const BEHIND: Nanos = Nanos::from_millis(5_000);
 
+/// Counting is behind if records have been waiting for so long without a pause. It is less than the channel holds, so that load is not held up.
+const BACKLOG: Nanos = Nanos::from_millis(250);
+
 /// What turns finished requests into results.
 pub struct Recorder<'a> {
     /// Takes the records in.
     pub books: Books<'a>,
     /// Counts output tokens.
-    pub tokenizer: Tokenizer,
+    pub counting: Counting,
     /// The run's clock.
     pub clock: SystemClock,
     /// The rules that may end the run by its figures.
@@ -67,7 +70,7 @@ impl Histories {
         record.input_tokens = u32::try_from(prompt).unwrap_or(u32::MAX);
         if conversation.turn + 1 < conversation.turns && record.outcome == Outcome::Ok {
             let server = record.usage.and_then(|usage| usage.completion_tokens);
-            let answer = record.text_tokens.map(u64::from).or(server).unwrap_or(0);
+            let answer = record.text_tokens.map(u64::from).or(server).unwrap_or(record.chunks.len() as u64);
             turns.push(TurnTokens { prompt, answer });
             self.0.insert(key, turns);
         }
@@ -80,6 +83,7 @@ impl Recorder<'_> {
     pub fn run(mut self, batches: Receiver<Batch>, facts: Receiver<RunFacts>) -> (Recorded, RunFacts) {
         let mut flushed = self.clock.now();
         let mut known = flushed;
+        let mut caught_up = flushed;
         let wait = if self.rules.any() { LOOK } else { FLUSH };
         loop {
             let asked = self.clock.now();
@@ -87,6 +91,7 @@ impl Recorder<'_> {
                 Ok(batch) => batch,
                 Err(TryRecvError::Empty) => {
                     known = asked;
+                    caught_up = asked;
                     match batches.recv_timeout(wait.to_duration()) {
                         Ok(batch) => batch,
                         Err(RecvTimeoutError::Timeout) => Batch::new(),
@@ -95,8 +100,9 @@ impl Recorder<'_> {
                 }
                 Err(TryRecvError::Disconnected) => break,
             };
+            let is_behind = asked - caught_up > BACKLOG;
             for mut finished in batch {
-                self.count(&mut finished);
+                self.count(&mut finished, is_behind);
                 self.histories.complete(&mut finished.record);
                 self.rules.add(&finished.record);
                 let Finished { record, received, listed } = finished;
@@ -128,10 +134,9 @@ impl Recorder<'_> {
         }
     }
 
-    fn count(&self, finished: &mut Finished) {
+    fn count(&mut self, finished: &mut Finished, is_behind: bool) {
         if !finished.received.texts.is_empty() && is_counted(&finished.record.outcome, &self.control) {
-            let tokens = finished.received.texts.iter().map(|output| self.tokenizer.count(&output.text)).sum();
-            finished.record.text_tokens = Some(tokens);
+            self.counting.count(finished, is_behind);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::answer::shown::shown_tokens;
 use crate::answer::token_source::TokenSource;
-use crate::thresholds::TOKEN_TOLERANCE;
+use crate::thresholds::{SHOWN_WHOLE, TOKEN_TOLERANCE};
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use streamgauge_core::Record;
@@ -23,6 +23,9 @@ pub struct TokenSources {
     pub disagree: u64,
     /// Requests with both counts.
     pub compared: u64,
+    /// Requests whose tokens the client did not count, because counting was behind and the server's count was there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_compared: u64,
 }
 
 impl TokenSources {
@@ -37,9 +40,15 @@ impl TokenSources {
             Some(TokenSource::Usage) => self.by_usage += 1,
             None => self.missing += 1,
         }
-        if let Some(disagree) = counts_disagree(record) {
-            self.compared += 1;
-            self.disagree += u64::from(disagree);
+        match counts_disagree(record) {
+            Some(disagree) => {
+                self.compared += 1;
+                self.disagree += u64::from(disagree);
+            }
+            None if policy == TokenCount::Auto && record.text_tokens.is_none() && is_counted_without_text(record) => {
+                self.not_compared += 1;
+            }
+            None => {}
         }
     }
 }
@@ -91,6 +100,18 @@ pub fn output_tokens(record: &Record, policy: TokenCount) -> Option<(u64, TokenS
     }
 }
 
+/// Whether the server's count settles how many output tokens a request has, and the events show that all of them were shown: then the text only
+/// serves to check that count.
+pub fn is_counted_without_text(record: &Record) -> bool {
+    let events = record.chunks.len() as f64;
+    usage(record).is_some_and(|count| !record.chunks.is_empty() && events >= SHOWN_WHOLE * count as f64)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// The server's count. A count of 0 for an answer with output means that the server did not count.
 fn usage(record: &Record) -> Option<u64> {
     let count = record.usage.and_then(|usage| usage.completion_tokens);
@@ -109,13 +130,14 @@ fn counts_disagree(record: &Record) -> Option<bool> {
 
 impl AddAssign for TokenSources {
     fn add_assign(&mut self, other: TokenSources) {
-        let TokenSources { by_usage, by_tokenizer, by_chunks, missing, disagree, compared } = other;
+        let TokenSources { by_usage, by_tokenizer, by_chunks, missing, disagree, compared, not_compared } = other;
         self.by_usage += by_usage;
         self.by_tokenizer += by_tokenizer;
         self.by_chunks += by_chunks;
         self.missing += missing;
         self.disagree += disagree;
         self.compared += compared;
+        self.not_compared += not_compared;
     }
 }
 

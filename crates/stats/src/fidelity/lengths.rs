@@ -26,11 +26,15 @@ pub(super) fn output_length(evidence: &Evidence<'_>) -> Option<FidelityRow> {
 }
 
 pub(super) fn token_counts(evidence: &Evidence<'_>) -> Option<FidelityRow> {
-    let TokenSources { disagree, compared, .. } = evidence.tokens;
+    let TokenSources { disagree, compared, not_compared, .. } = evidence.tokens;
     let share = share(disagree, compared)?;
     let grade = caveat(share, limit::TOKENS_GOOD);
     let over = hundredths(limit::TOKEN_TOLERANCE);
     let value = format!("{disagree} of {} differ by more than {over}", counted(compared, "request"));
+    let value = match not_compared {
+        0 => value,
+        _ => format!("{value}; a sample, since counting fell behind: {not_compared} were not compared"),
+    };
     let row = FidelityRow { value, ..share_row(share, grade) };
     Some(row.remedy(message!["if ", Setting::Tokenizer, " is not the model's own, set it: prompt lengths are off by as much; if it is, the model emits text that does not re-tokenize to the same tokens"]))
 }

@@ -53,6 +53,23 @@ fn counts_disagree_from_beyond_two_percent() {
 }
 
 #[test]
+fn a_sample_of_the_counts_is_stated() {
+    let mut records: Vec<Record> = (0..15).map(|_| counted(Some(5), None)).collect();
+    records.push(counted(Some(5), Some(5)));
+    // Without the server's count, or with far fewer events than it says, there is nothing that could be left out.
+    records.extend([counted(None, None), counted(Some(50), None)]);
+    let summary = summary(&records);
+    assert_eq!((summary.tokens.compared, summary.tokens.not_compared), (1, 15));
+    let row = summary.fidelity.rows.iter().find(|row| row.key == "token_counts").unwrap();
+    assert_eq!(
+        row.value,
+        "0 of 1 request differ by more than 2.00 %; a sample, since counting fell behind: 15 were not compared"
+    );
+    let config = AccumulatorConfig { token_count: TokenCount::Usage, ..config() };
+    assert_eq!(summary_of(config, &facts(), &records).tokens.not_compared, 0, "it was not to be compared");
+}
+
+#[test]
 fn tpot_is_that_of_the_serving_benchmarks() {
     let tpot = |config: AccumulatorConfig, record: Record| {
         let summary = summary_of(config, &facts(), &[record]);
