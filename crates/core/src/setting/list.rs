@@ -253,6 +253,8 @@ settings! {
     RequestTimeout "request-timeout",
     /// Whether the server empties its prefix cache before the load.
     ResetPrefixCache "reset-prefix-cache",
+    /// The order in which prompts are taken.
+    Sampling "sampling",
     /// The joint distribution of the lengths of prompts and outputs.
     SeqDist "seq-dist",
     /// The ids of sequences.
