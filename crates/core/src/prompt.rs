@@ -131,11 +131,12 @@ impl Prompt {
         }
     }
 
-    /// The messages of a chat that this prompt is: each text is a message of the user.
+    /// The messages of a chat that this prompt is: all texts are parts of one message of the user, as AIPerf sends several texts to a chat.
     pub fn messages(&self) -> Cow<'_, [Message]> {
         match &self.content {
             Content::Texts(texts) => {
-                Cow::Owned(texts.iter().map(|text| Message::text("user", text.as_str())).collect())
+                let parts = texts.iter().cloned().map(Part::Text).collect();
+                Cow::Owned(vec![Message { role: "user".to_owned(), parts, members: Map::new() }])
             }
             Content::Messages(messages) => Cow::Borrowed(messages),
         }

@@ -18,7 +18,9 @@ pub mod tokenizer;
 pub mod vocabulary;
 
 pub use resolve::{Resolved, Source, TokenizerError, resolve};
-pub use sources::{AgentRules, Contents, Conversation, Counts, Format, SourceError, SourceOptions, Timing, Turn};
+pub use sources::{
+    AgentRules, Columns, Contents, Conversation, Counts, Dataset, Format, SourceError, SourceOptions, Timing, Turn,
+};
 pub use synthetic::{Completer, SynthesisError, synthesize};
 pub use tensors::{InputData, InputError, InputOptions, LlmInputs, LlmOptions, Made, Step, llm_inputs};
 pub use tokenizer::{LoadError, Tokenizer};

@@ -5,7 +5,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::load::Load;
 use streamgauge_core::plan::{LoadPlan, RunPlan, Target, Warmup};
 use streamgauge_core::stop::StopRule;
-use streamgauge_prompt::SourceOptions;
+use streamgauge_prompt::{Dataset, SourceOptions};
 use streamgauge_report::genai::names::directory_name;
 use streamgauge_stats::windows::Lenience;
 
@@ -27,6 +27,8 @@ pub struct RunSpec {
     pub sim: bool,
     /// The file of requests whose prompts are sent at the plan's own times; a trace that is replayed is in the plan's load.
     pub prompt_file: Option<PathBuf>,
+    /// The data set of the hub whose prompts are sent. Preparation finds its files and puts them in the place of that file.
+    pub dataset: Option<Dataset>,
     /// How that file, or the trace, is read. Preparation decides whether its times are followed.
     pub source: SourceOptions,
     /// Which part of the trace is replayed, where the plan replays one.

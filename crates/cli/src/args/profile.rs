@@ -13,6 +13,7 @@ use streamgauge_core::clock::Nanos;
 use streamgauge_core::plan::{
     Balance, ConnectionPolicy, EndpointKind, ExportLevel, LengthField, ModelSelection, TokenCount,
 };
+use streamgauge_prompt::Columns;
 use streamgauge_prompt::sources::{self, format_named};
 use streamgauge_report::Style;
 use streamgauge_report::sinks::{self, Format};
@@ -100,10 +101,22 @@ pub struct ProfileArgs {
     /// File or directory of prompts, such as lines of JSON with `text` and `output_length`; with --fixed-schedule each is sent at its `timestamp` (ms)
     #[arg(long, value_name = "FILE|DIR", help_heading = "Input")]
     pub input_file: Option<PathBuf>,
-    #[arg(long, help = input_formats_help(), value_name = "NAME", requires = "input_file", value_parser = format_named, help_heading = "Input")]
+    #[arg(long, help = input_formats_help(), value_name = "NAME", value_parser = format_named, help_heading = "Input")]
     pub custom_dataset_type: Option<&'static sources::Format>,
+    /// Data set of the hub: openorca, cnn_dailymail, sharegpt, or its name there, `org/name` or `org/name/directory`
+    #[arg(long, visible_alias = "input-dataset", value_name = "NAME", conflicts_with_all = ["input_file", "fixed_schedule", "conversation_num", "conversation_turn_mean", "conversation_turn_stddev", "conversation_turn_delay_mean", "conversation_turn_delay_stddev"], help_heading = "Input")]
+    pub public_dataset: Option<String>,
+    /// Split of the data set
+    #[arg(long, value_name = "SPLIT", default_value = "train", help_heading = "Input")]
+    pub dataset_split: String,
+    /// Revision of the data set on the hub
+    #[arg(long, value_name = "REVISION", default_value = "main", help_heading = "Input")]
+    pub dataset_revision: String,
+    /// Which columns of a table (CSV, Parquet) are what, such as `prompt=question,output_length=tokens`
+    #[arg(long, value_name = "MEMBER=COLUMN", help_heading = "Input")]
+    pub column: Option<Columns>,
     /// Leave out rows of --input-file that are not requests, and count them
-    #[arg(long, requires = "input_file", help_heading = "Input")]
+    #[arg(long, help_heading = "Input")]
     pub skip_bad_rows: bool,
     /// Mean input length in tokens
     #[arg(long, visible_aliases = ["synthetic-input-tokens-mean", "prompt-input-tokens-mean"], value_name = "TOKENS", default_value = "550", value_parser = at_least_one, help_heading = "Input")]

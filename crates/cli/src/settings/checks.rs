@@ -18,14 +18,25 @@ pub fn flags(args: &ProfileArgs) -> Result<()> {
     if args.url_strategy.is_some() && args.url.len() < 2 {
         bail!("--url-strategy: there is only one server; give --url several, or leave it out");
     }
-    match &args.input_file {
-        Some(_) if args.batch_size > 1 => {
-            bail!("--batch-size {}: a request of --input-file is one text; give 1", args.batch_size)
-        }
-        Some(_) if let Some(count) = args.num_dataset_entries => {
-            bail!("--num-dataset-entries {count}: --input-file has a prompt in each of its lines; leave it out")
-        }
-        _ => Ok(()),
+    let of_files = [
+        ("--custom-dataset-type", args.custom_dataset_type.is_some()),
+        ("--column", args.column.is_some()),
+        ("--skip-bad-rows", args.skip_bad_rows),
+    ];
+    let source = match (&args.input_file, &args.public_dataset) {
+        (Some(_), _) => "--input-file",
+        (None, Some(_)) => "--public-dataset",
+        (None, None) => match of_files.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => bail!("{flag} does nothing without --input-file or --public-dataset; give one of them"),
+            None => return Ok(()),
+        },
+    };
+    if args.batch_size > 1 {
+        bail!("--batch-size {}: a request of {source} is one text; give 1", args.batch_size);
+    }
+    match args.num_dataset_entries {
+        Some(count) => bail!("--num-dataset-entries {count}: {source} has a prompt in each of its lines; leave it out"),
+        None => Ok(()),
     }
 }
 

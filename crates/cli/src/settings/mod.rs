@@ -21,7 +21,7 @@ use streamgauge_core::plan::{
     Warmup,
 };
 use streamgauge_core::seed::Seed;
-use streamgauge_prompt::SourceOptions;
+use streamgauge_prompt::{Dataset, SourceOptions};
 use streamgauge_report::Style;
 use streamgauge_run::{Level, Position, RunSpec, Subdirectory, TENSORRT_LLM_OUTPUT};
 use streamgauge_stats::windows::Lenience;
@@ -151,10 +151,16 @@ impl Settings {
             position: Position::default(),
             sim: args.sim,
             prompt_file: args.input_file.as_deref().filter(|_| !args.load.fixed_schedule).map(load::input_file),
+            dataset: args.public_dataset.map(|name| Dataset {
+                name,
+                split: args.dataset_split,
+                revision: args.dataset_revision,
+            }),
             source: SourceOptions {
                 format: args.custom_dataset_type,
                 skip_bad_rows: args.skip_bad_rows,
                 agents: args.agents.rules()?,
+                columns: args.column.unwrap_or_default(),
                 ..SourceOptions::default()
             },
             trace_part: load::trace_part(&args.load),

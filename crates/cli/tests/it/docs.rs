@@ -48,7 +48,7 @@ fn every_command_of_the_load_modes_works_as_written() {
 #[test]
 fn every_command_about_what_is_sent_works_as_written() {
     let (commands, wrong) = run_blocks("data.md");
-    assert!(commands >= 11, "only {commands} commands were found");
+    assert!(commands >= 19, "only {commands} commands were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 

@@ -19,6 +19,7 @@ mod faults;
 mod figures;
 mod files;
 mod flags;
+mod formats;
 mod levels;
 mod llm_perf;
 mod long_files;

@@ -65,6 +65,8 @@ settings! {
     Clock "clock",
     /// Whether the server's metrics page is read.
     CollectMetrics "collect-metrics",
+    /// Which columns of a table are which members of a prompt.
+    Column "column",
     /// The number of requests in flight.
     Concurrency "concurrency",
     /// The time in which the number of requests in flight grows to its height.
@@ -93,6 +95,10 @@ settings! {
     CustomDatasetType "custom-dataset-type",
     /// A directory of input tensors.
     DataDirectory "data-directory",
+    /// The revision of the data set on the hub.
+    DatasetRevision "dataset-revision",
+    /// The split of the data set.
+    DatasetSplit "dataset-split",
     /// Whether received data is acknowledged as the kernel sees fit instead of at once.
     DelayedAcks "delayed-acks",
     /// The path that requests are sent to.
@@ -215,6 +221,8 @@ settings! {
     PromptAsTokenIds "prompt-as-token-ids",
     /// The protocol of a Triton server: HTTP or gRPC.
     Protocol "protocol",
+    /// The data set of the hub whose prompts are sent.
+    PublicDataset "public-dataset",
     /// The shape of ramps.
     RampShape "ramp-shape",
     /// How far lengths may be from their means, as a share of these.

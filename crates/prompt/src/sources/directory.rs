@@ -22,8 +22,12 @@ const ENDS: [&str; 7] = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet", "tx
 
 /// The files of a directory in the given format, or each in its own.
 pub(super) fn open(input: &Input, options: SourceOptions) -> Opened {
-    let files = files(input.path())?.into_iter();
-    Ok(Box::new(Files { files, options, current: None, rows: 0, notes: Vec::new() }))
+    Ok(of_files(files(input.path())?, options))
+}
+
+/// Files that are read one after the other.
+pub(super) fn of_files(files: Vec<PathBuf>, options: SourceOptions) -> Box<dyn Source> {
+    Box::new(Files { files: files.into_iter(), options, current: None, rows: 0, notes: Vec::new() })
 }
 
 /// The files of prompts in a directory, in the order of their names.

@@ -9,7 +9,9 @@ mod azure;
 mod bailian;
 mod burst_gpt;
 mod columns;
+mod csv;
 mod dag;
+mod dataset;
 mod directory;
 mod elements;
 mod error;
@@ -24,12 +26,17 @@ mod messages;
 mod multi_turn;
 mod object;
 mod otel;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+mod parquet_missing;
 mod raw_payload;
 mod sessions;
 mod sharegpt;
 mod size;
 mod skipping;
 mod synthetic;
+mod table;
 mod text;
 mod timed_trace;
 mod times;
@@ -39,16 +46,20 @@ mod turns;
 mod weka;
 
 pub use agents::AgentRules;
+pub use dataset::{Dataset, DatasetError};
 pub use error::{Place, SourceError, Unit};
 pub use input::{Input, Sample};
 pub use lines::Lines;
 pub use synthetic::Synthetic;
+pub use table::Columns;
 
 use crate::limits::LONGEST;
+#[cfg(not(feature = "parquet"))]
+use parquet_missing as parquet;
 use serde_json::{Map, Number, Value};
 use skipping::Skipping;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use streamgauge_core::Nanos;
 use streamgauge_core::prompt::{Content, History, Message};
 use streamgauge_core::setting::Setting;
@@ -69,6 +80,8 @@ pub const FORMATS: &[&Format] = &[
     &multi_turn::FORMAT,
     &raw_payload::FORMAT,
     &text::FORMAT,
+    &csv::FORMAT,
+    &parquet::FORMAT,
     &jsonl::FORMAT,
     &trace::FORMAT,
 ];
@@ -101,6 +114,10 @@ pub struct SourceOptions {
     pub timing: Timing,
     /// Whether rows that are not requests are left out and counted, instead of ending the reading.
     pub skip_bad_rows: bool,
+    /// Which columns of a table are which members of a row.
+    pub columns: Columns,
+    /// The files that are read one after the other instead of the file that is opened, such as those of a data set.
+    pub files: Vec<PathBuf>,
     /// Which part of recorded chats is sent.
     pub chats: ChatRule,
     /// How the recorded work of agents is replayed.
@@ -235,7 +252,12 @@ pub struct Counts {
 /// # Errors
 /// When the file cannot be read, or it is not of the format.
 pub fn open(file: &Path, options: &SourceOptions) -> Opened {
-    source(Input::open(file)?, options)
+    if options.files.is_empty() {
+        return source(Input::open(file)?, options);
+    }
+    let each = SourceOptions { files: Vec::new(), skip_bad_rows: false, ..options.clone() };
+    let source = directory::of_files(options.files.clone(), each);
+    Ok(if options.skip_bad_rows { Skipping::new(source) } else { source })
 }
 
 /// Begins to read `input`, in the format that the options name or that its beginning shows.

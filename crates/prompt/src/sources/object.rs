@@ -78,6 +78,11 @@ impl Object {
         self.members.shift_remove(name).filter(|value| !value.is_null())
     }
 
+    /// Adds a member.
+    pub fn put(&mut self, name: &str, value: Value) {
+        self.members.insert(name.to_owned(), value);
+    }
+
     /// Puts the one element of a list in the place of the list.
     pub fn unwrap_list(&mut self, name: &str) {
         if let Some(Value::Array(list)) = self.members.get_mut(name)

@@ -30,6 +30,7 @@ pub(crate) fn spec(artifacts: &Path) -> RunSpec {
         position: Position::default(),
         sim: true,
         prompt_file: None,
+        dataset: None,
         source: SourceOptions::default(),
         trace_part: TracePart::default(),
         observe: Observe::default(),

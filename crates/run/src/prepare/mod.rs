@@ -2,6 +2,7 @@
 //! files that schedules come from.
 
 pub mod conversations;
+mod dataset;
 pub mod earlier;
 pub mod hints;
 pub mod job;
@@ -39,6 +40,7 @@ use triton::Triton;
 pub fn prepare(spec: &RunSpec, listener: &Arc<dyn Listener>) -> Result<Preparation> {
     let spec = &mut spec.clone();
     spec.notes.iter().for_each(|note| listener.note(&format!("note: {note}").into()));
+    dataset::find(spec, listener).map_err(usage)?;
     let conversations = schedules::read(spec, listener).map_err(usage)?;
     let sim = start_sim(spec)?;
     let routes = find_routes(&spec.plan)?;

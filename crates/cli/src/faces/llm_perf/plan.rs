@@ -104,6 +104,7 @@ pub fn spec(args: &LlmPerfArgs, prompts: u32) -> Result<RunSpec> {
         position: Position::default(),
         sim: false,
         prompt_file: None,
+        dataset: None,
         source: SourceOptions::default(),
         trace_part: TracePart::default(),
         observe: Observe::default(),
