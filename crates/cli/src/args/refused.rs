@@ -2,7 +2,6 @@
 
 const DYNAMIC: &str = "dynamic gRPC is not supported";
 const MEDIA: &str = "media inputs (images, audio, video) are not supported";
-const FILES: &str = "data sets of other formats are not supported here; --input-file takes prompts from files";
 const PLOTS: &str = "plots are not supported";
 const SWEEPS: &str = "sweeps and searches are not supported; give --concurrency or --request-rate a list or a range";
 const METRICS: &str = "metrics of servers and GPUs are not supported here";

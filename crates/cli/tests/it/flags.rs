@@ -305,7 +305,6 @@ fn flags_of_what_does_not_exist_are_refused_by_name() {
     for (args, why) in [
         ("--session-concurrency 2", "sessions"),
         ("--input-file prompts.jsonl", "the file cannot be read"),
-        ("--dataset-sampling-strategy random", "files"),
         ("--grpc-method a.B/C", "dynamic gRPC"),
         ("--server-metrics-url http://localhost:9400/metrics", "metrics"),
         ("--server-metrics-urls http://localhost:9400/metrics", "metrics"),
