@@ -303,7 +303,6 @@ fn old_commands_run_as_they_are() {
 fn flags_of_what_does_not_exist_are_refused_by_name() {
     let context = TestContext::new();
     for (args, why) in [
-        ("--session-concurrency 2", "sessions"),
         ("--input-file prompts.jsonl", "the file cannot be read"),
         ("--grpc-method a.B/C", "dynamic gRPC"),
         ("--server-metrics-url http://localhost:9400/metrics", "metrics"),
