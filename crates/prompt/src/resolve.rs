@@ -4,6 +4,8 @@ use crate::hub::{self, Hub, HubError, Repository, is_hub_name};
 use crate::tokenizer::{EMBEDDED, LoadError, Tokenizer};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use streamgauge_core::message;
+use streamgauge_core::setting::{Explain, Message, Setting};
 
 /// Names of the embedded vocabulary on the command line.
 const EMBEDDED_NAMES: [&str; 3] = [EMBEDDED, "builtin", "embedded"];
@@ -42,9 +44,9 @@ pub enum Source {
 
 /// Why no tokenizer can be loaded.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum TokenizerError {
     /// The directory given has no file of a tokenizer.
-    #[error("--tokenizer {}: {miss}; give a {FILE}, a directory that has one, or `{EMBEDDED}`", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -55,10 +57,6 @@ pub enum TokenizerError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The hub's tokenizer of that name cannot be had.
-    #[error(
-        "--tokenizer {}: {reason}; fill the cache with `{}`, or give a {FILE}, a directory that has one, or `{EMBEDDED}`",
-        repository.name, repository.command(FILE)
-    )]
     Hub {
         /// What was looked for.
         repository: Repository,
@@ -66,14 +64,30 @@ pub enum TokenizerError {
         reason: Box<HubError>,
     },
     /// Neither a path that exists nor a name.
-    #[error(
-        "--tokenizer {choice}: there is no such file or directory; give a {FILE}, a directory that has one, a hub name \
-         such as `org/name`, or `{EMBEDDED}`"
-    )]
     Unknown {
         /// What was given.
         choice: String,
     },
+}
+
+impl Explain for TokenizerError {
+    fn message(&self) -> Message {
+        let about = |text: String| message![Setting::Tokenizer, " ", text];
+        match self {
+            TokenizerError::Directory { path, miss } => {
+                about(format!("{}: {miss}; give a {FILE}, a directory that has one, or `{EMBEDDED}`", path.display()))
+            }
+            TokenizerError::Load(error) => error.to_string().into(),
+            TokenizerError::Hub { repository, reason } => about(format!(
+                "{}: {reason}; fill the cache with `{}`, or give a {FILE}, a directory that has one, or `{EMBEDDED}`",
+                repository.name,
+                repository.command(FILE)
+            )),
+            TokenizerError::Unknown { choice } => about(format!(
+                "{choice}: there is no such file or directory; give a {FILE}, a directory that has one, a hub name such as `org/name`, or `{EMBEDDED}`"
+            )),
+        }
+    }
 }
 
 /// What a directory lacks.

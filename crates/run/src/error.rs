@@ -5,6 +5,7 @@ use anyhow::Error;
 use std::error::Error as StdError;
 use streamgauge_core::setting::{Explain, Message, Wording};
 use streamgauge_load::{JobError, Refusal, TlsError};
+use streamgauge_prompt::{InputError, SynthesisError, TokenizerError};
 use streamgauge_report::ArtifactError;
 use streamgauge_stats::{ConfidenceError, GoodputError};
 use streamgauge_wire::EncodeError;
@@ -94,9 +95,12 @@ const MESSAGES: &[GetMessage] = &[
     of::<ConfidenceError>,
     of::<EncodeError>,
     of::<GoodputError>,
+    of::<InputError>,
     of::<JobError>,
     of::<Refusal>,
+    of::<SynthesisError>,
     of::<TlsError>,
+    of::<TokenizerError>,
 ];
 
 fn of<E: Explain + StdError + 'static>(link: &(dyn StdError + 'static)) -> Option<Message> {

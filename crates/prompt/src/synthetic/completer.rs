@@ -14,17 +14,8 @@ use streamgauge_core::Prompt;
 use streamgauge_core::plan::{Length, ModelSelection, PromptPlan};
 use streamgauge_core::prompt::{Content, Message, Payload};
 use streamgauge_core::seed::{RandomStream, Seed};
+use streamgauge_core::setting::Setting;
 use streamgauge_core::synthesis::Synthesis;
-
-/// What sets the length of prefixes.
-const PREFIX_FLAG: &str = "--prefix-prompt-length";
-/// What sets the length of the system prompt.
-const SYSTEM_FLAG: &str = "--shared-system-prompt-length";
-/// What sets the length of the message that each conversation begins with.
-const CONTEXT_FLAG: &str = "--user-context-prompt-length";
-
-/// What has prompts sent as token ids.
-const IDS_FLAG: &str = "--prompt-as-token-ids";
 
 /// Makes prompts out of conversations, one conversation at a time.
 ///
@@ -107,7 +98,9 @@ impl Completer {
             Some(tokens) => {
                 let text = writer.new_text("", tokens, &mut plan.seed.stream("system prompt"));
                 Some(Opening {
-                    text: text.ok_or_else(|| SynthesisError::impossible(SYSTEM_FLAG, tokens, tokenizer))?,
+                    text: text.ok_or_else(|| {
+                        SynthesisError::impossible(Setting::SharedSystemPromptLength, tokens, tokenizer)
+                    })?,
                     tokens,
                 })
             }
@@ -210,7 +203,7 @@ impl Completer {
         let mut text = |start, tokens| {
             let span = Span { start: u64::from(blocks.skip) + u64::from(start), tokens };
             let text = writer.text(&blocks, span, &mut self.streams.words);
-            text.ok_or_else(|| SynthesisError::impossible("--isl", tokens, &self.tokenizer))
+            text.ok_or_else(|| SynthesisError::impossible(Setting::Isl, tokens, &self.tokenizer))
         };
         if answer == 0 {
             return Ok((Content::Texts(vec![text(0, tokens)?]), tokens));
@@ -232,12 +225,12 @@ impl Completer {
     /// Refuses what would change a whole body, which is sent as it is.
     fn refuse_changes(&self) -> Result<(), SynthesisError> {
         let changes = [
-            (SYSTEM_FLAG, self.system.is_some()),
-            (CONTEXT_FLAG, self.user_context_tokens.is_some()),
-            (IDS_FLAG, self.token_ids.is_some()),
+            (Setting::SharedSystemPromptLength, self.system.is_some()),
+            (Setting::UserContextPromptLength, self.user_context_tokens.is_some()),
+            (Setting::PromptAsTokenIds, self.token_ids.is_some()),
         ];
         match changes.into_iter().find(|(_, is_asked)| *is_asked) {
-            Some((flag, _)) => Err(SynthesisError::WholeBody { flag }),
+            Some((setting, _)) => Err(SynthesisError::WholeBody { setting }),
             None => Ok(()),
         }
     }
@@ -248,7 +241,9 @@ impl Completer {
             None => None,
             Some(tokens) => {
                 let text = self.writer.new_text("", tokens, &mut self.streams.contexts);
-                let text = text.ok_or_else(|| SynthesisError::impossible(CONTEXT_FLAG, tokens, &self.tokenizer))?;
+                let text = text.ok_or_else(|| {
+                    SynthesisError::impossible(Setting::UserContextPromptLength, tokens, &self.tokenizer)
+                })?;
                 Some(Opening { text, tokens })
             }
         };
@@ -256,6 +251,11 @@ impl Completer {
         let openings: Vec<_> = openings.into_iter().filter_map(|(role, opening)| Some((role, opening?))).collect();
         if openings.is_empty() {
             return Ok(());
+        }
+        if matches!(content, Content::Texts(texts) if texts.len() > 1) {
+            let of_system = self.system.as_ref().map(|_| Setting::SharedSystemPromptLength);
+            let setting = of_system.unwrap_or(Setting::UserContextPromptLength);
+            return Err(SynthesisError::SeveralTexts { setting });
         }
         // What an opening has in tokens is known. A text that was given is counted by itself, as a server's template has it.
         let said = std::mem::replace(content, Content::Texts(Vec::new())).into_messages();
@@ -273,7 +273,7 @@ impl Completer {
         for number in 1..=u64::from(self.batch) {
             let (text, tokens) = self.text(turn.input_tokens, input, is_first)?;
             all = all.saturating_add(tokens);
-            SynthesisError::check_text("--isl", number, all.into())?;
+            SynthesisError::check_text(&[Setting::Isl], number, all.into())?;
             texts.push(text);
         }
         Ok((texts, all))
@@ -287,7 +287,7 @@ impl Completer {
             n => (self.prefixes[self.streams.prefixes.random_range(0..n)].as_str(), self.prefix_tokens + own),
         };
         let text = self.writer.new_text(prefix, whole, &mut self.streams.words);
-        Ok((text.ok_or_else(|| SynthesisError::impossible("--isl", own, &self.tokenizer))?, whole))
+        Ok((text.ok_or_else(|| SynthesisError::impossible(Setting::Isl, own, &self.tokenizer))?, whole))
     }
 }
 
@@ -296,16 +296,18 @@ pub(super) fn check(plan: &PromptPlan, models: &[String]) -> Result<Distribution
     if models.is_empty() {
         return Err(SynthesisError::NoModel);
     }
-    let input = Lengths::of("--isl", plan.input)?;
-    let output = plan.output.map(|length| Lengths::of("--osl", length)).transpose()?;
+    let input = Lengths::of(Setting::Isl, plan.input)?;
+    let output = plan.output.map(|length| Lengths::of(Setting::Osl, length)).transpose()?;
     let Synthesis { pairs, input_range, output_range, system_tokens, user_context_tokens, .. } = &plan.synthesis;
-    let pairs = Pairs::of("--seq-dist", pairs)?;
-    for (flag, tokens) in [(SYSTEM_FLAG, system_tokens), (CONTEXT_FLAG, user_context_tokens)] {
-        Lengths::of(flag, Length { mean: tokens.map_or(0.0, f64::from), stddev: 0.0 })?;
+    let pairs = Pairs::of(Setting::SeqDist, pairs)?;
+    for (setting, tokens) in
+        [(Setting::SharedSystemPromptLength, system_tokens), (Setting::UserContextPromptLength, user_context_tokens)]
+    {
+        Lengths::of(setting, Length { mean: tokens.map_or(0.0, f64::from), stddev: 0.0 })?;
     }
-    Lengths::of(PREFIX_FLAG, Length { mean: f64::from(plan.prefix_tokens), stddev: 0.0 })?;
+    Lengths::of(Setting::PrefixPromptLength, Length { mean: f64::from(plan.prefix_tokens), stddev: 0.0 })?;
     SynthesisError::check_text(
-        "--num-prefix-prompts and --prefix-prompt-length",
+        &[Setting::NumPrefixPrompts, Setting::PrefixPromptLength],
         plan.prefixes.into(),
         u64::from(plan.prefixes) * u64::from(plan.prefix_tokens),
     )?;
@@ -345,7 +347,10 @@ fn prefixes(
     if tokens == 0 || plan.prefixes == 0 {
         return Ok(Vec::new());
     }
-    let prefix =
-        |_| writer.new_text("", tokens, rng).ok_or_else(|| SynthesisError::impossible(PREFIX_FLAG, tokens, tokenizer));
+    let prefix = |_| {
+        writer
+            .new_text("", tokens, rng)
+            .ok_or_else(|| SynthesisError::impossible(Setting::PrefixPromptLength, tokens, tokenizer))
+    };
     (0..plan.prefixes).map(prefix).collect()
 }

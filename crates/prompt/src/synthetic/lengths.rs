@@ -5,6 +5,7 @@ use crate::limits::LONGEST;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 use streamgauge_core::plan::Length;
+use streamgauge_core::setting::Setting;
 use streamgauge_core::synthesis::{LengthPair, LengthRange};
 
 /// A distribution of lengths that has been found sensible.
@@ -17,14 +18,14 @@ pub(super) enum Lengths {
 }
 
 impl Lengths {
-    /// Checks a distribution that `flag` sets.
-    pub(super) fn of(flag: &'static str, length: Length) -> Result<Lengths, SynthesisError> {
+    /// Checks a distribution that `setting` sets.
+    pub(super) fn of(setting: Setting, length: Length) -> Result<Lengths, SynthesisError> {
         let sensible = 0.0..=f64::from(LONGEST);
         match Normal::new(length.mean, length.stddev) {
             Ok(normal) if sensible.contains(&length.mean) && sensible.contains(&length.stddev) => {
                 Ok(Lengths::Normal(normal))
             }
-            _ => Err(SynthesisError::Length { flag, length }),
+            _ => Err(SynthesisError::Length { setting, length }),
         }
     }
 
@@ -48,12 +49,12 @@ struct Pair {
 }
 
 impl Pairs {
-    /// Checks the pairs that `flag` sets.
-    pub(super) fn of(flag: &'static str, pairs: &[LengthPair]) -> Result<Pairs, SynthesisError> {
+    /// Checks the pairs that `setting` sets.
+    pub(super) fn of(setting: Setting, pairs: &[LengthPair]) -> Result<Pairs, SynthesisError> {
         let mut up_to = 0.0;
         let pair = |pair: &LengthPair| {
             up_to += pair.percent;
-            Ok(Pair { up_to, lengths: (Lengths::of(flag, pair.input)?, Lengths::of(flag, pair.output)?) })
+            Ok(Pair { up_to, lengths: (Lengths::of(setting, pair.input)?, Lengths::of(setting, pair.output)?) })
         };
         Ok(Pairs(pairs.iter().map(pair).collect::<Result<_, _>>()?))
     }
@@ -76,12 +77,12 @@ mod tests {
     fn pairs_come_as_often_as_their_shares_say() {
         let fixed = |mean| Length { mean, stddev: 0.0 };
         let pair = |percent, input| LengthPair { percent, input: fixed(input), output: fixed(1.0) };
-        let pairs = Pairs::of("--seq-dist", &[pair(25.0, 10.0), pair(75.0, 20.0)]).unwrap();
+        let pairs = Pairs::of(Setting::SeqDist, &[pair(25.0, 10.0), pair(75.0, 20.0)]).unwrap();
         let rng = &mut Seed(0).stream("test");
         let drawn = (0..4_000).filter(|_| pairs.draw(rng).unwrap().0.draw(&mut Seed(0).stream("a")) == 20).count();
         assert!((2_900..3_100).contains(&drawn), "{drawn}");
-        assert!(Pairs::of("", &[]).unwrap().draw(rng).is_none());
-        assert!(Pairs::of("--seq-dist", &[pair(100.0, f64::NAN)]).is_err());
+        assert!(Pairs::of(Setting::SeqDist, &[]).unwrap().draw(rng).is_none());
+        assert!(Pairs::of(Setting::SeqDist, &[pair(100.0, f64::NAN)]).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::sources::{Conversation, Turn};
 use crate::tokenizer::Tokenizer;
 use streamgauge_core::Prompt;
 use streamgauge_core::plan::{ModelSelection, PromptPlan};
+use streamgauge_core::setting::Setting;
 use streamgauge_core::synthesis::Synthesis;
 
 /// All prompts of a run, in memory: those of `conversations`, or of `plan.count` conversations of one turn, of which everything is made. See
@@ -58,7 +59,7 @@ fn bounded(plan: &PromptPlan, conversations: &[Conversation]) -> Result<(), Synt
         [] => {
             let count = u64::from(plan.count);
             SynthesisError::check_text(
-                "--num-prompts and --isl",
+                &[Setting::NumPrompts, Setting::Isl],
                 count.saturating_mul(batch),
                 count.saturating_mul(text(mean)),
             )
@@ -66,7 +67,7 @@ fn bounded(plan: &PromptPlan, conversations: &[Conversation]) -> Result<(), Synt
         conversations => {
             let turns = || conversations.iter().flat_map(|conversation| &conversation.turns);
             let all = turns().map(made).fold(0, u64::saturating_add);
-            SynthesisError::check_text("--input-file", turns().count() as u64, all)
+            SynthesisError::check_text(&[Setting::InputFile], turns().count() as u64, all)
         }
     }
 }
@@ -234,7 +235,7 @@ mod tests {
         let rows = read_text(&[line; 101].join("\n"), Timing::Timed).unwrap().conversations;
         let refused_rows = synthesize(&plan(), &rows, &models, ModelSelection::Random, &Tokenizer::embedded());
         assert!(refused_rows.unwrap_err().to_string().starts_with("--input-file: 101 texts"));
-        assert_eq!(refused(plan(), &[]), "-m: at least one model is needed");
+        assert_eq!(refused(plan(), &[]), "--model: at least one model is needed");
     }
 
     #[test]
@@ -359,6 +360,16 @@ mod tests {
         let models = ["m".to_owned()];
         let refused =
             synthesize(&shaped(openings), &[body.into()], &models, ModelSelection::RoundRobin, &Tokenizer::embedded());
-        assert_eq!(refused, Err(SynthesisError::WholeBody { flag: "--shared-system-prompt-length" }));
+        assert_eq!(refused, Err(SynthesisError::WholeBody { setting: Setting::SharedSystemPromptLength }));
+    }
+
+    #[test]
+    fn a_batch_of_texts_has_no_system_prompt() {
+        let batch = Turn { content: Some(Content::Texts(vec!["a".into(), "b".into()])), ..Turn::default() };
+        let openings = Synthesis { user_context_tokens: Some(1), ..Synthesis::default() };
+        let models = ["m".to_owned()];
+        let refused =
+            synthesize(&shaped(openings), &[batch.into()], &models, ModelSelection::RoundRobin, &Tokenizer::embedded());
+        assert!(refused.unwrap_err().to_string().starts_with("--user-context-prompt-length: the input has requests"));
     }
 }

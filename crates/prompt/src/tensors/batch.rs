@@ -17,7 +17,7 @@ pub(super) fn check(batch: u32, model: &ModelInfo) -> Result<(), InputError> {
         (batch, most) if batch > most => format!("the model {name} takes at most {most} inferences in a request"),
         _ => return Ok(()),
     };
-    Err(InputError::Asked(format!("-b {batch}: {reason}")))
+    Err(InputError::Asked(format!("-b {batch}: {reason}").into()))
 }
 
 /// The requests of streams of steps, as many as there are steps. The k-th of a stream has the steps from k times `batch` on, going
@@ -127,6 +127,8 @@ impl Join<'_> {
     }
 
     fn refuse(&self, reason: String) -> InputError {
-        InputError::Asked(format!("-b {}: {reason}; only steps that are alike can be joined", self.numbers.len()))
+        InputError::Asked(
+            format!("-b {}: {reason}; only steps that are alike can be joined", self.numbers.len()).into(),
+        )
     }
 }

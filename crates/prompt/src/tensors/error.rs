@@ -1,6 +1,7 @@
 //! What can be wrong with inputs.
 
 use std::path::PathBuf;
+use streamgauge_core::setting::{Explain, Message};
 
 /// Why inputs cannot be had. Each says where, what, and what is accepted.
 #[derive(Debug, thiserror::Error)]
@@ -35,5 +36,14 @@ pub enum InputError {
     },
     /// What was asked for does not fit the model or the data.
     #[error("{0}")]
-    Asked(String),
+    Asked(Message),
+}
+
+impl Explain for InputError {
+    fn message(&self) -> Message {
+        match self {
+            InputError::Asked(message) => message.clone(),
+            InputError::Read { .. } | InputError::At { .. } | InputError::File { .. } => self.to_string().into(),
+        }
+    }
 }

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use streamgauge_core::Prompt;
 use streamgauge_core::kserve::{Backend, ModelInfo};
+use streamgauge_core::message;
+use streamgauge_core::setting::{Message, Setting};
 use streamgauge_core::tensor::{Tensor, TensorSpec};
 
 /// What is asked of a backend beyond the prompt.
@@ -57,15 +59,17 @@ pub fn llm_inputs(
                     Backend::TensorrtLlm => ("vllm", "sampling_parameters"),
                     Backend::Vllm => ("tensorrtllm", "max_tokens"),
                 };
-                let hint = find(model, mark).map_or(String::new(), |_| format!(", as --backend {other} sends them"));
-                let reason =
-                    format!("the model {} has no input {name}, which says {what}; it has {has}{hint}", model.name);
-                return Err(InputError::Asked(reason));
+                let hint = find(model, mark).map_or_else(Message::default, |_| {
+                    message![", as ", Setting::Backend, format!(" {other} sends them")]
+                });
+                let reason = format!("the model {} has no input {name}, which says {what}; it has {has}", model.name);
+                return Err(InputError::Asked(message![reason, hint]));
             }
         }
     }
     for (name, value) in &options.extra {
-        let refuse = |reason: String| Err(InputError::Asked(format!("--extra-inputs {name}: {reason}")));
+        let refuse =
+            |reason: String| Err(InputError::Asked(message![Setting::ExtraInputs, format!(" {name}: {reason}")]));
         if name == TEXT_INPUT {
             return refuse("this input is the prompt's text, which is counted in tokens".to_owned());
         }
@@ -83,11 +87,14 @@ pub fn llm_inputs(
     }
     let has = |name: &str| made.tensors.iter().any(|tensor| tensor.name == name);
     match model.inputs.iter().find(|spec| !spec.optional && !has(&spec.name)) {
-        Some(spec) => Err(InputError::Asked(format!(
-            "the model {} needs input {name}, which requests of this backend do not have: give --extra-inputs {name}:VALUE",
-            model.name,
-            name = spec.name
-        ))),
+        Some(spec) => {
+            let (model, name) = (&model.name, &spec.name);
+            Err(InputError::Asked(message![
+                format!("the model {model} needs input {name}, which requests of this backend do not have: give "),
+                Setting::ExtraInputs,
+                format!(" {name}:VALUE"),
+            ]))
+        }
         None => Ok(made),
     }
 }
@@ -164,7 +171,7 @@ fn find<'a>(model: &'a ModelInfo, name: &str) -> Option<&'a TensorSpec> {
 /// The input that `spec` is, with its values for each inference of the batch.
 fn tensor(spec: &TensorSpec, values: &Values<'_>, batch: u32, model: &ModelInfo) -> Result<Tensor, InputError> {
     let refuse =
-        |reason: String| InputError::Asked(format!("input {} of the model {}: {reason}", spec.name, model.name));
+        |reason: String| InputError::Asked(format!("input {} of the model {}: {reason}", spec.name, model.name).into());
     let mut data = Vec::new();
     let elements = match values {
         Values::Each(texts) => {

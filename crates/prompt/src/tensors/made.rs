@@ -4,6 +4,8 @@ use super::steps::Draft;
 use super::{InputError, InputOptions, LARGEST, Made, shape};
 use rand::{Rng, RngExt};
 use streamgauge_core::kserve::ModelInfo;
+use streamgauge_core::message;
+use streamgauge_core::setting::Setting;
 use streamgauge_core::tensor::{Datatype, Tensor, TensorSpec};
 
 /// What random strings are made of.
@@ -46,9 +48,10 @@ pub(super) fn step(kind: Made, model: &ModelInfo, options: &InputOptions) -> Res
 fn size(spec: &TensorSpec, options: &InputOptions) -> Result<(Vec<i64>, usize), InputError> {
     let name = &spec.name;
     if spec.is_shape {
-        return Err(InputError::Asked(format!(
-            "input {name} gives the shape of another input, so its values cannot be made up: give them in --input-data"
-        )));
+        return Err(InputError::Asked(message![
+            format!("input {name} gives the shape of another input, so its values cannot be made up: give them in "),
+            Setting::InputData,
+        ]));
     }
     let shape = shape::of(spec, &options.shapes).ok_or_else(|| InputError::Asked(shape::open(spec)))?;
     let string = match &options.string_data {
@@ -59,11 +62,14 @@ fn size(spec: &TensorSpec, options: &InputOptions) -> Result<(Vec<i64>, usize), 
     let bytes = Tensor::elements(shape).and_then(|elements| elements.checked_mul(element));
     match bytes.filter(|bytes| *bytes <= LARGEST / u64::from(options.batch.max(1))) {
         Some(bytes) => Ok((shape.to_vec(), bytes as usize)),
-        None => Err(InputError::Asked(format!(
-            "input {name} of shape {} in batches of {} would have more than the {LARGEST} bytes that a request can hold",
-            shape::shown(shape),
-            options.batch
-        ))),
+        None => Err(InputError::Asked(
+            format!(
+                "input {name} of shape {} in batches of {} would have more than the {LARGEST} bytes that a request can hold",
+                shape::shown(shape),
+                options.batch
+            )
+            .into(),
+        )),
     }
 }
 

@@ -3,6 +3,8 @@
 use super::InputError;
 use std::collections::HashSet;
 use streamgauge_core::kserve::ModelInfo;
+use streamgauge_core::message;
+use streamgauge_core::setting::{Message, Setting};
 use streamgauge_core::tensor::{Tensor, TensorSpec};
 
 /// Reads `NAME:D1,D2,..`, the value of a `--shape`. The last colon ends the name.
@@ -27,8 +29,8 @@ pub fn parse(text: &str) -> Result<(String, Vec<i64>), String> {
 pub(super) fn check(given: &[(String, Vec<i64>)], model: &ModelInfo) -> Result<(), InputError> {
     let mut seen = HashSet::new();
     for (name, shape) in given {
-        let flag = format!("--shape {name}:{}", commas(shape));
-        let refuse = |reason: String| Err(InputError::Asked(format!("{flag}: {reason}")));
+        let given = format!(" {name}:{}: ", commas(shape));
+        let refuse = |reason: String| Err(InputError::Asked(message![Setting::Shape, given, reason]));
         let Some(spec) = model.inputs.iter().find(|spec| spec.name == *name) else {
             return refuse(format!("the model {} has no input {name}; it has {}", model.name, names(&model.inputs)));
         };
@@ -50,10 +52,15 @@ pub(super) fn of<'a>(spec: &'a TensorSpec, given: &'a [(String, Vec<i64>)]) -> O
 }
 
 /// What to say of an input whose shape is open.
-pub(super) fn open(spec: &TensorSpec) -> String {
+pub(super) fn open(spec: &TensorSpec) -> Message {
     let dims: Vec<String> =
         spec.shape.iter().map(|dim| if *dim < 0 { "D".to_owned() } else { dim.to_string() }).collect();
-    format!("input {} has shape {}: give --shape {}:{}", spec.name, shown(&spec.shape), spec.name, dims.join(","))
+    let name = &spec.name;
+    message![
+        format!("input {name} has shape {}: give ", shown(&spec.shape)),
+        Setting::Shape,
+        format!(" {name}:{}", dims.join(",")),
+    ]
 }
 
 /// Whether a shape is one of those that the model takes.

@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use streamgauge_core::Nanos;
 use streamgauge_core::kserve::ModelInfo;
+use streamgauge_core::message;
+use streamgauge_core::setting::Setting;
 use streamgauge_core::tensor::{Tensor, TensorSpec};
 
 /// Milliseconds in a signed 64-bit number of nanoseconds.
@@ -170,7 +172,7 @@ pub(super) fn read_streams<T>(
         }
     }
     match streams.is_empty() {
-        true => Err(InputError::Asked("--input-data: no file is given".to_owned())),
+        true => Err(InputError::Asked(message![Setting::InputData, ": no file is given"])),
         false => Ok(streams),
     }
 }

@@ -88,7 +88,7 @@ impl Inputs {
     pub fn payloads(&self, model: &str) -> Result<InputData, InputError> {
         match &self.data {
             Data::Files(files) => InputData::read_payloads(files, model),
-            Data::Made(_) => Err(InputError::Asked("--input-data: payloads need a file".to_owned())),
+            Data::Made(_) => Err(InputError::Asked("--input-data: payloads need a file".into())),
         }
     }
 }
