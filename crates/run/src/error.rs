@@ -5,7 +5,7 @@ use anyhow::Error;
 use std::error::Error as StdError;
 use streamgauge_core::setting::{Explain, Message, Wording};
 use streamgauge_load::{JobError, Refusal, TlsError};
-use streamgauge_prompt::{InputError, SynthesisError, TokenizerError};
+use streamgauge_prompt::{InputError, SourceError, SynthesisError, TokenizerError};
 use streamgauge_report::ArtifactError;
 use streamgauge_stats::{ConfidenceError, GoodputError};
 use streamgauge_wire::EncodeError;
@@ -98,6 +98,7 @@ const MESSAGES: &[GetMessage] = &[
     of::<InputError>,
     of::<JobError>,
     of::<Refusal>,
+    of::<SourceError>,
     of::<SynthesisError>,
     of::<TlsError>,
     of::<TokenizerError>,
@@ -131,6 +132,9 @@ mod tests {
         assert_eq!(worded(&error, |_| None), natively);
         let elsewhere = "outermost: -f a.jsonl: --limits: `x` is given twice; give each metric one limit";
         assert_eq!(worded(&error, other), elsewhere);
+        let row = SourceError::line(2, format!("there is no timestamp; leave out {}", Setting::Goodput));
+        let error = about(row, message![Setting::InputFile, " a.jsonl"]);
+        assert_eq!(worded(&error, other), "-f a.jsonl: line 2: there is no timestamp; leave out --limits");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use streamgauge_core::setting::{Explain, Message};
 
 /// A place in a file of prompts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +88,13 @@ impl SourceError {
     /// A line that is not a request.
     pub fn line(line: usize, reason: impl Into<String>) -> SourceError {
         SourceError::Row { place: Place::line(line), reason: reason.into() }
+    }
+}
+
+/// What formats say of a row names settings in their published form.
+impl Explain for SourceError {
+    fn message(&self) -> Message {
+        Message::parse(&self.to_string())
     }
 }
 
