@@ -10,6 +10,7 @@ use crate::record::Phase;
 use crate::sampling::Sampling;
 use crate::seed::Seed;
 use crate::stop::StopRule;
+pub use crate::synthesis::Length;
 use crate::synthesis::Synthesis;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -224,15 +225,6 @@ pub struct PromptPlan {
     /// The order in which they are taken.
     #[serde(default, skip_serializing_if = "Sampling::is_sequential")]
     pub sampling: Sampling,
-}
-
-/// A normal distribution of lengths in tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Length {
-    /// The mean.
-    pub mean: f64,
-    /// The standard deviation; with 0 every length is the mean.
-    pub stddev: f64,
 }
 
 /// Which count of output tokens the figures use.

@@ -1,6 +1,5 @@
 //! How prompts are made beyond the mean lengths of a [`PromptPlan`](crate::plan::PromptPlan).
 
-use crate::plan::Length;
 use serde::{Deserialize, Serialize};
 
 /// How prompts are made beyond the mean lengths of a plan. The default changes nothing.
@@ -28,6 +27,15 @@ pub struct Synthesis {
     /// The conversations that are made, where prompts are to be turns of conversations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversations: Option<ConversationPlan>,
+}
+
+/// A normal distribution of lengths in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Length {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation; with 0 every length is the mean.
+    pub stddev: f64,
 }
 
 /// Lengths of a prompt and of its answer that are drawn together.
