@@ -18,7 +18,13 @@ fn sent(answer: fn() -> String, args: &str) -> Vec<Value> {
 }
 
 fn completion() -> String {
-    let answer = json!({"choices": [{"index": 0, "text": "one two", "finish_reason": "stop"}]});
+    completions(1)
+}
+
+/// An answer to a request with this many prompts.
+fn completions(prompts: usize) -> String {
+    let choice = |index| json!({"index": index, "text": "one two", "finish_reason": "stop"});
+    let answer = json!({"choices": (0..prompts).map(choice).collect::<Vec<_>>()});
     document("200 OK", "", &answer.to_string())
 }
 
@@ -81,7 +87,7 @@ fn prompts_are_sent_as_token_ids() {
     let text = args.replace("--prompt-as-token-ids ", "");
     let texts = sent(completion, &text).iter().map(|body| body["prompt"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, texts, "they are the ids of the texts that are sent otherwise");
-    let lists = sent(completion, &format!("{args} --batch-size 2"));
+    let lists = sent(|| completions(2), &format!("{args} --batch-size 2"));
     assert!(lists.iter().all(|body| body["prompt"].as_array().unwrap().iter().map(decode).count() == 2));
 }
 
