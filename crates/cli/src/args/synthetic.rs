@@ -57,7 +57,7 @@ pub struct SyntheticArgs {
     /// Standard deviation of that time, in ms
     #[arg(long, visible_alias = "session-turn-delay-stddev", value_name = "TIME", value_parser = millis, conflicts_with = "input_file", help_heading = "Conversations")]
     pub conversation_turn_delay_stddev: Option<Nanos>,
-    /// Multiply the times between turns by this, also those of a file
+    /// Multiply the times between the turns of synthetic conversations by this
     #[arg(long, visible_alias = "session-delay-ratio", value_name = "RATIO", value_parser = factor, help_heading = "Conversations")]
     pub conversation_turn_delay_ratio: Option<f64>,
 }
