@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_flag_of_the_replaced_tools_that_is_missing_is_refused_by_name() {
         for (flag, reason) in
-            [("--image-width-mean", "media"), ("--session-concurrency", "sessions"), ("--grpc-method", "dynamic gRPC")]
+            [("--image-width-mean", "media"), ("--sweep-list", "sweeps"), ("--grpc-method", "dynamic gRPC")]
         {
             let Err(error) = read(["streamgauge", "profile", flag, "1"].map(OsString::from).to_vec()) else {
                 panic!("{flag}")

@@ -67,9 +67,16 @@ pub(crate) fn about(cause: impl Into<Error>, message: Message) -> Error {
     Context { message, cause: cause.into() }.into()
 }
 
-/// The error and its causes on one line, with settings as `wording` calls them.
+/// The error and its causes on one line, with settings as `wording` calls them. A cause that the error before it already ends with is not
+/// repeated.
 pub fn worded(error: &Error, wording: Wording) -> String {
-    error.chain().map(|link| worded_link(link, wording)).collect::<Vec<_>>().join(": ")
+    let mut texts: Vec<String> = Vec::new();
+    for text in error.chain().map(|link| worded_link(link, wording)) {
+        if !texts.last().is_some_and(|before| before.ends_with(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
 }
 
 /// The outermost of the error and its causes alone, with settings as `wording` calls them.
@@ -135,6 +142,13 @@ mod tests {
         let row = SourceError::line(2, format!("there is no timestamp; leave out {}", Setting::Goodput));
         let error = about(row, message![Setting::InputFile, " a.jsonl"]);
         assert_eq!(worded(&error, other), "-f a.jsonl: line 2: there is no timestamp; leave out --limits");
+    }
+
+    #[test]
+    fn a_cause_that_an_error_quotes_is_said_once() {
+        let missing = std::io::Error::other("no such file");
+        let error = about(SourceError::from(missing), message![Setting::InputFile, " a.jsonl"]);
+        assert_eq!(worded(&error, other), "-f a.jsonl: the file cannot be read: no such file");
     }
 
     #[test]

@@ -126,7 +126,11 @@ fn lines_without_times_are_prompts_of_any_load() {
     let lengths: BTreeSet<u64> =
         run.records().all.iter().map(|record| record["input_tokens"].as_u64().unwrap()).collect();
     assert_eq!(lengths, BTreeSet::from([3, 12]), "a text has its own length");
-    for words in ["`priority` of its lines", "delay is not followed in the first row", "input_length beside a text"] {
+    for words in [
+        "members of its rows as they are: `priority`",
+        "delay is not followed in the first row",
+        "input_length beside a text",
+    ] {
         assert!(run.stderr.contains(words), "{}", run.stderr);
     }
 }
@@ -146,7 +150,11 @@ fn conversations_hold_the_answers_of_the_server() {
         let args = format!("--streaming --input-file prompts.jsonl --request-count 6 {load} -v");
         let run = context.profile(&args).expect(0);
         let said = "--input-file prompts.jsonl: 3 row(s): 2 conversation(s) of 3 turn(s), 15 output tokens asked for";
-        assert!(run.stderr.contains(said) && run.stderr.contains("`seed` of its lines"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains(said) && run.stderr.contains("members of its rows as they are: `seed`"),
+            "{}",
+            run.stderr
+        );
         let records = run.records();
         let records = records.in_order("profiling");
         assert_eq!(records.len(), 6);

@@ -111,7 +111,10 @@ mod tests {
         let contents = Contents::read(dir.path(), &SourceOptions::default()).unwrap();
         let texts: Vec<_> = contents.turns().map(|turn| format!("{:?}", turn.content.as_ref().unwrap())).collect();
         assert_eq!(texts, ["1", "2", "3", "4"].map(|text| format!("Texts([{text:?}])")));
-        assert_eq!(contents.notes, ["b.jsonl: `top_k` of its lines are added to the requests' bodies"]);
+        assert_eq!(
+            contents.notes,
+            ["b.jsonl: the requests' bodies hold these members of its rows as they are: `top_k`"]
+        );
         assert_eq!(contents.counts.rows, 4);
         put("d.jsonl", "{\"text\": \"5\"}\n{\"text\": 6}\n");
         let error = Contents::read(dir.path(), &SourceOptions::default()).unwrap_err().to_string();

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!([turns[0], turns[1], turns[2]].map(|turn| turn.requested_output_tokens), [Some(5), Some(6), None]);
         assert_eq!(turns[2].model.as_deref(), Some("m"));
         assert_eq!(Value::Object(turns[3].members.clone()).to_string(), r#"{"temperature":0}"#);
-        assert_eq!(contents.notes, ["`temperature` of its lines are added to the requests' bodies"]);
+        assert_eq!(contents.notes, ["the requests' bodies hold these members of its rows as they are: `temperature`"]);
         let counts =
             "5 row(s): 5 conversation(s) of 5 turn(s), 9 input tokens in texts to be made, 11 output tokens asked for";
         assert_eq!(contents.counts.to_string(), counts);

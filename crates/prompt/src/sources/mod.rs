@@ -58,6 +58,7 @@ use crate::limits::LONGEST;
 use parquet_missing as parquet;
 use serde_json::{Map, Number, Value};
 use skipping::Skipping;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use streamgauge_core::Nanos;
@@ -387,6 +388,13 @@ impl fmt::Display for Counts {
         }
         Ok(())
     }
+}
+
+/// Says which members of the rows go into the bodies of their requests because the format has no meaning for them.
+fn note_of_added_members(members: &BTreeSet<String>) -> Option<String> {
+    let names: Vec<_> = members.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty())
+        .then(|| format!("the requests' bodies hold these members of its rows as they are: {}", names.join(", ")))
 }
 
 /// A number of tokens that can be asked for, which a row gives as `name`.

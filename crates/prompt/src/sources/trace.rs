@@ -6,7 +6,7 @@ use super::object::{Fault, Object};
 use super::sessions::{Row, RowReader, Sessions, has_idle_delay};
 use super::times::{Times, Unit};
 use super::turns::{delay, session};
-use super::{Blocks, Conversation, Format, Timing, Turn, tokens};
+use super::{Blocks, Conversation, Format, Timing, Turn, note_of_added_members, tokens};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use streamgauge_core::prompt::{Content, Follows};
@@ -166,10 +166,7 @@ impl RowReader for Trace {
         .map(|(_, note)| note.to_owned())
         .collect();
         notes.extend(self.times.note());
-        if !members.is_empty() {
-            let names: Vec<_> = members.iter().map(|name| format!("`{name}`")).collect();
-            notes.push(format!("{} of its lines are added to the requests' bodies", names.join(", ")));
-        }
+        notes.extend(note_of_added_members(members));
         notes
     }
 }
@@ -282,7 +279,7 @@ mod tests {
         assert_eq!(lengths, [(None, content("First message!")), (Some(10), None)]);
         assert_eq!(Value::Object(trace.conversations[1].turns[0].members.clone()).to_string(), r#"{"priority":1}"#);
         let beginnings =
-            ["delay is not followed in the first row", "input_length beside a text", "`priority` of its lines"];
+            ["delay is not followed in the first row", "input_length beside a text", "the requests' bodies hold"];
         assert_eq!(trace.notes.len(), beginnings.len());
         for (note, beginning) in trace.notes.iter().zip(beginnings) {
             assert!(note.starts_with(beginning), "{note}");

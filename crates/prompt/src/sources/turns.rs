@@ -5,7 +5,7 @@ use super::media::{self, KINDS};
 use super::messages::{messages, turns_of};
 use super::object::{Fault, Object};
 use super::sessions::{Row, RowReader, has_idle_delay};
-use super::{Conversation, Timing, Turn, tokens};
+use super::{Conversation, Timing, Turn, note_of_added_members, tokens};
 use crate::body;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -214,10 +214,7 @@ impl RowReader for Turns {
         ];
         let mut notes: Vec<_> =
             notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note.to_owned()).collect();
-        if !members.is_empty() {
-            let names: Vec<_> = members.iter().map(|name| format!("`{name}`")).collect();
-            notes.push(format!("{} of its lines are added to the requests' bodies", names.join(", ")));
-        }
+        notes.extend(note_of_added_members(members));
         notes
     }
 }
