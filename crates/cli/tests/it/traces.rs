@@ -162,10 +162,6 @@ fn every_format_of_traces_is_sent_as_it_says() {
             format!("--concurrency 1 --request-count 2 --custom-dataset-type {format}"),
             "--fixed-schedule --fixed-schedule-auto-offset --concurrency 1".to_owned(),
         ] {
-            // Turns of a conversation have no times of their own.
-            if name == "bailian.jsonl" && args.contains("--fixed-schedule") {
-                continue;
-            }
             let Sent { bodies, run, _context } = sent(name, text, &args);
             assert_eq!(bodies.iter().map(tokens).collect::<Vec<_>>(), [40, 70], "{name} {args}");
             assert_eq!(bodies.iter().map(|body| body["max_tokens"].clone()).collect::<Vec<_>>(), [3, 2]);
@@ -173,9 +169,11 @@ fn every_format_of_traces_is_sent_as_it_says() {
             assert_eq!([one.len(), other.len()], [1, 1], "each is a whole prompt");
             let common = common(one[0].1, other[0].1);
             assert!((shared..shared + 8).contains(&common), "{name}: {common}");
+            // A later turn is due after the answer before it, and not before its own time.
             if args.contains("--fixed-schedule") {
                 let dues: Vec<_> = run.dues().into_iter().map(|due| due / 10_000_000).collect();
-                assert!(dues == [0, 10] || dues == [0, 9], "{name}: {dues:?}");
+                assert!(dues[0] == 0 && (9..).contains(&dues[1]), "{name}: {dues:?}");
+                assert!(name == "bailian.jsonl" || dues[1] <= 10, "{name}: {dues:?}");
             }
         }
     }
