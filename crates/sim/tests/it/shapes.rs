@@ -203,6 +203,7 @@ fn the_metrics_page_adds_up() {
             "vllm:generation_tokens_total 11",
             "sim:requests_total{status=\"200\"} 2",
             "sim:requests_total{status=\"400\"} 1",
+            "sim:prefix_cache_resets_total 0",
         ]
     );
 }
