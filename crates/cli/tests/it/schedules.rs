@@ -62,6 +62,28 @@ fn a_time_ends_the_schedules_of_files_too() {
 }
 
 #[test]
+fn later_turns_of_a_trace_wait_for_the_answer_and_for_their_own_times() {
+    let rows = concat!(
+        r#"{"timestamp": 0, "input_length": 5, "output_length": 2, "session_id": "a"}"#,
+        "\n",
+        r#"{"timestamp": 20, "input_length": 5, "output_length": 2}"#,
+        "\n",
+        r#"{"timestamp": 400, "input_length": 5, "output_length": 2, "session_id": "a"}"#,
+        "\n",
+        r#"{"input_length": 5, "output_length": 2, "session_id": "a", "delay": 30}"#,
+        "\n"
+    );
+    let context = with_file("trace.jsonl", rows);
+    let run = context.profile(&format!("{SMALL} --fixed-schedule --input-file trace.jsonl")).expect(0);
+    let dues = run.dues();
+    let records = run.records();
+    let started = records.run["started"].as_i64().unwrap();
+    let end = |seq: usize| records.in_order("profiling")[seq]["end_ns"].as_i64().unwrap() - started;
+    let own = millis(&[0.0, 400.0, 20.0]);
+    assert_eq!(dues, [own[0], own[1].max(end(0)), end(1) + 30_000_000, own[2]]);
+}
+
+#[test]
 fn a_trace_says_when_and_what() {
     let context = with_file("trace.jsonl", TRACE);
     for threads in [1, 2] {
