@@ -65,6 +65,17 @@ pub(crate) fn header(plan: &RunPlan, anchor_wall: i64) -> io::Result<Value> {
     }))
 }
 
+/// Writes a member with a whole number behind another member, if there is a value. The name and its punctuation are one literal, so that
+/// they are copied at once.
+macro_rules! member {
+    ($line:expr, $name:literal, $value:expr) => {
+        if let Some(value) = $value {
+            $line.extend_from_slice(concat!(",\"", $name, "\":").as_bytes());
+            push_int($line, value);
+        }
+    };
+}
+
 pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     line.extend_from_slice(b"{\"seq\":");
     push_int(line, record.seq);
@@ -72,24 +83,24 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
         Phase::Profiling => b",\"phase\":\"profiling\"",
         Phase::Warmup => b",\"phase\":\"warmup\"",
     });
-    member(line, "thread", Some(i64::from(record.thread)));
-    member(line, "slot", Some(i64::from(record.slot)));
-    member(line, "prompt", Some(i64::from(record.prompt)));
-    member(line, "target", (record.target > 0).then_some(i64::from(record.target)));
-    member(line, "input_tokens", Some(i64::from(record.input_tokens)));
-    member(line, "want_out", record.requested_output_tokens.map(i64::from));
-    member(line, "due_ns", record.due.map(|at| at.0));
-    member(line, "issued_ns", Some(record.issued.0));
-    member(line, "connect_ns", record.connect.map(|span| span.0));
-    member(line, "sent_ns", record.sent.map(|at| at.0));
-    member(line, "written_ns", record.written.map(|at| at.0));
-    member(line, "first_byte_ns", record.first_byte.map(|at| at.0));
-    member(line, "first_event_ns", record.first_event.map(|at| at.0));
+    member!(line, "thread", Some(i64::from(record.thread)));
+    member!(line, "slot", Some(i64::from(record.slot)));
+    member!(line, "prompt", Some(i64::from(record.prompt)));
+    member!(line, "target", (record.target > 0).then_some(i64::from(record.target)));
+    member!(line, "input_tokens", Some(i64::from(record.input_tokens)));
+    member!(line, "want_out", record.requested_output_tokens.map(i64::from));
+    member!(line, "due_ns", record.due.map(|at| at.0));
+    member!(line, "issued_ns", Some(record.issued.0));
+    member!(line, "connect_ns", record.connect.map(|span| span.0));
+    member!(line, "sent_ns", record.sent.map(|at| at.0));
+    member!(line, "written_ns", record.written.map(|at| at.0));
+    member!(line, "first_byte_ns", record.first_byte.map(|at| at.0));
+    member!(line, "first_event_ns", record.first_event.map(|at| at.0));
     push_chunks(line, &record.chunks, origin(record.sent, record.issued));
-    member(line, "end_ns", Some(record.end.0));
-    member(line, "turnaround_ns", record.turnaround.map(|span| span.0));
-    member(line, "retries", (record.retries > 0).then_some(i64::from(record.retries)));
-    member(line, "status", record.status.map(i64::from));
+    member!(line, "end_ns", Some(record.end.0));
+    member!(line, "turnaround_ns", record.turnaround.map(|span| span.0));
+    member!(line, "retries", (record.retries > 0).then_some(i64::from(record.retries)));
+    member!(line, "status", record.status.map(i64::from));
     if let Some(finish) = &record.finish {
         key(line, "finish");
         push_string(line, finish);
@@ -97,7 +108,7 @@ pub(super) fn push_record(line: &mut Vec<u8>, record: &Record) {
     if let Some(usage) = &record.usage {
         push_usage(line, usage);
     }
-    member(line, "text_tokens", record.text_tokens.map(i64::from));
+    member!(line, "text_tokens", record.text_tokens.map(i64::from));
     key(line, "bytes");
     push_int(line, record.bytes);
     if !record.unreadable.is_none() {
@@ -226,13 +237,6 @@ fn key(line: &mut Vec<u8>, name: &str) {
     line.push(b'"');
     line.extend_from_slice(name.as_bytes());
     line.extend_from_slice(b"\":");
-}
-
-fn member(line: &mut Vec<u8>, name: &str, value: Option<i64>) {
-    if let Some(value) = value {
-        key(line, name);
-        push_int(line, value);
-    }
 }
 
 fn array<T>(line: &mut Vec<u8>, name: &str, items: impl IntoIterator<Item = T>, mut push: impl FnMut(&mut Vec<u8>, T)) {
