@@ -21,7 +21,7 @@ pub fn write(out: impl Write, kind: EndpointKind, inputs: &[Value]) -> io::Resul
     }
 }
 
-/// Writes the file one input after another, so that its memory is that of one input. The bytes are those of [`write`].
+/// Writes the file one input after another, so that its memory is that of one input. The bytes are those of [`write()`].
 pub struct InputsWriter<W> {
     out: W,
     kind: EndpointKind,
