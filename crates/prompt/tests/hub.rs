@@ -67,6 +67,7 @@ fn reply(status: &str, headers: &[(&str, &str)], body: &str) -> String {
 fn hub_and_store() -> (Server, Server) {
     let store = Server::start(|_| reply("200 OK", &[("etag", "\"of-the-store\"")], BYTES));
     let elsewhere = format!("http://{}/blob", store.address);
+    let listing = format!("http://{}/listing", store.address);
     let hub = Server::start(move |path| match path {
         "/acme/bird/resolve/main/tokenizer.json" | "/acme/bird/resolve/refs%2Fpr%2F7/tokenizer.json" => reply(
             "302 Found",
@@ -92,6 +93,7 @@ fn hub_and_store() -> (Server, Server) {
             &[],
             "{\"siblings\": [{\"rfilename\": \"data/b.jsonl\"}, {\"rfilename\": \"data/a b.jsonl\"}]}",
         ),
+        "/api/datasets/acme/moved/revision/main" => reply("307 Temporary Redirect", &[("location", &listing)], ""),
         "/acme/short/resolve/main/tokenizer.json" => {
             let headers = [("x-repo-commit", COMMIT), ("etag", "\"short\""), ("x-linked-size", "1000")];
             reply("200 OK", &headers, BYTES)
@@ -239,4 +241,14 @@ fn the_stored_token_is_sent_where_no_variable_has_one() {
     let path = hub.file(&Repository::model("acme/new", "main"), "small.json", &|_| {}).unwrap();
     assert!(path.starts_with(home.path().join("hf/hub")), "{}", path.display());
     assert_eq!(server.asked(), ["/acme/new/resolve/main/small.json bearer hf_stored"]);
+}
+
+#[test]
+fn a_list_that_another_host_has_is_asked_for_without_the_token() {
+    let home = tempfile::tempdir().unwrap();
+    let (server, store) = hub_and_store();
+    let hub = hub(home.path(), &server, &[("HF_TOKEN", "hf_secret")]);
+    assert!(hub.list(&Repository::dataset("acme/moved", "main")).is_err(), "the other host has no list");
+    assert_eq!(server.asked(), ["/api/datasets/acme/moved/revision/main bearer hf_secret"]);
+    assert_eq!(store.asked(), ["/listing -"]);
 }

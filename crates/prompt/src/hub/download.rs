@@ -93,9 +93,11 @@ pub(super) fn list(endpoint: &str, token: Option<&str>, repository: &Repository)
     let revision = repository.revision.replace('/', "%2F");
     let mut address = format!("{endpoint}/api/{kind}/{}/revision/{revision}", repository.name);
     let agent = agent()?;
+    let mut token = token;
     for _ in 0..REDIRECTS {
         let response = get(&agent, &address, token)?;
         if let Some(next) = next_address(&address, &response) {
+            token = token.filter(|_| is_same_origin(&address, &next));
             address = next;
             continue;
         }
@@ -129,9 +131,7 @@ fn find(agent: &Agent, address: &str, token: Option<&str>) -> Result<Found, Down
         etag = etag.or_else(|| header(headers, "x-linked-etag").map(|tag| bare(&tag)));
         size = size.or_else(|| header(headers, "x-linked-size")?.parse().ok());
         if let Some(next) = next_address(&address, &response) {
-            if host(&next) != host(&address) {
-                token = None;
-            }
+            token = token.filter(|_| is_same_origin(&address, &next));
             address = next;
             continue;
         }
@@ -267,9 +267,13 @@ fn is_plain(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-fn host(address: &str) -> Option<String> {
-    let uri: Uri = address.parse().ok()?;
-    uri.authority().map(|authority| authority.as_str().to_owned())
+/// Whether both addresses are of one server over one scheme, so that the second may get the token too.
+fn is_same_origin(one: &str, other: &str) -> bool {
+    let origin = |address: &str| {
+        let uri: Uri = address.parse().ok()?;
+        Some((uri.scheme()?.clone(), uri.authority()?.clone()))
+    };
+    origin(one).is_some_and(|one| origin(other) == Some(one))
 }
 
 /// A path in a repository as a part of a URL.
