@@ -107,6 +107,18 @@ impl Elements {
         String::from_utf8(value).map_err(|_| self.stop("the entry that ends here is not text in UTF-8"))
     }
 
+    /// Reads the end of the array. Nothing may follow a list that is the whole file, since it would be lost.
+    fn end(&mut self) -> Result<Option<(Place, Object)>, SourceError> {
+        self.state = State::After;
+        if self.member.is_none() {
+            self.bytes.consume(1)?;
+            if self.bytes.skip_blanks()?.is_some() {
+                return Err(self.stop("expected the end of the file after the list; a file holds one list"));
+            }
+        }
+        Ok(None)
+    }
+
     /// The error that ends the reading.
     fn stop(&mut self, reason: impl Into<String>) -> SourceError {
         self.state = State::After;
@@ -121,8 +133,7 @@ impl Objects for Elements {
                 self.begin()?;
                 self.state = State::Within;
                 if self.bytes.skip_blanks()? == Some(b']') {
-                    self.state = State::After;
-                    return Ok(None);
+                    return self.end();
                 }
             }
             State::After => return Ok(None),
@@ -130,10 +141,7 @@ impl Objects for Elements {
                 Some(b',') => {
                     self.bytes.consume(1)?;
                 }
-                Some(b']') => {
-                    self.state = State::After;
-                    return Ok(None);
-                }
+                Some(b']') => return self.end(),
                 Some(_) => return Err(self.stop("expected `,` or `]` after an entry of the list")),
                 None => return Err(self.stop("the JSON ends here before it is complete")),
             },
@@ -242,6 +250,8 @@ mod tests {
             ("{}", None, "line 1, column 1: expected a list of objects, which begins with `[`"),
             ("[{\"a\": 1}", None, "line 1, column 10: the JSON ends here before it is complete"),
             ("[{\"a\": ", None, "line 1, column 8: the JSON ends here before it is complete"),
+            ("[{}]\n[{}]", None, "line 2, column 1: expected the end of the file after the list"),
+            ("[] x", None, "line 1, column 4: expected the end of the file after the list"),
             ("[{} {}]", None, "line 1, column 5: expected `,` or `]` after an entry"),
             ("[\n5]", None, "line 2, column 1: expected an object such as"),
             ("[{\"a\":\n 1 2}]", None, "line 2, column 4: expected `,` or `}`"),
