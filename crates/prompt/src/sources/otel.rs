@@ -127,7 +127,10 @@ impl RowReader for Calls {
         }
         self.seen.without_messages |= messages.is_empty();
         self.seen.models.extend(text("gen_ai.request.model").map(str::to_owned));
-        let output = length("gen_ai.usage.output_tokens")?;
+        let requested_output_tokens = match length("gen_ai.usage.output_tokens")? {
+            Some(tokens) => Some(tokens),
+            None => length("gen_ai.request.max_tokens")?,
+        };
         let member =
             |(name, member): &(&str, &str)| attributes.get(*name).map(|value| ((*member).to_owned(), value.clone()));
         let session = text("gen_ai.conversation.id").map_or(trace, str::to_owned);
@@ -136,7 +139,7 @@ impl RowReader for Calls {
             history: History { follows: Follows::Nothing, recorded_answer: false },
             input_tokens: input_tokens.filter(|_| messages.is_empty()),
             content: (!messages.is_empty()).then_some(Content::Messages(messages)),
-            requested_output_tokens: output.or(length("gen_ai.request.max_tokens")?),
+            requested_output_tokens,
             members: MEMBERS.iter().filter_map(member).collect(),
             ..Turn::default()
         };
@@ -227,7 +230,10 @@ fn plain(value: &Value, depth: u32) -> Value {
     let within = |list: &'static str| entries(&value[list]);
     match kind.as_str() {
         // Whole numbers are texts in OTLP's JSON.
-        "intValue" => whole(value).map_or_else(|| value.clone(), Value::from),
+        "intValue" => {
+            let number = value.as_str().and_then(|text| text.trim().parse::<i64>().ok());
+            number.map_or_else(|| value.clone(), Value::from)
+        }
         "arrayValue" if depth < 32 => within("values").map(|value| plain(value, depth + 1)).collect(),
         "kvlistValue" if depth < 32 => {
             let entry =
@@ -341,6 +347,7 @@ mod tests {
                 {"key": "gen_ai.request.temperature", "value": {"doubleValue": 0.5}},
                 {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "40"}},
                 {"key": "gen_ai.usage.output_tokens", "value": {"intValue": "7"}},
+                {"key": "gen_ai.request.top_k", "value": {"intValue": "-1"}},
                 {"key": "gen_ai.input.messages", "value": {"stringValue": answered.to_string()}},
             ]}),
             json!({"name": "execute_tool look", "traceId": "t1", "startTimeUnixNano": "1732000002000000000",
@@ -379,7 +386,7 @@ mod tests {
         );
         assert_eq!([turns[0].requested_output_tokens, turns[1].requested_output_tokens], [Some(9), Some(7)]);
         assert_eq!(turns[1].delay, Nanos::from_millis(1_500), "from the end of the answer before it");
-        assert_eq!(Value::Object(turns[1].members.clone()), json!({"temperature": 0.5}));
+        assert_eq!(Value::Object(turns[1].members.clone()), json!({"temperature": 0.5, "top_k": -1}));
         assert!(turns.iter().all(|turn| turn.history.follows == Follows::Nothing));
         assert_eq!(contents.conversations[1].turns[0].input_tokens, Some(50));
         let notes = [
