@@ -35,6 +35,9 @@ const MOONCAKE: Rules = Rules { block: 512, unit: Unit::Milliseconds };
 /// What a row may say of its request; anything else is added to its body.
 const KNOWN: &str = "known are timestamp (ms), input_length, output_length, hash_ids, text or text_input, session_id, delay (ms) and extra; other members are added to the request's body";
 
+/// Members of which a row has at least one, where times are not followed. A row without them is of no format that is known, and a made text would not be its prompt.
+const OF_TRACES: [&str; 6] = ["hash_ids", "input_length", "output_length", "text", "text_input", "timestamp"];
+
 /// Members by which other formats say what the prompt is. Added to a body they would be nonsense.
 const OF_OTHER_FORMATS: [&str; 14] = [
     "audio",
@@ -94,6 +97,10 @@ impl RowReader for Trace {
     fn read(&mut self, object: &mut Object) -> Result<Row, Fault> {
         if let Some(name) = OF_OTHER_FORMATS.iter().find(|name| object.has(name)) {
             return Err(object.fault(name, format!("`{name}` belongs to another format; {KNOWN}")));
+        }
+        let is_timed = self.times.timing() == Timing::Timed;
+        if !is_timed && !OF_TRACES.iter().any(|name| object.has(name)) {
+            return Err(Fault::new(format!("nothing here says what the prompt is; {KNOWN}")));
         }
         let session = session(object)?;
         let delay = delay(object)?;
@@ -228,6 +235,12 @@ mod tests {
         trace.keep(Nanos::from_millis(500), Some(Nanos::from_millis(2_000)), 2.0);
         let left: Vec<i64> = trace.conversations.iter().map(|conversation| conversation.begins().0).collect();
         assert_eq!(left, [0, 500_250_000]);
+    }
+
+    #[test]
+    fn a_row_that_says_nothing_of_its_prompt_is_refused() {
+        let error = read_text(r#"{"question": "Which rivers?"}"#, Timing::Untimed).unwrap_err().to_string();
+        assert!(error.starts_with("line 1: nothing here says what the prompt is; known are"), "{error}");
     }
 
     #[test]
