@@ -1,6 +1,7 @@
 //! The rows of a table in CSV, whose first line names the columns.
 
-use super::lines::BYTE_ORDER_MARK;
+use super::limited::{Allowance, Limited};
+use super::lines::{BYTE_ORDER_MARK, LONGEST_LINE};
 use super::object::{Object, Objects};
 use super::{Input, Place, SourceError};
 use csv::{ErrorKind, Position, Reader, ReaderBuilder, StringRecord};
@@ -9,7 +10,8 @@ use std::io::BufRead;
 
 /// A table as one object after the other. Names of columns are in lower case, and an empty field is a missing member.
 pub(super) struct Columns {
-    reader: Reader<Box<dyn BufRead + Send>>,
+    reader: Reader<Limited<Box<dyn BufRead + Send>>>,
+    left: Allowance,
     names: Vec<String>,
     record: StringRecord,
 }
@@ -21,9 +23,10 @@ impl Columns {
     /// When its first line cannot be read.
     pub fn new(input: Input) -> Result<Columns, SourceError> {
         let reader: Box<dyn BufRead + Send> = Box::new(input.reader());
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(reader);
+        let left = Allowance::new(LONGEST_LINE);
+        let mut reader = ReaderBuilder::new().flexible(true).from_reader(Limited::new(reader, &left));
         let names = reader.headers().map_err(wrong)?.iter().map(name_of).collect();
-        Ok(Columns { reader, names, record: StringRecord::new() })
+        Ok(Columns { reader, left, names, record: StringRecord::new() })
     }
 }
 
@@ -41,6 +44,7 @@ pub(super) fn has_columns(text: &str, columns: &[&str]) -> bool {
 
 impl Objects for Columns {
     fn next_object(&mut self) -> Result<Option<(Place, Object)>, SourceError> {
+        self.left.renew();
         if !self.reader.read_record(&mut self.record).map_err(wrong)? {
             return Ok(None);
         }

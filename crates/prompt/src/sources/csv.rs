@@ -1,5 +1,6 @@
 //! Tables as text: values separated by commas or tabulators, with the names of the columns in the first line.
 
+use super::limited::{Allowance, Limited};
 use super::lines::LONGEST_LINE;
 use super::object::{Object, Objects};
 use super::sessions::Sessions;
@@ -8,9 +9,7 @@ use super::turns::Turns;
 use super::{Format, Input, Opened, Place, Sample, SourceError, SourceOptions};
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use serde_json::Map;
-use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::Read;
 
 /// The format, which the end of the file's name shows.
 pub const FORMAT: Format = Format {
@@ -29,8 +28,8 @@ fn ends_with(sample: &Sample, end: &str) -> bool {
 fn open(input: Input, options: &SourceOptions) -> Opened {
     let is_tabs = input.path().extension().is_some_and(|end| end.eq_ignore_ascii_case("tsv"));
     let turns = Turns::new(input.path(), options.timing);
-    let left = Arc::new(AtomicU64::new(LONGEST_LINE));
-    let reader = Limited { reader: input.reader(), left: left.clone() };
+    let left = Allowance::new(LONGEST_LINE);
+    let reader = Limited::new(input.reader(), &left);
     let mut reader = ReaderBuilder::new().delimiter(if is_tabs { b'\t' } else { b',' }).from_reader(reader);
     let header = reader.headers().map_err(of_csv)?;
     let table: Vec<_> = header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
@@ -42,13 +41,13 @@ fn open(input: Input, options: &SourceOptions) -> Opened {
 struct Table<R> {
     reader: Reader<Limited<R>>,
     members: Vec<Option<String>>,
-    left: Arc<AtomicU64>,
+    left: Allowance,
     record: StringRecord,
 }
 
 impl<R: Read + Send> Objects for Table<R> {
     fn next_object(&mut self) -> Result<Option<(Place, Object)>, SourceError> {
-        self.left.store(LONGEST_LINE, Ordering::Relaxed);
+        self.left.renew();
         if !self.reader.read_record(&mut self.record).map_err(of_csv)? {
             return Ok(None);
         }
@@ -60,25 +59,6 @@ impl<R: Read + Send> Objects for Table<R> {
             }
         }
         Ok(Some(table::row(Place::line(usize::try_from(line).unwrap_or(usize::MAX)), members)))
-    }
-}
-
-/// Reads at most so many bytes for one row: a quotation mark that is never closed makes all of the file one value.
-struct Limited<R> {
-    reader: R,
-    left: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        let left = self.left.load(Ordering::Relaxed);
-        let Some(left) = left.checked_sub(read as u64) else {
-            let most = LONGEST_LINE >> 20;
-            return Err(io::Error::other(format!("a row is longer than {most} MiB; is a quotation mark not closed?")));
-        };
-        self.left.store(left, Ordering::Relaxed);
-        Ok(read)
     }
 }
 
@@ -106,6 +86,7 @@ mod tests {
     use super::*;
     use crate::sources::{Contents, Timing, source};
     use proptest::prelude::*;
+    use std::io;
     use streamgauge_core::Nanos;
     use streamgauge_core::prompt::Content;
 
@@ -150,10 +131,8 @@ mod tests {
 
     #[test]
     fn a_quotation_mark_that_is_not_closed_does_not_fill_the_memory() {
-        let endless = Limited {
-            reader: io::Cursor::new(b"prompt\n\"").chain(io::repeat(b'x')),
-            left: Arc::new(AtomicU64::new(1 << 20)),
-        };
+        let endless = io::Cursor::new(b"prompt\n\"").chain(io::repeat(b'x'));
+        let endless = Limited::new(endless, &Allowance::new(1 << 20));
         let mut reader = ReaderBuilder::new().from_reader(endless);
         let error = reader.records().next().unwrap().map_err(of_csv).unwrap_err().to_string();
         assert!(error.contains("a row is longer than 64 MiB"), "{error}");

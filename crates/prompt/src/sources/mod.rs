@@ -20,6 +20,7 @@ mod input;
 mod inputs_json;
 mod jsonl;
 mod lengths_table;
+mod limited;
 mod lines;
 mod media;
 mod messages;
