@@ -182,7 +182,8 @@ impl Completer {
                 },
             };
             prompt.tokens = tokens.unwrap_or_else(|| {
-                prompt.texts().iter().map(|text| self.tokenizer.count(text)).fold(0, u32::saturating_add)
+                let of_ids = turn.body.as_ref().map_or(0, body::token_ids);
+                prompt.texts().iter().map(|text| self.tokenizer.count(text)).fold(of_ids, u32::saturating_add)
             });
             if let Some(member) = &self.token_ids {
                 prompt.tokens = as_token_ids(&mut prompt, member, &self.tokenizer);
