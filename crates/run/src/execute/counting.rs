@@ -1,6 +1,8 @@
 //! Which answers the client's tokenizer counts.
 
+use streamgauge_core::OutputKind;
 use streamgauge_core::plan::TokenCount;
+use streamgauge_core::received::OutputText;
 use streamgauge_load::Finished;
 use streamgauge_prompt::Tokenizer;
 use streamgauge_stats::is_counted_without_text;
@@ -37,6 +39,18 @@ impl Counting {
         }
     }
 
+    /// The number of tokens of an answer as later turns of its conversation repeat it: the text of the first choice, without reasoning and
+    /// calls of tools. Returns `None` if the answer is not counted, or is not part of a conversation.
+    pub fn said(&self, finished: &Finished) -> Option<u32> {
+        finished.record.conversation?;
+        let all = finished.record.text_tokens?;
+        let is_said = |output: &&OutputText| output.choice == 0 && output.kind == OutputKind::Text;
+        match finished.received.texts.as_slice() {
+            [only] if is_said(&only) => Some(all),
+            texts => Some(texts.iter().find(is_said).map_or(0, |output| self.tokenizer.count(&output.text))),
+        }
+    }
+
     fn is_in_sample(&mut self) -> bool {
         self.left_out = (self.left_out + 1) % SAMPLE;
         self.left_out == 0
@@ -46,9 +60,9 @@ impl Counting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamgauge_core::received::OutputText;
-    use streamgauge_core::record::Chunk;
-    use streamgauge_core::{Nanos, OutputKind, Received, Record, Usage};
+    use streamgauge_core::prompt::History;
+    use streamgauge_core::record::{Chunk, ConversationTurn};
+    use streamgauge_core::{Nanos, Received, Record, Usage};
 
     /// An answer of five tokens in as many chunks, with the server's count of them.
     fn answer(usage: Option<u64>) -> Finished {
@@ -82,6 +96,21 @@ mod tests {
                 assert_eq!(counted(&mut counting, answer(usage), false), expected, "{asked:?}");
             }
         }
+    }
+
+    #[test]
+    fn later_turns_repeat_the_text_of_the_first_choice() {
+        let counting = Counting::new(Tokenizer::embedded(), TokenCount::Auto);
+        let mut finished = answer(None);
+        finished.record.text_tokens = Some(9);
+        assert_eq!(counting.said(&finished), None, "it is no turn");
+        let history = History::default();
+        finished.record.conversation =
+            Some(ConversationTurn { number: 0, turn: 0, turns: 2, history, history_tokens: None });
+        assert_eq!(counting.said(&finished), Some(9), "all of the answer");
+        let reasoning = OutputText { choice: 0, kind: OutputKind::Reasoning, text: " let me think".to_owned() };
+        finished.received.texts.insert(0, reasoning);
+        assert_eq!(counting.said(&finished), Some(5), "without its reasoning");
     }
 
     #[test]

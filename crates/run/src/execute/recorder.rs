@@ -56,8 +56,9 @@ struct TurnTokens {
 
 impl Histories {
     /// Adds to the record of a turn what was said before it, which is a part of its prompt. Records of a conversation come in the order of
-    /// its turns, with the tokens of their answers counted; where they are not, the server's own count stands for them.
-    fn complete(&mut self, record: &mut Record) {
+    /// its turns. `said` is the number of tokens of the answer as later turns repeat it, without reasoning; where it is not counted, the
+    /// server's own count stands for it.
+    fn complete(&mut self, record: &mut Record, said: Option<u32>) {
         let Some(conversation) = &mut record.conversation else { return };
         let key = (record.phase, conversation.number);
         let mut turns = self.0.remove(&key).unwrap_or_default();
@@ -69,8 +70,10 @@ impl Histories {
         let prompt = u64::from(record.input_tokens) + history;
         record.input_tokens = u32::try_from(prompt).unwrap_or(u32::MAX);
         if conversation.turn + 1 < conversation.turns && record.outcome == Outcome::Ok {
-            let server = record.usage.and_then(|usage| usage.completion_tokens);
-            let answer = record.text_tokens.map(u64::from).or(server).unwrap_or(record.chunks.len() as u64);
+            let of_server = record
+                .usage
+                .and_then(|usage| Some(usage.completion_tokens?.saturating_sub(usage.reasoning_tokens.unwrap_or(0))));
+            let answer = said.map(u64::from).or(of_server).unwrap_or(record.chunks.len() as u64);
             turns.push(TurnTokens { prompt, answer });
             self.0.insert(key, turns);
         }
@@ -103,7 +106,8 @@ impl Recorder<'_> {
             let is_behind = asked - caught_up > BACKLOG;
             for mut finished in batch {
                 self.count(&mut finished, is_behind);
-                self.histories.complete(&mut finished.record);
+                let said = self.counting.said(&finished);
+                self.histories.complete(&mut finished.record, said);
                 self.rules.add(&finished.record);
                 let Finished { record, received, listed } = finished;
                 self.books.enter(&record, received, listed.as_deref());
@@ -151,6 +155,7 @@ fn is_counted(outcome: &Outcome, control: &Control) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamgauge_core::Usage;
     use streamgauge_core::prompt::{Follows, History};
     use streamgauge_core::record::ConversationTurn;
 
@@ -160,10 +165,9 @@ mod tests {
         let mut turn = |number, turn, outcome| {
             let (history, history_tokens) = (History::default(), None);
             let conversation = Some(ConversationTurn { number, turn, turns: 3, history, history_tokens });
-            let tokens = (10, Some(4));
             let mut record = Record { conversation, outcome, ..streamgauge_testing::record() };
-            (record.input_tokens, record.text_tokens) = tokens;
-            histories.complete(&mut record);
+            record.input_tokens = 10;
+            histories.complete(&mut record, Some(4));
             (record.input_tokens, record.conversation.unwrap().history_tokens)
         };
         assert_eq!(turn(0, 0, Outcome::Ok), (10, Some(0)));
@@ -175,14 +179,29 @@ mod tests {
     }
 
     #[test]
+    fn reasoning_is_not_a_part_of_the_history() {
+        let mut histories = Histories::default();
+        let mut turn = |turn| {
+            let (history, history_tokens) = (History::default(), None);
+            let conversation = Some(ConversationTurn { number: 0, turn, turns: 2, history, history_tokens });
+            let usage = Usage { completion_tokens: Some(520), reasoning_tokens: Some(500), ..Usage::default() };
+            let mut record = Record { conversation, outcome: Outcome::Ok, ..streamgauge_testing::record() };
+            (record.input_tokens, record.usage) = (10, Some(usage));
+            histories.complete(&mut record, None);
+            record.input_tokens
+        };
+        assert_eq!([turn(0), turn(1)], [10, 40]);
+    }
+
+    #[test]
     fn the_history_of_a_branch_is_that_of_the_turn_that_it_follows() {
         let mut histories = Histories::default();
         let mut turn = |turn, follows, recorded_answer| {
             let (history, history_tokens) = (History { follows, recorded_answer }, None);
             let conversation = Some(ConversationTurn { number: 0, turn, turns: 4, history, history_tokens });
             let mut record = Record { conversation, outcome: Outcome::Ok, ..streamgauge_testing::record() };
-            (record.input_tokens, record.text_tokens) = (10, Some(4));
-            histories.complete(&mut record);
+            record.input_tokens = 10;
+            histories.complete(&mut record, Some(4));
             (record.input_tokens, record.conversation.unwrap().history_tokens)
         };
         assert_eq!(turn(0, Follows::Previous, false), (10, Some(0)));
