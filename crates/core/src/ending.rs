@@ -175,6 +175,9 @@ fn recognised(text: &str) -> Option<EarlyEnd> {
     if let Some(error) = text.strip_prefix("a load thread could not go on: ") {
         return Some(EarlyEnd::LoadThread { error: error.to_owned() });
     }
+    if let Some(error) = text.strip_prefix("there were no more prompts: ") {
+        return Some(EarlyEnd::Prompts { error: error.to_owned() });
+    }
     if let Some(rest) = text.strip_prefix("the first ") {
         return Some(EarlyEnd::AllFailed { requests: rest.split_once(' ')?.0.parse().ok()? });
     }
@@ -205,6 +208,7 @@ mod tests {
             (over(0.125), "3 of 20 requests failed, more than the 12.5 % allowed"),
             (over(0.0), "3 of 20 requests failed, more than the 0 % allowed"),
             (EarlyEnd::LoadThread { error: "no space".into() }, "a load thread could not go on: no space"),
+            (EarlyEnd::Prompts { error: "line 7: x".into() }, "there were no more prompts: line 7: x"),
             (EarlyEnd::LoadThreadPanic, "a load thread stopped by an error of this program"),
             (EarlyEnd::Killed, "killed, or still going on: its records have no end"),
             (EarlyEnd::Other("of another version".into()), "of another version"),

@@ -137,9 +137,11 @@ impl Window {
         self.state().end
     }
 
-    /// Whether a slot asked for a conversation that will not come.
+    /// Whether the load came to the end of the conversations: a slot asked for one that will not come, or all that came were taken. The
+    /// numbers that slots get end with the conversations as soon as their end is known, so that nobody has to ask beyond it.
     pub fn ran_out(&self) -> bool {
-        self.state().ran_out
+        let state = self.state();
+        state.ran_out || (state.end.is_some() && state.count == 0)
     }
 
     /// Waits until `count` conversations are there, or as many as there is room for or will come; no longer than `limit`.
