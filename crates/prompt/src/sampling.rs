@@ -7,7 +7,7 @@ use streamgauge_core::sampling::Sampling;
 use streamgauge_core::seed::{RandomStream, Seed};
 
 /// How many places an order has at most, in 4 MiB, unless there are more conversations; after the last place it begins again.
-const MOST_PLACES: usize = 1 << 20;
+pub const MOST_PLACES: usize = 1 << 20;
 /// How many conversations of a source that is read as the run goes on are drawn from at a time.
 const WINDOW: usize = 4_096;
 /// How many bytes these take at most, unless a single conversation takes more.

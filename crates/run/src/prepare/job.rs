@@ -52,7 +52,7 @@ pub fn job<P: Borrow<Prompt>>(
         None => shared.conversations.kept().iter().map(length).collect(),
     };
     let streams = shared.given.as_ref().map(|given| given.streams.clone()).unwrap_or_default();
-    let order = order(&plan, if lengths.is_empty() { inputs.len() } else { lengths.len() });
+    let order = order(&plan, if lengths.is_empty() { inputs.len() } else { lengths.len() }, inputs.len());
     let job = Job::new(plan, codec, inputs, shared.routes.clone(), clock)?.in_streams(streams);
     Ok(Arc::new(match order {
         None => job.in_conversations(&lengths),
@@ -67,9 +67,12 @@ pub fn job<P: Borrow<Prompt>>(
     }))
 }
 
-/// The order in which a run of `plan` holds `count` conversations that are in memory, if it is not their own.
-fn order(plan: &RunPlan, count: usize) -> Option<Vec<u32>> {
-    let wanted = plan.phases().iter().filter_map(|phase| phase.requests).max().unwrap_or(0);
+/// The order in which a run of `plan` holds `count` conversations with `turns` turns together that are in memory, if it is not their own. A
+/// phase without a number of requests has as many places as an order may have.
+fn order(plan: &RunPlan, count: usize, turns: usize) -> Option<Vec<u32>> {
+    let wanted = plan.phases().iter().map(|phase| phase.requests.unwrap_or(u64::MAX)).max().unwrap_or(0);
+    // A place of the order becomes the turns of its conversation.
+    let wanted = wanted.min((sampling::MOST_PLACES / turns.div_ceil(count.max(1)).max(1)) as u64);
     let PromptPlan { sampling, seed, .. } = plan.prompts;
     sampling::order(sampling, seed, u32::try_from(count).ok()?, wanted)
 }
