@@ -51,7 +51,7 @@ impl AccumulatorConfig {
             stamps: plan.transport.stamps,
             acknowledge: plan.transport.acknowledge,
             seed: plan.prompts.seed,
-            shared_prefixes: plan.prompts.prefixes > 0,
+            shared_prefixes: plan.prompts.prefixes > 0 || plan.prompts.synthesis.system_tokens.is_some(),
             prompts: plan.prompts.count,
             stability: plan.load.stop.stability,
             confidence: plan.load.stop.confidence.clone(),
