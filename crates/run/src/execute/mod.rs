@@ -193,6 +193,8 @@ fn load(
     let (batches, incoming) = sync_channel(BATCHES);
     let (tell_facts, facts) = channel();
     std::thread::scope(|scope| {
+        // The recorder waits for the facts, so an error that leaves this scope has to drop their sender.
+        let tell_facts = tell_facts;
         let recorder = std::thread::Builder::new()
             .name("recorder".into())
             .spawn_scoped(scope, move || recorder.run(incoming, facts))?;
