@@ -107,10 +107,10 @@ pub struct ProfileArgs {
     #[arg(long, visible_alias = "input-dataset", value_name = "NAME", conflicts_with_all = ["input_file", "fixed_schedule", "conversation_num", "conversation_turn_mean", "conversation_turn_stddev", "conversation_turn_delay_mean", "conversation_turn_delay_stddev"], help_heading = "Input")]
     pub public_dataset: Option<String>,
     /// Split of the data set
-    #[arg(long, value_name = "SPLIT", default_value = "train", help_heading = "Input")]
+    #[arg(long, value_name = "SPLIT", default_value = "train", requires = "public_dataset", help_heading = "Input")]
     pub dataset_split: String,
     /// Revision of the data set on the hub
-    #[arg(long, value_name = "REVISION", default_value = "main", help_heading = "Input")]
+    #[arg(long, value_name = "REVISION", default_value = "main", requires = "public_dataset", help_heading = "Input")]
     pub dataset_revision: String,
     /// Which columns of a table (CSV, Parquet) are what, such as `prompt=question,output_length=tokens`
     #[arg(long, value_name = "MEMBER=COLUMN", help_heading = "Input")]
